@@ -1,0 +1,1 @@
+"""The commands of mcjax: flags, run folders, progress and figures."""
