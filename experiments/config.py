@@ -1,0 +1,223 @@
+"""Flags: each command's are the fields of one frozen dataclass, here and nowhere else.
+
+`parse` turns a command line into such a config; only a command's ``main`` calls it. ``run(config)``
+does the work, so that tests and notebooks need no flags.
+"""
+
+import dataclasses
+import sys
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from absl import flags as absl_flags
+
+PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+C = TypeVar("C")
+
+
+class UsageError(ValueError):
+    """Wrong input: one line for the user, exit status 2."""
+
+
+def flag(default: Any, text: str, choices: tuple[str, ...] = (), identity: bool = True) -> Any:
+    """A field that is a flag.
+
+    Args:
+      default: its value when not given.
+      text: what ``--help`` says.
+      choices: the values it may have, if they are few.
+      identity: whether two runs that differ in it are different runs.
+    """
+    metadata = {"help": text, "choices": choices, "identity": identity}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where and how a command runs; nothing here changes what is computed but `precision`."""
+
+    workdir: str = flag("", "Run folder: made, gone on with, or reused.", identity=False)
+    data_dir: str | None = flag(None, "Folder with data files you have.", identity=False)
+    precision: str = flag(
+        "float32",
+        "Matrix products: full float32, or faster and coarser on GPU and TPU.",
+        ("float32", "tf32", "bf16"),
+    )
+    checkpoint_seconds: float = flag(
+        60.0, "Save at least this often, beside the kept epochs.", identity=False
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training(Machine):
+    """What the training of a mode and of a curve have in common."""
+
+    batch_size: int = flag(100, "Examples a step, over all devices.")
+    epochs: int = flag(200, "Passes over the training split.")
+    optimizer: str = flag("sgd", "Optimizer.", ("sgd", "adam", "adamw"))
+    lr: float = flag(0.05, "Learning rate at the start, or at the top of the schedule.")
+    momentum: float = flag(0.9, "Momentum of sgd.")
+    weight_decay: float = flag(
+        5e-4, "L2 penalty 0.5*wd*||w||^2 over all parameters (adamw: decoupled)."
+    )
+    schedule: str = flag(
+        "step",
+        "Learning-rate schedule: constant, step decay, linear to zero, SGDR, or the curve schedule "
+        "(constant, then linear to 1 % between half and 90 % of the epochs).",
+        ("constant", "step", "linear", "sgdr", "curve"),
+    )
+    milestones: tuple[int, ...] = flag((60, 120, 160), "step: epochs at which lr falls.")
+    decay_factor: float = flag(0.2, "step: what lr is multiplied by at a milestone.")
+    sgdr_t0: int = flag(10, "sgdr: epochs of the first period, T_0.")
+    sgdr_mult: int = flag(2, "sgdr: growth of the period at a restart, T_mult.")
+    lr_min: float = flag(1e-6, "sgdr: lower bound of the learning rate, eta_min.")
+    schedule_per_epoch: bool = flag(False, "Hold the learning rate over each epoch.")
+    crop_padding: int = flag(0, "Random crop after padding by this many pixels; 0 for none.")
+    flip: bool = flag(False, "Random horizontal flip.")
+    seed: int = flag(0, "Seed of initialisation, data order, augmentation, dropout and t.")
+    keep: tuple[int, ...] = flag((), "Epochs whose checkpoints are kept, beside the last.")
+    eval_every: int = flag(1, "Validate every so many epochs; 0 for the end only.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModeConfig(Training):
+    """A mode: a network trained on a data set."""
+
+    dataset: str = flag("digits", "digits, fashion_mnist, mnist, cifar10, cifar100 or tfds:NAME.")
+    use_test: bool = flag(
+        False, "Train on all training images and validate on the test images, as the paper does."
+    )
+    train_size: int | None = flag(None, "Only the first so many training images.")
+    validation_size: int | None = flag(None, "Only the first so many validation images.")
+    downsample: int = flag(1, "Average k x k pixels into one.")
+    pad_to: int | None = flag(None, "Pad images with zeros to this height and width.")
+    model: str = flag("vgg16", "A model's name, or package.module:factory for your own.")
+    width: float = flag(1.0, "Multiplies the number of channels of every hidden layer.")
+    dropout: float | None = flag(None, "Dropout rate; the model's own by default.")
+    init_scale: float = flag(1.0, "Multiplies the std sqrt(2/n) of the initialisation.")
+    objective: str | None = flag(
+        None, "package.module:factory, called with the model; cross-entropy by default."
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CurveConfig(Training):
+    """A curve between two modes; data set and model are the modes'."""
+
+    start: str = flag("", "phi(0): RUN[@EPOCH], RUN[@EPOCH]~T, or a mode's flagfile.")
+    end: str = flag("", "phi(1): likewise.")
+    modes_dir: str | None = flag(
+        None, "Where modes given as flagfiles are trained; WORKDIR/modes by default.", identity=False
+    )
+    curve: str = flag("chain", "Family of the curve.", ("chain", "bezier"))
+    bends: int = flag(1, "Control points between the two ends.")
+    free_ends: bool = flag(False, "Train the two ends as well.")
+    t_strata: int = flag(1, "Parts of the batch, each with its own t from its part of [0, 1].")
+    points: int = flag(61, "Evaluated points, t equally spaced from 0 to 1.")
+    eval_epochs: tuple[int, ...] = flag((), "Curve epochs to evaluate, beside the last.")
+    allow_failed: bool = flag(False, "Connect modes that did not train.")
+    lr: float = flag(0.015, "Learning rate at the start.")
+    schedule: str = dataclasses.field(
+        default="curve", metadata=Training.__dataclass_fields__["schedule"].metadata
+    )
+
+
+def define(config: type, values: absl_flags.FlagValues) -> None:
+    """Defines a config's fields as absl flags."""
+    types_of = typing.get_type_hints(config)
+    for field in dataclasses.fields(config):
+        text, choices = field.metadata["help"], field.metadata["choices"]
+        kind = types_of[field.name]
+        options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+        default = field.default
+        if choices:
+            parser, serializer = absl_flags.EnumParser(choices), absl_flags.ArgumentSerializer()
+        elif bool in options:
+            flag_ = absl_flags.BooleanFlag(field.name, default, text)
+            absl_flags.DEFINE_flag(flag_, values, module_name=sys.argv[0])
+            continue
+        elif tuple in map(typing.get_origin, options):
+            parser, serializer = _EpochsParser(), absl_flags.ListSerializer(",")
+            default = ",".join(map(str, default))
+        elif int in options:
+            parser, serializer = absl_flags.IntegerParser(), absl_flags.ArgumentSerializer()
+        elif float in options:
+            parser, serializer = absl_flags.FloatParser(), absl_flags.ArgumentSerializer()
+        else:
+            parser, serializer = absl_flags.ArgumentParser(), absl_flags.ArgumentSerializer()
+        flag_ = absl_flags.Flag(parser, serializer, field.name, default, text)
+        absl_flags.DEFINE_flag(flag_, values, module_name=sys.argv[0])
+
+
+class _EpochsParser(absl_flags.ArgumentParser):
+    """A comma-separated list of whole numbers."""
+
+    def parse(self, argument):
+        if not isinstance(argument, str):
+            return tuple(argument)
+        try:
+            return tuple(int(x) for x in argument.split(",") if x.strip())
+        except ValueError:
+            raise ValueError(f"{argument!r} is not a comma-separated list of whole numbers") from None
+
+    def flag_type(self):
+        return "comma-separated whole numbers"
+
+
+def parse(config: type[C], argv: list[str], doc: str = "") -> C:
+    """The config of a command line (without the program's name).
+
+    Raises:
+      UsageError: a flag is unknown or has a wrong value, a flagfile cannot be read, or words are
+        left over.
+      SystemExit: ``--help`` was asked for and shown.
+    """
+    values = absl_flags.FlagValues()
+    define(config, values)
+    if {"--help", "-h", "-help", "--helpfull"} & set(argv):
+        print(f"{doc.strip()}\n\nFlags (any of them may stand in a file: --flagfile=FILE):")
+        print(values.get_help())
+        raise SystemExit(0)
+    try:
+        left = values(["", *argv])[1:]
+    except absl_flags.Error as error:
+        raise UsageError(" ".join(str(error).split())) from None
+    if left:
+        raise UsageError(f"{left[0]!r} is not a flag; flags are written --name=value")
+    return config(**{f.name: getattr(values, f.name) for f in dataclasses.fields(config)})
+
+
+def parse_flagfile(config: type[C], path: Path) -> C:
+    """The config of a flagfile alone."""
+    return parse(config, [f"--flagfile={path}"])
+
+
+def find_flagfile(name: str) -> Path | None:
+    """A flagfile by its path, from here or from the folder that holds ``experiments``."""
+    if not name.endswith((".cfg", ".flags", ".txt")):
+        return None
+    for path in (Path(name), PACKAGE_ROOT / name):
+        if path.is_file():
+            return path
+    raise UsageError(f"no flagfile {name}")
+
+
+def to_flags(config: Any) -> str:
+    """The text of a flagfile that gives this config again."""
+
+    def line(name, value):
+        if isinstance(value, bool):
+            return f"--{'' if value else 'no'}{name}"
+        return f"--{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
+
+    items = ((f.name, getattr(config, f.name)) for f in dataclasses.fields(config))
+    return "".join(f"{line(n, v)}\n" for n, v in items if v is not None)
+
+
+def identity(config: Any) -> dict[str, Any]:
+    """The flags that make a run what it is, as JSON values."""
+    fields = (f for f in dataclasses.fields(config) if f.metadata["identity"])
+    values = ((f.name, getattr(config, f.name)) for f in fields)
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in values}

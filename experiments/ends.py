@@ -1,0 +1,140 @@
+"""The two ends of a curve: from a checkpoint's name or a mode's flagfile to parameters."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from experiments import loop, train_mode
+from experiments import problem as problems
+from experiments.config import ModeConfig, UsageError, find_flagfile, parse_flagfile
+from experiments.runs import Name, Run, parse_name
+from mcjax import curves
+
+
+class Point(NamedTuple):
+    """A point of weight space with the network state saved beside it."""
+
+    params: Any
+    state: Any
+
+
+class End(NamedTuple):
+    """An end that has been checked but perhaps not trained.
+
+    Attributes:
+      name: the checkpoint.
+      mode: the flags of its mode (of the start's, for a point of a curve).
+      untrained: whether `mode` has to be trained first.
+    """
+
+    name: Name
+    mode: ModeConfig
+    untrained: bool
+
+
+def resolve(text: str, modes_dir: Path, data_dir: str | None, precision: str) -> End:
+    """Finds an end.
+
+    Args:
+      text: ``RUN[@EPOCH][~T]`` or a mode's flagfile.
+      modes_dir: where a flagfile's mode is, or will be trained: in a folder of the file's name.
+      data_dir: for a mode that is trained.
+      precision: likewise.
+
+    Raises:
+      UsageError: there is no such run, epoch or flagfile, or its flags are wrong.
+    """
+    file = find_flagfile(text)
+    if file is None:
+        name = parse_name(text)
+        run = Run(name.run)
+        run.step_of(name.epoch)
+        info = run.info
+        if name.t is not None and info["kind"] != "curve":
+            raise UsageError(f"{text}: {name.run} is a mode; only a curve has points ~T")
+        return End(name, problems.mode_config(info, workdir=str(name.run)), False)
+    mode = parse_flagfile(ModeConfig, file)
+    folder = modes_dir / file.stem
+    mode = dataclasses.replace(
+        mode, workdir=str(folder), data_dir=data_dir or mode.data_dir, precision=precision
+    )
+    train_mode.check(mode)
+    run = Run(folder)
+    run.check_same("mode", mode)
+    return End(Name(folder, None, None), mode, run.status in ("new", "running"))
+
+
+def train_if_needed(end: End, allow_failed: bool) -> None:
+    """Trains an end's mode if it is not trained yet.
+
+    Raises:
+      RunFailed: the mode failed, now or before, and ``allow_failed`` is not set.
+    """
+    if end.untrained:
+        try:
+            train_mode.run(end.mode)
+        except loop.RunFailed:
+            if not allow_failed:
+                raise
+    run = Run(end.name.run)
+    if run.status == "failed" and not allow_failed:
+        raise loop.RunFailed(
+            f"{run.path} failed ({run.info['reason']}); --allow_failed connects it all the same"
+        )
+
+
+def load(name: Name) -> Point:
+    """The parameters and state that a name stands for, on the host's first device.
+
+    Raises:
+      UsageError: there is no such checkpoint.
+    """
+    run = Run(name.run)
+    with run.checkpoints(read_only=True) as saved:
+        tree = saved.restore(run.step_of(name.epoch))
+    if run.info["kind"] == "mode":
+        return Point(tree["params"], tree["model_state"])
+    curve, points = control_points(run, tree)
+    t = 0.5 if name.t is None else name.t
+    return Point(curves.point(curve, points, t), tree["model_state"])
+
+
+def control_points(run: Run, tree: Any) -> tuple[curves.Curve, tuple[Any, ...]]:
+    """A curve run's family and control points, from a restored checkpoint of it."""
+    flags = run.info["flags"]
+    curve = curves.FAMILIES[flags["curve"]](flags["bends"])
+    points = tuple(tree["params"])
+    if not flags["free_ends"]:
+        with run.ends(read_only=True) as saved:
+            ends = saved.restore(0)
+        points = (ends["start"], *points, ends["end"])
+    return curve, points
+
+
+def load_curve(run: Run, epoch: int | None = None) -> tuple[curves.Curve, tuple[Any, ...], Any]:
+    """A curve run's family, control points and network state at an epoch."""
+    with run.checkpoints(read_only=True) as saved:
+        tree = saved.restore(run.step_of(epoch))
+    return *control_points(run, tree), tree["model_state"]
+
+
+def check_shapes(problem: problems.Problem, start: End, end: End) -> None:
+    """Checks that two ends can be connected, without training either.
+
+    Raises:
+      UsageError: they differ in data set or network.
+    """
+    differing = problems.same_problem(start.mode, end.mode)
+    if differing:
+        raise UsageError(f"--start and --end cannot be connected: they differ in {differing[0]}")
+    trees = [
+        jax.eval_shape(lambda k, m=e.mode: problems.init(problem, m, k)[0], jax.random.key(0))
+        for e in (start, end)
+    ]
+    try:
+        curves.check_matching(jax.tree.map(lambda x: jnp.zeros((), x.dtype), trees))
+    except ValueError as error:
+        raise UsageError(f"--start and --end do not match: {error}") from None

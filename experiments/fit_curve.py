@@ -1,0 +1,181 @@
+"""Fits a curve between two modes, evaluates it and the segment, and draws them (Section 2).
+
+    python -m experiments.fit_curve --flagfile=experiments/flags/quickstart.cfg --workdir=runs/quickstart
+
+--start and --end are checkpoints (RUN[@EPOCH], or RUN[@EPOCH]~T for a point of a curve) or flagfiles
+of modes; a mode that is not trained yet is trained first. The same command again goes on where it
+was stopped.
+"""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from experiments import command, ends, loop
+from experiments import problem as problems
+from experiments.arrays import load_arrays, save_arrays
+from experiments.config import CurveConfig, UsageError, identity
+from experiments.progress import Progress, say
+from experiments.runs import Run
+from mcjax import curves, objectives, parallel, paths, plots
+
+
+def run(config: CurveConfig) -> Run:
+    """Fits, evaluates and draws.
+
+    Raises:
+      UsageError: wrong flags, found before any long work.
+      RunFailed: a mode or the curve did not train.
+      Interrupted: a signal came.
+    """
+    folder, start, end, problem = _check(config)
+    folder.open(
+        "curve",
+        config,
+        steps_per_epoch=len(problem.dataset.train.labels) // config.batch_size,
+        mode=identity(start.mode),
+    )
+    if folder.status == "failed" and not config.allow_failed:
+        raise loop.RunFailed(f"{folder.path} failed before: {folder.info['reason']}")
+    for one in (start, end):
+        ends.train_if_needed(one, config.allow_failed)
+    if folder.status == "running":
+        _fit(folder, config, problem, start, end)
+    figure = evaluate(folder, config, problem)
+    summary = summarize(load_arrays(folder.path / "curve.npz"))
+    folder.update(status="done", summary=summary)
+    print(f"{summary}\nfigure: {figure}")
+    return folder
+
+
+def _check(config):
+    for name in ("workdir", "start", "end"):
+        if not getattr(config, name):
+            raise UsageError(f"--{name} is missing")
+    if config.points < 2:
+        raise UsageError(f"--points={config.points}: the two ends alone are 2")
+    if config.bends < 0 or (config.bends == 0 and not config.free_ends):
+        raise UsageError(f"--bends={config.bends}: there is nothing to fit; use 1 or more")
+    if config.t_strata < 1 or config.batch_size % config.t_strata:
+        raise UsageError(f"--t_strata={config.t_strata} does not divide --batch_size={config.batch_size}")
+    late = [e for e in (*config.eval_epochs, *config.keep) if not 0 < e <= config.epochs]
+    if late or config.epochs < 1:
+        raise UsageError(f"there is no curve epoch {late}: --epochs={config.epochs}")
+    folder = Run(config.workdir)
+    folder.check_same("curve", config)
+    folder.check_writable()
+    modes_dir = Path(config.modes_dir) if config.modes_dir else folder.path / "modes"
+    start, end = (
+        ends.resolve(text, modes_dir, config.data_dir, config.precision)
+        for text in (config.start, config.end)
+    )
+    problem = problems.make_problem(start.mode)
+    ends.check_shapes(problem, start, end)
+    state = jax.eval_shape(lambda k: problems.init(problem, start.mode, k)[1], jax.random.key(0))
+    problems.check_batch(problem, config.batch_size, state)
+    if start.mode.seed == end.mode.seed and start.name.run != end.name.run:
+        say(
+            f"note: both modes have seed {start.mode.seed}: they share their initialisation "
+            "and data order"
+        )
+    return folder, start, end, problem
+
+
+def _fit(folder, config, problem, start, end):
+    points = [ends.load(one.name) for one in (start, end)]
+    curve = curves.FAMILIES[config.curve](config.bends)
+    first, last = (p.params for p in points)
+    with folder.ends() as saved:
+        saved.save(0, {"start": first, "end": last})
+    bends = curves.straight_line(curve, first, last)
+    objective = problems.with_weight_decay(config, problem.objective)
+    if config.free_ends:
+        train = objectives.on_curve_with_free_ends(curve, objective, config.t_strata)
+        params, fixed = (first, *bends, last), ()
+    else:
+        train = objectives.on_curve(curve, objective, config.t_strata)
+        params, fixed = bends, (first, last)
+    loop.train(
+        folder,
+        config,
+        problem,
+        train,
+        params,
+        fixed,
+        points[0].state,
+        strata=config.t_strata,
+        keep=(*config.keep, *config.eval_epochs),
+    )
+    folder.update(status="fitted")
+
+
+def evaluate(folder: Run, config: CurveConfig, problem: problems.Problem) -> Path:
+    """Writes ``curve.npz`` for the last epoch and ``curve@E.npz`` for each of --eval_epochs.
+
+    Returns:
+      The figure of the last epoch.
+    """
+    t = np.linspace(0, 1, config.points)
+    segment = None
+    for epoch in (None, *config.eval_epochs):
+        label = "" if epoch is None else f"@{epoch}"
+        file = folder.path / f"curve{label}.npz"
+        if not file.exists():
+            curve, points, state = ends.load_curve(folder, epoch)
+            points, state = parallel.replicate((points, state), problem.mesh)
+            if segment is None or config.free_ends:
+                line = curves.segment(), (points[0], points[-1])
+                segment = _profile(folder, "segment", problem, *line, t, state)
+            along = _profile(folder, f"curve{label}", problem, curve, points, t, state)
+            arrays = {"t": t} | {f"curve_{n}": x for n, x in along.items()}
+            save_arrays(file, arrays | {f"segment_{n}": x for n, x in segment.items()})
+        figure = folder.path / "figures" / f"curve{label}"
+        if not figure.with_name(figure.name + ".png").exists():
+            title = f"{config.start} to {config.end}" + (f", curve epoch {epoch}" if epoch else "")
+            plots.save(plots.curve_figure(load_arrays(file), title), figure)
+    return folder.path / "figures" / "curve.png"
+
+
+def _profile(folder, name, problem, curve, points, t, state):
+    bar = Progress(f"{folder.path.name}: {name}", len(t), "point")
+    try:
+        return paths.profile(problem.evaluator, curve, points, t, state, bar.update)
+    finally:
+        bar.close()
+
+
+def summarize(arrays: dict[str, np.ndarray]) -> str:
+    """Three lines: the ends, the curve and the segment."""
+    lines = [_ends_line(arrays)]
+    for path in ("curve", "segment"):
+        losses, t = arrays[f"{path}_train_loss"], arrays["t"]
+        words = []
+        if f"{path}_validation_accuracy" in arrays:
+            accuracy = arrays[f"{path}_validation_accuracy"]
+            low = int(np.nanargmin(accuracy))
+            words.append(f"lowest validation accuracy {100 * accuracy[low]:.2f} % (t={t[low]:.2f})")
+        worst = int(np.argmax(np.where(np.isnan(losses), np.inf, losses)))
+        words.append(f"highest training loss {losses[worst]:.4g} (t={t[worst]:.2f})")
+        height = float(arrays[f"{path}_train_loss_over_max"])
+        words.append(f"barrier {'yes' if height > 0 else 'no'} ({height:.4g} over the higher end)")
+        strange = int((~np.isfinite(losses)).sum())
+        if strange:
+            words.append(f"{strange} of {len(t)} points are not finite")
+        lines.append(f"{path:<9}{', '.join(words)}")
+    return "\n".join(lines)
+
+
+def _ends_line(arrays):
+    words = []
+    for where, index in (("start", 0), ("end", -1)):
+        text = f"{where} training loss {arrays['curve_train_loss'][index]:.4g}"
+        if "curve_validation_accuracy" in arrays:
+            accuracy = 100 * arrays["curve_validation_accuracy"][index]
+            text += f", validation accuracy {accuracy:.2f} %"
+        words.append(text)
+    return f"{'ends':<9}{'; '.join(words)}"
+
+
+if __name__ == "__main__":
+    command.main(CurveConfig, run, __doc__)

@@ -1,0 +1,224 @@
+"""What a run is about: the data on the devices, the network, its objective and its evaluator."""
+
+import dataclasses
+import functools
+import importlib
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments.config import ModeConfig, Training, UsageError
+from mcjax import data, evaluation, models, objectives, parallel, schedules
+from mcjax.data import augmentation, batches
+
+# A power of two, so that any usual number of devices divides it: batch-norm statistics are then
+# the same numbers on all of them.
+STATISTICS_BATCH = 128
+PROBLEM_FLAGS = (
+    "dataset", "use_test", "train_size", "validation_size", "downsample", "pad_to", "model",
+    "width", "dropout", "objective",
+)  # fmt: skip
+
+
+class Problem(NamedTuple):
+    """Data, network and objective, shared by all modes that can be connected.
+
+    Attributes:
+      dataset: on the host.
+      train: the training split for the training engine.
+      streamed: whether ``train`` is on the host, since it does not fit the device.
+      mean: per channel, for normalization.
+      std: per channel.
+      model: the network.
+      objective: what is minimised and measured.
+      evaluator: for the splits ``train`` and ``validation``, on clean data.
+      mesh: all devices.
+    """
+
+    dataset: data.Dataset
+    train: data.Split
+    streamed: bool
+    mean: np.ndarray
+    std: np.ndarray
+    model: nn.Module
+    objective: objectives.Objective
+    evaluator: evaluation.Evaluator
+    mesh: jax.sharding.Mesh
+
+
+def make_problem(mode: ModeConfig) -> Problem:
+    """The problem of a mode's flags; made once for all modes that agree on it.
+
+    Raises:
+      UsageError: a data set, model or objective is unknown or unusable.
+    """
+    chosen = tuple(getattr(mode, name) for name in PROBLEM_FLAGS)
+    try:
+        return _make_problem(chosen, mode.data_dir)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+@functools.lru_cache(maxsize=4)
+def _make_problem(chosen, data_dir):
+    mode = ModeConfig(**dict(zip(PROBLEM_FLAGS, chosen, strict=True)))
+    model = make_model(mode, num_classes=10)  # a name that is wrong is said before data are read
+    dataset = load_dataset(mode, data_dir)
+    model = make_model(mode, dataset.num_classes)
+    _check_model(model, dataset)
+    objective = make_objective(mode, model)
+    mesh = parallel.make_mesh()
+    mean, std = augmentation.statistics(dataset.train)
+    streamed = dataset.train.images.nbytes > device_limit()
+    placed = {
+        "train": parallel.replicate(dataset.train, mesh),
+        "validation": parallel.replicate(dataset.validation, mesh),
+    }
+    evaluator = evaluation.Evaluator(
+        objective,
+        batches.image_batches(mean, std),
+        placed,
+        mesh,
+        statistics_batch_size=STATISTICS_BATCH,
+    )
+    train = dataset.train if streamed else placed["train"]
+    return Problem(dataset, train, streamed, mean, std, model, objective, evaluator, mesh)
+
+
+def load_dataset(mode: ModeConfig, data_dir: str | None) -> data.Dataset:
+    """The data set of a mode's flags."""
+    return data.load(
+        mode.dataset,
+        data_dir=data_dir,
+        use_test=mode.use_test,
+        train_size=mode.train_size,
+        validation_size=mode.validation_size,
+        downsample=mode.downsample,
+        pad_to=mode.pad_to,
+    )
+
+
+def make_model(mode: ModeConfig, num_classes: int) -> nn.Module:
+    """The network of a mode's flags."""
+    return models.create(
+        mode.model,
+        num_classes=num_classes,
+        width=mode.width,
+        dropout=mode.dropout,
+        init_scale=mode.init_scale,
+        axis_name=parallel.DATA_AXIS,
+    )
+
+
+def make_objective(mode: ModeConfig, model: nn.Module) -> objectives.Objective:
+    """Cross-entropy, or the user's objective for this model."""
+    if mode.objective is None:
+        return objectives.cross_entropy(model)
+    module, _, name = mode.objective.partition(":")
+    try:
+        objective = getattr(importlib.import_module(module), name)(model)
+    except Exception as error:
+        raise UsageError(f"--objective={mode.objective}: {error}") from None
+    if not isinstance(objective, objectives.Objective):
+        raise UsageError(f"--objective={mode.objective} gave no mcjax.objectives.Objective")
+    return objective
+
+
+def init(problem: Problem, mode: ModeConfig, key: jax.Array) -> tuple[Any, Any]:
+    """A network's first parameters and state (its collections beside ``params``)."""
+    model = make_model(mode, problem.dataset.num_classes)
+    shape = (1, *problem.dataset.train.images.shape[1:])
+    variables = dict(jax.jit(lambda k: model.init(k, jnp.zeros(shape), False))(key))
+    return variables.pop("params"), variables
+
+
+def check_batch(problem: Problem, batch_size: int, model_state: Any) -> None:
+    """Raises UsageError for a batch that the data set or the devices cannot take."""
+    size, devices = len(problem.dataset.train.labels), problem.mesh.size
+    if not 0 < batch_size <= size:
+        raise UsageError(f"--batch_size={batch_size}: the training split has {size} examples")
+    if jax.tree.leaves(model_state) and batch_size % devices:
+        raise UsageError(
+            f"--batch_size={batch_size}: {devices} devices do not divide it, and batch norm's "
+            f"statistics need equal shares; use a multiple of {devices}"
+        )
+
+
+def train_batches(problem: Problem, config: Training):
+    """The ``fetch`` of training, with the run's augmentation."""
+    chosen = augmentation.Augmentation(padding=config.crop_padding, flip=config.flip)
+    return batches.image_batches(problem.mean, problem.std, chosen)
+
+
+def make_schedule(config: Training, steps_per_epoch: int) -> optax.Schedule:
+    """The learning-rate schedule of a run's flags."""
+    lr, epochs = config.lr, config.epochs
+    match config.schedule:
+        case "constant":
+            schedule = optax.constant_schedule(lr)
+        case "step":
+            schedule = schedules.step_decay(
+                lr, config.milestones, steps_per_epoch, config.decay_factor
+            )
+        case "linear":
+            schedule = schedules.linear_decay(lr, epochs, steps_per_epoch)
+        case "sgdr":
+            schedule = schedules.sgdr(
+                lr, epochs, steps_per_epoch, config.sgdr_t0, config.sgdr_mult, config.lr_min
+            )
+        case "curve":
+            schedule = schedules.curve_schedule(lr, epochs, steps_per_epoch)
+    return schedules.per_epoch(schedule, steps_per_epoch) if config.schedule_per_epoch else schedule
+
+
+def same_problem(a: ModeConfig, b: ModeConfig) -> list[str]:
+    """The flags in which two modes differ so that they cannot be connected."""
+    differing = (name for name in PROBLEM_FLAGS if getattr(a, name) != getattr(b, name))
+    return [f"--{n}: {getattr(a, n)} and {getattr(b, n)}" for n in differing if n != "dropout"]
+
+
+def chance(problem: Problem) -> float:
+    """The accuracy of always answering the most frequent class of the training split."""
+    labels = problem.dataset.train.labels
+    return float(np.bincount(labels).max() / len(labels))
+
+
+def device_limit() -> float:
+    """Bytes of data that may lie on a device: half of its memory, or 4 GiB where unknown."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return stats.get("bytes_limit", 2**33) / 2
+
+
+def with_weight_decay(config: Training, objective: objectives.Objective) -> objectives.Objective:
+    """The objective with the run's L2 penalty; adamw decays in the optimizer instead."""
+    penalty = 0.0 if config.optimizer == "adamw" else config.weight_decay
+    return objectives.with_l2(objective, penalty)
+
+
+def _check_model(model, dataset):
+    """Tries the network on a batch's shape, before any work."""
+    shape = (2, *dataset.train.images.shape[1:])
+    try:
+        variables = jax.eval_shape(
+            lambda k: model.init(k, jnp.zeros(shape), False), jax.random.key(0)
+        )
+        logits = jax.eval_shape(lambda v: model.apply(v, jnp.zeros(shape), False), variables)
+    except Exception as error:
+        message = str(error).split("\n")[0]
+        raise UsageError(f"--model does not take images of shape {shape[1:]}: {message}") from None
+    if getattr(logits, "shape", None) != (2, dataset.num_classes):
+        raise UsageError(
+            f"--model gives {getattr(logits, 'shape', type(logits).__name__)} for two images: "
+            f"expected logits of shape {(2, dataset.num_classes)}"
+        )
+
+
+def mode_config(info: dict[str, Any], **changes: Any) -> ModeConfig:
+    """The mode's flags as ``run.json`` holds them, for a mode or for a curve between modes."""
+    kept = info["flags"] if info["kind"] == "mode" else info["mode"]
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in kept.items()}
+    return dataclasses.replace(ModeConfig(**values), **changes)

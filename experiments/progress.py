@@ -1,0 +1,39 @@
+"""Progress: a bar with time left on a terminal, a line an epoch elsewhere."""
+
+import sys
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Progress of one piece of work, on standard error.
+
+    Args:
+      name: what is being done.
+      total: units of work.
+      unit: their name.
+      done: units that were done before.
+    """
+
+    def __init__(self, name: str, total: int, unit: str, done: int = 0):
+        self._name, self._total, self._unit = name, total, unit
+        self._bar = tqdm(
+            total=total, initial=done, desc=name, unit=unit, disable=None, leave=False, smoothing=0.1
+        )
+
+    def update(self, done: int, text: str = "", line: bool = False) -> None:
+        """Says how much is done; off a terminal only where ``line`` asks for one."""
+        if not self._bar.disable:
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update(done - self._bar.n)
+        elif line:
+            say(f"{self._name}: {self._unit} {done}/{self._total} {text}")
+
+    def close(self) -> None:
+        """Removes the bar."""
+        self._bar.close()
+
+
+def say(text: str) -> None:
+    """A line on standard error, above any bar."""
+    tqdm.write(text, file=sys.stderr)

@@ -1,0 +1,109 @@
+"""Trains a mode: one network on one data set (Gotmare et al., 2018, Sections 3 and 5).
+
+    python -m experiments.train_mode --flagfile=experiments/flags/digits/G.cfg --workdir=runs/digits/G
+
+The same command again goes on where it was stopped, and does nothing once the run is done.
+"""
+
+import jax
+import numpy as np
+
+from experiments import command, loop
+from experiments import problem as problems
+from experiments.config import ModeConfig, UsageError
+from experiments.progress import say
+from experiments.runs import Run
+from mcjax import objectives
+
+CHANCE_MARGIN = 0.05
+
+
+def check(config: ModeConfig) -> problems.Problem:
+    """Everything that can be wrong with a mode's flags, before any long work.
+
+    Raises:
+      UsageError: something is.
+    """
+    if not config.workdir:
+        raise UsageError("--workdir is missing: the run's folder")
+    problem = problems.make_problem(config)
+    shapes = jax.eval_shape(lambda k: problems.init(problem, config, k)[1], jax.random.key(0))
+    problems.check_batch(problem, config.batch_size, shapes)
+    late = [e for e in config.keep if not 0 < e <= config.epochs]
+    if config.epochs < 1 or late:
+        raise UsageError(f"--keep={late}: the run has epochs 1 to {config.epochs}")
+    return problem
+
+
+def run(config: ModeConfig) -> Run:
+    """Trains the mode, or goes on with it, or finds it done.
+
+    Raises:
+      UsageError: wrong flags.
+      RunFailed: it did not train; the run is marked so.
+      Interrupted: a signal came.
+    """
+    problem = check(config)
+    folder = Run(config.workdir)
+    folder.open(
+        "mode", config, steps_per_epoch=len(problem.dataset.train.labels) // config.batch_size
+    )
+    if folder.status == "failed":
+        raise loop.RunFailed(f"{folder.path} failed before: {folder.info['reason']}")
+    if folder.status == "done":
+        return folder
+    params, model_state = problems.init(problem, config, jax.random.key(config.seed))
+    objective = problems.with_weight_decay(config, problem.objective)
+    state = loop.train(
+        folder,
+        config,
+        problem,
+        objectives.at_point(objective),
+        params,
+        (),
+        model_state,
+        keep=config.keep,
+        validate=lambda s: problem.evaluator.dispatch(s.params, s.model_state, "validation"),
+    )
+    _finish(folder, problem, state)
+    return folder
+
+
+def _finish(folder, problem, state):
+    """Records the end's own metrics, on clean data, and judges whether it trained."""
+    clean = problem.evaluator((state.params,), [[1.0]], state.model_state)
+    final = {s: {n: float(v[0]) for n, v in named.items()} for s, named in clean.items()}
+    facts = {"final": final}
+    if jax.tree.leaves(state.model_state):
+        facts["final_with_running_averages"] = {
+            split: problem.evaluator.with_state(state.params, state.model_state, split)
+            for split in ("train", "validation")
+        }
+    folder.update(**facts)
+    losses = [m["loss"] for s, m in final.items() if "loss" in m]
+    if not np.isfinite(losses).all():
+        loop.fail(folder, f"the loss of the last epoch's network is not finite: {losses}")
+    accuracy = final["train"].get("accuracy")
+    chance = problems.chance(problem)
+    if accuracy is not None and accuracy < chance + CHANCE_MARGIN:
+        loop.fail(
+            folder,
+            f"training accuracy {100 * accuracy:.1f} % after the last epoch is at chance "
+            f"({100 * chance:.1f} %): it did not train",
+        )
+    folder.update(status="done")
+    say(f"{folder.path}: {describe(final)}")
+
+
+def describe(final: dict) -> str:
+    """A mode's final metrics in words."""
+    return ", ".join(
+        f"{split} {name} {100 * m[name]:.2f} %" if name == "accuracy" else f"{split} {name} {m[name]:.4g}"
+        for split, m in final.items()
+        if split != "params"
+        for name in m
+    )
+
+
+if __name__ == "__main__":
+    command.main(ModeConfig, run, __doc__)

@@ -1,0 +1,50 @@
+"""The barrier test (Section 5, footnote 1) and three ways to measure a barrier's height."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Heights(NamedTuple):
+    """Heights of the highest point of a path; zero where nothing rises over the reference.
+
+    Attributes:
+      over_max: ``max - max(ends)``, the paper's test: a barrier is crossed if it is above zero.
+      over_mean: ``max - mean(ends)`` (Frankle et al. 2020; Git Re-Basin).
+      over_chord: the largest height over the straight chord between the two ends' losses.
+    """
+
+    over_max: float
+    over_mean: float
+    over_chord: float
+
+
+def heights(losses: np.ndarray, t: np.ndarray) -> Heights:
+    """Barrier heights of a path, in units of the loss.
+
+    A loss that is not a number counts as infinitely high: nothing is known to be below it.
+
+    Args:
+      losses: ``[P]`` along the path; the first and last are the ends.
+      t: ``[P]``, rising from 0 to 1: where along the path.
+
+    Raises:
+      ValueError: there are fewer than two points, or the shapes differ.
+
+    >>> heights(np.array([1.0, 3.0, 2.0]), np.array([0.0, 0.5, 1.0]))
+    Heights(over_max=1.0, over_mean=1.5, over_chord=1.5)
+    """
+    losses, t = np.asarray(losses, np.float64), np.asarray(t, np.float64)
+    if losses.shape != t.shape or losses.ndim != 1 or len(losses) < 2:
+        raise ValueError(f"losses {losses.shape} and t {t.shape}: expected one shape [P], P >= 2")
+    losses = np.where(np.isnan(losses), np.inf, losses)
+    start, end = losses[0], losses[-1]
+    if not np.isfinite([start, end]).all():
+        return Heights(np.nan, np.nan, np.nan)
+    top = losses.max()
+    chord = (1 - t) * start + t * end
+    return Heights(
+        float(top - max(start, end)),
+        float(top - (start + end) / 2),
+        float(max((losses - chord).max(), 0.0)),
+    )

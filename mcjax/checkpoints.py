@@ -1,0 +1,75 @@
+"""Checkpoints by orbax; nothing else in the project knows of it.
+
+A checkpoint is a pytree of arrays saved under the number of steps done. Kept steps stay for good;
+beside them only the latest two stay, to go on from. Saving is asynchronous: `Checkpoints.save`
+copies what it is given and returns; reading and closing wait.
+"""
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+
+class Checkpoints(contextlib.AbstractContextManager):
+    """The checkpoints of one run folder.
+
+    Args:
+      folder: made when the first checkpoint is saved.
+      keep: steps that are kept for good; the last step belongs among them.
+      read_only: nothing is created; a folder that is not there holds no checkpoint.
+    """
+
+    def __init__(self, folder: Path, keep: Iterable[int] = (), read_only: bool = False):
+        policy = policies.AnyPreservationPolicy(
+            [policies.LatestN(2), policies.CustomSteps(sorted(set(keep)))]
+        )
+        self._manager = None
+        if folder.exists() or not read_only:
+            self._manager = ocp.CheckpointManager(
+                folder.absolute(),
+                options=ocp.CheckpointManagerOptions(
+                    preservation_policy=policy,
+                    save_decision_policy=policies.FixedIntervalPolicy(1),
+                    create=not read_only,
+                    read_only=read_only,
+                ),
+            )
+
+    def steps(self) -> list[int]:
+        """Steps that can be restored, in rising order."""
+        return [] if self._manager is None else sorted(self._manager.all_steps())
+
+    def save(self, step: int, tree: Any) -> None:
+        """Saves a copy of ``tree``; a step that is there already is left as it is."""
+        if step not in self._manager.all_steps():
+            copy = jax.tree.map(jnp.copy, tree)
+            self._manager.save(step, args=ocp.args.StandardSave(copy))
+
+    def restore(self, step: int, like: Any = None) -> Any:
+        """Restores a step, bit for bit.
+
+        Args:
+          step: one of `steps`.
+          like: a pytree of arrays that says containers and placement; without it, nested dicts
+            and lists of arrays on this process's first device.
+        """
+        self._manager.wait_until_finished()
+        if like is None:
+            like = self._manager.item_metadata(step)
+            sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        shape = lambda x: jax.ShapeDtypeStruct(  # noqa: E731
+            x.shape, x.dtype, sharding=x.sharding if isinstance(x, jax.Array) else sharding
+        )
+        abstract = jax.tree.map(shape, like)
+        return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+
+    def __exit__(self, *_):
+        if self._manager is not None:
+            self._manager.wait_until_finished()
+            self._manager.close()

@@ -1,0 +1,331 @@
+"""Curves between parameter pytrees, and the loss that fits them. Needs jax and nothing else.
+
+Every point of a curve is a linear combination of a few *control points* (the two ends and the
+bends between them, each a pytree of parameters)::
+
+    phi(t) = sum_k c_k(t) w_k,        t in [0, 1],  phi(0) = w_a,  phi(1) = w_b
+
+A `Curve` is the function ``t -> c`` alone; it knows nothing of parameters. `combine` mixes the
+control points and is the only function here that touches their leaves. The training loss of
+Gotmare et al. (2018, Section 2), ``l(theta) = E_{t~U(0,1)} L(phi_theta(t))``, is `curve_loss`.
+
+An example on parameters that belong to no framework:
+
+>>> import jax, jax.numpy as jnp
+>>> from mcjax import curves
+>>> start = {"w": jnp.array([-1.0, 0.0]), "scale": jnp.array(1.0)}
+>>> end = {"w": jnp.array([1.0, 0.0]), "scale": jnp.array(1.0)}
+>>> curve = curves.polygonal_chain(num_bends=1)
+>>> bends = curves.straight_line(curve, start, end)
+>>> def ring_loss(params, batch, key):  # low on a ring of radius 1
+...     return (jnp.linalg.norm(params["scale"] * params["w"]) - batch) ** 2
+>>> loss = curves.curve_loss(curve, ring_loss)
+>>> bends = jax.tree.map(lambda x: x + 0.1, bends)  # off the symmetric saddle
+>>> @jax.jit
+... def step(bends, key):
+...     gradient = jax.grad(loss)(bends, (start, end), 1.0, key)
+...     return jax.tree.map(lambda x, g: x - 0.1 * g, bends, gradient)
+>>> for i in range(300):
+...     bends = step(bends, jax.random.key(i))
+>>> middle = curves.point(curve, (start, *bends, end), 0.25)
+>>> bool(ring_loss(middle, 1.0, None) < 0.05)
+True
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Params = Any
+"""A pytree whose leaves are floating-point (or complex) arrays."""
+
+
+class Curve(NamedTuple):
+    """A family of curves with a fixed number of bends.
+
+    Attributes:
+      name: ``segment``, ``chain`` or ``bezier``.
+      num_bends: control points between the two ends (``num_bends=1`` is the paper's chain).
+      coefficients: ``t -> c``, scalar to ``[num_bends + 2]``; ``c`` sums to one.
+    """
+
+    name: str
+    num_bends: int
+    coefficients: Callable[[jax.typing.ArrayLike], jax.Array]
+
+
+def segment() -> Curve:
+    """The straight line: ``phi(t) = (1 - t) w_a + t w_b``."""
+    return polygonal_chain(0)._replace(name="segment")
+
+
+def polygonal_chain(num_bends: int = 1) -> Curve:
+    """The polygonal chain through equally spaced bends.
+
+    With one bend this is Gotmare et al. (2018), Section 2:
+    ``phi(t) = 2 (t theta + (0.5 - t) w_a)`` up to ``t = 0.5``, then
+    ``2 ((t - 0.5) w_b + (1 - t) theta)``.
+
+    At a bend the derivative is the right-hand one; at ``t = 1`` the left-hand one.
+
+    >>> polygonal_chain(1).coefficients(0.125)
+    Array([0.75, 0.25, 0.  ], dtype=float32)
+    """
+    _check_num_bends(num_bends)
+    pieces = num_bends + 1
+
+    def coefficients(t):
+        t = _as_float(t)
+        index = jax.lax.stop_gradient(jnp.clip(jnp.floor(t * pieces), 0, pieces - 1))
+        along = t * pieces - index
+        corner = jnp.arange(pieces + 1, dtype=t.dtype)
+        return jnp.where(corner == index, 1 - along, jnp.where(corner == index + 1, along, 0))
+
+    return Curve("chain", num_bends, coefficients)
+
+
+def bezier(num_bends: int = 1) -> Curve:
+    """The Bezier curve of degree ``n = num_bends + 1`` (Garipov et al., 2018).
+
+    ``c_k(t) = binom(n, k) t^k (1 - t)^(n - k)``.
+
+    >>> bezier(1).coefficients(0.25)
+    Array([0.5625, 0.375 , 0.0625], dtype=float32)
+    """
+    _check_num_bends(num_bends)
+    n = num_bends + 1
+
+    def coefficients(t):
+        t = _as_float(t)
+        return jnp.stack([math.comb(n, k) * t**k * (1 - t) ** (n - k) for k in range(n + 1)])
+
+    return Curve("bezier", num_bends, coefficients)
+
+
+FAMILIES = {"chain": polygonal_chain, "bezier": bezier}
+"""Families with bends by name: ``FAMILIES[name](num_bends)`` is a `Curve`."""
+
+
+def combine(control_points: Sequence[Params], coefficients: jax.typing.ArrayLike) -> Params:
+    """The linear combination ``sum_k c_k w_k`` of parameter pytrees.
+
+    Leaf dtypes are kept; float16 and bfloat16 are mixed in float32. A one-hot ``c`` gives the
+    control point back exactly, as long as the others are finite.
+
+    Args:
+      control_points: K pytrees of the same structure, shapes and dtypes.
+      coefficients: real numbers of shape ``[K]``.
+
+    Returns:
+      A pytree like each of the control points.
+
+    Raises:
+      ValueError: the control points differ in structure, shape or dtype, hold leaves that are not
+        floating-point, or are not as many as the coefficients.
+    """
+    check_matching(control_points)
+    coefficients = jnp.asarray(coefficients)
+    if coefficients.shape != (len(control_points),):
+        raise ValueError(
+            f"coefficients of shape {coefficients.shape} for {len(control_points)} control points: "
+            f"expected shape ({len(control_points)},)"
+        )
+
+    def mix(*leaves):
+        dtype = jnp.result_type(leaves[0])
+        wide = jnp.promote_types(dtype, jnp.float32)
+        terms = (c.astype(wide) * jnp.asarray(leaf, wide) for c, leaf in zip(coefficients, leaves))
+        return sum(terms, start=jnp.zeros((), wide)).astype(dtype)
+
+    return jax.tree.map(mix, *control_points)
+
+
+def point(curve: Curve, control_points: Sequence[Params], t: jax.typing.ArrayLike) -> Params:
+    """The curve's point ``phi(t)``; ``control_points`` is ``(start, *bends, end)``."""
+    return combine(control_points, curve.coefficients(t))
+
+
+def tangent(curve: Curve, control_points: Sequence[Params], t: jax.typing.ArrayLike) -> Params:
+    """The derivative ``phi'(t)``, in units of weight distance per unit of ``t``."""
+    return combine(control_points, tangent_coefficients(curve, t))
+
+
+def tangent_coefficients(curve: Curve, t: jax.typing.ArrayLike) -> jax.Array:
+    """``c'(t)`` of shape ``[num_bends + 2]``, by forward differentiation for every family."""
+    t = _as_float(t)
+    return jax.jvp(curve.coefficients, (t,), (jnp.ones_like(t),))[1]
+
+
+def straight_line(curve: Curve, start: Params, end: Params) -> tuple[Params, ...]:
+    """Bends equally spaced on the segment: the initialisation of Section 2.
+
+    For one bend, ``theta = (w_a + w_b) / 2``.
+
+    Returns:
+      ``num_bends`` pytrees like ``start``.
+
+    Raises:
+      ValueError: the two ends do not match; the message names the first leaf that differs.
+    """
+    steps = curve.num_bends + 1
+    return tuple(combine((start, end), (1 - k / steps, k / steps)) for k in range(1, steps))
+
+
+def join(first: Sequence[Params], second: Sequence[Params]) -> tuple[Curve, tuple[Params, ...]]:
+    """Two chains that meet, as one chain: no training is needed (Section 3, last paragraph).
+
+    The chains ``X, theta_GX, G`` and ``G, theta_GY, Y`` give the three-bend chain
+    ``X, theta_GX, G, theta_GY, Y``.
+
+    Args:
+      first: the control points of a chain, ending where the second starts.
+      second: the control points of the other chain; its first one is dropped.
+
+    Returns:
+      The chain and its control points.
+    """
+    check_matching((*first, *second))
+    control_points = (*first, *second[1:])
+    return polygonal_chain(len(control_points) - 2), control_points
+
+
+def curve_loss(curve: Curve, objective: Callable[..., Any], strata: int = 1) -> Callable[..., Any]:
+    """The loss at a random point of the curve, whose gradient estimates that of ``l(theta)``.
+
+    ``grad_theta L(phi_theta(t))`` with ``t ~ U(0, 1)`` is unbiased for the gradient of
+    ``l(theta) = E_t L(phi_theta(t))`` (Section 2).
+
+    Args:
+      curve: the family.
+      objective: ``objective(params, *args, key)``; whatever it returns is returned.
+      strata: parts into which ``[0, 1]`` is cut; ``t`` is uniform on one of them.
+
+    Returns:
+      ``loss(bends, endpoints, *args, key, stratum=0)``. Differentiate the first argument to keep
+      the ends where they are, the first two to free them. ``args`` go to the objective as they
+      are (a batch; a state and a batch). ``stratum`` says which part of ``[0, 1]`` holds ``t``.
+    """
+
+    def loss(bends, endpoints, *args, stratum=0):
+        *rest, key = args
+        t_key, objective_key = jax.random.split(key)
+        t = (stratum + jax.random.uniform(t_key)) / strata
+        start, end = endpoints
+        return objective(point(curve, (start, *bends, end), t), *rest, objective_key)
+
+    return loss
+
+
+def gram(trees: Sequence[Params]) -> jax.Array:
+    """Inner products of K pytrees, each taken as one long vector: shape ``[K, K]``."""
+
+    def inner(a, b):
+        products = jax.tree.map(
+            lambda x, y: jnp.real(jnp.vdot(_wide(x), _wide(y), precision="highest")), a, b
+        )
+        return sum(jax.tree.leaves(products), start=jnp.zeros(()))
+
+    size = len(trees)
+    upper = {(i, j): inner(trees[i], trees[j]) for i in range(size) for j in range(i, size)}
+    return jnp.stack(
+        [jnp.stack([upper[min(i, j), max(i, j)] for j in range(size)]) for i in range(size)]
+    )
+
+
+def squared_norm(params: Params) -> jax.Array:
+    """``||params||^2`` over all leaves, a scalar in float32 at least."""
+    return sum((jnp.sum(jnp.abs(_wide(x)) ** 2) for x in jax.tree.leaves(params)), jnp.zeros(()))
+
+
+def arc_lengths(
+    curve: Curve, control_points: Sequence[Params], t: jax.typing.ArrayLike, refine: int = 32
+) -> jax.Array:
+    """Length of the curve from ``t[0]`` to each ``t[i]``, in units of weight distance.
+
+    The length of the polygon through ``refine`` points between neighbouring ``t``: exact for a
+    chain whose bends are among them. Only the Gram matrix of the differences of the control
+    points is formed, so the cost does not grow with ``refine``.
+
+    Args:
+      curve: the family.
+      control_points: ``(start, *bends, end)``.
+      t: increasing, of shape ``[P]``.
+      refine: chords between two neighbouring ``t``.
+
+    Returns:
+      Shape ``[P]``, the first is zero.
+    """
+    t = _as_float(t)
+    inner = jnp.arange(refine) / refine
+    fine = jnp.append((t[:-1, None] + jnp.diff(t)[:, None] * inner).ravel(), t[-1])
+    steps = jnp.diff(jax.vmap(curve.coefficients)(fine), axis=0)
+    # A step has coefficients that sum to zero: write it in differences of neighbours.
+    along = -jnp.cumsum(steps, axis=1)[:, :-1]
+    differences = [
+        jax.tree.map(lambda a, b: _wide(b) - _wide(a), a, b)
+        for a, b in zip(control_points[:-1], control_points[1:], strict=True)
+    ]
+    squares = jnp.einsum("pi,ij,pj->p", along, gram(differences), along, precision="highest")
+    chords = jnp.sqrt(jnp.maximum(squares, 0)).reshape(-1, refine).sum(axis=1)
+    return jnp.concatenate([jnp.zeros(1, chords.dtype), jnp.cumsum(chords)])
+
+
+def check_matching(trees: Sequence[Params]) -> None:
+    """Checks that pytrees can be mixed.
+
+    Raises:
+      ValueError: fewer than one tree, leaves that are not floating-point, or a tree that differs
+        from the first in structure, shape or dtype; the message names the first such leaf.
+    """
+    if not trees:
+        raise ValueError("no control points: a curve needs at least its two ends")
+    reference, structure = jax.tree_util.tree_flatten_with_path(trees[0])
+    for path, leaf in reference:
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
+            raise ValueError(
+                f"leaf {_name(path)} has dtype {jnp.result_type(leaf)}: only floating-point leaves "
+                "can be mixed; keep counters and the like in the objective's state"
+            )
+    for index, tree in enumerate(trees[1:], start=1):
+        leaves, other = jax.tree_util.tree_flatten_with_path(tree)
+        if other != structure:
+            raise ValueError(_structure_message(index, reference, leaves))
+        for (path, a), (_, b) in zip(reference, leaves, strict=True):
+            for what, x, y in (
+                ("shape", jnp.shape(a), jnp.shape(b)),
+                ("dtype", jnp.result_type(a), jnp.result_type(b)),
+            ):
+                if x != y:
+                    raise ValueError(
+                        f"control points 0 and {index} do not match: leaf {_name(path)} "
+                        f"has {what} {x} in the one and {y} in the other"
+                    )
+
+
+def _structure_message(index, reference, leaves):
+    names, others = {_name(p) for p, _ in reference}, {_name(p) for p, _ in leaves}
+    only = [f"{n} only in control point 0" for n in sorted(names - others)]
+    only += [f"{n} only in control point {index}" for n in sorted(others - names)]
+    detail = "; ".join(only[:3]) or "same leaf names in different containers"
+    return f"control points 0 and {index} have different tree structures: {detail}"
+
+
+def _name(path) -> str:
+    return jax.tree_util.keystr(path) or "(the whole tree)"
+
+
+def _wide(x):
+    return jnp.asarray(x, jnp.promote_types(jnp.result_type(x), jnp.float32))
+
+
+def _as_float(t):
+    dtype = jnp.result_type(t)
+    return jnp.asarray(t, dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.float32)
+
+
+def _check_num_bends(num_bends):
+    if num_bends < 0:
+        raise ValueError(f"num_bends={num_bends}: a curve has 0 bends or more between its ends")

@@ -1,0 +1,106 @@
+"""Data sets that are slow to read, kept as plain ``.npy`` files.
+
+An entry is one file per array and a JSON file, written last, with their SHA-256. What it is found
+by includes path, size and time of every source file, so a changed source is read anew. A damaged
+entry is rebuilt with a warning, and a folder that cannot be written costs time only.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from mcjax.data.splits import Split
+
+_FORMAT = 1
+_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def default_dir() -> Path:
+    """``$MCJAX_CACHE/data``, else ``$XDG_CACHE_HOME/mcjax/data``, else ``~/.cache/mcjax/data``."""
+    if root := os.environ.get("MCJAX_CACHE"):
+        return Path(root) / "data"
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "mcjax" / "data"
+
+
+def cached(
+    name: str,
+    files: Iterable[Path],
+    build: Callable[[], tuple[Split, Split]],
+    cache_dir: str | os.PathLike | None = None,
+) -> tuple[Split, Split]:
+    """What ``build`` returns, from the cache if it is there.
+
+    Args:
+      name: of the data set.
+      files: the source files that ``build`` reads.
+      build: reads them: training and test split.
+      cache_dir: folder of the cache; None for `default_dir`.
+    """
+    stem = Path(cache_dir or default_dir()) / _entry_name(name, files)
+    try:
+        return _read(stem)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        warnings.warn(f"cache {stem}.json is damaged and rebuilt: {error!r}", stacklevel=2)
+    train, test = build()
+    try:
+        _write(stem, (*train, *test))
+    except OSError as error:
+        warnings.warn(f"cache {stem}.json cannot be written: {error}", stacklevel=2)
+    return train, test
+
+
+def _entry_name(name, files):
+    stats = [(str(path.resolve()), path.stat()) for path in sorted(map(Path, files))]
+    key = [_FORMAT, name, [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]]
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9]+', '_', name)}-{digest[:16]}"
+
+
+def _read(stem):
+    digests = json.loads(Path(f"{stem}.json").read_text())
+    arrays = []
+    for name in _ARRAYS:
+        path = Path(f"{stem}.{name}.npy")
+        if not path.is_file() or _digest(path) != digests[name]:
+            raise ValueError(f"{path} is missing or was changed")
+        arrays.append(np.load(path, allow_pickle=False))
+    return Split(*arrays[:2]), Split(*arrays[2:])
+
+
+def _digest(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(stem, arrays):
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    digests = {}
+    for name, array in zip(_ARRAYS, arrays, strict=True):
+        write = functools.partial(np.save, arr=array, allow_pickle=False)
+        digests[name] = _replace(Path(f"{stem}.{name}.npy"), write)
+    _replace(Path(f"{stem}.json"), lambda file: file.write(json.dumps(digests).encode()))
+
+
+def _replace(path, write):
+    """Writes a file under another name first, so that nobody ever sees half of it."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with open(descriptor, "wb") as file:
+            write(file)
+        digest = _digest(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return digest

@@ -1,0 +1,106 @@
+"""Where each data set comes from: files that are here first, tensorflow_datasets last."""
+
+import difflib
+from pathlib import Path
+
+import numpy as np
+
+from mcjax.data import cache, cifar, idx, tfds_source
+from mcjax.data.splits import Source, Split
+from mcjax.data.tfds_source import DataUnavailable
+
+__all__ = ["DataUnavailable", "names", "read"]
+
+DEBIAN = {"fashion_mnist": Path("/usr/share/datasets/fashion-mnist")}
+_IDX = ("fashion_mnist", "mnist")
+_DIGITS_TRAIN, _DIGITS_SEED = 1437, 0
+
+
+def names() -> tuple[str, ...]:
+    """What `mcjax.data.load` takes; ``tfds:NAME`` is any image classification set of tfds."""
+    return ("digits", *_IDX, *cifar.LAYOUTS, "tfds:NAME")
+
+
+def read(name: str, data_dir: str | None = None, cache_dir: str | None = None) -> Source:
+    """Reads a data set; for the arguments and errors see `mcjax.data.load`."""
+    kind, _, tfds_name = name.partition(":")
+    if name not in names()[:-1] and not (kind == "tfds" and tfds_name):
+        close = difflib.get_close_matches(name, names()) or names()
+        raise ValueError(f"dataset={name!r} is unknown; did you mean {', '.join(close)}?")
+    if name == "digits":
+        return _digits()
+    if data_dir is not None and not Path(data_dir).is_dir():
+        raise ValueError(f"data_dir={data_dir!r} is no folder; create it or leave it out")
+    if kind == "tfds":
+        return _tfds(tfds_name, data_dir, cache_dir)
+    return _official(name, data_dir, cache_dir)
+
+
+def _digits():
+    """The 1,797 digits of scikit-learn, 8x8 with 17 grey levels, in an order fixed here.
+
+    The order is that of a bit generator's raw output, which numpy keeps the same for ever; what
+    its methods draw from it may change.
+    """
+    from sklearn import datasets  # takes a second
+
+    bunch = datasets.load_digits()
+    order = np.argsort(np.random.PCG64(_DIGITS_SEED).random_raw(len(bunch.target)), kind="stable")
+    images = np.rint(bunch.images[order, ..., None] * 255 / 16).astype(np.uint8)
+    labels = bunch.target[order].astype(np.int32)
+    here, there = np.split(images, [_DIGITS_TRAIN]), np.split(labels, [_DIGITS_TRAIN])
+    train, test = map(Split, here, there)
+    return Source(train, test, num_classes=10)
+
+
+def _tfds(name, data_dir, cache_dir):
+    try:
+        builder = tfds_source.find(name, data_dir)
+    except DataUnavailable:
+        raise
+    except ValueError as error:
+        close = difflib.get_close_matches(name, tfds_source.known_names())
+        hint = f"; did you mean {', '.join(f'tfds:{c}' for c in close)}?" if close else ""
+        raise ValueError(f"{error}{hint}") from None
+    if not builder.is_prepared():
+        builder = tfds_source.prepare(builder)
+    return tfds_source.read(builder, cache_dir)
+
+
+def _official(name, data_dir, cache_dir):
+    """From files in ``data_dir``, in Debian's folder, prepared by tfds, or downloaded now."""
+    folders = [Path(data_dir, name), Path(data_dir)] if data_dir else []
+    if name in DEBIAN:
+        folders.append(DEBIAN[name])
+    for folder in folders:
+        if found := (idx.find(folder) if name in _IDX else cifar.find(name, folder)):
+            return idx.read(found) if name in _IDX else _cifar(name, *found, cache_dir)
+    remedy = _remedy(name)
+    try:
+        builder = tfds_source.find(name, data_dir)
+    except DataUnavailable as error:
+        raise DataUnavailable(f"{name} is not here and {error}. {remedy}") from error
+    if builder.is_prepared():
+        return tfds_source.read(builder, cache_dir)
+    paths = tfds_source.download(builder, remedy)
+    if name in _IDX:
+        return idx.read({file.removesuffix(".gz"): path for file, path in paths.items()})
+    layout = cifar.LAYOUTS[name][0]
+    return _cifar(name, paths[layout.archive], layout, cache_dir)
+
+
+def _remedy(name):
+    if name in _IDX:
+        files = f"the files {', '.join(idx.FILES)} (as they are or with .gz)"
+    else:
+        files = " or ".join(layout.archive for layout in cifar.LAYOUTS[name])
+    debian = ", or install Debian's dataset-fashion-mnist" if name in DEBIAN else ""
+    return f"Place {files} in a folder and give it as data_dir{debian}"
+
+
+def _cifar(name, path, layout, cache_dir):
+    """An archive takes seconds to decompress, a folder does not."""
+    if path.is_dir():
+        return cifar.read(path, layout)
+    build = lambda: cifar.read(path, layout)[:2]  # noqa: E731
+    return Source(*cache.cached(name, [path], build, cache_dir), layout.num_classes)

@@ -1,0 +1,214 @@
+"""Data sets of tensorflow_datasets, read without TensorFlow.
+
+Prepared sets are read from array_record files. What is not prepared is downloaded only after a
+short look whether its host answers, since tfds itself tries for minutes. The package is imported
+when it is needed.
+"""
+
+import importlib
+import re
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mcjax.data import cache
+from mcjax.data.splits import Source, Split
+
+NETWORK_TIMEOUT = 5.0
+_BATCH = 512
+
+
+class DataUnavailable(ValueError):
+    """The data are not here and cannot be downloaded; the message says what to do."""
+
+
+def find(name: str, data_dir: str | None) -> Any:
+    """The builder of a data set, prepared or not.
+
+    Args:
+      name: as tfds writes it, ``NAME``, ``NAME/CONFIG`` or either with ``:VERSION``.
+      data_dir: folder of prepared sets; None for tfds's own (``~/tensorflow_datasets``), where a
+        set is also looked for if ``data_dir`` does not hold it.
+
+    Raises:
+      ValueError: tfds knows no such data set, or it is none of labelled images.
+      DataUnavailable: tfds is not installed.
+    """
+    if not re.fullmatch(r"\w+(/[\w.+-]+)?(:[\d.*]+)?", name):
+        raise ValueError(f"tfds:{name}: expected tfds:NAME or tfds:NAME/CONFIG")
+    tfds = _tfds()
+    try:
+        builders = [
+            tfds.builder(name, data_dir=folder, file_format="array_record")
+            for folder in dict.fromkeys((data_dir, None))
+            if folder is None or Path(folder, re.split("[/:]", name)[0]).is_dir()
+        ]
+        builder = next((b for b in builders if b.is_prepared()), None)
+        builder = builder or tfds.builder(name, data_dir=data_dir, file_format="array_record")
+    except tfds.core.registered.DatasetNotFoundError:
+        raise ValueError(f"tfds:{name} is no data set that tfds knows") from None
+    except (ValueError, RuntimeError, OSError) as error:
+        raise ValueError(f"tfds:{name}: {str(error).splitlines()[0]}") from None
+    _keys(builder)
+    return builder
+
+
+def known_names() -> list[str]:
+    """The data sets that the installed tfds can make."""
+    return _tfds().list_builders(with_community_datasets=False)
+
+
+def read(builder: Any, cache_dir: str | None) -> Source:
+    """A prepared data set: its ``train`` and its ``test`` (or else ``validation``) split.
+
+    Raises:
+      ValueError: a split is missing, or the images are not uint8 or of different sizes.
+    """
+    info = builder.info
+    held_out = next((split for split in ("test", "validation") if split in info.splits), None)
+    if "train" not in info.splits or held_out is None:
+        raise ValueError(
+            f"tfds:{info.name} has the splits {', '.join(info.splits) or 'none'}; a train and a "
+            "test (or validation) split are needed"
+        )
+    files = [path for path in Path(builder.data_dir).iterdir() if path.is_file()]
+
+    train, test = cache.cached(
+        f"tfds {info.full_name}",
+        files,
+        lambda: (_read_split(builder, "train"), _read_split(builder, held_out)),
+        cache_dir,
+    )
+    return Source(train, test, info.features[_keys(builder)[1]].num_classes)
+
+
+def prepare(builder: Any) -> Any:
+    """Downloads and prepares a data set, as array_record.
+
+    Raises:
+      DataUnavailable: its host does not answer, or the preparation fails.
+    """
+    name = builder.info.name
+    remedy = (
+        f"Prepare it where that works (tfds build {name} --file_format=array_record) and give the "
+        f"folder that then holds {name}/ as data_dir"
+    )
+    check_network(f"tfds:{name}", builder, remedy)
+
+    def run():
+        builder.download_and_prepare(file_format="array_record")
+        return builder
+
+    return _or_unavailable(f"tfds:{name} cannot be prepared", run, remedy)
+
+
+def download(builder: Any, remedy: str) -> dict[str, Path]:
+    """Downloads the files of a data set without preparing it; tfds checks their SHA-256.
+
+    Many preparations need TensorFlow though the files do not.
+
+    Returns:
+      Where each file is, by the last part of its address.
+
+    Raises:
+      DataUnavailable: the host does not answer, or the download fails.
+    """
+    name = builder.info.name
+    check_network(name, builder, remedy)
+    folder = Path(builder.data_dir).parents[1] / "downloads"
+
+    def run():
+        manager = _tfds().download.DownloadManager(
+            download_dir=folder, url_infos=builder.url_infos, dataset_name=name
+        )
+        paths = manager.download({url.split("/")[-1]: url for url in builder.url_infos})
+        return {file: Path(path) for file, path in paths.items()}
+
+    return _or_unavailable(f"{name} cannot be downloaded", run, remedy)
+
+
+def check_network(name: str, builder: Any, remedy: str) -> None:
+    """Asks the first host of a data set for a header, through the proxy if one is set.
+
+    A thread asks, so that a name server that does not answer costs no more than a connection.
+
+    Raises:
+      DataUnavailable: there is no answer within `NETWORK_TIMEOUT` seconds.
+    """
+    url = next(iter(builder.url_infos or ()), "https://storage.googleapis.com/")
+    outcome = [f"no answer in {NETWORK_TIMEOUT:g} seconds"]
+
+    def ask():
+        try:
+            request = urllib.request.Request(url, method="HEAD")
+            urllib.request.urlopen(request, timeout=NETWORK_TIMEOUT).close()
+            outcome[0] = ""
+        except urllib.error.HTTPError:
+            outcome[0] = ""  # the host is there; what it says is the download's concern
+        except Exception as error:
+            outcome[0] = str(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(NETWORK_TIMEOUT)
+    if outcome[0]:
+        raise DataUnavailable(f"{name} is not here and {url}: {outcome[0]}. {remedy}")
+
+
+def _or_unavailable(what: str, run: Callable[[], Any], remedy: str) -> Any:
+    try:
+        return run()
+    except Exception as error:  # whatever a builder's own code raises
+        message = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataUnavailable(f"{what}: {message}. {remedy}") from error
+
+
+def _tfds():
+    try:
+        return importlib.import_module("tensorflow_datasets")
+    except ImportError as error:
+        raise DataUnavailable(
+            f"tensorflow_datasets cannot be imported ({error}): install mcjax[experiments]"
+        ) from error
+
+
+def _keys(builder):
+    """The features that are image and label; both are checked before anything is downloaded."""
+    features, tfds = builder.info.features, _tfds()
+    keys = tuple(builder.info.supervised_keys or ("image", "label"))
+    kinds = (tfds.features.Image, tfds.features.ClassLabel)
+    if len(keys) != 2 or not all(
+        k in features and isinstance(features[k], kind) for k, kind in zip(keys, kinds, strict=True)
+    ):
+        raise ValueError(f"tfds:{builder.info.name} is no data set of images with one label each")
+    if not builder.is_prepared() and None in features[keys[0]].shape:
+        raise ValueError(
+            f"tfds:{builder.info.name} has images of different sizes; one size is needed"
+        )
+    return keys
+
+
+def _read_split(builder, split):
+    image_key, label_key = _keys(builder)
+    source = builder.as_data_source(split=split)
+    images, labels = None, np.empty(len(source), np.int32)
+    for start in range(0, len(source), _BATCH):
+        rows = range(start, min(start + _BATCH, len(source)))
+        for row, record in zip(rows, source.__getitems__(list(rows)), strict=True):
+            image = record[image_key]
+            if images is None:
+                images = np.empty((len(source), *image.shape), np.uint8)
+            if image.dtype != np.uint8 or image.shape != images.shape[1:]:
+                raise ValueError(
+                    f"tfds:{builder.info.name}: image {row} of {split} is {image.dtype} of shape "
+                    f"{image.shape}; uint8 of one shape, {images.shape[1:]}, is needed"
+                )
+            images[row], labels[row] = image, record[label_key]
+    if images is None or labels.min() < 0:
+        raise ValueError(f"tfds:{builder.info.name}: {split} is empty or has no labels")
+    return Split(images, labels)

@@ -1,0 +1,197 @@
+"""Metrics of any list of points: one evaluator for segments, curves and surfaces.
+
+A point is a coefficient vector over a few control points (`mcjax.curves`). At each point the
+parameters are combined, batch-norm statistics are recomputed on the clean training set (reset,
+then the exact average over one pass), and the metrics are summed over each split. Sums over a
+batch are float32; sums over batches are float64 on the host, so that sixty thousand losses add up
+to 1e-6 relative.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcjax import curves, objectives, parallel
+
+Metrics = dict[str, dict[str, np.ndarray]]
+"""``metrics[split][name]``, each of shape ``[points]``; a mean over the split's examples."""
+
+
+class Evaluator:
+    """Evaluates points over fixed control points and data; compiled once, on first use.
+
+    Args:
+      objective: what is measured.
+      fetch: ``(data, rows, examples, weight, key) -> batch`` without augmentation.
+      splits: pytrees of arrays by split name, each with a leading axis of examples, replicated on
+        the mesh. Statistics are recomputed on the split ``train``.
+      mesh: from `mcjax.parallel.make_mesh`.
+      batch_size: examples of a forward pass, over all devices.
+      statistics_batch_size: examples of a batch for batch-norm statistics: the training's.
+      points_per_call: points that are evaluated at once by ``vmap``; by default the backend's.
+    """
+
+    def __init__(
+        self,
+        objective: objectives.Objective,
+        fetch: Callable[..., Any],
+        splits: Mapping[str, Any],
+        mesh: jax.sharding.Mesh,
+        *,
+        batch_size: int = 500,
+        statistics_batch_size: int = 100,
+        points_per_call: int | None = None,
+    ):
+        self.splits = dict(splits)
+        self.points_per_call = points_per_call or default_points_per_call()
+
+        def sums_at(params, state, splits):
+            if objective.statistics is not None and jax.tree.leaves(state):
+                state = _recompute(
+                    objective, fetch, params, state, splits["train"], statistics_batch_size
+                )
+            return _all_sums(objective, fetch, params, state, splits, batch_size), state
+
+        def block(control_points, coefficients, state, splits):
+            def one(c):
+                params = curves.combine(control_points, c)
+                return sums_at(params, state, splits)[0], curves.squared_norm(params)
+
+            vmapped = jax.vmap(one) if len(coefficients) > 1 else _unvmapped(one)
+            sums, l2 = vmapped(coefficients)
+            return parallel.sum_over_devices(sums), l2
+
+        self._block = parallel.data_parallel(block, mesh)
+        self._with_state = parallel.data_parallel(
+            lambda params, state, splits: parallel.sum_over_devices(
+                _all_sums(objective, fetch, params, state, splits, batch_size)
+            ),
+            mesh,
+        )
+
+    def blocks(
+        self, control_points: Sequence[Any], coefficients: Any, state: Any
+    ) -> Iterator[tuple[int, Metrics]]:
+        """Evaluates points block by block; the next block runs while one is read.
+
+        Args:
+          control_points: K parameter pytrees.
+          coefficients: ``[P, K]``, a row for each point.
+          state: the network's state; batch-norm averages in it are replaced at every point.
+
+        Yields:
+          The index of a block's first point, and the metrics of its points. The split ``params``
+          holds ``l2``, the squared norm of the point.
+        """
+        coefficients = np.asarray(coefficients, np.float32)
+        width = self.points_per_call
+        pending = None
+        for first in range(0, len(coefficients), width):
+            rows = coefficients[first : first + width]
+            full = np.concatenate([rows, np.repeat(rows[-1:], width - len(rows), axis=0)])
+            result = self._block(tuple(control_points), full, state, self.splits)
+            if pending is not None:
+                yield _read(*pending)
+            pending = (first, len(rows), *result)
+        if pending is not None:
+            yield _read(*pending)
+
+    def __call__(self, control_points: Sequence[Any], coefficients: Any, state: Any) -> Metrics:
+        """As `blocks`, all at once: ``metrics[split][name]`` of shape ``[P]``."""
+        parts = [metrics for _, metrics in self.blocks(control_points, coefficients, state)]
+        return {
+            split: {n: np.concatenate([p[split][n] for p in parts]) for n in parts[0][split]}
+            for split in parts[0]
+        }
+
+    def with_state(self, params: Any, state: Any, split: str) -> dict[str, float]:
+        """Metrics of one parameter set with its state as it is (running averages), on a split."""
+        return self.dispatch(params, state, split)()
+
+    def dispatch(self, params: Any, state: Any, split: str) -> Callable[[], dict[str, float]]:
+        """As `with_state`, at once: the numbers are read when the result is called."""
+        sums = self._with_state(params, state, {split: self.splits[split]})
+
+        def read():
+            means = _means(jax.tree.map(lambda x: np.asarray(x)[None], sums))
+            return {name: float(value[0]) for name, value in means[split].items()}
+
+        return read
+
+
+def default_points_per_call() -> int:
+    """Points evaluated at once: one on CPU, where grouped convolutions are slow; else four."""
+    return 1 if jax.default_backend() == "cpu" else 4
+
+
+def _recompute(objective, fetch, params, state, data, batch_size):
+    """Batch-norm statistics at ``params``: the average over one clean pass, weighted by examples.
+
+    The examples left over by whole batches form a batch of their own, which every device sees
+    whole: the mean over devices of equal numbers is that number.
+    """
+    size = len(jax.tree.leaves(data)[0])
+    batch_size = min(batch_size, size)
+    batches, rest = divmod(size, batch_size)
+    key = jax.random.key(0)
+
+    def of(rows):
+        batch = fetch(data, rows, rows, jnp.ones(rows.shape), key)
+        return objective.statistics(params, state, batch)
+
+    def add(total, index):
+        positions, _ = parallel.share(batch_size)
+        return jax.tree.map(jnp.add, total, of(index * batch_size + positions)), None
+
+    total = jax.tree.map(jnp.zeros_like, state)
+    total, _ = jax.lax.scan(add, total, jnp.arange(batches))
+    total = jax.tree.map(lambda x: x * (batch_size / size), total)
+    if rest:
+        last = of(jnp.arange(batches * batch_size, size))
+        total = jax.tree.map(lambda a, b: a + b * (rest / size), total, last)
+    return total
+
+
+def _all_sums(objective, fetch, params, state, splits, batch_size):
+    """``sums[split][name]``, this device's part, of shape ``[batches of the split]``."""
+
+    def over(data):
+        size = len(jax.tree.leaves(data)[0])
+        width = min(batch_size, size)
+        key = jax.random.key(0)
+
+        def batch_sums(_, index):
+            positions, weight = parallel.share(width)
+            rows = index * width + positions
+            weight *= rows < size
+            rows = jnp.minimum(rows, size - 1)
+            return None, objective.evaluate(params, state, fetch(data, rows, rows, weight, key))
+
+        return jax.lax.scan(batch_sums, None, jnp.arange(-(-size // width)))[1]
+
+    return {name: over(data) for name, data in splits.items()}
+
+
+def _unvmapped(function):
+    return lambda xs: jax.tree.map(lambda y: y[None], function(xs[0]))
+
+
+def _read(first, count, sums, l2):
+    metrics = _means(jax.tree.map(np.asarray, sums))
+    metrics["params"] = {"l2": np.asarray(l2, np.float64)}
+    return first, {s: {n: v[:count] for n, v in m.items()} for s, m in metrics.items()}
+
+
+def _means(sums):
+    """Divides float64 sums over batches (the last axis) by the counts."""
+    totals = {
+        split: {name: np.asarray(x, np.float64).sum(-1) for name, x in named.items()}
+        for split, named in sums.items()
+    }
+    return {
+        split: {n: x / named["count"] for n, x in named.items() if n != "count"}
+        for split, named in totals.items()
+    }

@@ -1,0 +1,164 @@
+"""Objectives: what is minimised, and what is measured.
+
+An `Objective` is a NamedTuple of pure functions of ``(params, state, batch, ...)``; nothing that
+uses one knows which network or library is behind it. ``state`` is what a network carries beside
+its parameters (the running averages of batch norm); ``{}`` for most.
+
+Metrics are *sums* over the examples, never means: ``sums["count"]`` is their number, and whoever
+reports divides. An example of weight zero (``batch["weight"]``) counts for nothing, so a batch can
+be padded to any size.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from mcjax import curves
+
+Sums = dict[str, jax.Array]
+
+
+class Objective(NamedTuple):
+    """What is minimised and what is measured.
+
+    Attributes:
+      train: ``(params, state, batch, key) -> (loss, (sums, state))``. ``loss`` is a mean over the
+        batch it is given, and what is differentiated; ``sums`` holds ``count`` and one sum over
+        examples for each metric.
+      evaluate: ``(params, state, batch) -> sums``, dropout off, batch norm with ``state``.
+      statistics: ``(params, state, batch) -> state`` whose averages are this batch's alone, or
+        None for a network without such a state. Averages over batches are the caller's work.
+    """
+
+    train: Callable[..., tuple[jax.Array, tuple[Sums, Any]]]
+    evaluate: Callable[..., Sums]
+    statistics: Callable[..., Any] | None = None
+
+
+def from_loss(loss: Callable[..., jax.Array]) -> Objective:
+    """Lifts the simplest form, ``loss(params, batch)`` or ``loss(params, batch, key)``, a mean.
+
+    The only metric is ``loss``. Batches cannot be padded: they must hold whole examples only, and
+    with several devices a number of them that the devices divide.
+
+    Raises:
+      ValueError: ``loss`` takes neither two nor three arguments.
+    """
+    takes = len(inspect.signature(loss).parameters)
+    if takes not in (2, 3):
+        raise ValueError(f"loss takes {takes} arguments: expected (params, batch[, key])")
+
+    def sums(value, batch):
+        count = jnp.asarray(len(jax.tree.leaves(batch)[0]), value.dtype)
+        return {"loss": value * count, "count": count}
+
+    def train(params, state, batch, key):
+        value = loss(params, batch, key) if takes == 3 else loss(params, batch)
+        return value, (sums(value, batch), state)
+
+    def evaluate(params, state, batch):
+        return train(params, state, batch, jax.random.key(0))[1][0]
+
+    return Objective(train, evaluate)
+
+
+def cross_entropy(model: nn.Module) -> Objective:
+    """Softmax cross-entropy and accuracy of a Flax linen classifier.
+
+    Args:
+      model: a module called as ``model(images, train) -> logits [B, classes]``. Batch norm keeps
+        its averages in the collection ``batch_stats``; dropout draws from the stream ``dropout``.
+
+    Returns:
+      An objective over batches ``{"images": float32 [B, H, W, C], "labels": int32 [B],
+      "weight": float32 [B]}``, with the sums ``loss``, ``accuracy`` and ``count``.
+    """
+
+    def sums(logits, batch):
+        weight = batch["weight"]
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["labels"])
+        # argmax picks a class even among NaNs: a broken network must not look like a guess.
+        right = (jnp.argmax(logits, -1) == batch["labels"]) & jnp.isfinite(losses)
+        return {
+            # where, not a product: a padding example whose loss overflows counts for nothing.
+            "loss": jnp.sum(jnp.where(weight > 0, losses * weight, 0)),
+            "accuracy": jnp.sum(right * weight),
+            "count": jnp.sum(weight),
+        }
+
+    def forward(params, state, batch, key):
+        logits, state = model.apply(
+            {"params": params, **state},
+            batch["images"],
+            True,
+            rngs={"dropout": key},
+            mutable=list(state),
+        )
+        return logits, state
+
+    def train(params, state, batch, key):
+        logits, state = forward(params, state, batch, key)
+        totals = sums(logits, batch)
+        return totals["loss"] / jnp.maximum(totals["count"], 1), (totals, state)
+
+    def evaluate(params, state, batch):
+        return sums(model.apply({"params": params, **state}, batch["images"], False), batch)
+
+    def statistics(params, state, batch):
+        with nn.intercept_methods(_forget_the_past):
+            return forward(params, state, batch, jax.random.key(0))[1]
+
+    return Objective(train, evaluate, statistics)
+
+
+def with_l2(objective: Objective, weight_decay: float) -> Objective:
+    """Adds the penalty ``0.5 * weight_decay * ||params||^2`` to the training loss.
+
+    On a curve ``params`` is the curve's point (Garipov et al., 2018). The penalty is recorded as
+    the metric ``l2`` (``||params||^2``); the metric ``loss`` stays free of it.
+    """
+
+    def train(params, state, batch, key):
+        loss, (sums, state) = objective.train(params, state, batch, key)
+        l2 = curves.squared_norm(params)
+        sums = {**sums, "l2": jax.lax.stop_gradient(l2) * sums["count"]}
+        return loss + 0.5 * weight_decay * l2, (sums, state)
+
+    return objective._replace(train=train)
+
+
+def on_curve(curve: curves.Curve, objective: Objective, strata: int = 1) -> Callable[..., Any]:
+    """The training function of a curve: `curves.curve_loss` of the objective's.
+
+    Returns:
+      ``train(bends, endpoints, state, batch, key, stratum)``, for `mcjax.training`.
+    """
+    loss = curves.curve_loss(curve, objective.train, strata)
+    return lambda bends, endpoints, state, batch, key, stratum: loss(
+        bends, endpoints, state, batch, key, stratum=stratum
+    )
+
+
+def on_curve_with_free_ends(
+    curve: curves.Curve, objective: Objective, strata: int = 1
+) -> Callable[..., Any]:
+    """As `on_curve`, with all control points trained: ``train((start, *bends, end), (), ...)``."""
+    loss = on_curve(curve, objective, strata)
+    return lambda points, _, *args: loss(points[1:-1], (points[0], points[-1]), *args)
+
+
+def at_point(objective: Objective) -> Callable[..., Any]:
+    """The training function of a mode: the objective at the parameters themselves."""
+    return lambda params, _, state, batch, key, stratum: objective.train(params, state, batch, key)
+
+
+def _forget_the_past(next_call, args, kwargs, context):
+    """Makes batch norm's new running average the batch's own statistics (momentum zero)."""
+    if isinstance(context.module, nn.BatchNorm):
+        object.__setattr__(context.module, "momentum", 0.0)
+    return next_call(*args, **kwargs)

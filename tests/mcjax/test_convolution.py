@@ -1,0 +1,199 @@
+"""The convolution forms against lax's, and the pooling against flax's."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from mcjax.models import convolution
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+FORMS = [convolution.direct, convolution.winograd]
+SHAPES = [  # [B, H, W, C] and the output channels
+    ((2, 1, 1, 3), 4),
+    ((3, 2, 2, 2), 3),
+    ((1, 1, 6, 2), 3),
+    ((1, 7, 4, 3), 2),
+    ((2, 5, 5, 1), 4),
+    ((1, 8, 3, 2), 1),
+]
+
+
+def reference(x, kernel):
+    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT)
+
+
+def dispatched(x, kernel):
+    return convolution.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT)
+
+
+def draw(*shapes, dtype=np.float64, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.normal(0.3, 1, shape).astype(dtype) for shape in shapes]
+
+
+def value_and_gradients(form):
+    @jax.jit
+    def run(x, kernel, cotangent):
+        y, pull = jax.vjp(form, x, kernel)
+        return y, *pull(cotangent)
+
+    return run
+
+
+def has_convolution(function, *args):
+    return "conv_general_dilated[" in str(jax.make_jaxpr(function)(*args))
+
+
+def assert_close(actual, expected, relative):
+    for a, e in zip(actual, expected, strict=True):
+        assert a.dtype == e.dtype
+        assert a.shape == e.shape
+        np.testing.assert_allclose(a, e, rtol=0, atol=relative * np.max(np.abs(e)))
+
+
+@pytest.mark.parametrize(("shape", "out"), SHAPES)
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_and_gradients_in_float64(form, shape, out):
+    with jax.enable_x64(True):
+        args = draw(shape, (3, 3, shape[-1], out), (*shape[:3], out))
+        actual = value_and_gradients(form)(*args)
+        assert actual[0].dtype == jnp.float64
+        assert_close(actual, value_and_gradients(reference)(*args), 1e-13)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_float32_error(form):
+    args = draw((4, 9, 8, 64), (3, 3, 64, 48), (4, 9, 8, 48), dtype=np.float32)
+    with jax.enable_x64(True):
+        wide = value_and_gradients(reference)(*(a.astype(np.float64) for a in args))
+    actual = value_and_gradients(form)(*args)
+    assert_close(actual, [np.asarray(w, np.float32) for w in wide], 1e-5)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_bfloat16_is_summed_in_float32(form):
+    args = [jnp.asarray(a, jnp.bfloat16) for a in draw((2, 6, 5, 256), (3, 3, 256, 8))]
+    y = jax.jit(form)(*args)
+    assert y.dtype == jnp.bfloat16
+    exact = reference(*(a.astype(jnp.float32) for a in args))
+    # One rounding to eight bits, and nothing lost before it.
+    np.testing.assert_allclose(y.astype(jnp.float32), exact, rtol=2**-8, atol=1e-3)
+    gradients = jax.grad(lambda x, k: form(x, k).sum(), (0, 1))(*args)
+    assert [g.dtype for g in gradients] == [jnp.bfloat16] * 2
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_precision_reaches_every_product(form):
+    args = draw((1, 4, 4, 2), (3, 3, 2, 2), dtype=np.float32)
+    jaxpr = jax.make_jaxpr(lambda x, k: form(x, k, precision="highest"))(*args)
+    products = [e for e in jaxpr.eqns if e.primitive is lax.dot_general_p]
+    assert len(products) == {convolution.direct: 1, convolution.winograd: 16}[form]
+    assert all(e.params["precision"] == (lax.Precision.HIGHEST,) * 2 for e in products)
+
+
+@pytest.mark.parametrize("channels", [3, 16])
+def test_gradients_in_a_scan_contain_no_convolution(channels):
+    x, kernels, targets = draw((2, 5, 6, channels), (3, 3, 3, channels, 8), (2, 5, 6, 8))
+
+    def descend(form):
+        def step(kernel, start):
+            gradient = jax.grad(lambda k: jnp.mean((form(x, k) - targets) ** 2))(kernel + start)
+            return kernel - 0.1 * gradient, None
+
+        return lambda kernels: lax.scan(step, jnp.zeros_like(kernels[0]), kernels)[0]
+
+    with jax.enable_x64(True):
+        assert has_convolution(descend(reference), kernels)
+        assert not has_convolution(descend(dispatched), kernels)
+        actual = jax.jit(descend(dispatched))(kernels)
+        assert_close([actual], [jax.jit(descend(reference))(kernels)], 1e-12)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_vmap_over_kernels(form):
+    x, kernels = draw((2, 3, 4, 5), (3, 3, 3, 5, 2))
+    with jax.enable_x64(True):
+        actual = jax.jit(jax.vmap(form, (None, 0)))(x, kernels)
+        assert_close(actual, [reference(x, k) for k in kernels], 1e-13)
+
+
+def test_choice_by_shape():
+    choose = convolution.choose
+    assert choose((100, 32, 32, 64), (3, 3, 64, 64)) is convolution.winograd
+    assert choose((100, 2, 2, 512), (3, 3, 512, 512)) is convolution.winograd
+    assert choose((100, 32, 32, 3), (3, 3, 3, 64)) is convolution.direct
+    assert choose((100, 1, 1, 512), (3, 3, 512, 512)) is convolution.direct
+    assert choose((100, 8, 8, 64), (1, 1, 64, 64)) is convolution.direct
+
+
+# name: shapes of images and kernel, other arguments, whether lax's convolution remains
+CASES = {
+    "one by one": ((2, 4, 5, 3), (1, 1, 3, 4), {}, False),
+    "even kernel": ((2, 4, 5, 3), (2, 4, 3, 4), {}, False),
+    "kernel beyond the image": ((2, 2, 3, 16), (7, 5, 16, 4), {}, False),
+    "padding in pairs": ((2, 4, 5, 16), (3, 3, 16, 4), {"padding": ((1, 1), (1, 1))}, False),
+    "lower case": ((2, 4, 5, 16), (3, 3, 16, 4), {"padding": "same"}, False),
+    "lopsided padding": ((2, 4, 5, 16), (3, 3, 16, 4), {"padding": ((0, 2), (1, 1))}, True),
+    "valid": ((2, 4, 5, 16), (3, 3, 16, 4), {"padding": "VALID"}, True),
+    "strides": ((2, 4, 5, 16), (3, 3, 16, 4), {"window_strides": (1, 2)}, True),
+    "dilated kernel": ((2, 6, 5, 16), (3, 3, 16, 4), {"rhs_dilation": (1, 2)}, True),
+    "dilated images": ((2, 4, 5, 16), (3, 3, 16, 4), {"lhs_dilation": (2, 1)}, True),
+    "groups": ((2, 4, 5, 16), (3, 3, 8, 4), {"feature_group_count": 2}, True),
+    "batch groups": ((2, 4, 5, 16), (3, 3, 16, 4), {"batch_group_count": 2}, True),
+    "channels first": ((2, 16, 4, 4), (4, 16, 3, 3), {"dimension_numbers": None}, True),
+    "one dimension": ((2, 9, 4), (3, 4, 5), {"window_strides": (1,), "dimension_numbers":
+                      ("NWC", "WIO", "NWC")}, True),
+    "element type": ((2, 4, 5, 16), (3, 3, 16, 4), {"preferred_element_type": np.float64}, True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_as_lax_for_every_argument(name):
+    *shapes, options, remains = CASES[name]
+    options = {
+        "window_strides": (1, 1),
+        "padding": "SAME",
+        "dimension_numbers": LAYOUT,
+        **options,
+    }
+    with jax.enable_x64(True):
+        args = draw(*shapes)
+        expected = jax.jit(lambda *a: lax.conv_general_dilated(*a, **options))(*args)
+        actual = jax.jit(lambda *a: convolution.conv_general_dilated(*a, **options))(*args)
+        assert_close([actual], [expected], 1e-13)
+        assert remains == has_convolution(
+            lambda *a: convolution.conv_general_dilated(*a, **options), *args
+        )
+
+
+def test_other_backends_keep_lax(monkeypatch):
+    args = draw((2, 4, 4, 16), (3, 3, 16, 4), dtype=np.float32)
+    assert not has_convolution(dispatched, *args)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert has_convolution(dispatched, *args)
+
+
+@pytest.mark.parametrize("channels", [3, 16])
+def test_as_the_convolution_of_a_flax_layer(channels):
+    (x,) = draw((2, 5, 6, channels), dtype=np.float32)
+    layer = nn.Conv(7, (3, 3), conv_general_dilated=convolution.conv_general_dilated)
+    variables = layer.init(jax.random.key(0), x)
+    assert not has_convolution(lambda v: layer.apply(v, x), variables)
+    expected = nn.Conv(7, (3, 3)).apply(variables, x)
+    assert_close([layer.apply(variables, x)], [expected], 1e-5)
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 7), (2, 2), (3, 1), (1, 8), (1, 1)])
+def test_max_pool(size):
+    with jax.enable_x64(True):
+        (x,) = draw((2, *size, 3))
+        window = tuple(min(2, s) for s in size)
+        expected = nn.max_pool(x, window, window)
+        (cotangent,) = draw(expected.shape, seed=1)
+        actual, pull = jax.vjp(convolution.max_pool_2x2, x)
+        _, pull_expected = jax.vjp(lambda x: nn.max_pool(x, window, window), x)
+        np.testing.assert_array_equal(actual, expected)
+        np.testing.assert_array_equal(pull(cotangent)[0], pull_expected(cotangent)[0])

@@ -1,0 +1,269 @@
+"""The networks: sizes, initialisation, dropout, independence of devices, and the registry."""
+
+import subprocess
+import sys
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mcjax import models
+from mcjax.models import layers, mlp, vgg
+
+
+def shapes_of(name, images, **settings):
+    model = models.create(name, num_classes=10, **settings)
+    return jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros(images), False))
+
+
+def count(name, images, **settings):
+    return sum(x.size for x in jax.tree.leaves(shapes_of(name, images, **settings)["params"]))
+
+
+def chain(inputs, features, window=1):
+    """Parameters of a chain of layers with biases, from the definition."""
+    sizes = [inputs, *features]
+    return sum(window * a * b + b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+
+
+def test_parameter_counts():
+    convolutions = [64, 64, 128, 128, 256, 256, 256, *[512] * 6]
+    vgg16 = chain(3, convolutions, 9) + chain(512, [512, 512, 10])
+    assert count("vgg16", (1, 32, 32, 3)) == vgg16 == 14_714_688 + 530_442
+    assert count("vgg16_bn", (1, 32, 32, 3)) == vgg16 + 2 * sum(convolutions)
+    half = chain(3, [c // 2 for c in convolutions], 9) + chain(256, [256, 256, 10])
+    assert count("vgg16", (1, 32, 32, 3), width=0.5) == half
+    narrow = chain(3, [1] * 13, 9) + chain(1, [1, 1, 10])
+    assert count("vgg16", (1, 32, 32, 3), width=0.001) == narrow
+    assert count("vgg7", (1, 8, 8, 1)) == 115_690
+    vgg10 = chain(1, [32, 32, 64, 64, *[128] * 4], 9) + chain(128, [64, 10])
+    assert count("vgg10", (1, 16, 16, 1)) == vgg10
+    assert count("mlp", (1, 8, 8, 1), width=0.3) == chain(64, [38, 38, 10])
+
+
+@pytest.mark.parametrize(("name", "layers"), [("vgg11", 8), ("vgg13", 10), ("vgg19", 16)])
+def test_depths(name, layers):
+    params = shapes_of(name, (1, 32, 32, 3))["params"]
+    assert sum(key.startswith("Conv_") for key in params) == layers
+    assert params["Dense_0"]["kernel"].shape == (512, 512)
+
+
+def test_initialisation():
+    """Normal, not truncated, std ``init_scale * sqrt(2 / fan_in)``; biases zero."""
+    images = jnp.zeros((1, 16, 16, 3))
+    for name in ("vgg10", "mlp"):
+        params = {}
+        for scale in (1.0, 3.0):
+            model = models.create(name, num_classes=10, init_scale=scale)
+            params[scale] = jax.jit(model.init, static_argnums=2)(jax.random.key(3), images, False)
+            for layer in params[scale]["params"].values():
+                kernel = np.asarray(layer["kernel"])
+                fan_in = kernel[..., 0].size
+                z = kernel / (scale * np.sqrt(2 / fan_in))
+                assert abs(z.std() - 1) < 4 / np.sqrt(2 * z.size)
+                assert abs(z.mean()) < 4 / np.sqrt(z.size)
+                assert np.abs(z).max() > 3.2 or z.size < 10_000
+                assert not layer["bias"].any()
+        for a, b in zip(*map(jax.tree.leaves, params.values()), strict=True):
+            np.testing.assert_allclose(3 * a, b, rtol=1e-5)
+
+
+@pytest.mark.parametrize("images", [(3, 8, 8, 1), (1, 9, 14, 3)])
+@pytest.mark.parametrize("name", ["vgg16", "vgg11_bn", "vgg10_bn", "mlp"])
+def test_logits_and_their_dependence_on_each_example(name, images):
+    model = models.create(name, num_classes=4, width=0.1)
+    x = np.random.default_rng(0).normal(size=images).astype(np.float32)
+    variables = jax.jit(model.init, static_argnums=2)(jax.random.key(0), x, False)
+    apply = jax.jit(lambda x: model.apply(variables, x, False))
+    logits = apply(x)
+    assert logits.shape == (images[0], 4)
+    assert logits.dtype == jnp.float32
+    other = apply(np.concatenate([x[:-1], x[-1:] + 1]))
+    np.testing.assert_allclose(other[:-1], logits[:-1], rtol=1e-4, atol=1e-6)
+    assert not np.allclose(other[-1], logits[-1])
+
+
+def test_batch_norm_normalises_before_the_nonlinearity():
+    model = models.create("vgg7_bn", num_classes=3, width=0.25)
+    x = np.random.default_rng(1).normal(2, 3, (6, 8, 8, 1)).astype(np.float32)
+    variables = model.init(jax.random.key(0), x, False)
+    _, state = model.apply(variables, x, True, mutable=["batch_stats", "intermediates"],
+                           capture_intermediates=True)  # fmt: skip
+    first = state["intermediates"]["Conv_0"]["__call__"][0]
+    running = state["batch_stats"]["BatchNorm_0"]
+    mean, var = np.mean(first, (0, 1, 2)), np.var(first, (0, 1, 2))
+    np.testing.assert_allclose(running["mean"], 0.1 * mean, rtol=1e-4)
+    np.testing.assert_allclose(running["var"], 0.9 + 0.1 * var, rtol=1e-4)
+    normal = state["intermediates"]["BatchNorm_0"]["__call__"][0]
+    np.testing.assert_allclose(normal, (first - mean) / np.sqrt(var + 1e-5), rtol=1e-3, atol=1e-4)
+
+
+def test_dropout_before_the_first_two_dense_layers():
+    model = models.create("vgg11", num_classes=3, width=0.1)
+    x = np.random.default_rng(1).normal(size=(8, 8, 8, 1)).astype(np.float32)
+    variables = model.init(jax.random.key(0), x, True)
+    _, state = model.apply(
+        variables, x, True, rngs={"dropout": jax.random.key(1)}, capture_intermediates=True
+    )
+    seen = state["intermediates"]
+    hidden = np.asarray(jax.nn.relu(seen["Dense_0"]["__call__"][0]))
+    dropped = np.asarray(seen["Dropout_1"]["__call__"][0])
+    kept = dropped != 0
+    np.testing.assert_allclose(dropped[kept], 2 * hidden[kept], rtol=1e-6)
+    assert 0.2 < np.mean(kept[hidden > 0]) < 0.8
+    assert "Dropout_2" not in seen
+    last = variables["params"]["Dense_1"]
+    np.testing.assert_allclose(
+        seen["Dense_1"]["__call__"][0],
+        dropped @ last["kernel"] + last["bias"],
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_dropout_mask_is_a_function_of_key_and_position():
+    ones = jnp.ones((40, 500))
+    layer = layers.Dropout(0.3)
+    apply = lambda x, seed: layer.apply({}, x, True, rngs={"dropout": jax.random.key(seed)})  # noqa: E731
+    y = apply(ones, 0)
+    np.testing.assert_array_equal(apply(ones[:7], 0), y[:7])
+    np.testing.assert_allclose(np.unique(y), [0, 1 / 0.7], rtol=1e-6)
+    assert abs(np.mean(y) - 1) < 4 * np.sqrt(0.3 / 0.7 / y.size)
+    for other in (y[:-1], apply(ones, 1)[1:]):  # other rows, another key: other masks
+        assert abs(np.mean((y[1:] > 0) == (other > 0)) - 0.58) < 0.02
+    np.testing.assert_array_equal(layer.apply({}, ones, False), ones)
+    np.testing.assert_array_equal(layers.Dropout(0.0).apply({}, ones, True), ones)
+    with pytest.raises(ValueError, match="rate 1"):
+        layers.Dropout(1.0).apply({}, ones, True)
+
+
+DEVICES = """
+    import jax
+    jax.config.update("jax_num_cpu_devices", 8)
+    import jax.numpy as jnp, numpy as np
+    from jax.sharding import PartitionSpec as P
+    from mcjax import models
+
+    images = jax.random.normal(jax.random.key(5), (16, 8, 8, 1)) + jnp.arange(16)[:, None, None, None]
+    key = jax.random.key(7)
+    for name in ("vgg7_bn", "mlp"):
+        settings = dict(num_classes=5, width=0.25, dropout=0.4)
+        plain = models.create(name, **settings)
+        variables = plain.init(jax.random.key(0), images, False)
+
+        def forward(model, x):
+            params, state = {"params": variables["params"]}, variables.get("batch_stats", {})
+            mutable = ["batch_stats"] if state else []
+            return model.apply(variables, x, True, rngs={"dropout": key}, mutable=mutable)
+
+        model = models.create(name, axis_name="data", **settings)
+        model.init(jax.random.key(0), images, True)  # needs no mesh
+        expected = jax.jit(lambda x: forward(plain, x))(images)
+        assert not np.allclose(expected[0], plain.apply(variables, images, False))
+        for devices in (1, 8):
+            mesh = jax.make_mesh((devices,), ("data",), devices=jax.devices()[:devices])
+            mapped = jax.shard_map(lambda x: forward(model, x), mesh=mesh, in_specs=P("data"),
+                                   out_specs=(P("data"), P()))
+            jax.tree.map(
+                lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+                jax.jit(mapped)(images), expected)
+    print("same")
+"""
+
+
+def test_one_and_eight_devices_agree():
+    """Dropout and batch norm see the global batch, under ``shard_map`` with its checks on."""
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(DEVICES)], capture_output=True, text=True
+    )
+    assert result.stdout == "same\n", result.stderr
+
+
+def test_names_and_their_modules():
+    expected = {f"vgg{n}{bn}" for n in (7, 10, 11, 13, 16, 19) for bn in ("", "_bn")} | {"mlp"}
+    assert set(models.names()) == expected
+    for name in models.names():
+        model = models.create(name, num_classes=3, axis_name="data")
+        assert isinstance(model, mlp.MLP if name == "mlp" else vgg.VGG)
+        assert model.axis_name == "data"
+        assert getattr(model, "batch_norm", False) == name.endswith("_bn")
+        own = 0.0 if name == "mlp" or name.startswith(("vgg7", "vgg10")) else 0.5
+        assert model.dropout == own
+        assert models.create(name, num_classes=3, dropout=0.25).dropout == 0.25
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"name": "vgg61"},
+            r"unknown model 'vgg61': did you mean .*vgg16.*There are mlp, .*vgg7_bn",
+        ),
+        ({"name": "zzz"}, r"unknown model 'zzz': There are mlp"),
+        ({"num_classes": 0}, "num_classes is 0"),
+        ({"width": 0.0}, "width is 0.0"),
+        ({"init_scale": float("nan")}, "init_scale is nan"),
+        ({"dropout": 1.0}, "dropout is 1.0"),
+    ],
+)
+def test_refusals(settings, message):
+    with pytest.raises(ValueError, match=message):
+        models.create(**{"name": "vgg7", "num_classes": 3, **settings})
+
+
+USERS = """
+import flax.linen as nn
+from mcjax.models import mlp
+
+def some(num_classes, width): return mlp.MLP(num_classes, width=width)
+def everything(**settings): return mlp.MLP(hidden=(7,), **settings)
+def own_dropout(num_classes, dropout=0.1): return mlp.MLP(num_classes, dropout=dropout)
+def depth(num_classes, depth): return mlp.MLP(num_classes)
+def wrong(num_classes): return 3
+constant = 4
+"""
+
+
+@pytest.fixture
+def users(tmp_path, monkeypatch):
+    package = tmp_path / "mcjax_users_package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "nets.py").write_text(USERS)
+    (package / "broken.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "mcjax_users_package"
+    for name in [n for n in sys.modules if n.startswith("mcjax_users_package")]:
+        del sys.modules[name]
+
+
+def test_users_factories(users):
+    assert models.create(f"{users}.nets:some", num_classes=3, width=2.0).width == 2.0
+    settings = {"num_classes": 3, "width": 0.5, "dropout": 0.2, "init_scale": 3.0}
+    model = models.create(f"{users}.nets:everything", axis_name="data", **settings)
+    assert model == mlp.MLP(hidden=(7,), axis_name="data", **settings)
+    assert models.create(f"{users}.nets:own_dropout", num_classes=3).dropout == 0.1
+    assert models.create(f"{users}.nets:own_dropout", num_classes=3, dropout=0.0).dropout == 0.0
+    assert models.create("mcjax.models.mlp:MLP", num_classes=3) == mlp.MLP(3)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere:net", "importing 'nowhere' failed: ModuleNotFoundError"),
+        ("{}.broken:net", "broken' failed: ZeroDivisionError"),
+        ("{}.nets:missing", "no callable 'missing'"),
+        ("{}.nets:constant", "no callable 'constant'"),
+        ("{}.nets:", "no callable ''"),
+        (":net", "importing '' failed"),
+        ("{}.nets:wrong", "returned int"),
+        ("{}.nets:depth", "missing a required argument: 'depth'"),
+        ("{}.nets:own_dropout", "takes no init_scale"),
+    ],
+)
+def test_users_errors(users, name, message):
+    scale = 3.0 if name.endswith("own_dropout") else 1.0
+    with pytest.raises(ValueError, match=message):
+        models.create(name.format(users), num_classes=3, init_scale=scale)
