@@ -27,4 +27,6 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
     except Exception as error:
-        raise UsageError(f"{path} cannot be read ({error}); delete it to have it made again") from None
+        raise UsageError(
+            f"{path} cannot be read ({error}); delete it to have it made again"
+        ) from None

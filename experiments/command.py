@@ -16,7 +16,7 @@ from experiments.loop import Interrupted, RunFailed
 PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32", "bf16": "bfloat16"}
 
 
-def main(config: type, run: Callable[[Any], None], doc: str) -> None:
+def main(config: type, run: Callable[[Any], Any], doc: str) -> None:
     """Runs a command and exits.
 
     Exit status: 0 done; 1 a run failed; 2 wrong input; 75 stopped by SIGTERM, 130 by SIGINT, and

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from absl import flags as absl_flags
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
-C = TypeVar("C")
+C = TypeVar("C", bound="Machine")
 
 
 class UsageError(ValueError):
@@ -109,7 +109,9 @@ class CurveConfig(Training):
     start: str = flag("", "phi(0): RUN[@EPOCH], RUN[@EPOCH]~T, or a mode's flagfile.")
     end: str = flag("", "phi(1): likewise.")
     modes_dir: str | None = flag(
-        None, "Where modes given as flagfiles are trained; WORKDIR/modes by default.", identity=False
+        None,
+        "Where modes given as flagfiles are trained; WORKDIR/modes by default.",
+        identity=False,
     )
     curve: str = flag("chain", "Family of the curve.", ("chain", "bezier"))
     bends: int = flag(1, "Control points between the two ends.")
@@ -131,7 +133,9 @@ def define(config: type, values: absl_flags.FlagValues) -> None:
         text, choices = field.metadata["help"], field.metadata["choices"]
         kind = types_of[field.name]
         options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-        default = field.default
+        default: Any = field.default
+        parser: Any
+        serializer: Any
         if choices:
             parser, serializer = absl_flags.EnumParser(choices), absl_flags.ArgumentSerializer()
         elif bool in options:
@@ -160,7 +164,9 @@ class _EpochsParser(absl_flags.ArgumentParser):
         try:
             return tuple(int(x) for x in argument.split(",") if x.strip())
         except ValueError:
-            raise ValueError(f"{argument!r} is not a comma-separated list of whole numbers") from None
+            raise ValueError(
+                f"{argument!r} is not a comma-separated list of whole numbers"
+            ) from None
 
     def flag_type(self):
         return "comma-separated whole numbers"

@@ -67,6 +67,15 @@ def resolve(text: str, modes_dir: Path, data_dir: str | None, precision: str) ->
     return End(Name(folder, None, None), mode, run.status in ("new", "running"))
 
 
+def label(text: str) -> str:
+    """A short name of an end for a figure: the run's or flagfile's, with epoch and ``t``.
+
+    >>> label("experiments/flags/digits/G.cfg"), label("runs/digits/sgdr@70")
+    ('G', 'sgdr@70')
+    """
+    return Path(text).name.removesuffix(".cfg")
+
+
 def train_if_needed(end: End, allow_failed: bool) -> None:
     """Trains an end's mode if it is not trained yet.
 

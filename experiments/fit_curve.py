@@ -1,10 +1,10 @@
 """Fits a curve between two modes, evaluates it and the segment, and draws them (Section 2).
 
-    python -m experiments.fit_curve --flagfile=experiments/flags/quickstart.cfg --workdir=runs/quickstart
+    python -m experiments.fit_curve --flagfile=experiments/flags/quickstart.cfg --workdir=runs/quick
 
---start and --end are checkpoints (RUN[@EPOCH], or RUN[@EPOCH]~T for a point of a curve) or flagfiles
-of modes; a mode that is not trained yet is trained first. The same command again goes on where it
-was stopped.
+--start and --end are checkpoints (RUN[@EPOCH], or RUN[@EPOCH]~T for a point of a curve) or
+flagfiles of modes; a mode that is not trained yet is trained first. The same command again goes on
+where it was stopped.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments import command, ends, loop
+from experiments import command, ends, loop, train_mode
 from experiments import problem as problems
 from experiments.arrays import load_arrays, save_arrays
 from experiments.config import CurveConfig, UsageError, identity
@@ -43,10 +43,26 @@ def run(config: CurveConfig) -> Run:
     if folder.status == "running":
         _fit(folder, config, problem, start, end)
     figure = evaluate(folder, config, problem)
-    summary = summarize(load_arrays(folder.path / "curve.npz"))
-    folder.update(status="done", summary=summary)
+    arrays = load_arrays(folder.path / "curve.npz")
+    summary = summarize(arrays)
+    folder.update(summary=summary)
     print(f"{summary}\nfigure: {figure}")
+    if folder.status != "failed":
+        _judge(folder, problem, arrays)
     return folder
+
+
+def _judge(folder, problem, arrays):
+    """Marks the curve done, or failed where its middle is at chance."""
+    middle = arrays.get("curve_train_accuracy", np.ones_like(arrays["t"]))[len(arrays["t"]) // 2]
+    chance = problems.chance(problem)
+    if middle < chance + train_mode.CHANCE_MARGIN:
+        loop.fail(
+            folder,
+            f"training accuracy {100 * middle:.1f} % in the middle of the curve is at chance "
+            f"({100 * chance:.1f} %): it did not train",
+        )
+    folder.update(status="done")
 
 
 def _check(config):
@@ -58,7 +74,9 @@ def _check(config):
     if config.bends < 0 or (config.bends == 0 and not config.free_ends):
         raise UsageError(f"--bends={config.bends}: there is nothing to fit; use 1 or more")
     if config.t_strata < 1 or config.batch_size % config.t_strata:
-        raise UsageError(f"--t_strata={config.t_strata} does not divide --batch_size={config.batch_size}")
+        raise UsageError(
+            f"--t_strata={config.t_strata} does not divide --batch_size={config.batch_size}"
+        )
     late = [e for e in (*config.eval_epochs, *config.keep) if not 0 < e <= config.epochs]
     if late or config.epochs < 1:
         raise UsageError(f"there is no curve epoch {late}: --epochs={config.epochs}")
@@ -132,7 +150,8 @@ def evaluate(folder: Run, config: CurveConfig, problem: problems.Problem) -> Pat
             save_arrays(file, arrays | {f"segment_{n}": x for n, x in segment.items()})
         figure = folder.path / "figures" / f"curve{label}"
         if not figure.with_name(figure.name + ".png").exists():
-            title = f"{config.start} to {config.end}" + (f", curve epoch {epoch}" if epoch else "")
+            title = f"{ends.label(config.start)} to {ends.label(config.end)}"
+            title += f", curve epoch {epoch or config.epochs}"
             plots.save(plots.curve_figure(load_arrays(file), title), figure)
     return folder.path / "figures" / "curve.png"
 

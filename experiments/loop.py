@@ -75,6 +75,8 @@ def train(
         mesh=problem.mesh,
         strata=strata,
     )
+    every = config.eval_every or config.epochs
+    validated = {*range(every, config.epochs, every), config.epochs}
     kept = {e * per_epoch for e in (*keep, config.epochs)}
     state = trainer.init(params, fixed, model_state, problem.train)
     fixed = jax.device_put(fixed, jax.tree.leaves(state.params)[0].sharding)
@@ -90,11 +92,8 @@ def train(
         ):  # fmt: skip
             state = chunk.state
             epoch, rest = divmod(chunk.step, per_epoch)
-            last = chunk.step == config.epochs * per_epoch
-            due = validate and not rest and (
-                last or (config.eval_every and epoch % config.eval_every == 0)
-            )
-            recorder.add(chunk, validate(state) if due else None)
+            due = rest == 0 and epoch in validated
+            recorder.add(chunk, validate(state) if validate and due else None)
             now = time.monotonic()
             if chunk.step in kept or now - saved_at > config.checkpoint_seconds or received:
                 recorder.flush()
@@ -114,7 +113,8 @@ class _Recorder:
 
     def __init__(self, run, config, schedule, per_epoch, step, saved):
         self._run, self._schedule, self._per_epoch = run, schedule, per_epoch
-        self._saved, self._pending, self._last = saved, None, time.monotonic()
+        self._saved, self._last = saved, time.monotonic()
+        self._pending: tuple[training.Chunk, Reader | None] | None = None
         self._bar = Progress(run.path.name, config.epochs, "epoch", step // per_epoch)
 
     def add(self, chunk, validation):

@@ -65,7 +65,8 @@ def make_problem(mode: ModeConfig) -> Problem:
 
 @functools.lru_cache(maxsize=4)
 def _make_problem(chosen, data_dir):
-    mode = ModeConfig(**dict(zip(PROBLEM_FLAGS, chosen, strict=True)))
+    flags: dict[str, Any] = dict(zip(PROBLEM_FLAGS, chosen, strict=True))
+    mode = ModeConfig(**flags)
     model = make_model(mode, num_classes=10)  # a name that is wrong is said before data are read
     dataset = load_dataset(mode, data_dir)
     model = make_model(mode, dataset.num_classes)
@@ -170,7 +171,7 @@ def make_schedule(config: Training, steps_per_epoch: int) -> optax.Schedule:
             schedule = schedules.sgdr(
                 lr, epochs, steps_per_epoch, config.sgdr_t0, config.sgdr_mult, config.lr_min
             )
-        case "curve":
+        case _:
             schedule = schedules.curve_schedule(lr, epochs, steps_per_epoch)
     return schedules.per_epoch(schedule, steps_per_epoch) if config.schedule_per_epoch else schedule
 
@@ -220,5 +221,5 @@ def _check_model(model, dataset):
 def mode_config(info: dict[str, Any], **changes: Any) -> ModeConfig:
     """The mode's flags as ``run.json`` holds them, for a mode or for a curve between modes."""
     kept = info["flags"] if info["kind"] == "mode" else info["mode"]
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in kept.items()}
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in kept.items()}
     return dataclasses.replace(ModeConfig(**values), **changes)

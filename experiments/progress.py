@@ -18,7 +18,13 @@ class Progress:
     def __init__(self, name: str, total: int, unit: str, done: int = 0):
         self._name, self._total, self._unit = name, total, unit
         self._bar = tqdm(
-            total=total, initial=done, desc=name, unit=unit, disable=None, leave=False, smoothing=0.1
+            total=total,
+            initial=done,
+            desc=name,
+            unit=unit,
+            disable=None,
+            leave=False,
+            smoothing=0.1,
         )
 
     def update(self, done: int, text: str = "", line: bool = False) -> None:

@@ -37,12 +37,11 @@ def parse_name(text: str) -> Name:
     >>> parse_name("runs/digits/GA@20~0.25")
     Name(run=PosixPath('runs/digits/GA'), epoch=20, t=0.25)
     """
-    match = re.fullmatch(r"(.+?)(?:@(\d+))?(?:~([0-9.eE+-]+))?", text)
-    try:
-        run, epoch, t = match.groups()
-        return Name(Path(run), epoch and int(epoch), None if t is None else float(t))
-    except (AttributeError, ValueError):
-        raise flags.UsageError(f"{text!r} is no checkpoint: write RUN[@EPOCH][~T]") from None
+    match = re.fullmatch(r"([^@~]+)(?:@(\d+))?(?:~(\d*\.?\d+(?:[eE]-?\d+)?))?", text)
+    if match is None:
+        raise flags.UsageError(f"{text!r} is no checkpoint: write RUN[@EPOCH][~T]")
+    run, epoch, t = match.groups()
+    return Name(Path(run), None if epoch is None else int(epoch), None if t is None else float(t))
 
 
 class Run:
@@ -95,7 +94,8 @@ class Run:
                 kind=kind,
                 status="running",
                 flags=flags.identity(config),
-                versions={"mcjax": mcjax.__version__, "python": platform.python_version()} | versions,
+                versions={"mcjax": mcjax.__version__, "python": platform.python_version()}
+                | versions,
                 device=f"{jax.device_count()} x {device.device_kind} ({device.platform})",
                 **facts,
             )

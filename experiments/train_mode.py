@@ -1,6 +1,6 @@
 """Trains a mode: one network on one data set (Gotmare et al., 2018, Sections 3 and 5).
 
-    python -m experiments.train_mode --flagfile=experiments/flags/digits/G.cfg --workdir=runs/digits/G
+    python -m experiments.train_mode --flagfile=experiments/flags/digits/G.cfg --workdir=runs/G
 
 The same command again goes on where it was stopped, and does nothing once the run is done.
 """
@@ -98,7 +98,9 @@ def _finish(folder, problem, state):
 def describe(final: dict) -> str:
     """A mode's final metrics in words."""
     return ", ".join(
-        f"{split} {name} {100 * m[name]:.2f} %" if name == "accuracy" else f"{split} {name} {m[name]:.4g}"
+        f"{split} {name} {100 * m[name]:.2f} %"
+        if name == "accuracy"
+        else f"{split} {name} {m[name]:.4g}"
         for split, m in final.items()
         if split != "params"
         for name in m

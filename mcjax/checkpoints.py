@@ -29,7 +29,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         policy = policies.AnyPreservationPolicy(
             [policies.LatestN(2), policies.CustomSteps(sorted(set(keep)))]
         )
-        self._manager = None
+        self._manager: Any = None
         if folder.exists() or not read_only:
             self._manager = ocp.CheckpointManager(
                 folder.absolute(),

@@ -32,6 +32,7 @@ An example on parameters that belong to no framework:
 True
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -137,7 +138,8 @@ def combine(control_points: Sequence[Params], coefficients: jax.typing.ArrayLike
     def mix(*leaves):
         dtype = jnp.result_type(leaves[0])
         wide = jnp.promote_types(dtype, jnp.float32)
-        terms = (c.astype(wide) * jnp.asarray(leaf, wide) for c, leaf in zip(coefficients, leaves))
+        pairs = zip(coefficients, leaves, strict=True)
+        terms = (c.astype(wide) * jnp.asarray(leaf, wide) for c, leaf in pairs)
         return sum(terms, start=jnp.zeros((), wide)).astype(dtype)
 
     return jax.tree.map(mix, *control_points)
@@ -171,7 +173,9 @@ def straight_line(curve: Curve, start: Params, end: Params) -> tuple[Params, ...
       ValueError: the two ends do not match; the message names the first leaf that differs.
     """
     steps = curve.num_bends + 1
-    return tuple(combine((start, end), (1 - k / steps, k / steps)) for k in range(1, steps))
+    return tuple(
+        combine((start, end), jnp.array([1 - k / steps, k / steps])) for k in range(1, steps)
+    )
 
 
 def join(first: Sequence[Params], second: Sequence[Params]) -> tuple[Curve, tuple[Params, ...]]:
@@ -266,7 +270,7 @@ def arc_lengths(
     along = -jnp.cumsum(steps, axis=1)[:, :-1]
     differences = [
         jax.tree.map(lambda a, b: _wide(b) - _wide(a), a, b)
-        for a, b in zip(control_points[:-1], control_points[1:], strict=True)
+        for a, b in itertools.pairwise(control_points)
     ]
     squares = jnp.einsum("pi,ij,pj->p", along, gram(differences), along, precision="highest")
     chords = jnp.sqrt(jnp.maximum(squares, 0)).reshape(-1, refine).sum(axis=1)

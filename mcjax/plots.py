@@ -37,7 +37,10 @@ METRIC_LABELS = {
 
 
 def profile(
-    ax: Axes, arrays: Mapping[str, np.ndarray], metric: str, paths: Sequence[str] = PATH_STYLES
+    ax: Axes,
+    arrays: Mapping[str, np.ndarray],
+    metric: str,
+    paths: Sequence[str] = tuple(PATH_STYLES),
 ) -> Axes:
     """One metric along one or more paths.
 
@@ -58,10 +61,7 @@ def profile(
 
 def curve_figure(arrays: Mapping[str, np.ndarray], title: str) -> Figure:
     """All metrics of a curve and its segment, one panel each."""
-    metrics = [n.removeprefix("curve_") for n in arrays if n.startswith("curve_")]
-    metrics = [m for m in metrics if m in METRIC_LABELS] or [
-        m for m in metrics if arrays[f"curve_{m}"].shape == arrays["t"].shape
-    ]
+    metrics = [m for m in METRIC_LABELS if f"curve_{m}" in arrays]
     rows = -(-len(metrics) // 2)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(rows, 2, figsize=(7, 2.5 * rows), squeeze=False, sharex=True)
@@ -77,9 +77,9 @@ def curve_figure(arrays: Mapping[str, np.ndarray], title: str) -> Figure:
 def save(figure: Figure, stem: Path) -> Path:
     """Saves a figure as PNG and PDF and closes it; returns the PNG's path."""
     stem.parent.mkdir(parents=True, exist_ok=True)
-    for suffix, options in ((".pdf", {"metadata": {"CreationDate": None}}), (".png", {"dpi": 160})):
+    for suffix, undated in ((".pdf", {"CreationDate": None}), (".png", {})):
         temporary = stem.with_name(f".{stem.name}.tmp{suffix}")
-        figure.savefig(temporary, **options)
+        figure.savefig(temporary, dpi=160, metadata=undated)
         temporary.replace(stem.with_name(stem.name + suffix))
     plt.close(figure)
     return stem.with_name(stem.name + ".png")

@@ -141,9 +141,7 @@ def make_trainer(
         )
         return parallel.replicate(state, mesh)
 
-    return Trainer(
-        init, parallel.data_parallel(run, mesh, donate_argnums=(0,)), size, batch_size
-    )
+    return Trainer(init, parallel.data_parallel(run, mesh, donate_argnums=(0,)), size, batch_size)
 
 
 def _make_step(train, fetch, optimizer, batch_size, steps_per_epoch, strata):
@@ -163,19 +161,20 @@ def _make_step(train, fetch, optimizer, batch_size, steps_per_epoch, strata):
         gradient, (sums, model_state) = jax.grad(weighted_loss, has_aux=True)(state.params)
         return gradient, sums, model_state
 
-    def all_parts(state, *args):
+    def all_parts(state, fixed, data, rows, examples, keys):
         def add(carry, stratum):
             total, model_state = carry
-            *new, model_state = part_gradient(
-                state._replace(model_state=model_state), *args, stratum
+            here = state._replace(model_state=model_state)
+            gradient, sums, model_state = part_gradient(
+                here, fixed, data, rows, examples, keys, stratum
             )
-            return (jax.tree.map(jnp.add, total, new), model_state), None
+            return (jax.tree.map(jnp.add, total, [gradient, sums]), model_state), None
 
         zeros = jax.tree.map(jnp.zeros_like, [state.params, state.sums])
-        (totals, model_state), _ = jax.lax.scan(
+        ((gradient, sums), model_state), _ = jax.lax.scan(
             add, (zeros, state.model_state), jnp.arange(strata)
         )
-        return *totals, model_state
+        return gradient, sums, model_state
 
     def step(state, fixed, data, rows, examples, key):
         keys = jax.random.split(jax.random.fold_in(key, state.step))

@@ -48,7 +48,7 @@ def cached(
     stem = Path(cache_dir or default_dir()) / _entry_name(name, files)
     try:
         return _read(stem)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, ValueError, KeyError, TypeError) as error:
         warnings.warn(f"cache {stem}.json is damaged and rebuilt: {error!r}", stacklevel=2)

@@ -59,10 +59,11 @@ def _tfds(name, data_dir, cache_dir):
     except DataUnavailable:
         raise
     except ValueError as error:
-        close = difflib.get_close_matches(name, tfds_source.known_names())
+        known = tfds_source.known_names()
+        close = [] if name in known else difflib.get_close_matches(name, known)
         hint = f"; did you mean {', '.join(f'tfds:{c}' for c in close)}?" if close else ""
         raise ValueError(f"{error}{hint}") from None
-    if not builder.is_prepared():
+    if not tfds_source.is_prepared(builder):
         builder = tfds_source.prepare(builder)
     return tfds_source.read(builder, cache_dir)
 
@@ -78,9 +79,9 @@ def _official(name, data_dir, cache_dir):
     remedy = _remedy(name)
     try:
         builder = tfds_source.find(name, data_dir)
-    except DataUnavailable as error:
-        raise DataUnavailable(f"{name} is not here and {error}. {remedy}") from error
-    if builder.is_prepared():
+    except ValueError as error:
+        raise DataUnavailable(f"{name} is not here, and {error}. {remedy}") from error
+    if tfds_source.is_prepared(builder):
         return tfds_source.read(builder, cache_dir)
     paths = tfds_source.download(builder, remedy)
     if name in _IDX:

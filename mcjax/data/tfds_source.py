@@ -41,21 +41,18 @@ def find(name: str, data_dir: str | None) -> Any:
     """
     if not re.fullmatch(r"\w+(/[\w.+-]+)?(:[\d.*]+)?", name):
         raise ValueError(f"tfds:{name}: expected tfds:NAME or tfds:NAME/CONFIG")
-    tfds = _tfds()
-    try:
-        builders = [
-            tfds.builder(name, data_dir=folder, file_format="array_record")
-            for folder in dict.fromkeys((data_dir, None))
-            if folder is None or Path(folder, re.split("[/:]", name)[0]).is_dir()
-        ]
-        builder = next((b for b in builders if b.is_prepared()), None)
-        builder = builder or tfds.builder(name, data_dir=data_dir, file_format="array_record")
-    except tfds.core.registered.DatasetNotFoundError:
-        raise ValueError(f"tfds:{name} is no data set that tfds knows") from None
-    except (ValueError, RuntimeError, OSError) as error:
-        raise ValueError(f"tfds:{name}: {str(error).splitlines()[0]}") from None
+    builders = [_builder(name, folder) for folder in dict.fromkeys((data_dir, None))]
+    builders = [builder for builder in builders if builder is not None]
+    if not builders:
+        raise ValueError(f"tfds:{name} is no data set that tfds knows")
+    builder = next(filter(is_prepared, builders), builders[0])
     _keys(builder)
     return builder
+
+
+def is_prepared(builder: Any) -> bool:
+    """Whether a data set is on disk; tfds's own function of that name logs warnings if not."""
+    return Path(builder.data_dir, "dataset_info.json").is_file()
 
 
 def known_names() -> list[str]:
@@ -157,7 +154,7 @@ def check_network(name: str, builder: Any, remedy: str) -> None:
     thread.start()
     thread.join(NETWORK_TIMEOUT)
     if outcome[0]:
-        raise DataUnavailable(f"{name} is not here and {url}: {outcome[0]}. {remedy}")
+        raise DataUnavailable(f"{name} is not here, nor is {url} ({outcome[0]}). {remedy}")
 
 
 def _or_unavailable(what: str, run: Callable[[], Any], remedy: str) -> Any:
@@ -177,6 +174,20 @@ def _tfds():
         ) from error
 
 
+def _builder(name, folder):
+    """The builder for sets in ``folder``, or None if tfds knows none of that name."""
+    tfds = _tfds()
+    try:
+        return tfds.builder(name, data_dir=folder, file_format="array_record")
+    except tfds.core.registered.DatasetNotFoundError:
+        return None
+    except Exception as error:  # whatever a builder's own code raises
+        raise ValueError(
+            f"tfds:{name} in {folder or 'the folder of tfds'}: {error} (without TensorFlow only "
+            f"array_record is read: tfds build {name} --file_format=array_record)"
+        ) from error
+
+
 def _keys(builder):
     """The features that are image and label; both are checked before anything is downloaded."""
     features, tfds = builder.info.features, _tfds()
@@ -186,7 +197,7 @@ def _keys(builder):
         k in features and isinstance(features[k], kind) for k, kind in zip(keys, kinds, strict=True)
     ):
         raise ValueError(f"tfds:{builder.info.name} is no data set of images with one label each")
-    if not builder.is_prepared() and None in features[keys[0]].shape:
+    if not is_prepared(builder) and None in features[keys[0]].shape:
         raise ValueError(
             f"tfds:{builder.info.name} has images of different sizes; one size is needed"
         )

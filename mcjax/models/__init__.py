@@ -3,9 +3,8 @@
 >>> import jax, jax.numpy as jnp
 >>> model = create("vgg7", num_classes=10)
 >>> images = jnp.zeros((5, 8, 8, 1))
->>> variables = model.init(jax.random.key(0), images, False)
->>> model.apply(variables, images, False).shape
-(5, 10)
+>>> jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), images, False)[0])
+ShapeDtypeStruct(shape=(5, 10), dtype=float32)
 """
 
 import difflib

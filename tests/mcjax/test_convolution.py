@@ -1,5 +1,7 @@
 """The convolution forms against lax's, and the pooling against flax's."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -16,8 +18,6 @@ SHAPES = [  # [B, H, W, C] and the output channels
     ((3, 2, 2, 2), 3),
     ((1, 1, 6, 2), 3),
     ((1, 7, 4, 3), 2),
-    ((2, 5, 5, 1), 4),
-    ((1, 8, 3, 2), 1),
 ]
 
 
@@ -34,6 +34,7 @@ def draw(*shapes, dtype=np.float64, seed=0):
     return [rng.normal(0.3, 1, shape).astype(dtype) for shape in shapes]
 
 
+@functools.cache
 def value_and_gradients(form):
     @jax.jit
     def run(x, kernel, cotangent):
@@ -76,13 +77,11 @@ def test_float32_error(form):
 @pytest.mark.parametrize("form", FORMS)
 def test_bfloat16_is_summed_in_float32(form):
     args = [jnp.asarray(a, jnp.bfloat16) for a in draw((2, 6, 5, 256), (3, 3, 256, 8))]
-    y = jax.jit(form)(*args)
-    assert y.dtype == jnp.bfloat16
+    y, *gradients = value_and_gradients(form)(*args, jnp.ones((2, 6, 5, 8), jnp.bfloat16))
+    assert {a.dtype for a in (y, *gradients)} == {jnp.dtype(jnp.bfloat16)}
     exact = reference(*(a.astype(jnp.float32) for a in args))
     # One rounding to eight bits, and nothing lost before it.
     np.testing.assert_allclose(y.astype(jnp.float32), exact, rtol=2**-8, atol=1e-3)
-    gradients = jax.grad(lambda x, k: form(x, k).sum(), (0, 1))(*args)
-    assert [g.dtype for g in gradients] == [jnp.bfloat16] * 2
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -140,7 +139,8 @@ CASES = {
     "valid": ((2, 4, 5, 16), (3, 3, 16, 4), {"padding": "VALID"}, True),
     "strides": ((2, 4, 5, 16), (3, 3, 16, 4), {"window_strides": (1, 2)}, True),
     "dilated kernel": ((2, 6, 5, 16), (3, 3, 16, 4), {"rhs_dilation": (1, 2)}, True),
-    "dilated images": ((2, 4, 5, 16), (3, 3, 16, 4), {"lhs_dilation": (2, 1)}, True),
+    "dilated images": ((2, 4, 5, 16), (3, 3, 16, 4), {"lhs_dilation": (2, 1), "padding":
+                       ((1, 1), (1, 1))}, True),
     "groups": ((2, 4, 5, 16), (3, 3, 8, 4), {"feature_group_count": 2}, True),
     "batch groups": ((2, 4, 5, 16), (3, 3, 16, 4), {"batch_group_count": 2}, True),
     "channels first": ((2, 16, 4, 4), (4, 16, 3, 3), {"dimension_numbers": None}, True),
@@ -173,17 +173,18 @@ def test_other_backends_keep_lax(monkeypatch):
     args = draw((2, 4, 4, 16), (3, 3, 16, 4), dtype=np.float32)
     assert not has_convolution(dispatched, *args)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert has_convolution(dispatched, *args)
+    assert has_convolution(lambda *a: dispatched(*a), *args)  # a new function: no cached trace
 
 
 @pytest.mark.parametrize("channels", [3, 16])
 def test_as_the_convolution_of_a_flax_layer(channels):
     (x,) = draw((2, 5, 6, channels), dtype=np.float32)
     layer = nn.Conv(7, (3, 3), conv_general_dilated=convolution.conv_general_dilated)
-    variables = layer.init(jax.random.key(0), x)
+    kernel, bias = draw((3, 3, channels, 7), (7,), dtype=np.float32)
+    variables = {"params": {"kernel": kernel, "bias": bias}}
     assert not has_convolution(lambda v: layer.apply(v, x), variables)
     expected = nn.Conv(7, (3, 3)).apply(variables, x)
-    assert_close([layer.apply(variables, x)], [expected], 1e-5)
+    assert_close([jax.jit(layer.apply)(variables, x)], [expected], 1e-5)
 
 
 @pytest.mark.parametrize("size", [(4, 6), (5, 7), (2, 2), (3, 1), (1, 8), (1, 1)])

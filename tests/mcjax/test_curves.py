@@ -1,3 +1,4 @@
+import itertools
 import subprocess
 import sys
 
@@ -28,7 +29,7 @@ def random_points(curve, seed=0, dtype=np.float32):
 def de_casteljau(points, t):
     points = [np.asarray(p, np.float64) for p in points]
     while len(points) > 1:
-        points = [(1 - t) * a + t * b for a, b in zip(points, points[1:], strict=False)]
+        points = [(1 - t) * a + t * b for a, b in itertools.pairwise(points)]
     return points[0]
 
 
@@ -95,8 +96,8 @@ class TestContract:
 @pytest.mark.parametrize("t", [0.0, 0.2, 0.5, 0.9, 1.0])
 def test_chain_is_the_papers_formula(t):
     w_a, theta, w_b = -1.7, 5.3, 2.1
-    expected = 2 * (t * theta + (0.5 - t) * w_a) if t <= 0.5 else (
-        2 * ((t - 0.5) * w_b + (1 - t) * theta)
+    expected = (
+        2 * (t * theta + (0.5 - t) * w_a) if t <= 0.5 else (2 * ((t - 0.5) * w_b + (1 - t) * theta))
     )
     points = [np.float32(x) for x in (w_a, theta, w_b)]
     found = curves.point(curves.polygonal_chain(1), points, t)
@@ -174,7 +175,10 @@ def test_join_meets_in_the_middle():
 
 
 def test_gram_and_norm():
-    a, b = {"x": jnp.array([1.0, 2.0]), "y": jnp.array(3.0)}, {"x": jnp.array([0.5, -1.0]), "y": 2.0}
+    a, b = (
+        {"x": jnp.array([1.0, 2.0]), "y": jnp.array(3.0)},
+        {"x": jnp.array([0.5, -1.0]), "y": 2.0},
+    )
     np.testing.assert_allclose(curves.gram([a, b]), [[14, 4.5], [4.5, 5.25]])
     assert curves.squared_norm(a) == 14
 
@@ -222,5 +226,7 @@ def test_import_loads_jax_only():
         "bad = {'flax', 'optax', 'orbax', 'tensorflow_datasets', 'matplotlib', 'absl'};"
         "print(sorted(bad & {m.split('.')[0] for m in sys.modules}))"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout.strip() == "[]"

@@ -20,9 +20,7 @@ def test_anchors_have_true_distances():
     for i in range(3):
         for j in range(i):
             on_plane = np.linalg.norm(PLANE.anchors[i] - PLANE.anchors[j])
-            np.testing.assert_allclose(
-                on_plane, np.linalg.norm(VECTORS[i] - VECTORS[j]), rtol=1e-5
-            )
+            np.testing.assert_allclose(on_plane, np.linalg.norm(VECTORS[i] - VECTORS[j]), rtol=1e-5)
     np.testing.assert_array_equal(PLANE.anchors[0], 0)
     assert PLANE.anchors[1, 1] == 0
     assert PLANE.anchors[2, 1] > 0
@@ -46,9 +44,7 @@ def test_projection_against_dense_least_squares():
     np.testing.assert_allclose(found.distance, expected, rtol=1e-4)
     span, *_ = np.linalg.lstsq(VECTORS.T, w, rcond=None)
     np.testing.assert_allclose(found.span, span, rtol=1e-3)
-    np.testing.assert_allclose(
-        found.span_distance, np.linalg.norm(VECTORS.T @ span - w), rtol=1e-3
-    )
+    np.testing.assert_allclose(found.span_distance, np.linalg.norm(VECTORS.T @ span - w), rtol=1e-3)
     assert abs(found.span.sum() - 1) > 0.01  # the two senses differ at a generic point
 
 

@@ -42,8 +42,8 @@ def test_step_decay_and_linear():
 def test_curve_schedule_is_garipovs():
     def garipov(epoch, total, base):
         alpha = epoch / total
-        factor = 1.0 if alpha <= 0.5 else (
-            1.0 - (alpha - 0.5) / 0.4 * 0.99 if alpha <= 0.9 else 0.01
+        factor = (
+            1.0 if alpha <= 0.5 else (1.0 - (alpha - 0.5) / 0.4 * 0.99 if alpha <= 0.9 else 0.01)
         )
         return base * factor
 

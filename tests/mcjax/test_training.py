@@ -91,9 +91,8 @@ def test_literal_pmap_gives_the_same_numbers():
     by_pmap = mapped(stacked, *args)[0]
     by_program = trainer.run(state, *args)[0]
     for device in (0, 5):
-        assert_close(
-            jax.tree.map(lambda x: x[device], host(by_pmap)), host(by_program), rtol=1e-5, atol=1e-6
-        )
+        one = jax.tree.map(lambda x, d=device: x[d], host(by_pmap))
+        assert_close(one, host(by_program), rtol=1e-5, atol=1e-6)
 
 
 def test_chunks_and_interruptions_change_no_bit():
@@ -168,7 +167,11 @@ def test_strata_cover_the_interval_each_step():
 
 @pytest.mark.parametrize(
     ("batch_size", "strata", "message"),
-    [(91, 1, "batch_size=91: the training split has 90"), (0, 1, "batch_size=0"), (20, 3, "t_strata=3")],
+    [
+        (91, 1, "batch_size=91: the training split has 90"),
+        (0, 1, "batch_size=0"),
+        (20, 3, "t_strata=3"),
+    ],
 )
 def test_wrong_sizes(batch_size, strata, message):
     with pytest.raises(ValueError, match=message):
