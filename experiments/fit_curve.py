@@ -146,6 +146,7 @@ def evaluate(folder: Run, config: CurveConfig, problem: problems.Problem) -> Pat
                 line = curves.segment(), (points[0], points[-1])
                 segment = _profile(folder, "segment", problem, *line, t, state)
             along = _profile(folder, f"curve{label}", problem, curve, points, t, state)
+            along |= paths.end_slopes(problem.evaluator, curve, points, state)
             arrays = {"t": t} | {f"curve_{n}": x for n, x in along.items()}
             save_arrays(file, arrays | {f"segment_{n}": x for n, x in segment.items()})
         figure = folder.path / "figures" / f"curve{label}"

@@ -1,5 +1,7 @@
 """The barrier test (Section 5, footnote 1) and three ways to measure a barrier's height."""
 
+import heapq
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -48,3 +50,37 @@ def heights(losses: np.ndarray, t: np.ndarray) -> Heights:
         float(top - (start + end) / 2),
         float(max((losses - chord).max(), 0.0)),
     )
+
+
+def minimax_height(surface: np.ndarray, start: tuple[int, int], end: tuple[int, int]) -> float:
+    """The lowest possible highest point of a path over a grid, corner steps included.
+
+    Two points lie in one basin of the surface if some path joins them without rising over the
+    higher of the two: if this is no larger than the larger of their losses.
+
+    Args:
+      surface: ``[H, W]`` losses; what is not finite cannot be passed.
+      start: row and column.
+      end: likewise.
+
+    Returns:
+      The largest loss on the best path, both ends included; infinity where there is none.
+
+    >>> minimax_height(np.array([[0.0, 9.0, 0.0], [0.0, 2.0, 1.0]]), (0, 0), (0, 2))
+    2.0
+    """
+    surface = np.where(np.isfinite(surface), surface, np.inf)
+    reached, waiting = set(), [(float(surface[start]), start)]
+    while waiting:
+        height, here = heapq.heappop(waiting)
+        if here == end:
+            return height
+        if here in reached:
+            continue
+        reached.add(here)
+        for down, right in itertools.product((-1, 0, 1), repeat=2):
+            there = (here[0] + down, here[1] + right)
+            inside = 0 <= there[0] < surface.shape[0] and 0 <= there[1] < surface.shape[1]
+            if inside and there not in reached:
+                heapq.heappush(waiting, (max(height, float(surface[there])), there))
+    return float("inf")

@@ -49,6 +49,44 @@ def profile(
     return arrays | summarize(arrays, t)
 
 
+def end_slopes(
+    evaluator: evaluation.Evaluator,
+    curve: curves.Curve,
+    control_points: Sequence[Any],
+    state: Any,
+    step: float = 1e-3,
+) -> Arrays:
+    """Directional derivatives of every loss at the two ends, along the curve and into it.
+
+    At an end that is a local minimum none of them is negative. Second-order one-sided differences
+    with steps ``step`` and ``2 step`` in ``t``; their difference and the rounding of float32 losses
+    make the error.
+
+    Returns:
+      ``SPLIT_loss_start_slope`` and ``_end_slope`` (loss per unit of weight distance) and the
+      same names with ``_error`` behind.
+    """
+    inwards = step * np.array([0, 1, 2, 4])
+    t = np.concatenate([inwards, 1 - inwards])
+    coefficients = np.stack([np.asarray(curve.coefficients(np.float32(x))) for x in t])
+    metrics = evaluator(control_points, coefficients, state)
+    speeds = [
+        float(np.sqrt(curves.squared_norm(curves.tangent(curve, control_points, end))))
+        for end in (0.0, 1.0)
+    ]
+    found = {}
+    for split in (s for s in metrics if "loss" in metrics[s]):
+        for name, f, speed in zip(
+            ("start", "end"), metrics[split]["loss"].reshape(2, 4), speeds, strict=True
+        ):
+            fine = (-3 * f[0] + 4 * f[1] - f[2]) / (2 * step * speed)
+            coarse = (-3 * f[0] + 4 * f[2] - f[3]) / (4 * step * speed)
+            rounding = 4e-7 * np.abs(f).max() / (step * speed)
+            found[f"{split}_loss_{name}_slope"] = np.asarray(fine)
+            found[f"{split}_loss_{name}_slope_error"] = np.asarray(abs(fine - coarse) + rounding)
+    return found
+
+
 def summarize(arrays: Arrays, t: np.ndarray) -> Arrays:
     """Means and barrier heights of every metric along a path.
 

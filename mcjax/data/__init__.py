@@ -6,7 +6,8 @@
 """
 
 from mcjax.data import sources, splits
-from mcjax.data.sources import DataUnavailable, names
+from mcjax.data.network import DataUnavailable
+from mcjax.data.sources import names
 from mcjax.data.splits import Dataset, Split
 
 __all__ = ["DataUnavailable", "Dataset", "Split", "load", "names"]

@@ -6,10 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from mcjax.data import cache, cifar, idx, tfds_source
+from mcjax.data.network import DataUnavailable
 from mcjax.data.splits import Source, Split
-from mcjax.data.tfds_source import DataUnavailable
-
-__all__ = ["DataUnavailable", "names", "read"]
 
 DEBIAN = {"fashion_mnist": Path("/usr/share/datasets/fashion-mnist")}
 _IDX = ("fashion_mnist", "mnist")

@@ -7,24 +7,18 @@ when it is needed.
 
 import importlib
 import re
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mcjax.data import cache
+from mcjax.data import cache, network
+from mcjax.data.network import DataUnavailable
 from mcjax.data.splits import Source, Split
 
-NETWORK_TIMEOUT = 5.0
 _BATCH = 512
-
-
-class DataUnavailable(ValueError):
-    """The data are not here and cannot be downloaded; the message says what to do."""
+_HOST = "https://storage.googleapis.com/"  # of sets that do not say where they come from
 
 
 def find(name: str, data_dir: str | None) -> Any:
@@ -95,7 +89,7 @@ def prepare(builder: Any) -> Any:
         f"Prepare it where that works (tfds build {name} --file_format=array_record) and give the "
         f"folder that then holds {name}/ as data_dir"
     )
-    check_network(f"tfds:{name}", builder, remedy)
+    network.check(f"tfds:{name}", next(iter(builder.url_infos or ()), _HOST), remedy)
 
     def run():
         builder.download_and_prepare(file_format="array_record")
@@ -116,7 +110,7 @@ def download(builder: Any, remedy: str) -> dict[str, Path]:
       DataUnavailable: the host does not answer, or the download fails.
     """
     name = builder.info.name
-    check_network(name, builder, remedy)
+    network.check(name, next(iter(builder.url_infos)), remedy)
     folder = Path(builder.data_dir).parents[1] / "downloads"
 
     def run():
@@ -127,34 +121,6 @@ def download(builder: Any, remedy: str) -> dict[str, Path]:
         return {file: Path(path) for file, path in paths.items()}
 
     return _or_unavailable(f"{name} cannot be downloaded", run, remedy)
-
-
-def check_network(name: str, builder: Any, remedy: str) -> None:
-    """Asks the first host of a data set for a header, through the proxy if one is set.
-
-    A thread asks, so that a name server that does not answer costs no more than a connection.
-
-    Raises:
-      DataUnavailable: there is no answer within `NETWORK_TIMEOUT` seconds.
-    """
-    url = next(iter(builder.url_infos or ()), "https://storage.googleapis.com/")
-    outcome = [f"no answer in {NETWORK_TIMEOUT:g} seconds"]
-
-    def ask():
-        try:
-            request = urllib.request.Request(url, method="HEAD")
-            urllib.request.urlopen(request, timeout=NETWORK_TIMEOUT).close()
-            outcome[0] = ""
-        except urllib.error.HTTPError:
-            outcome[0] = ""  # the host is there; what it says is the download's concern
-        except Exception as error:
-            outcome[0] = str(error)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(NETWORK_TIMEOUT)
-    if outcome[0]:
-        raise DataUnavailable(f"{name} is not here, nor is {url} ({outcome[0]}). {remedy}")
 
 
 def _or_unavailable(what: str, run: Callable[[], Any], remedy: str) -> Any:

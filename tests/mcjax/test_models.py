@@ -73,7 +73,7 @@ def test_depths(name, layers):
 def test_initialisation():
     """Normal, not truncated, std ``init_scale * sqrt(2 / fan_in)``; biases zero."""
     images = jnp.zeros((1, 1, 1, 64))  # few different shapes: compiling is what takes the time
-    settings = {"num_classes": 64, "width": 0.5}
+    settings = {"num_classes": 32, "width": 0.5}
     factories = (
         lambda **kw: vgg.VGG(((128,), (128,)), dense=(128,), **kw),
         lambda **kw: mlp.MLP(hidden=(128, 128), **kw),
@@ -97,7 +97,7 @@ def test_initialisation():
 
 @pytest.mark.parametrize(
     ("name", "images"),
-    [("vgg16", (3, 8, 8, 1)), ("vgg7_bn", (1, 9, 14, 3)), ("mlp", (3, 8, 8, 1))],
+    [("vgg11", (3, 8, 8, 1)), ("vgg7_bn", (1, 9, 14, 3)), ("mlp", (3, 8, 8, 1))],
 )
 def test_logits_and_their_dependence_on_each_example(name, images):
     model = models.create(name, num_classes=4, width=0.1)

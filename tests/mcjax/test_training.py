@@ -176,3 +176,11 @@ def test_strata_cover_the_interval_each_step():
 def test_wrong_sizes(batch_size, strata, message):
     with pytest.raises(ValueError, match=message):
         make(batch_size=batch_size, strata=strata)
+
+
+def test_epoch_order_is_a_permutation_of_its_own_for_each_epoch():
+    orders = [training.epoch_order(jax.random.key(2), epoch, 50) for epoch in (0, 1, 0)]
+    np.testing.assert_array_equal(np.sort(orders[1]), np.arange(50))
+    np.testing.assert_array_equal(orders[0], orders[2])
+    assert (orders[0] != orders[1]).any()
+    assert (orders[0] != np.arange(50)).any()
