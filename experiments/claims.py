@@ -131,14 +131,17 @@ def _height(results, pair):
     losses = arrays["segment_train_loss"]
     height = float(arrays["segment_train_loss_over_max"])
     higher = float(max(losses[0], losses[-1]))
-    needed = BARRIER_SHARE * higher if higher >= TINY_LOSS else max(BARRIER_SHARE * higher, TINY_LOSS)
+    needed = (
+        BARRIER_SHARE * higher if higher >= TINY_LOSS else max(BARRIER_SHARE * higher, TINY_LOSS)
+    )
     return height, higher, height > needed
 
 
 @_claim(
     3,
     "For the pairs {w30, w150} and {w70, w150} the training loss for points on the line segment is "
-    "much higher than the endpoints suggesting that SGDR indeed finds paths that move over a barrier.",
+    "much higher than the endpoints suggesting that SGDR indeed finds paths that move over a "
+    "barrier.",
     f"height over the higher end above {100 * BARRIER_SHARE:.0f} % of that end's loss, both pairs",
     SGDR,
 )
@@ -278,7 +281,7 @@ def claim_8(results):
 
 
 def _lowest_pass(surface):
-    """Minimax height between the first two anchors; they lie on the grid by their nearest points."""
+    """Minimax height between the first two anchors, each at the grid point nearest to it."""
     at = [
         (int(np.abs(surface["y"] - y).argmin()), int(np.abs(surface["x"] - x).argmin()))
         for x, y in surface["point_xy"][:2]

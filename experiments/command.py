@@ -12,6 +12,7 @@ import jax
 
 from experiments import config as flags
 from experiments.loop import Interrupted, RunFailed
+from mcjax.data import cache
 
 PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32", "bf16": "bfloat16"}
 
@@ -26,6 +27,8 @@ def main(config: type, run: Callable[[Any], Any], doc: str) -> None:
     name = os.path.basename(sys.argv[0]).removesuffix(".py")
     try:
         chosen = flags.parse(config, sys.argv[1:], doc)
+        if chosen.compilation_cache:
+            _keep_compiled_programs()
         with jax.default_matmul_precision(PRECISIONS[chosen.precision]):
             run(chosen)
     except flags.UsageError as error:
@@ -37,6 +40,17 @@ def main(config: type, run: Callable[[Any], Any], doc: str) -> None:
     except Interrupted as error:
         print(f"{name}: {error}", file=sys.stderr)
         sys.exit(75 if error.signum == signal.SIGTERM else 130)
+    except KeyboardInterrupt:
+        print(f"{name}: stopped by SIGINT; the same command goes on", file=sys.stderr)
+        sys.exit(130)
+
+
+def _keep_compiled_programs():
+    """Points JAX's persistent compilation cache at a folder of the user's, unless it has one."""
+    if jax.config.jax_compilation_cache_dir is None:
+        folder = cache.default_dir().parent / "programs"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def _quiet():

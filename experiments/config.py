@@ -45,6 +45,9 @@ class Machine:
         "Matrix products: full float32, or faster and coarser on GPU and TPU.",
         ("float32", "tf32", "bf16"),
     )
+    compilation_cache: bool = flag(
+        True, "Keep compiled programs in the user's cache folder for later runs.", identity=False
+    )
     checkpoint_seconds: float = flag(
         60.0, "Save at least this often, beside the kept epochs.", identity=False
     )
@@ -119,10 +122,29 @@ class CurveConfig(Training):
     t_strata: int = flag(1, "Parts of the batch, each with its own t from its part of [0, 1].")
     points: int = flag(61, "Evaluated points, t equally spaced from 0 to 1.")
     eval_epochs: tuple[int, ...] = flag((), "Curve epochs to evaluate, beside the last.")
-    allow_failed: bool = flag(False, "Connect modes that did not train.")
+    allow_failed: bool = flag(False, "Connect modes that did not train.", identity=False)
     lr: float = flag(0.015, "Learning rate at the start.")
     schedule: str = dataclasses.field(
         default="curve", metadata=Training.__dataclass_fields__["schedule"].metadata
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReproduceConfig(Machine):
+    """The whole paper."""
+
+    scale: str = flag(
+        "digits",
+        "Size of the experiment.",
+        ("digits", "fashion_mnist", "fashion_mnist_vgg16", "cifar10"),
+    )
+    figures: tuple[int, ...] = flag(
+        (), "Only these figures of the paper, 1 to 10; all by default.", identity=False
+    )
+    epochs_factor: float = flag(1.0, "Multiplies every epoch count, schedule and kept epoch.")
+    seeds: int = flag(1, "Repetitions with other seeds, for intervals.")
+    jobs: int = flag(
+        0, "Processes side by side; 0 for one a core, or one on a GPU or TPU.", identity=False
     )
 
 

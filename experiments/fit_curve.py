@@ -77,9 +77,11 @@ def _check(config):
         raise UsageError(
             f"--t_strata={config.t_strata} does not divide --batch_size={config.batch_size}"
         )
+    problems.check_training(config)
     late = [e for e in (*config.eval_epochs, *config.keep) if not 0 < e <= config.epochs]
-    if late or config.epochs < 1:
-        raise UsageError(f"there is no curve epoch {late}: --epochs={config.epochs}")
+    if late:
+        words = ", ".join(map(str, late))
+        raise UsageError(f"there is no curve epoch {words}: --epochs={config.epochs}")
     folder = Run(config.workdir)
     folder.check_same("curve", config)
     folder.check_writable()
@@ -88,10 +90,15 @@ def _check(config):
         ends.resolve(text, modes_dir, config.data_dir, config.precision)
         for text in (config.start, config.end)
     )
+    if start.name.run == end.name.run and identity(start.mode) != identity(end.mode):
+        raise UsageError(
+            f"--start={config.start} and --end={config.end} would both be trained in "
+            f"{start.name.run}: give the flagfiles different names"
+        )
     problem = problems.make_problem(start.mode)
     ends.check_shapes(problem, start, end)
     state = jax.eval_shape(lambda k: problems.init(problem, start.mode, k)[1], jax.random.key(0))
-    problems.check_batch(problem, config.batch_size, state)
+    problems.check_batch(problem, config.batch_size, state, config.t_strata)
     if start.mode.seed == end.mode.seed and start.name.run != end.name.run:
         say(
             f"note: both modes have seed {start.mode.seed}: they share their initialisation "

@@ -125,7 +125,9 @@ class _Pool:
 
     def _left(self):
         done = self.total - len(self.waiting) - len(self.running)
-        left = [self.costs.get(j.name) for j in (*self.waiting, *(r[0] for r in self.running.values()))]
+        left = [
+            self.costs.get(j.name) for j in (*self.waiting, *(r[0] for r in self.running.values()))
+        ]
         if not left or any(cost is None for cost in left):
             return f"{done} of {self.total}"
         return f"{done} of {self.total}, about {sum(left) / 60:.0f} min left"

@@ -100,6 +100,7 @@ def train(
                 saved.save(chunk.step, state)
                 saved_at = now
             if received:
+                recorder.close()
                 raise Interrupted(received[0])
         recorder.flush()
         recorder.close()

@@ -58,6 +58,7 @@ def make_problem(mode: ModeConfig) -> Problem:
     """
     chosen = tuple(getattr(mode, name) for name in PROBLEM_FLAGS)
     try:
+        make_model(mode, num_classes=10)  # init_scale is not among the problem's flags
         return _make_problem(chosen, mode.data_dir)
     except ValueError as error:
         raise UsageError(str(error)) from None
@@ -133,19 +134,41 @@ def init(problem: Problem, mode: ModeConfig, key: jax.Array) -> tuple[Any, Any]:
     """A network's first parameters and state (its collections beside ``params``)."""
     model = make_model(mode, problem.dataset.num_classes)
     shape = (1, *problem.dataset.train.images.shape[1:])
-    variables = dict(jax.jit(lambda k: model.init(k, jnp.zeros(shape), False))(key))
+    variables = dict(_initializer(model, shape)(key))
     return variables.pop("params"), variables
 
 
-def check_batch(problem: Problem, batch_size: int, model_state: Any) -> None:
+@functools.lru_cache(maxsize=8)
+def _initializer(model, shape):
+    """The model's initialisation, compiled once for all modes that share it."""
+    return jax.jit(lambda key: model.init(key, jnp.zeros(shape), False))
+
+
+def check_training(config: Training) -> None:
+    """Raises UsageError for a flag of training that is out of range."""
+    for name, lowest in (
+        ("epochs", 1), ("eval_every", 0), ("crop_padding", 0), ("sgdr_t0", 1), ("sgdr_mult", 1),
+        ("lr", 0), ("weight_decay", 0),
+    ):  # fmt: skip
+        value = getattr(config, name)
+        if not lowest <= value < float("inf"):
+            raise UsageError(f"--{name}={value}: use {lowest} or more")
+    if config.schedule == "sgdr" and not 0 <= config.lr_min <= config.lr > 0:
+        raise UsageError(
+            f"--lr={config.lr} with sgdr: use more than 0 and --lr_min={config.lr_min}"
+        )
+
+
+def check_batch(problem: Problem, batch_size: int, model_state: Any, strata: int = 1) -> None:
     """Raises UsageError for a batch that the data set or the devices cannot take."""
     size, devices = len(problem.dataset.train.labels), problem.mesh.size
     if not 0 < batch_size <= size:
         raise UsageError(f"--batch_size={batch_size}: the training split has {size} examples")
-    if jax.tree.leaves(model_state) and batch_size % devices:
+    if jax.tree.leaves(model_state) and batch_size % (devices * strata):
+        parts = f" in {strata} parts (--t_strata)" if strata > 1 else ""
         raise UsageError(
-            f"--batch_size={batch_size}: {devices} devices do not divide it, and batch norm's "
-            f"statistics need equal shares; use a multiple of {devices}"
+            f"--batch_size={batch_size}{parts}: {devices} devices do not divide it, and batch "
+            f"norm's statistics need equal shares; use a multiple of {devices * strata}"
         )
 
 

@@ -41,6 +41,8 @@ def parse_name(text: str) -> Name:
     if match is None:
         raise flags.UsageError(f"{text!r} is no checkpoint: write RUN[@EPOCH][~T]")
     run, epoch, t = match.groups()
+    if t is not None and float(t) > 1:
+        raise flags.UsageError(f"{text!r}: T is from 0 to 1")
     return Name(Path(run), None if epoch is None else int(epoch), None if t is None else float(t))
 
 
@@ -64,7 +66,7 @@ class Run:
         file = self.path / "run.json"
         try:
             info = json.loads(file.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         except (OSError, ValueError) as error:
             raise flags.UsageError(f"{file} cannot be read: {error}") from None
@@ -178,7 +180,9 @@ class Run:
             steps = saved.steps()
         per_epoch = info["steps_per_epoch"]
         epochs = [s // per_epoch for s in steps if s % per_epoch == 0]
-        if epoch is None and epochs:
+        if epoch is None:
+            if not epochs:
+                raise flags.UsageError(f"{self.path} has no checkpoint: it is {info['status']}")
             return epochs[-1] * per_epoch
         if epoch not in epochs:
             have = ", ".join(map(str, epochs)) or "none"

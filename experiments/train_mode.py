@@ -26,12 +26,14 @@ def check(config: ModeConfig) -> problems.Problem:
     """
     if not config.workdir:
         raise UsageError("--workdir is missing: the run's folder")
+    problems.check_training(config)
     problem = problems.make_problem(config)
     shapes = jax.eval_shape(lambda k: problems.init(problem, config, k)[1], jax.random.key(0))
     problems.check_batch(problem, config.batch_size, shapes)
     late = [e for e in config.keep if not 0 < e <= config.epochs]
-    if config.epochs < 1 or late:
-        raise UsageError(f"--keep={late}: the run has epochs 1 to {config.epochs}")
+    if late:
+        words = ",".join(map(str, late))
+        raise UsageError(f"--keep={words}: the run has epochs 1 to {config.epochs}")
     return problem
 
 

@@ -39,6 +39,10 @@ def tsne(distances: np.ndarray, perplexity: float = 4.0, seed: int = 0) -> np.nd
     if len(distances) <= perplexity:
         raise ValueError(f"perplexity={perplexity} needs more than {len(distances)} points")
     method = TSNE(
-        metric="precomputed", init="random", perplexity=perplexity, random_state=seed, method="exact"
+        metric="precomputed",
+        init="random",
+        perplexity=perplexity,
+        random_state=seed,
+        method="exact",
     )
     return method.fit_transform(distances).astype(np.float64)

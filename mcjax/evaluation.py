@@ -53,18 +53,31 @@ class Evaluator:
                 state = _recompute(
                     objective, fetch, params, state, splits["train"], statistics_batch_size
                 )
-            return _all_sums(objective, fetch, params, state, splits, batch_size), state
+            return _all_sums(objective, fetch, params, state, splits, batch_size)
 
-        def block(control_points, coefficients, state, splits):
-            def one(c):
-                params = curves.combine(control_points, c)
-                return sums_at(params, state, splits)[0], curves.squared_norm(params)
+        def block(points, state, splits):
+            def one(params):
+                return sums_at(params, state, splits), curves.squared_norm(params)
 
-            vmapped = jax.vmap(one) if len(coefficients) > 1 else _unvmapped(one)
-            sums, l2 = vmapped(coefficients)
+            sums, l2 = (_unvmapped if self.points_per_call == 1 else jax.vmap)(one)(points)
             return parallel.sum_over_devices(sums), l2
 
+        # Apart from `block`, so that its one compilation serves any number of control points.
+        self._combine = parallel.data_parallel(jax.vmap(curves.combine, in_axes=(None, 0)), mesh)
         self._block = parallel.data_parallel(block, mesh)
+
+        def gradient_norm(params, state, splits):
+            if objective.statistics is not None and jax.tree.leaves(state):
+                state = _recompute(
+                    objective, fetch, params, state, splits["train"], statistics_batch_size
+                )
+            gradient, count = _gradient(
+                objective, fetch, params, state, splits["train"], batch_size
+            )
+            gradient, count = parallel.sum_over_devices((gradient, count))
+            return jnp.sqrt(curves.squared_norm(gradient)) / count
+
+        self._gradient_norm = parallel.data_parallel(gradient_norm, mesh)
         self._with_state = parallel.data_parallel(
             lambda params, state, splits: parallel.sum_over_devices(
                 _all_sums(objective, fetch, params, state, splits, batch_size)
@@ -92,7 +105,8 @@ class Evaluator:
         for first in range(0, len(coefficients), width):
             rows = coefficients[first : first + width]
             full = np.concatenate([rows, np.repeat(rows[-1:], width - len(rows), axis=0)])
-            result = self._block(tuple(control_points), full, state, self.splits)
+            points = self._combine(tuple(control_points), full)
+            result = self._block(points, state, self.splits)
             if pending is not None:
                 yield _read(*pending)
             pending = (first, len(rows), *result)
@@ -106,6 +120,14 @@ class Evaluator:
             split: {n: np.concatenate([p[split][n] for p in parts]) for n in parts[0][split]}
             for split in parts[0]
         }
+
+    def gradient_norm(self, params: Any, state: Any) -> float:
+        """``||grad L||`` of the mean training loss at ``params``, on clean data.
+
+        Batch-norm statistics are recomputed, then held: their dependence on the parameters is not
+        part of the gradient.
+        """
+        return float(self._gradient_norm(params, state, self.splits))
 
     def with_state(self, params: Any, state: Any, split: str) -> dict[str, float]:
         """Metrics of one parameter set with its state as it is (running averages), on a split."""
@@ -130,8 +152,8 @@ def default_points_per_call() -> int:
 def _recompute(objective, fetch, params, state, data, batch_size):
     """Batch-norm statistics at ``params``: the average over one clean pass, weighted by examples.
 
-    The examples left over by whole batches form a batch of their own, which every device sees
-    whole: the mean over devices of equal numbers is that number.
+    The examples left over by whole batches form a batch of their own. A batch that the devices do
+    not divide is seen whole by each of them: the mean over devices of equal numbers is that number.
     """
     size = len(jax.tree.leaves(data)[0])
     batch_size = min(batch_size, size)
@@ -142,8 +164,10 @@ def _recompute(objective, fetch, params, state, data, batch_size):
         batch = fetch(data, rows, rows, jnp.ones(rows.shape), key)
         return objective.statistics(params, state, batch)
 
+    divided = batch_size % jax.lax.axis_size(parallel.DATA_AXIS) == 0
+    positions = parallel.share(batch_size)[0] if divided else jnp.arange(batch_size)
+
     def add(total, index):
-        positions, _ = parallel.share(batch_size)
         return jax.tree.map(jnp.add, total, of(index * batch_size + positions)), None
 
     total = jax.tree.map(jnp.zeros_like, state)
@@ -155,28 +179,53 @@ def _recompute(objective, fetch, params, state, data, batch_size):
     return total
 
 
+def _clean_batches(fetch, data, batch_size):
+    """The number of batches that cover the data, and this device's share of the n-th."""
+    size = len(jax.tree.leaves(data)[0])
+    width = min(batch_size, size)
+
+    def batch(index):
+        positions, weight = parallel.share(width)
+        rows = index * width + positions
+        weight *= rows < size
+        rows = jnp.minimum(rows, size - 1)
+        return fetch(data, rows, rows, weight, jax.random.key(0))
+
+    return -(-size // width), batch
+
+
 def _all_sums(objective, fetch, params, state, splits, batch_size):
     """``sums[split][name]``, this device's part, of shape ``[batches of the split]``."""
 
     def over(data):
-        size = len(jax.tree.leaves(data)[0])
-        width = min(batch_size, size)
-        key = jax.random.key(0)
-
-        def batch_sums(_, index):
-            positions, weight = parallel.share(width)
-            rows = index * width + positions
-            weight *= rows < size
-            rows = jnp.minimum(rows, size - 1)
-            return None, objective.evaluate(params, state, fetch(data, rows, rows, weight, key))
-
-        return jax.lax.scan(batch_sums, None, jnp.arange(-(-size // width)))[1]
+        count, batch = _clean_batches(fetch, data, batch_size)
+        sums = lambda _, index: (None, objective.evaluate(params, state, batch(index)))  # noqa: E731
+        return jax.lax.scan(sums, None, jnp.arange(count))[1]
 
     return {name: over(data) for name, data in splits.items()}
 
 
+def _gradient(objective, fetch, params, state, data, batch_size):
+    """This device's part of the gradient of the summed loss, and of the count."""
+    count, batch = _clean_batches(fetch, data, batch_size)
+
+    def summed(params, index):
+        sums = objective.evaluate(params, state, batch(index))
+        return sums["loss"], sums["count"]
+
+    def add(total, index):
+        new = jax.grad(summed, has_aux=True)(params, index)
+        return jax.tree.map(jnp.add, total, new), None
+
+    zeros = (jax.tree.map(jnp.zeros_like, params), jnp.float32(0))
+    return jax.lax.scan(add, zeros, jnp.arange(count))[0]
+
+
 def _unvmapped(function):
-    return lambda xs: jax.tree.map(lambda y: y[None], function(xs[0]))
+    def on_one(points):
+        return jax.tree.map(lambda y: y[None], function(jax.tree.map(lambda x: x[0], points)))
+
+    return on_one
 
 
 def _read(first, count, sums, l2):

@@ -81,12 +81,14 @@ def cross_entropy(model: nn.Module) -> Objective:
 
     def sums(logits, batch):
         weight = batch["weight"]
+        # where, not a product: padding whose logits overflow counts for nothing, nor do its NaNs
+        # reach the gradient.
+        logits = jnp.where(weight[:, None] > 0, logits, 0)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["labels"])
         # argmax picks a class even among NaNs: a broken network must not look like a guess.
         right = (jnp.argmax(logits, -1) == batch["labels"]) & jnp.isfinite(losses)
         return {
-            # where, not a product: a padding example whose loss overflows counts for nothing.
-            "loss": jnp.sum(jnp.where(weight > 0, losses * weight, 0)),
+            "loss": jnp.sum(losses * weight),
             "accuracy": jnp.sum(right * weight),
             "count": jnp.sum(weight),
         }

@@ -1,0 +1,153 @@
+"""The paper's figures, from the run folders of one repetition."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments import ends, paper_plots
+from experiments.arrays import load_arrays
+from experiments.runs import Run, parse_name
+from experiments.scales import CURVE_EPOCHS, MODES, PAIRS
+from mcjax import embedding, plots
+
+PERPLEXITY = 4.0
+
+
+class Source(NamedTuple):
+    """Where a repetition's runs are.
+
+    Attributes:
+      workdir: holds the run folders.
+      epochs: for each run, the epoch here for an epoch of the paper.
+      missing: why a run is not there.
+    """
+
+    workdir: Path
+    epochs: dict[str, dict[int, int]]
+    missing: dict[str, str]
+
+    def curve(self, name: str, epoch: int | None = None) -> dict[str, np.ndarray] | None:
+        """Arrays of a curve, at an epoch of the paper; None where the run is missing."""
+        if name in self.missing:
+            return None
+        label = "" if epoch is None else f"@{self.epochs[name][epoch]}"
+        return load_arrays(self.workdir / name / f"curve{label}.npz")
+
+    def surface(self, name: str) -> dict[str, np.ndarray] | None:
+        """Arrays of a surface; None where the run is missing."""
+        return None if name in self.missing else load_arrays(self.workdir / name / "surface.npz")
+
+
+def draw(source: Source, figures: set[int]) -> dict[int, Path]:
+    """Draws figures and returns their PNGs, by number in the paper."""
+    folder = source.workdir / "figures"
+    return {
+        number: plots.save(FIGURES[number](source), folder / f"figure{number:02d}")
+        for number in sorted(figures)
+    }
+
+
+def _resilience(metric: str) -> Callable[[Source], Figure]:
+    def figure(source):
+        panels = {}
+        for mode in MODES[1:]:
+            name = f"G{mode}"
+            if name in source.missing:
+                panels[name] = source.missing[name]
+                continue
+            panels[name] = {epoch: source.curve(name, epoch) for epoch in CURVE_EPOCHS}
+        here = {e: source.epochs["GA"][e] for e in CURVE_EPOCHS}
+        return paper_plots.resilience_figure(panels, metric, here)
+
+    return figure
+
+
+def figure_2(source: Source) -> Figure:
+    """Validation accuracy, learning rates, and training loss between iterates."""
+    histories = {}
+    for run, label in (("sgdr", "SGDR"), ("step", "SGD, step decay")):
+        if run not in source.missing:
+            lines = Run(source.workdir / run).metrics()
+            histories[label] = {
+                "epoch": np.array([x["epoch"] for x in lines]),
+                "lr": np.array([x["lr"] for x in lines]),
+                "validation_accuracy": np.array([x["validation"]["accuracy"] for x in lines]),
+            }
+    return paper_plots.trajectories_figure(histories, _pairs(source))
+
+
+def figure_7(source: Source) -> Figure:
+    """The remaining metrics between iterates."""
+    metrics = ("train_accuracy", "validation_accuracy", "validation_loss")
+    return paper_plots.pairs_figure(_pairs(source), metrics)
+
+
+def _pairs(source):
+    return {
+        run: {
+            f"w{a}, w{b}": source.curve(f"{run}_{a}_{b}") or source.missing[f"{run}_{a}_{b}"]
+            for a, b in pairs
+        }
+        for run, pairs in PAIRS.items()
+    }
+
+
+def figure_4(source: Source) -> Figure:
+    """t-SNE of the modes and the bends between them."""
+    points, chains = {}, []
+    for mode in MODES:
+        if mode not in source.missing:
+            points[mode] = ends.load(parse_name(str(source.workdir / mode))).params
+    for mode in MODES[1:]:
+        name = f"G{mode}"
+        if name not in source.missing:
+            points[f"θ {name}"] = ends.load(parse_name(str(source.workdir / name))).params
+            chains.append(("G", f"θ {name}", mode))
+    xy = embedding.tsne(embedding.distances(list(points.values())), PERPLEXITY)
+    return paper_plots.embedding_figure(dict(zip(points, xy, strict=True)), chains, PERPLEXITY)
+
+
+def _surface(name: str, metrics: tuple[str, ...]) -> Callable[[Source], Figure]:
+    def figure(source):
+        arrays = source.surface(name)
+        if arrays is None:
+            return paper_plots.message_figure(f"{name}: {source.missing[name]}")
+        _, first, second = name.split("_")
+        labels = (f"w{first}", f"w{second}", f"θ {first}-{second}")
+        return paper_plots.surfaces_figure(arrays, metrics, labels)
+
+    return figure
+
+
+FIGURES: dict[int, Callable[[Source], Figure]] = {
+    1: _resilience("validation_accuracy"),
+    2: figure_2,
+    3: _surface("surface_70_150", ("train_loss", "validation_loss")),
+    4: figure_4,
+    5: _surface("surface_30_70", ("train_loss",)),
+    6: _surface("surface_30_70", ("validation_loss",)),
+    7: figure_7,
+    8: _resilience("validation_loss"),
+    9: _resilience("train_accuracy"),
+    10: _resilience("train_loss"),
+}
+"""The function that draws each figure of the paper."""
+
+CAPTIONS = {
+    1: "Validation accuracy along the six curves GA to GF during curve training. t = 0 is G.",
+    2: "(a) Validation accuracy over the epochs; (b) learning rates; training loss on curve and "
+    "segment between iterates (c) of SGDR and (d) of SGD with step decay.",
+    3: "Training and validation loss on the plane through w70, w150 and θ, with SGDR's iterates "
+    "projected (affinely): their colour is not their loss.",
+    4: f"t-SNE of the seven modes and six bends (perplexity {PERPLEXITY:g}); lines are the chains. "
+    "It keeps neighbourhoods, not distances.",
+    5: "Training loss on the plane through w30, w70 and θ.",
+    6: "Validation loss on the plane through w30, w70 and θ.",
+    7: "Training accuracy, validation accuracy and validation loss between iterates.",
+    8: "Validation loss along the six curves.",
+    9: "Training accuracy along the six curves.",
+    10: "Training loss along the six curves.",
+}

@@ -1,0 +1,192 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mcjax import objectives
+
+KEY = jax.random.key(5)
+
+
+class Scaled(nn.Module):
+    """Logits are the image's pixels, scaled and shifted."""
+
+    @nn.compact
+    def __call__(self, images, train):
+        flat = images.reshape(len(images), -1)
+        scale = self.param("scale", nn.initializers.ones, ())
+        return flat * scale + self.param("bias", nn.initializers.zeros, (flat.shape[1],))
+
+
+PARAMS = {"scale": jnp.float32(1.7), "bias": jnp.array([0.3, -0.2, 0.1, 0.5], jnp.float32)}
+
+
+def batch_of(logits, labels, weight):
+    images = np.asarray(logits, np.float32).reshape(-1, 2, 2, 1)
+    return {
+        "images": jnp.asarray(images),
+        "labels": jnp.asarray(labels, jnp.int32),
+        "weight": jnp.asarray(weight, jnp.float32),
+    }
+
+
+def a_batch(size=7, seed=0):
+    rng = np.random.default_rng(seed)
+    return batch_of(rng.normal(size=(size, 4)), rng.integers(0, 4, size), np.ones(size))
+
+
+def by_numpy(batch, params=PARAMS):
+    """Losses and right answers of `Scaled`, in float64."""
+    flat = np.asarray(batch["images"], np.float64).reshape(-1, 4)
+    logits = flat * float(params["scale"]) + np.asarray(params["bias"], np.float64)
+    labels = np.asarray(batch["labels"])
+    losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(len(labels)), labels]
+    return losses, logits.argmax(1) == labels
+
+
+def without(batch, index):
+    return jax.tree.map(lambda x: jnp.delete(x, index, axis=0), batch)
+
+
+def test_cross_entropy_sums():
+    objective, batch = objectives.cross_entropy(Scaled()), a_batch()
+    losses, right = by_numpy(batch)
+    assert 0 < right.sum() < 7
+    sums = objective.evaluate(PARAMS, {}, batch)
+    assert set(sums) == {"loss", "accuracy", "count"}
+    np.testing.assert_allclose(sums["loss"], losses.sum(), rtol=1e-5)
+    assert sums["accuracy"] == right.sum()
+    assert sums["count"] == 7
+    loss, (train_sums, state) = objective.train(PARAMS, {}, batch, KEY)
+    np.testing.assert_allclose(loss, losses.mean(), rtol=1e-5)
+    np.testing.assert_allclose(train_sums["loss"], losses.sum(), rtol=1e-5)
+    assert state == {}
+
+
+@pytest.mark.parametrize("pixel", [3.0, 1e30, 3e38, np.inf, np.nan])
+def test_an_example_of_weight_zero_counts_for_nothing(pixel):
+    batch = a_batch()
+    images = batch["images"].at[4, 0, 0, 0].set(pixel)  # 3e38 overflows in the network
+    padded = batch | {"images": images, "weight": batch["weight"].at[4].set(0)}
+    objective = objectives.cross_entropy(Scaled())
+
+    def loss(params, batch):
+        value, (sums, _) = objective.train(params, {}, batch, KEY)
+        return value, sums
+
+    (value, sums), gradient = jax.value_and_grad(loss, has_aux=True)(PARAMS, padded)
+    (expected, expected_sums), expected_gradient = jax.value_and_grad(loss, has_aux=True)(
+        PARAMS, without(batch, 4)
+    )
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), sums, expected_sums)
+    if np.isfinite(pixel):  # a pixel that is not finite meets the gradient in the network itself
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+            gradient,
+            expected_gradient,
+        )
+
+
+def test_a_batch_of_padding_alone_is_zero_not_nan():
+    batch = a_batch()
+    loss, (sums, _) = objectives.cross_entropy(Scaled()).train(
+        PARAMS, {}, batch | {"weight": jnp.zeros(7)}, KEY
+    )
+    assert loss == 0
+    assert sums["count"] == 0
+
+
+def test_logits_that_are_not_numbers_are_never_right():
+    """argmax of four NaNs is class 0."""
+    batch = batch_of(np.full((3, 4), np.nan), [0, 0, 1], np.ones(3))
+    sums = objectives.cross_entropy(Scaled()).evaluate(PARAMS, {}, batch)
+    assert sums["accuracy"] == 0
+    assert np.isnan(sums["loss"])
+    assert sums["count"] == 3
+
+
+def test_l2_is_in_the_gradient_and_not_in_the_metric():
+    plain, batch, decay = objectives.cross_entropy(Scaled()), a_batch(), 0.07
+    decayed = objectives.with_l2(plain, decay)
+
+    def run(objective):
+        return jax.value_and_grad(lambda p: objective.train(p, {}, batch, KEY), has_aux=True)(
+            PARAMS
+        )
+
+    (loss, (sums, _)), gradient = run(decayed)
+    (plain_loss, (plain_sums, _)), plain_gradient = run(plain)
+    norm = 1.7**2 + 0.3**2 + 0.2**2 + 0.1**2 + 0.5**2
+    np.testing.assert_allclose(loss - plain_loss, 0.5 * decay * norm, rtol=1e-5)
+    for name in PARAMS:  # the bias is penalised too
+        np.testing.assert_allclose(
+            gradient[name] - plain_gradient[name], decay * PARAMS[name], rtol=1e-4, atol=1e-6
+        )
+    assert sums["loss"] == plain_sums["loss"]
+    np.testing.assert_allclose(sums["l2"] / sums["count"], norm, rtol=1e-6)
+    assert decayed.evaluate is plain.evaluate
+
+
+class Normed(nn.Module):
+    """Batch norm as a field, as a submodule and in a name of its own, with different momenta."""
+
+    norm: nn.Module
+
+    @nn.compact
+    def __call__(self, images, train):
+        x = images.reshape(len(images), -1)
+        x = nn.relu(self.norm(x, use_running_average=not train))
+        return nn.BatchNorm(not train, momentum=0.999, epsilon=1e-3, name="second")(x)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.3, 0.99, 1.0])
+def test_statistics_are_the_batch_s_own(momentum):
+    model = Normed(nn.BatchNorm(momentum=momentum, epsilon=1e-3))
+    batch = a_batch(11, seed=3)
+    batch["images"] = 2 * batch["images"] + 0.7
+    variables = dict(model.init(jax.random.key(1), batch["images"], False))
+    params = jax.tree.map(lambda x: x + 0.4, variables.pop("params"))
+    state = jax.tree.map(lambda x: x + 5.0, variables)  # an old state, far from the batch's
+    objective = objectives.cross_entropy(model)
+    found = objective.statistics(params, state, batch)["batch_stats"]
+
+    first = np.asarray(batch["images"], np.float64).reshape(11, 4)
+    normed = (first - first.mean(0)) / np.sqrt(first.var(0) + 1e-3)
+    second = np.maximum(1.4 * normed + 0.4, 0)
+    for name, x in (("norm", first), ("second", second)):
+        np.testing.assert_allclose(found[name]["mean"], x.mean(0), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found[name]["var"], x.var(0), rtol=1e-5, atol=1e-6)
+
+    # Training afterwards still has the model's momentum.
+    _, (_, new) = objective.train(params, state, batch, KEY)
+    expected = momentum * 5.0 + (1 - momentum) * first.mean(0)
+    np.testing.assert_allclose(new["batch_stats"]["norm"]["mean"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("takes_key", [False, True])
+def test_from_loss(takes_key):
+    def loss(params, batch):
+        return jnp.mean((params - batch["x"]) ** 2)
+
+    def with_key(params, batch, key):
+        return loss(params, batch) + jax.random.uniform(key)
+
+    batch = {"x": jnp.array([1.0, 2.0, 4.0])}
+    objective = objectives.from_loss(with_key if takes_key else loss)
+    value, (sums, state) = objective.train(jnp.float32(0.5), {"kept": 1}, batch, KEY)
+    expected = (0.25 + 2.25 + 12.25) / 3 + (float(jax.random.uniform(KEY)) if takes_key else 0)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(sums["loss"], 3 * expected, rtol=1e-6)
+    assert sums["count"] == 3
+    assert state == {"kept": 1}
+    evaluated = objective.evaluate(jnp.float32(0.5), {}, batch)
+    assert set(evaluated) == {"loss", "count"}
+    assert objective.statistics is None
+
+
+@pytest.mark.parametrize("loss", [lambda p: 0.0, lambda p, b, k, more: 0.0])
+def test_from_loss_says_what_it_takes(loss):
+    with pytest.raises(ValueError, match=r"loss takes \d arguments: expected \(params, batch"):
+        objectives.from_loss(loss)
