@@ -130,6 +130,22 @@ class CurveConfig(Training):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class SurfaceConfig(Machine):
+    """The loss on the plane through three checkpoints; data set and model are theirs."""
+
+    points: tuple[str, ...] = flag((), "Three checkpoints RUN[@EPOCH][~T] that span the plane.")
+    curve: str = flag("", "A curve to draw, RUN[@EPOCH]; none by default.")
+    iterates: tuple[str, ...] = flag(
+        (), "Iterates to project: RUN for all its kept epochs, or RUN@30,RUN@70."
+    )
+    grid: str = flag("21", "Points a side, 21, or along x and along y, 31x21.")
+    margin: float = flag(0.2, "Room around all that is drawn, as a share of its larger extent.")
+    clip: float | None = flag(
+        None, "Upper loss of the colour scale; chosen from the losses by default.", identity=False
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ReproduceConfig(Machine):
     """The whole paper."""
 
@@ -165,7 +181,8 @@ def define(config: type, values: absl_flags.FlagValues) -> None:
             absl_flags.DEFINE_flag(flag_, values, module_name=sys.argv[0])
             continue
         elif tuple in map(typing.get_origin, options):
-            parser, serializer = _EpochsParser(), absl_flags.ListSerializer(",")
+            parser = _NamesParser() if tuple[str, ...] in options else _EpochsParser()
+            serializer = absl_flags.ListSerializer(",")
             default = ",".join(map(str, default))
         elif int in options:
             parser, serializer = absl_flags.IntegerParser(), absl_flags.ArgumentSerializer()
@@ -192,6 +209,18 @@ class _EpochsParser(absl_flags.ArgumentParser):
 
     def flag_type(self):
         return "comma-separated whole numbers"
+
+
+class _NamesParser(absl_flags.ArgumentParser):
+    """A comma-separated list of names."""
+
+    def parse(self, argument):
+        if not isinstance(argument, str):
+            return tuple(argument)
+        return tuple(x.strip() for x in argument.split(",") if x.strip())
+
+    def flag_type(self):
+        return "comma-separated names"
 
 
 def parse(config: type[C], argv: list[str], doc: str = "") -> C:

@@ -80,7 +80,7 @@ def train(
     kept = {e * per_epoch for e in (*keep, config.epochs)}
     state = trainer.init(params, fixed, model_state, problem.train)
     fixed = jax.device_put(fixed, jax.tree.leaves(state.params)[0].sharding)
-    with run.checkpoints(tuple(kept)) as saved, _signals() as received:
+    with run.checkpoints(tuple(kept)) as saved, signals() as received:
         if saved.steps():
             state = saved.restore(saved.steps()[-1], like=state)
         run.cut_metrics(int(state.step))
@@ -186,7 +186,7 @@ def _steps_per_epoch(problem, config):
 
 
 @contextlib.contextmanager
-def _signals():
+def signals():
     """Collects SIGTERM and SIGINT; a second one of them has its usual effect."""
     received, before = [], {}
 

@@ -45,4 +45,4 @@ def tsne(distances: np.ndarray, perplexity: float = 4.0, seed: int = 0) -> np.nd
         random_state=seed,
         method="exact",
     )
-    return method.fit_transform(distances).astype(np.float64)
+    return method.fit_transform(distances.copy()).astype(np.float64)  # it squares in place

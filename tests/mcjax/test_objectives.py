@@ -53,12 +53,12 @@ def test_cross_entropy_sums():
     objective, batch = objectives.cross_entropy(Scaled()), a_batch()
     losses, right = by_numpy(batch)
     assert 0 < right.sum() < 7
-    sums = objective.evaluate(PARAMS, {}, batch)
+    sums = jax.jit(objective.evaluate)(PARAMS, {}, batch)
     assert set(sums) == {"loss", "accuracy", "count"}
     np.testing.assert_allclose(sums["loss"], losses.sum(), rtol=1e-5)
     assert sums["accuracy"] == right.sum()
     assert sums["count"] == 7
-    loss, (train_sums, state) = objective.train(PARAMS, {}, batch, KEY)
+    loss, (train_sums, state) = jax.jit(objective.train)(PARAMS, {}, batch, KEY)
     np.testing.assert_allclose(loss, losses.mean(), rtol=1e-5)
     np.testing.assert_allclose(train_sums["loss"], losses.sum(), rtol=1e-5)
     assert state == {}
@@ -75,10 +75,9 @@ def test_an_example_of_weight_zero_counts_for_nothing(pixel):
         value, (sums, _) = objective.train(params, {}, batch, KEY)
         return value, sums
 
-    (value, sums), gradient = jax.value_and_grad(loss, has_aux=True)(PARAMS, padded)
-    (expected, expected_sums), expected_gradient = jax.value_and_grad(loss, has_aux=True)(
-        PARAMS, without(batch, 4)
-    )
+    run = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    (value, sums), gradient = run(PARAMS, padded)
+    (expected, expected_sums), expected_gradient = run(PARAMS, without(batch, 4))
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), sums, expected_sums)
     if np.isfinite(pixel):  # a pixel that is not finite meets the gradient in the network itself
@@ -101,7 +100,7 @@ def test_a_batch_of_padding_alone_is_zero_not_nan():
 def test_logits_that_are_not_numbers_are_never_right():
     """argmax of four NaNs is class 0."""
     batch = batch_of(np.full((3, 4), np.nan), [0, 0, 1], np.ones(3))
-    sums = objectives.cross_entropy(Scaled()).evaluate(PARAMS, {}, batch)
+    sums = jax.jit(objectives.cross_entropy(Scaled()).evaluate)(PARAMS, {}, batch)
     assert sums["accuracy"] == 0
     assert np.isnan(sums["loss"])
     assert sums["count"] == 3
@@ -112,9 +111,8 @@ def test_l2_is_in_the_gradient_and_not_in_the_metric():
     decayed = objectives.with_l2(plain, decay)
 
     def run(objective):
-        return jax.value_and_grad(lambda p: objective.train(p, {}, batch, KEY), has_aux=True)(
-            PARAMS
-        )
+        train = lambda p: objective.train(p, {}, batch, KEY)  # noqa: E731
+        return jax.jit(jax.value_and_grad(train, has_aux=True))(PARAMS)
 
     (loss, (sums, _)), gradient = run(decayed)
     (plain_loss, (plain_sums, _)), plain_gradient = run(plain)
@@ -150,7 +148,7 @@ def test_statistics_are_the_batch_s_own(momentum):
     params = jax.tree.map(lambda x: x + 0.4, variables.pop("params"))
     state = jax.tree.map(lambda x: x + 5.0, variables)  # an old state, far from the batch's
     objective = objectives.cross_entropy(model)
-    found = objective.statistics(params, state, batch)["batch_stats"]
+    found = jax.jit(objective.statistics)(params, state, batch)["batch_stats"]
 
     first = np.asarray(batch["images"], np.float64).reshape(11, 4)
     normed = (first - first.mean(0)) / np.sqrt(first.var(0) + 1e-3)
@@ -160,7 +158,7 @@ def test_statistics_are_the_batch_s_own(momentum):
         np.testing.assert_allclose(found[name]["var"], x.var(0), rtol=1e-5, atol=1e-6)
 
     # Training afterwards still has the model's momentum.
-    _, (_, new) = objective.train(params, state, batch, KEY)
+    _, (_, new) = jax.jit(objective.train)(params, state, batch, KEY)
     expected = momentum * 5.0 + (1 - momentum) * first.mean(0)
     np.testing.assert_allclose(new["batch_stats"]["norm"]["mean"], expected, rtol=1e-5)
 

@@ -1,0 +1,153 @@
+import json
+import os
+from pathlib import Path
+
+import jax.numpy as jnp
+import pytest
+
+from experiments import runs
+from experiments.config import CurveConfig, ModeConfig, UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("runs/G", ("runs/G", None, None)),
+        ("runs/sgdr@70", ("runs/sgdr", 70, None)),
+        ("GA~0.25", ("GA", None, 0.25)),
+        ("/a/b.c/GA@20~.5", ("/a/b.c/GA", 20, 0.5)),
+        ("GA@3~1", ("GA", 3, 1.0)),
+        ("GA~1e-3", ("GA", None, 0.001)),
+        ("a b/G=2@007", ("a b/G=2", 7, None)),
+    ],
+)
+def test_names(text, name):
+    assert runs.parse_name(text) == (Path(name[0]), *name[1:])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "@3", "~0.5", "G@", "G@x", "G@-1", "G~", "G~x", "G~-0.1", "G~0.5@3", "G@1@2", "G@1.5"],
+)
+def test_what_is_no_name(text):
+    with pytest.raises(UsageError, match=r"is no checkpoint: write RUN\[@EPOCH\]\[~T\]") as caught:
+        runs.parse_name(text)
+    assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize("t", ["1.01", "2", "15e0"])
+def test_t_lies_on_the_curve(t):
+    with pytest.raises(UsageError, match="from 0 to 1"):
+        runs.parse_name(f"G~{t}")
+
+
+def opened(folder, config=None, **facts):
+    run = runs.Run(folder)
+    run.open("mode", config or ModeConfig(seed=4), steps_per_epoch=5, **facts)
+    return run
+
+
+def test_a_new_run_says_what_it_is(tmp_path):
+    assert runs.Run(tmp_path / "G").info == {}
+    assert runs.Run(tmp_path / "G").status == "new"
+    run = opened(tmp_path / "G", extra=1)
+    info = json.loads((tmp_path / "G" / "run.json").read_text())
+    assert info == run.info
+    assert (info["format"], info["kind"], info["status"]) == (runs.FORMAT, "mode", "running")
+    assert (info["steps_per_epoch"], info["extra"], info["flags"]["seed"]) == (5, 1, 4)
+    assert "workdir" not in info["flags"]
+    assert {"mcjax", "python", *runs.PACKAGES} == set(info["versions"])
+    assert "8 x" in info["device"]
+    assert "--seed=4\n" in (tmp_path / "G" / "flags.cfg").read_text()
+    assert {p.name for p in run.path.iterdir()} == {"run.json", "flags.cfg"}
+
+
+def test_a_later_format_is_not_guessed_at(tmp_path):
+    run = opened(tmp_path / "G")
+    run.update(format=runs.FORMAT + 1)
+    with pytest.raises(UsageError, match=r"has format 2; this mcjax reads 1"):
+        _ = runs.Run(run.path).info
+
+
+def test_a_damaged_run_file_is_said_so(tmp_path):
+    run = opened(tmp_path / "G")
+    (run.path / "run.json").write_text("{")
+    with pytest.raises(UsageError, match=r"run\.json cannot be read"):
+        _ = run.status
+
+
+def test_the_same_flags_go_on_and_others_do_not(tmp_path):
+    run = opened(tmp_path / "G")
+    run.update(status="done")
+    opened(tmp_path / "G", ModeConfig(seed=4, workdir="elsewhere", checkpoint_seconds=1.0))
+    assert run.status == "done"
+    with pytest.raises(UsageError) as caught:
+        opened(tmp_path / "G", ModeConfig(seed=5, keep=(3,)))
+    message = str(caught.value)
+    assert "--seed: 4 there, 5 now" in message
+    assert "--keep: [] there, [3] now" in message
+    assert "--epochs" not in message
+    assert "another --workdir" in message
+    assert "--seed=4\n" in (run.path / "flags.cfg").read_text()  # not overwritten
+    with pytest.raises(UsageError, match="holds a mode, not a curve"):
+        run.check_same("curve", CurveConfig())
+
+
+@pytest.mark.parametrize("below", ["", "run", "deeper/run"])
+def test_a_file_in_the_way(tmp_path, below):
+    (tmp_path / "file").write_text("mine")
+    folder = tmp_path / "file" / below
+    with pytest.raises(UsageError, match=f"--workdir={folder} cannot be written"):
+        opened(folder)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(UsageError, match="cannot be written: Permission denied"):
+        opened(tmp_path / "G")
+
+
+def test_metrics_are_cut_where_training_goes_on(tmp_path):
+    run = opened(tmp_path / "G")
+    assert run.metrics() == []
+    for epoch in (1, 2, 3):
+        run.add_metrics(epoch=epoch, step=5 * epoch, train={"loss": 1 / epoch})
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 4, "step": 20, "tr')  # killed while it wrote
+    assert [m["epoch"] for m in run.metrics()] == [1, 2, 3]
+    run.cut_metrics(12)
+    assert [m["step"] for m in run.metrics()] == [5, 10]
+    run.add_metrics(epoch=3, step=15)
+    lines = (run.path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
+    assert json.loads(lines[1])["train"]["loss"] == 0.5
+
+
+def test_steps_of_epochs(tmp_path):
+    run = runs.Run(tmp_path / "G")
+    with pytest.raises(UsageError, match=f"there is no run at {run.path}"):
+        run.step_of(3)
+    assert not run.path.exists()
+    opened(run.path)
+    with run.checkpoints(keep=(10, 15)) as saved:
+        for step in (10, 15, 18, 20):  # 18 is in mid-epoch
+            saved.save(step, {"x": jnp.float32(step)})
+    assert run.step_of(2) == 10
+    with pytest.raises(UsageError, match="is not finished"):
+        run.step_of(None)
+    for epoch in (0, 1, 5, 18):
+        with pytest.raises(UsageError, match=rf"no checkpoint of epoch {epoch}; it has 2, 3, 4$"):
+            run.step_of(epoch)
+    run.update(status="done")
+    assert run.step_of(None) == 20
+
+
+def test_a_failed_run_without_checkpoint(tmp_path):
+    run = opened(tmp_path / "G")
+    run.update(status="failed", reason="it diverged")
+    with pytest.raises(UsageError, match="has no checkpoint: it is failed"):
+        run.step_of(None)
+    with pytest.raises(UsageError, match="no checkpoint of epoch 3; it has none"):
+        run.step_of(3)
