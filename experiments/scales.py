@@ -29,6 +29,8 @@ class Scale(NamedTuple):
       epoch_seconds: cost of a training epoch, as measured on ``machine``; None where nobody has.
       point_seconds: cost of an evaluated point, likewise.
       machine: where that was.
+      mode_factor: multiplies the epochs of the seven modes, to fit the time there is.
+      curve_factor: likewise of all curves. SGDR and step decay always run as the paper has them.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Scale(NamedTuple):
     epoch_seconds: float | None
     point_seconds: float | None
     machine: str
+    mode_factor: float = 1.0
+    curve_factor: float = 1.0
 
 
 SCALES = {
@@ -50,6 +54,8 @@ SCALES = {
             2.4,
             1.5,
             "2 CPU cores",
+            mode_factor=0.25,
+            curve_factor=0.2,
         ),
         Scale("fashion_mnist_vgg16", "Fashion-MNIST, 32x32, VGG16", 21, None, None, "one GPU"),
         Scale("cifar10", "CIFAR-10, VGG16: the paper's own", 21, None, None, "one GPU or TPU"),
@@ -122,18 +128,25 @@ class _Planner:
         self.jobs: list[Job] = []
         self.epochs: dict[str, dict[int, int]] = {}
 
-    def _config(self, kind, name, **changes):
+    def _config(self, kind, name, factor=1.0, **changes):
         file = PACKAGE_ROOT / "experiments" / "flags" / self.scale.name / f"{name}.cfg"
-        config, self.epochs[name] = scale_epochs(parse_flagfile(kind, file), self.factor)
+        config, self.epochs[name] = scale_epochs(
+            parse_flagfile(kind, file), factor * self.factor
+        )
         changes = {"workdir": str(self.workdir / name), "seed": config.seed + self.seed} | changes
         return dataclasses.replace(config, **changes, **self.shared)
 
     def mode(self, name):
-        self.jobs.append(Job(name, "train_mode", self._config(ModeConfig, name)))
+        factor = self.scale.mode_factor if name in MODES else 1.0
+        self.jobs.append(Job(name, "train_mode", self._config(ModeConfig, name, factor)))
 
     def curve(self, name, start, end):
         config = self._config(
-            CurveConfig, name, start=str(self.workdir / start), end=str(self.workdir / end)
+            CurveConfig,
+            name,
+            self.scale.curve_factor,
+            start=str(self.workdir / start),
+            end=str(self.workdir / end),
         )
         needs = (start.partition("@")[0], end.partition("@")[0])
         self.jobs.append(Job(name, "fit_curve", config, needs))

@@ -1,5 +1,6 @@
 """Figures from arrays, never from live state. Each function draws into axes and returns them."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,8 +10,11 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import colors, ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from mcjax import labelling
 
 # Okabe and Ito's colours: told apart by colour-blind readers too.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -72,6 +76,175 @@ def curve_figure(arrays: Mapping[str, np.ndarray], title: str) -> Figure:
         axes.flat[0].legend()
         figure.suptitle(title)
     return figure
+
+
+def surface(
+    ax: Axes,
+    arrays: Mapping[str, np.ndarray],
+    metric: str,
+    labels: Sequence[str] | None = None,
+    clip: float | None = None,
+) -> Axes:
+    """A metric on a plane, with what lies on it or was projected onto it (Figs. 3, 5 and 6).
+
+    Losses (none below zero) are drawn on a logarithmic scale, as filled contours. Whatever is above ``clip`` is grey,
+    whatever is not finite is grey and hatched. Markers are filled with the colour of the point's
+    own loss; the colour around an iterate is not its loss, for it lies as far from the plane as the
+    number in parentheses says.
+
+    Args:
+      ax: where to draw; its aspect becomes equal.
+      arrays: as in ``surface.npz``: ``x``, ``y``, ``METRIC``, ``point_xy``, ``point_METRIC`` and,
+        if there are any, ``curve_xy``, ``curve_control_xy``, ``iterate_xy``, ``iterate_epoch`` and
+        ``iterate_distance``.
+      metric: for example ``train_loss``; accuracies are drawn in percent.
+      labels: names of the three points; ``point_name`` by default.
+      clip: the upper end of the colour scale; `default_clip` by default.
+    """
+    labels = arrays["point_name"] if labels is None else labels
+    colours = _contours(ax, arrays, metric, clip)
+    lines = {"color": "black", "path_effects": [labelling.halo("white", 2.8)], "zorder": 3}
+    ax.plot(*arrays["point_xy"][:2].T, "--", lw=1.1, label="segment", **lines)
+    if "curve_xy" in arrays:
+        ax.plot(*arrays["curve_xy"].T, "-", lw=1.5, label="curve", **lines)
+        _bends(ax, arrays)
+    texts = []
+    if "iterate_xy" in arrays:
+        texts = _iterates(ax, arrays, metric, colours)
+    at = arrays["point_xy"].T
+    ax.scatter(*at, 64, arrays[f"point_{metric}"], ec="white", lw=4, zorder=5, **colours)
+    ax.scatter(*at, 64, arrays[f"point_{metric}"], ec="black", lw=1.6, zorder=5, **colours)
+    named = [(str(n), xy, True) for n, xy in zip(labels, arrays["point_xy"], strict=True)]
+    lines = [arrays[k] for k in ("curve_xy", "iterate_xy") if k in arrays]
+    ax.add_artist(labelling.Labels(ax, named + texts, [arrays["point_xy"][:2], *lines]))
+    ax.set(aspect="equal", xlim=arrays["x"][[0, -1]], ylim=arrays["y"][[0, -1]])
+    ax.set_xlabel(f"weight distance from {labels[0]} towards {labels[1]}")
+    ax.set_ylabel("weight distance at a right angle")
+    ax.grid(False)
+    return ax
+
+
+def surface_figure(
+    arrays: Mapping[str, np.ndarray],
+    metric: str,
+    labels: Sequence[str] | None = None,
+    clip: float | None = None,
+) -> Figure:
+    """One `surface` with a legend, as large as its aspect asks for."""
+    width, height = (np.ptp(arrays[axis]) for axis in "xy")
+    scale = min(5.2 / width, 5.2 / height)
+    size = (max(scale * width, 3) + 1.8, max(scale * height, 2) + 1.1)
+    with plt.rc_context(STYLE):
+        figure, ax = plt.subplots(figsize=size)
+        surface(ax, arrays, metric, labels, clip)
+        handles = ax.get_legend_handles_labels()
+        columns = len(handles[0]) if size[0] > 6 else 2
+        figure.legend(*handles, loc="outside lower center", ncols=columns)
+        figure.draw_without_rendering()
+        figure.set_size_inches(figure.get_tightbbox().size + 0.1)
+    return figure
+
+
+def default_clip(values: np.ndarray, points: np.ndarray) -> float:
+    """An upper end of the colour scale that keeps the colours for the part that matters.
+
+    Args:
+      values: losses on the grid.
+      points: losses at the three points, which are never clipped.
+
+    Returns:
+      The largest finite loss; or, where that is smaller, the larger of the losses' third quartile
+      and ten times the highest of the three points, rounded up to one digit.
+    """
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return 1.0
+    highest = max([0.0, *points[np.isfinite(points)]])
+    enough = max(np.quantile(finite, 0.75), 10 * highest, 1e-30)
+    digit = 10 ** np.floor(np.log10(enough))
+    return float(min(finite.max(), digit * np.ceil(enough / digit)))
+
+
+def _contours(ax, arrays, metric, clip):
+    """Filled contours, contour lines and the colour bar; returns ``cmap`` and ``norm``."""
+    loss = metric.endswith("loss")
+    values = (1 if loss else 100) * np.asarray(arrays[metric], np.float64)
+    finite = np.isfinite(values)
+    top = values[finite].max() if finite.any() else 1.0
+    if clip is None:
+        clip = default_clip(values, arrays[f"point_{metric}"]) if loss else top
+    log = loss and clip > 0 and not (values[finite] < 0).any()
+    low = values[finite & ((values > 0) | (not log))].min(initial=clip)
+    levels = _levels(max(low, 1e-9 * clip), clip) if log else np.linspace(low, clip + 1e-9, 12)
+    clipped = not finite.all() or top > levels[-1]
+    shown = np.clip(np.where(finite, values, np.inf), levels[0], 10 * levels[-1])
+    norm = (colors.LogNorm if log else colors.Normalize)(levels[0], levels[-1])
+    cmap = plt.get_cmap("viridis").with_extremes(over="0.82", bad="0.82")
+    filled = ax.contourf(
+        arrays["x"], arrays["y"], shown, levels, cmap=cmap, norm=norm,
+        extend="max" if clipped else "neither",
+    )  # fmt: skip
+    ax.contour(arrays["x"], arrays["y"], shown, levels, colors="white", linewidths=0.4, alpha=0.5)
+    if not finite.all():
+        with plt.rc_context({"hatch.color": "0.45", "hatch.linewidth": 0.6}):
+            ax.contourf(
+                arrays["x"], arrays["y"], ~finite, [0.02, 1.5], colors="none", hatches=["///"]
+            )
+        ax.fill_between([], [], [], fc="0.82", ec="0.45", hatch="///", label="not finite")
+    bar = ax.figure.colorbar(filled, ax=ax, label=METRIC_LABELS.get(metric, metric), pad=0.02)
+    bar.set_ticks(levels[:: -(-len(levels) // 12)] if log else ticker.MaxNLocator(8))
+    bar.minorticks_off()
+    bar.ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:.3g}"))
+    if clipped:
+        bar.ax.set_title(f"> {levels[-1]:.3g}\nclipped", fontsize="small")
+    return {"cmap": cmap, "norm": norm}
+
+
+def _levels(low, high):
+    """Round levels from at most ``low`` to exactly ``high``, equally spaced in order of size."""
+    if high < 1.05 * low:
+        return np.geomspace(0.95 * low, 1.05 * low, 9)
+    decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+        levels = np.array([s * 10.0**d for d in decades for s in steps])
+        inside = levels[(levels > 1.001 * low) & (levels < 0.97 * high)]
+        if len(inside) >= 8:
+            first = levels[levels <= 1.001 * low].max(initial=0) or low
+            return np.concatenate([[first], inside, [high]])
+    return np.geomspace(low, high, 11)
+
+
+def _bends(ax, arrays):
+    """Marks the curve's bends, except where they are among the three points."""
+    size = np.ptp(arrays["x"])
+    for xy in arrays["curve_control_xy"]:
+        if np.linalg.norm(arrays["point_xy"] - xy, axis=1).min() > 0.01 * size:
+            ax.plot(*xy, "s", ms=5, mfc="white", mec="black", zorder=4)
+
+
+def _iterates(ax, arrays, metric, colours):
+    """Markers, and arrows from each iterate to the next; returns what to write beside them."""
+    xy, color = arrays["iterate_xy"], COLORS[1]
+    for start, end in itertools.pairwise(xy):
+        ax.annotate(
+            "", end, start, zorder=3.5,
+            arrowprops={"arrowstyle": "-|>", "color": color, "lw": 1, "mutation_scale": 8,
+                        "shrinkA": 0, "shrinkB": 3},
+        )  # fmt: skip
+    ax.scatter(
+        *xy.T, 26, arrays[f"iterate_{metric}"], ec=color, lw=1.3, zorder=4, **colours,
+        label="iterate: epoch (distance from the plane)",
+    )  # fmt: skip
+    small = 2e-3 * np.ptp(arrays["x"])
+    apart = np.linalg.norm(arrays["point_xy"][:, None] - xy, axis=-1).min(axis=0)
+    hidden = (apart < small) & (arrays["iterate_distance"] < small)  # the three points themselves
+    return [
+        (f"{epoch} ({distance:.2g})", at, False)
+        for epoch, distance, at, skip in zip(
+            arrays["iterate_epoch"], arrays["iterate_distance"], xy, hidden, strict=True
+        )
+        if not skip
+    ]
 
 
 def save(figure: Figure, stem: Path) -> Path:

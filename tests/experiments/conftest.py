@@ -1,4 +1,4 @@
-"""Compiled programs are kept for the session: many tests here train the same small network."""
+"""Programs are compiled in haste and kept: many tests here train the same small network."""
 
 import jax
 import pytest
@@ -10,8 +10,9 @@ def _compiled_programs(tmp_path_factory):
         "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("programs")),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": 0,
+        "jax_disable_most_optimizations": True,
     }
-    before = {name: getattr(jax.config, name) for name in settings}
+    before = {name: jax.config.values[name] for name in settings}
     for name, value in settings.items():
         jax.config.update(name, value)
     yield

@@ -1,0 +1,220 @@
+r"""Evaluates the loss on the plane through any three checkpoints and draws it (Section 5).
+
+    python -m experiments.loss_surface --points=runs/G,runs/B,runs/GB --curve=runs/GB \
+        --workdir=runs/plane
+
+--points are three checkpoints RUN[@EPOCH][~T] (RUN alone is, for a curve, its middle) of the same
+network and data set. --curve draws a curve, --iterates projects a run's iterates. The same command
+again goes on at the row where it was stopped; a done run is drawn again, with --clip as given now.
+"""
+
+import re
+import shutil
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from experiments import command, ends, loop, surface_sources
+from experiments.arrays import load_arrays, save_arrays
+from experiments.config import SurfaceConfig, UsageError, identity
+from experiments.progress import Progress
+from experiments.runs import Run, parse_name
+from mcjax import plots, surfaces
+
+ROW_SECONDS = 10.0
+"""After a signal, a row that is not done within this time is left, and evaluated again later."""
+
+
+def run(config: SurfaceConfig) -> Run:
+    """Evaluates and draws.
+
+    Raises:
+      UsageError: wrong flags, found before any long work.
+      Interrupted: a signal came; the rows that are done are saved.
+    """
+    folder = Run(config.workdir)
+    shape = _check_flags(config, folder)
+    file = folder.path / "surface.npz"
+    if not file.exists():
+        sources = surface_sources.load(config)
+        folder.open("surface", config, mode=identity(sources.mode))
+        began = time.monotonic()
+        arrays = _places(config, sources)
+        x, y = _grid(sources.plane, shape, config.margin, arrays)
+        arrays |= {"x": x, "y": y} | _rows(folder, sources, x, y)
+        save_arrays(file, arrays)
+        shutil.rmtree(folder.path / "rows", ignore_errors=True)
+        folder.update(evaluate_seconds=time.monotonic() - began)
+    folder.open("surface", config)
+    arrays = load_arrays(file)
+    drawn = draw(arrays, folder.path / "figures", config.clip)
+    summary = summarize(arrays)
+    folder.update(status="done", summary=summary)
+    print(summary + "".join(f"\nfigure: {path}" for path in drawn))
+    return folder
+
+
+def draw(arrays: dict[str, np.ndarray], folder: Path, clip: float | None = None) -> list[Path]:
+    """A figure for the loss of each split; returns the PNGs."""
+    return [
+        plots.save(plots.surface_figure(arrays, name, clip=clip), folder / f"surface_{name}")
+        for name in arrays
+        if name.endswith("_loss") and arrays[name].ndim == 2
+    ]
+
+
+def _check_flags(config, folder):
+    """Raises UsageError for flags that are wrong in themselves; returns the grid's shape."""
+    if not config.workdir:
+        raise UsageError("--workdir is missing: the run's folder")
+    if len(config.points) != 3:
+        raise UsageError(
+            f"--points={','.join(config.points)}: a plane needs three checkpoints, "
+            f"got {len(config.points)}"
+        )
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", config.grid)
+    shape = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if min(shape) < 2:
+        raise UsageError(
+            f"--grid={config.grid}: write 21 or 31x21 (along x, along y), 2 or more points a side"
+        )
+    if not 0 <= config.margin < np.inf:
+        raise UsageError(f"--margin={config.margin}: use 0 or more")
+    if config.clip is not None and not 0 < config.clip < np.inf:
+        raise UsageError(f"--clip={config.clip}: use more than 0")
+    folder.check_same("surface", config)
+    folder.check_writable()
+    return shape
+
+
+def _grid(plane, shape, margin, arrays):
+    others = [arrays[name] for name in ("curve_xy", "iterate_xy") if name in arrays]
+    try:
+        return surfaces.grid(plane, shape, margin, np.concatenate([plane.anchors, *others]))
+    except ValueError as error:
+        raise UsageError(f"--curve or --iterates: {error}") from None
+
+
+def _places(config, sources):
+    """What is drawn on the surface: the three points, the curve, the iterates."""
+    evaluator, points = sources.problem.evaluator, sources.points
+    own = surfaces.at_points(evaluator, points, sources.state)
+    arrays = {f"point_{name}": value for name, value in own.items()}
+    arrays |= {
+        "point_xy": sources.plane.anchors,
+        "point_name": np.array([ends.label(text) for text in config.points]),
+    }
+    if sources.curve:
+        curve, control = sources.curve
+        pieces = curve.num_bends + 1
+        t = np.union1d(np.linspace(0, 1, 61), np.arange(pieces + 1) / pieces)
+        seen = surfaces.on_plane(sources.plane, points, curve, control, t)
+        arrays |= {f"curve_{name}": value for name, value in seen.items()}
+    return arrays | _projected(sources)
+
+
+def _projected(sources):
+    """Each iterate's projections and its own metrics; one is in memory at a time."""
+    rows = []
+    sharding = jax.tree.leaves(sources.points)[0].sharding
+    for text, epoch in sources.iterates:
+        w = jax.device_put(ends.load(parse_name(text)).params, sharding)
+        surface_sources.check_matching(text, (sources.points[0], w))
+        own = surfaces.at_points(sources.problem.evaluator, (w,), sources.state)
+        row = surfaces.project(sources.plane, sources.points, w)
+        row |= {name: value[0] for name, value in own.items()}
+        rows.append(row | {"epoch": epoch, "name": ends.label(text)})
+    if not rows:
+        return {}
+    return {f"iterate_{name}": np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def _rows(folder, sources, x, y):
+    """The grid's metrics; each row is saved when it is done."""
+    saved = folder.path / "rows"
+    saved.mkdir(exist_ok=True)
+    rows = _saved_rows(saved, x, y)
+    progress, every = _RowProgress(folder.path.name, len(x), len(y), len(rows)), -(-len(y) // 10)
+    with loop.signals() as received:
+        progress.received = received
+        try:
+            for index, row in surfaces.evaluate(
+                sources.problem.evaluator, sources.points, sources.plane, x, y, sources.state,
+                progress.point, rows,
+            ):  # fmt: skip
+                rows[index] = row
+                save_arrays(saved / f"{index:04d}.npz", row | {"x": x, "y": y[index]})
+                progress.row(len(rows), line=len(rows) % every == 0 or len(rows) == len(y))
+                if received:
+                    raise loop.Interrupted(received[0])
+        finally:
+            progress.close()
+    return {name: np.stack([rows[i][name] for i in range(len(y))]) for name in rows[0]}
+
+
+def _saved_rows(folder, x, y):
+    """Rows that were saved before an interruption, if they are of this very grid."""
+    rows = {}
+    for index in range(len(y)):
+        file = folder / f"{index:04d}.npz"
+        row = load_arrays(file) if file.exists() else {"x": None, "y": None}
+        if np.array_equal(row.pop("x"), x) and row.pop("y") == y[index]:
+            rows[index] = row
+    return rows
+
+
+class _RowProgress:
+    """Progress over the grid, and the end of a row that takes too long after a signal."""
+
+    def __init__(self, name, width, height, done):
+        self._bar = Progress(f"{name}: surface", width * height, "point", width * done)
+        self._width, self._height, self._before = width, height, done
+        self._began, self._deadline = time.monotonic(), np.inf
+        self.received: list[int] = []
+
+    def point(self, done):
+        self._bar.update(done)
+        now = time.monotonic()
+        if self.received:
+            self._deadline = min(self._deadline, now + ROW_SECONDS)
+        if now > self._deadline and done % self._width:
+            raise loop.Interrupted(self.received[0])
+
+    def row(self, done, line):
+        each = (time.monotonic() - self._began) / (done - self._before)
+        left = each * (self._height - done)
+        self._bar.update(self._width * done, f"row {done}, {left:.0f} s left", line)
+
+    def close(self):
+        self._bar.close()
+
+
+def summarize(arrays: dict[str, np.ndarray]) -> str:
+    """Losses at the three points, the grid, and how far the iterates are from the plane."""
+    losses = [n for n in arrays if n.endswith("_loss") and arrays[n].ndim == 2]
+    words = ", ".join
+    lines = [
+        f"point    {name}: "
+        + words(f"{n.replace('_', ' ')} {arrays[f'point_{n}'][i]:.4g}" for n in losses)
+        for i, name in enumerate(arrays["point_name"])
+    ]
+    for name in losses:
+        values = arrays[name]
+        finite = values[np.isfinite(values)]
+        extent = f"{finite.min():.4g} to {finite.max():.4g}" if finite.size else "nowhere finite"
+        lines.append(
+            f"grid     {name.replace('_', ' ')} {extent}; {values.size - finite.size} of "
+            f"{values.size} points are not finite"
+        )
+    if "curve_distance" in arrays:
+        lines.append(f"curve    at most {arrays['curve_distance'].max():.4g} from the plane")
+    if "iterate_distance" in arrays:
+        each = zip(arrays["iterate_epoch"], arrays["iterate_distance"], strict=True)
+        lines.append("iterates distance from the plane " + words(f"w{e}: {d:.4g}" for e, d in each))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    command.main(SurfaceConfig, run, __doc__)

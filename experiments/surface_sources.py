@@ -1,0 +1,111 @@
+"""What a surface is made of: from the flags' names to checked and loaded parameters."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments import ends
+from experiments import problem as problems
+from experiments.config import ModeConfig, SurfaceConfig, UsageError
+from experiments.runs import Run, parse_name
+from mcjax import curves, parallel, planes
+
+
+class Sources(NamedTuple):
+    """What a surface is made of, checked and loaded.
+
+    Attributes:
+      mode: the flags of the first point's mode.
+      problem: its data, network and evaluator.
+      points: three parameter pytrees, on all devices.
+      state: the first point's network state, on all devices.
+      plane: through the points.
+      curve: family and control points of the curve to draw, or None.
+      iterates: names of the iterates, with their epochs.
+    """
+
+    mode: ModeConfig
+    problem: problems.Problem
+    points: tuple[Any, ...]
+    state: Any
+    plane: planes.Plane
+    curve: tuple[curves.Curve, tuple[Any, ...]] | None
+    iterates: tuple[tuple[str, int], ...]
+
+
+def load(config: SurfaceConfig) -> Sources:
+    """Finds and loads what the flags name.
+
+    Raises:
+      UsageError: a run or epoch is not there, the checkpoints are of different networks or data,
+        or the three points span no plane.
+    """
+    found = [_find("--points", text) for text in config.points]
+    curve = _find("--curve", config.curve) if config.curve else None
+    if curve and (curve.name.t is not None or Run(curve.name.run).info["kind"] != "curve"):
+        raise UsageError(f"--curve={config.curve}: write RUN[@EPOCH] of a curve")
+    others = [curve] if curve else []
+    others += [_find("--iterates", text) for text in config.iterates]
+    iterates = tuple(one for text in config.iterates for one in _iterates(text))
+    mode = dataclasses.replace(found[0].mode, data_dir=config.data_dir)
+    for end in (*found, *others):
+        differing = problems.same_problem(mode, end.mode)
+        if differing:
+            raise UsageError(
+                f"{found[0].name.run} and {end.name.run} are not on one plane: they differ in "
+                f"{differing[0]}"
+            )
+    problem = problems.make_problem(mode)
+    loaded = [ends.load(end.name) for end in found]
+    points = tuple(point.params for point in loaded)
+    points, state = parallel.replicate((points, loaded[0].state), problem.mesh)
+    plane = _plane(config.points, points)
+    line = None
+    if curve:
+        family, control, _ = ends.load_curve(Run(curve.name.run), curve.name.epoch)
+        check_matching(config.curve, (points[0], *control))
+        line = family, parallel.replicate(control, problem.mesh)
+    return Sources(mode, problem, points, state, plane, line, iterates)
+
+
+def _find(flag, text):
+    """A checkpoint that is there."""
+    run = Run(parse_name(text).run)
+    kind = run.info.get("kind")
+    if kind not in ("mode", "curve"):
+        what = f"holds a {kind}" if kind else "is no run"
+        raise UsageError(f"{flag}={text}: {run.path} {what}; give a mode's or curve's run folder")
+    return ends.resolve(text, run.path, None, "float32")
+
+
+def _iterates(text):
+    """``RUN@30`` as it is; ``RUN`` as all its kept epochs: names and epochs."""
+    name = _find("--iterates", text).name
+    if name.epoch is not None:
+        return [(text, name.epoch)]
+    run = Run(name.run)
+    flags, per_epoch = run.info["flags"], run.info["steps_per_epoch"]
+    kept = {*flags["keep"], *flags.get("eval_epochs", ()), flags["epochs"]}
+    with run.checkpoints(read_only=True) as saved:
+        there = set(saved.steps())
+    t = "" if name.t is None else f"~{name.t}"
+    return [(f"{name.run}@{e}{t}", e) for e in sorted(kept) if e * per_epoch in there]
+
+
+def _plane(names, points):
+    try:
+        plane = planes.plane(points)
+    except ValueError as error:
+        raise UsageError(f"--points={','.join(names)}: {error}") from None
+    if not np.isfinite(plane.anchors).all():
+        raise UsageError(f"--points={','.join(names)}: a parameter is not finite")
+    return plane
+
+
+def check_matching(text: str, trees: tuple[Any, ...]) -> None:
+    """Raises UsageError, naming ``text``, where parameter pytrees differ in shape."""
+    try:
+        curves.check_matching(trees)
+    except ValueError as error:
+        raise UsageError(f"{text} is not on one plane with --points: {error}") from None

@@ -1,0 +1,90 @@
+"""Words beside points of a figure, placed so that they cover neither one another nor the points."""
+
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.artist import Artist
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+
+def halo(color: str, width: float) -> patheffects.AbstractPathEffect:
+    """An outline around a line or text."""
+    return patheffects.withStroke(linewidth=width, foreground=color)
+
+
+class Labels(Artist):
+    """Words beside points, put where they cover neither one another nor what is drawn.
+
+    Draws nothing itself: it moves the texts, just before they are drawn, since only then the size
+    of the axes is known.
+
+    Args:
+      ax: the axes; the texts become its own.
+      labels: text, ``[2]`` in data coordinates, and whether it is one of the three points.
+      lines: polylines ``[N, 2]`` that should not be covered.
+    """
+
+    def __init__(self, ax, labels, lines):
+        super().__init__()
+        self.set(zorder=2.5, in_layout=False)
+        self._at = np.array([xy for _, xy, _ in labels])
+        self._lines = np.concatenate([_dense(xy) for xy in lines if len(xy) > 1])
+        self._texts = [
+            ax.annotate(
+                text, xy, (0, 0), textcoords="offset points", ha="center", va="center", zorder=6,
+                fontsize="medium" if anchor else "x-small", weight="bold" if anchor else "normal",
+                path_effects=[halo("white", 2.2)], annotation_clip=False, in_layout=False,
+                arrowprops={"arrowstyle": "-", "lw": 0.6, "shrinkA": 0, "shrinkB": 4},
+            )
+            for text, xy, anchor in labels
+        ]  # fmt: skip
+
+    def draw(self, renderer):
+        """Finds the texts' places, in points from their anchors."""
+        points_to_pixels = self.axes.figure.dpi / 72
+        transform = lambda xy: self.axes.transData.transform(xy) / points_to_pixels  # noqa: E731
+        frame = Bbox(self.axes.get_window_extent(renderer).get_points() / points_to_pixels)
+        at, along, placed = transform(self._at), transform(self._lines), []
+        for text, here in zip(self._texts, at, strict=True):
+            box = Text.get_window_extent(text, renderer)
+            size = np.array([box.width, box.height]) / points_to_pixels
+            offset, far = _place(here, size, frame, placed, at, along)
+            text.set_position(offset)
+            text.arrow_patch.set_visible(far > 10)
+            placed.append(_box(here + offset, size))
+
+
+def _dense(xy):
+    """A polyline with 30 points a piece."""
+    t = np.linspace(0, len(xy) - 1, 30 * (len(xy) - 1))
+    return np.stack([np.interp(t, np.arange(len(xy)), side) for side in np.asarray(xy).T], axis=1)
+
+
+def _box(center, size, pad=1.0):
+    return Bbox([center - size / 2 - pad, center + size / 2 + pad])
+
+
+def _place(here, size, frame, placed, points, lines):
+    """The label's cheapest offset from its point and the gap between them; all in points."""
+    best, least = (np.zeros(2), 0), np.inf
+    for far in (5, 9, 14, 20, 28, 38, 50, 64):
+        for angle in np.arange(24) * (np.pi / 12) + np.pi / 4:
+            towards = np.array([np.cos(angle), np.sin(angle)])
+            offset = towards * (far + size / 2)
+            box = _box(here + offset, size)
+            outside = box.width * box.height - _common(box, frame)
+            covered = sum(_common(box, other) for other in placed)
+            cost = far + 20 * (outside + covered)
+            cost += 30 * _inside(_box(here + offset, size, 4.0), points) + 2 * _inside(box, lines)
+            if cost < least:
+                best, least = (offset, far), cost
+    return best
+
+
+def _common(a, b):
+    both = Bbox.intersection(a, b)
+    return 0.0 if both is None else both.width * both.height
+
+
+def _inside(box, points):
+    return int(((points > box.min) & (points < box.max)).all(axis=1).sum())

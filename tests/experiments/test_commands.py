@@ -1,0 +1,465 @@
+"""`train_mode` and `fit_curve` from flags to files, on a network that trains in a second."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import ends, fit_curve, loop, train_mode
+from experiments import problem as problems
+from experiments.arrays import load_arrays
+from experiments.config import CurveConfig, ModeConfig, UsageError, parse_flagfile, to_flags
+from experiments.runs import Run, parse_name
+from mcjax import curves, training
+
+MODE = ModeConfig(
+    dataset="digits", train_size=200, validation_size=60, model="mlp", width=0.25,
+    batch_size=40, epochs=4, lr=0.1, schedule="constant", keep=(2,),
+)  # fmt: skip
+CURVE = CurveConfig(batch_size=40, epochs=3, lr=0.1, points=9)
+NORMED = {"model": "tests.nets:normed", "width": 1.0}
+SPLITS = ("train", "validation")
+STEPS = 5  # an epoch
+
+
+def change(config, **changes):
+    return dataclasses.replace(config, **changes)
+
+
+def flagfile(path, config):
+    path.write_text(to_flags(config))
+    return str(path)
+
+
+def own_metrics(text, split):
+    """A point's loss and accuracy, computed from nothing but its parameters and the images."""
+    point, problem = ends.load(parse_name(text)), problems.make_problem(MODE)
+    data = getattr(problem.dataset, split)
+    images = (data.images / 255 - problem.mean) / problem.std
+    logits = problem.model.apply({"params": point.params}, jnp.float32(images), False)
+    logits = np.asarray(logits, np.float64)
+    losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(len(logits)), data.labels]
+    return losses.mean(), (logits.argmax(1) == data.labels).mean()
+
+
+def tree_of(run, epoch=None):
+    with run.checkpoints(read_only=True) as saved:
+        return saved.restore(run.step_of(epoch))
+
+
+def assert_same_bits(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def lines_of(run):
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in run.metrics()]
+
+
+def files_of(folder):
+    return {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """Modes G and B and the curve GB, made by one command."""
+    base = tmp_path_factory.mktemp("runs")
+    config = change(
+        CURVE,
+        workdir=str(base / "GB"),
+        modes_dir=str(base),
+        start=flagfile(base / "G.cfg", change(MODE, seed=1)),
+        end=flagfile(base / "B.cfg", change(MODE, seed=2, optimizer="adam", lr=0.01)),
+        eval_epochs=(1,),
+        keep=(2,),
+        seed=9,
+    )
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        fit_curve.run(config)
+    (base / "printed").write_text(printed.getvalue())
+    return base
+
+
+def curve_config(base, **changes):
+    return change(parse_flagfile(CurveConfig, base / "GB" / "flags.cfg"), **changes)
+
+
+def test_run_folders_tell_their_story(base):
+    curve, mode = Run(base / "GB"), Run(base / "G")
+    assert {p.name for p in curve.path.iterdir()} == {
+        "flags.cfg", "run.json", "metrics.jsonl", "checkpoints", "ends",
+        "curve.npz", "curve@1.npz", "figures",
+    }  # fmt: skip
+    names = {p.name for p in (curve.path / "figures").iterdir()}
+    assert names == {f"curve{e}.{s}" for e in ("", "@1") for s in ("png", "pdf")}
+    assert {p.name for p in mode.path.iterdir()} == {
+        "flags.cfg", "run.json", "metrics.jsonl", "checkpoints",
+    }  # fmt: skip
+    for run, kind, epochs in ((curve, "curve", 3), (mode, "mode", 4)):
+        assert (run.status, run.info["kind"]) == ("done", kind)
+        assert run.info["steps_per_epoch"] == STEPS
+        assert run.info["train_seconds"] > 0
+        lines = run.metrics()
+        assert [m["epoch"] for m in lines] == list(range(1, epochs + 1))
+        assert [m["step"] for m in lines] == [STEPS * m["epoch"] for m in lines]
+        assert all({"loss", "accuracy", "l2"} == set(m["train"]) for m in lines)
+    assert all({"loss", "accuracy"} == set(m["validation"]) for m in mode.metrics())
+    assert parse_flagfile(CurveConfig, curve.path / "flags.cfg").workdir == str(curve.path)
+    assert parse_flagfile(ModeConfig, mode.path / "flags.cfg").seed == 1
+    assert mode.metrics()[-1]["lr"] == pytest.approx(0.1)
+
+
+def test_training_trained(base):
+    for name in ("G", "B"):
+        losses = [m["train"]["loss"] for m in Run(base / name).metrics()]
+        assert losses[-1] < 0.8 * losses[0]
+    ends_of = {name: tree_of(Run(base / name))["params"] for name in ("G", "B")}
+    halfway = jax.tree.map(lambda a, b: (a + b) / 2, ends_of["G"], ends_of["B"])
+    bend = tree_of(Run(base / "GB"))["params"][0]
+    moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), bend, halfway)
+    assert all(x > 1e-4 for x in jax.tree.leaves(moved))
+
+
+def test_arrays_of_a_curve(base):
+    for file, epoch in (("curve.npz", None), ("curve@1.npz", 1)):
+        arrays = load_arrays(base / "GB" / file)
+        np.testing.assert_allclose(arrays["t"], np.linspace(0, 1, 9), rtol=1e-12)
+        for path in ("curve", "segment"):
+            for split in SPLITS:
+                for metric in ("loss", "accuracy"):
+                    name = f"{path}_{split}_{metric}"
+                    values = arrays[name]
+                    assert values.shape == (9,)
+                    assert arrays[f"{name}_mean"].shape == arrays[f"{name}_arc_mean"].shape == ()
+                    mean = np.trapezoid(values, arrays["t"])
+                    np.testing.assert_allclose(arrays[f"{name}_mean"], mean)
+                loss = arrays[f"{path}_{split}_loss"]
+                top = loss.max()
+                for how, reference in (
+                    ("max", loss[[0, -1]].max()),
+                    ("mean", loss[[0, -1]].mean()),
+                ):
+                    np.testing.assert_allclose(
+                        arrays[f"{path}_{split}_loss_over_{how}"], top - reference, atol=1e-12
+                    )
+                assert arrays[f"{path}_{split}_loss_over_chord"] >= 0
+            assert arrays[f"{path}_l2"].shape == arrays[f"{path}_arc_length"].shape == (9,)
+            assert (np.diff(arrays[f"{path}_arc_length"]) > 0).all()
+        assert arrays["curve_arc_length"][-1] > arrays["segment_arc_length"][-1]
+        for end in ("start", "end"):
+            assert np.isfinite(arrays[f"curve_train_loss_{end}_slope"])
+        curve, points, _ = ends.load_curve(Run(base / "GB"), epoch)
+        norm = curves.squared_norm(curves.point(curve, points, 0.375))
+        np.testing.assert_allclose(arrays["curve_l2"][3], norm, rtol=1e-5)
+    first, last = (load_arrays(base / "GB" / f) for f in ("curve@1.npz", "curve.npz"))
+    assert abs(first["curve_train_loss"][4] - last["curve_train_loss"][4]) > 1e-3
+
+
+def test_ends_of_a_curve_are_its_modes(base):
+    for file in ("curve.npz", "curve@1.npz"):
+        arrays = load_arrays(base / "GB" / file)
+        for index, name in ((0, "G"), (-1, "B")):
+            final = Run(base / name).info["final"]
+            for split in SPLITS:
+                own = own_metrics(str(base / name), split)
+                for metric, mine in zip(("loss", "accuracy"), own, strict=True):
+                    assert final[split][metric] == pytest.approx(mine, rel=1e-5)
+                    for path in ("curve", "segment"):
+                        assert arrays[f"{path}_{split}_{metric}"][index] == pytest.approx(
+                            final[split][metric], rel=1e-5
+                        )
+            assert arrays["curve_l2"][index] == pytest.approx(final["params"]["l2"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "index"),
+    [
+        ("GB~0.125", "curve", 1),
+        ("GB", "curve", 4),
+        ("GB~0.875", "curve", 7),
+        ("GB@1~0.25", "curve@1", 2),
+        ("GB@1", "curve@1", 4),
+    ],
+)
+def test_points_of_a_curve_by_name(base, name, file, index):
+    arrays = load_arrays(base / "GB" / f"{file}.npz")
+    for split in SPLITS:
+        loss, accuracy = own_metrics(str(base / name), split)
+        assert arrays[f"curve_{split}_loss"][index] == pytest.approx(loss, rel=1e-5)
+        assert arrays[f"curve_{split}_accuracy"][index] == pytest.approx(accuracy, rel=1e-12)
+
+
+def test_a_curve_alone_stands_for_its_bend(base):
+    point = ends.load(parse_name(str(base / "GB")))
+    assert_same_bits(point.params, tree_of(Run(base / "GB"))["params"][0])
+
+
+def test_epochs_of_a_mode_by_name(base):
+    loss, accuracy = own_metrics(f"{base}/G@2", "validation")
+    line = Run(base / "G").metrics()[1]
+    assert line["validation"] == {
+        "loss": pytest.approx(loss, rel=1e-5),
+        "accuracy": pytest.approx(accuracy, rel=1e-6),
+    }
+
+
+def test_what_is_printed(base):
+    *summary, figure = (base / "printed").read_text().splitlines()
+    assert figure == f"figure: {base}/GB/figures/curve.png"
+    assert [line.split()[0] for line in summary] == ["ends", "curve", "segment"]
+    arrays = load_arrays(base / "GB" / "curve.npz")
+    assert f"start training loss {arrays['curve_train_loss'][0]:.4g}" in summary[0]
+    for line in summary[1:]:
+        path = line.split()[0]
+        worst = arrays[f"{path}_train_loss"].argmax()
+        assert f"highest training loss {arrays[f'{path}_train_loss'][worst]:.4g}" in line
+        assert f"(t={arrays['t'][worst]:.2f})" in line
+        low = 100 * arrays[f"{path}_validation_accuracy"].min()
+        assert f"lowest validation accuracy {low:.2f} %" in line
+        barrier = arrays[f"{path}_train_loss_over_max"] > 0
+        assert f"barrier {'yes' if barrier else 'no'}" in line
+    assert Run(base / "GB").info["summary"] == "\n".join(summary)
+
+
+def test_the_same_command_again_does_nothing(base, monkeypatch):
+    def never(*args, **options):
+        raise AssertionError("it trained, or evaluated, again")
+
+    for target, name in (
+        (training, "chunks"), (training, "make_trainer"), (fit_curve, "_profile"),
+        (fit_curve, "save_arrays"),
+    ):  # fmt: skip
+        monkeypatch.setattr(target, name, never)
+    untouched = [base / "GB" / d for d in ("checkpoints", "ends", "figures")] + [base / "G"]
+    before = [files_of(d) for d in untouched]
+    fit_curve.run(curve_config(base))
+    train_mode.run(parse_flagfile(ModeConfig, base / "G" / "flags.cfg"))
+    after = [files_of(d) for d in untouched]
+    for old, new in zip(before, after, strict=True):
+        assert {p: x for p, x in new.items() if p.name != "flags.cfg"} == {
+            p: x for p, x in old.items() if p.name != "flags.cfg"
+        }
+
+
+def test_a_lost_figure_or_array_is_made_again(base):
+    arrays = load_arrays(base / "GB" / "curve.npz")
+    (base / "GB" / "figures" / "curve.png").unlink()
+    (base / "GB" / "curve@1.npz").unlink()
+    fit_curve.run(curve_config(base))
+    assert (base / "GB" / "figures" / "curve.png").is_file()
+    again = load_arrays(base / "GB" / "curve@1.npz")
+    np.testing.assert_array_equal(again["segment_train_loss"], arrays["segment_train_loss"])
+
+
+@contextlib.contextmanager
+def stopped_at(monkeypatch, step, run=1, signum=signal.SIGTERM):
+    """Sends this process a signal while a step of the n-th run trained here is in flight."""
+    chunks, runs = training.chunks, []
+
+    def stepwise(*args, **options):
+        runs.append(1)
+        for chunk in chunks(*args, **options, seconds=1e-9):
+            if (len(runs), chunk.step) == (run, step):
+                os.kill(os.getpid(), signum)
+            yield chunk
+
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(loop.Interrupted, match="the same command goes on") as caught,
+    ):
+        patch.setattr(training, "chunks", stepwise)
+        yield
+    assert caught.value.signum == signum
+
+
+def newest(run):
+    with run.checkpoints(read_only=True) as saved:
+        return saved.steps()[-1]
+
+
+def test_an_interrupted_mode_goes_on_to_the_same_bits(tmp_path, monkeypatch):
+    config = change(MODE, crop_padding=1, flip=True, workdir=str(tmp_path / "whole"), epochs=3)
+    whole = train_mode.run(config)
+    config = change(config, workdir=str(tmp_path / "stopped"))
+    handler = signal.getsignal(signal.SIGINT)
+    with stopped_at(monkeypatch, 10, signum=signal.SIGINT):  # the end of epoch 2
+        train_mode.run(config)
+    assert signal.getsignal(signal.SIGINT) is handler
+    run = Run(config.workdir)
+    assert (run.status, newest(run)) == ("running", 10)
+    run.add_metrics(epoch=3, step=15, train={"loss": 0.0})  # as if killed before its checkpoint
+    train_mode.run(config)
+    assert run.status == "done"
+    for epoch in (2, None):
+        assert_same_bits(tree_of(run, epoch), tree_of(whole, epoch))
+    assert lines_of(run) == lines_of(whole)
+    assert run.info["final"] == whole.info["final"]
+
+
+def test_an_interrupted_command_goes_on_to_the_same_bits(base, tmp_path, monkeypatch):
+    """Stopped in the middle of an epoch, first of a mode, then of the curve."""
+    config = curve_config(base, workdir=str(tmp_path / "GB"), modes_dir=str(tmp_path))
+    run = Run(tmp_path / "GB")
+    with stopped_at(monkeypatch, 7):
+        fit_curve.run(config)
+    assert Run(tmp_path / "G").status == run.status == "running"
+    assert newest(Run(tmp_path / "G")) == 7
+    with stopped_at(monkeypatch, 12, run=3):
+        fit_curve.run(config)
+    assert Run(tmp_path / "B").status == "done"
+    assert (run.status, newest(run)) == ("running", 12)
+    fit_curve.run(config)
+    for name in ("G", "B", "GB"):
+        here, there = Run(tmp_path / name), Run(base / name)
+        assert_same_bits(tree_of(here), tree_of(there))
+        assert lines_of(here) == lines_of(there)
+        assert here.status == "done"
+    for file in ("curve.npz", "curve@1.npz"):
+        assert_same_bits(load_arrays(run.path / file), load_arrays(base / "GB" / file))
+
+
+def test_a_curve_between_named_points(base, tmp_path):
+    """Bezier, a t for each half of the batch; from a point of another curve to an epoch."""
+    config = change(
+        CURVE, workdir=str(tmp_path / "named"), start=f"{base}/GB@1~0.25", end=f"{base}/G@2",
+        curve="bezier", t_strata=2, points=5,
+    )  # fmt: skip
+    run = fit_curve.run(config)
+    arrays = load_arrays(run.path / "curve.npz")
+    for split in SPLITS:
+        for index, name in ((0, config.start), (-1, config.end)):
+            loss, accuracy = own_metrics(name, split)
+            assert arrays[f"curve_{split}_loss"][index] == pytest.approx(loss, rel=1e-5)
+            assert arrays[f"curve_{split}_accuracy"][index] == pytest.approx(accuracy, rel=1e-9)
+        loss, _ = own_metrics(f"{run.path}~0.75", split)
+        assert arrays[f"curve_{split}_loss"][3] == pytest.approx(loss, rel=1e-5)
+
+
+def test_free_ends_leave_their_modes(base, tmp_path):
+    config = curve_config(
+        base, workdir=str(tmp_path / "free"), free_ends=True, bends=2, points=5,
+        eval_epochs=(), keep=(),
+    )  # fmt: skip
+    run = fit_curve.run(config)
+    arrays, points = load_arrays(run.path / "curve.npz"), ends.load_curve(run)[1]
+    assert len(points) == 4
+    for index, name in ((0, "G"), (-1, "B")):
+        mode = tree_of(Run(base / name))["params"]
+        assert curves.squared_norm(jax.tree.map(jnp.subtract, points[index], mode)) > 1e-6
+        norm = float(curves.squared_norm(points[index]))
+        assert arrays["curve_l2"][index] == pytest.approx(norm, rel=1e-5)
+        assert arrays["segment_train_loss"][index] == pytest.approx(
+            arrays["curve_train_loss"][index], rel=1e-5
+        )
+        loss, _ = own_metrics(f"{run.path}~{index % 2 * 1.0}", "train")
+        assert arrays["curve_train_loss"][index] == pytest.approx(loss, rel=1e-5)
+
+
+def test_batch_norm(base, tmp_path):
+    """The ends keep their own networks' metrics, though statistics are recomputed everywhere."""
+    mode = change(MODE, **NORMED, epochs=2, keep=())
+    config = change(
+        CURVE, workdir=str(tmp_path / "curve"), modes_dir=str(tmp_path),
+        start=flagfile(tmp_path / "G.cfg", change(mode, seed=1)),
+        end=flagfile(tmp_path / "B.cfg", change(mode, seed=2)), epochs=1, batch_size=48, t_strata=2, points=4,
+    )  # fmt: skip
+    fit_curve.run(config)
+    arrays = load_arrays(tmp_path / "curve" / "curve.npz")
+    for index, name in ((0, "G"), (-1, "B")):
+        info = Run(tmp_path / name).info
+        for split in SPLITS:
+            for metric in ("loss", "accuracy"):
+                for path in ("curve", "segment"):
+                    assert arrays[f"{path}_{split}_{metric}"][index] == pytest.approx(
+                        info["final"][split][metric], rel=1e-5
+                    )
+        running = info["final_with_running_averages"]["validation"]
+        assert running == pytest.approx(Run(tmp_path / name).metrics()[-1]["validation"], rel=1e-5)
+        assert running["loss"] != pytest.approx(info["final"]["validation"]["loss"], rel=1e-3)
+
+
+def test_a_mode_that_diverges_is_not_connected(base, tmp_path):
+    mode = change(MODE, lr=1e6, seed=3)
+    config = curve_config(
+        base, workdir=str(tmp_path / "GX"), modes_dir=str(base), eval_epochs=(), keep=(),
+        end=flagfile(tmp_path / "X.cfg", mode),
+    )  # fmt: skip
+    with pytest.raises(loop.RunFailed, match=r"not finite at step \d+ \(epoch 1, lr 1e\+06\)"):
+        fit_curve.run(config)
+    run = Run(base / "X")
+    assert run.status == "failed"
+    assert "last good checkpoint: none" in run.info["reason"]
+    assert run.metrics() == []
+    with pytest.raises(loop.RunFailed, match="failed before: the loss or its gradient"):
+        train_mode.run(change(mode, workdir=str(run.path)))
+    with pytest.raises(loop.RunFailed, match="--allow_failed"):
+        fit_curve.run(config)
+    with pytest.raises(UsageError, match="has no checkpoint: it is failed"):
+        fit_curve.run(change(config, allow_failed=True))
+    assert not (tmp_path / "GX" / "curve.npz").exists()
+
+
+def test_a_mode_at_chance_is_connected_only_on_demand(base, tmp_path, capsys):
+    mode = change(MODE, lr=0.0, seed=4)
+    config = curve_config(
+        base, workdir=str(tmp_path / "GX"), modes_dir=str(tmp_path), eval_epochs=(), keep=(),
+        start=str(base / "G"), end=flagfile(tmp_path / "X.cfg", mode),
+    )  # fmt: skip
+    with pytest.raises(loop.RunFailed, match=r"training accuracy \d+\.\d % .* is at chance"):
+        fit_curve.run(config)
+    assert Run(tmp_path / "X").status == "failed"
+    assert "FAILED" in capsys.readouterr().err
+    with pytest.raises(loop.RunFailed, match="--allow_failed connects it all the same"):
+        fit_curve.run(config)
+    run = fit_curve.run(change(config, allow_failed=True))
+    assert run.status == "done"
+    arrays = load_arrays(run.path / "curve.npz")
+    loss, _ = own_metrics(str(tmp_path / "X"), "train")
+    assert arrays["curve_train_loss"][-1] == pytest.approx(loss, rel=1e-5)
+
+
+def test_a_curve_that_diverges_is_failed(base, tmp_path):
+    config = curve_config(base, workdir=str(tmp_path / "GB"), lr=1e6, eval_epochs=(), keep=())
+    with pytest.raises(loop.RunFailed, match="not finite at step"):
+        fit_curve.run(config)
+    assert Run(tmp_path / "GB").status == "failed"
+    with pytest.raises(loop.RunFailed, match="failed before"):
+        fit_curve.run(config)
+
+
+def test_an_objective_of_the_user_s_own(tmp_path):
+    """Nothing but a loss is measured: no accuracy is asked for anywhere."""
+    run = train_mode.run(
+        change(MODE, objective="tests.nets:no_accuracy", epochs=1, keep=(), workdir=str(tmp_path))
+    )
+    assert set(run.info["final"]["validation"]) == {"loss"}
+    assert set(run.metrics()[0]["train"]) == {"loss", "l2"}
+    paths = {f"{p}_train_loss": np.array([1.0, 4.0, 2.0]) for p in ("curve", "segment")}
+    heights = {f"{p}_train_loss_over_max": np.float64(2) for p in ("curve", "segment")}
+    summary = fit_curve.summarize({"t": np.linspace(0, 1, 3)} | paths | heights)
+    assert "accuracy" not in summary
+    assert "highest training loss 4 (t=0.50), barrier yes (2 over the higher end)" in summary
+
+
+def test_a_summary_says_how_many_points_are_broken():
+    losses = np.array([1.0, np.nan, np.inf, 0.5])
+    arrays = {"t": np.linspace(0, 1, 4)}
+    for path in ("curve", "segment"):
+        arrays[f"{path}_train_loss"] = losses
+        arrays[f"{path}_train_loss_over_max"] = np.inf
+    summary = fit_curve.summarize(arrays)
+    assert summary.count("2 of 4 points are not finite") == 2
+    assert summary.count("barrier yes (inf") == 2
+
+
+def test_metrics_file_is_json_lines(base):
+    text = (base / "GB" / "metrics.jsonl").read_text()
+    assert text.endswith("\n")
+    assert [json.loads(line)["epoch"] for line in text.splitlines()] == [1, 2, 3]

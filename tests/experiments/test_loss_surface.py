@@ -1,0 +1,179 @@
+import dataclasses
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from experiments import config as flags
+from experiments import fit_curve, loop, loss_surface, train_mode
+from experiments.arrays import load_arrays, save_arrays
+from experiments.config import CurveConfig, ModeConfig, SurfaceConfig, UsageError
+
+MODE = {"dataset": "digits", "model": "mlp", "width": 0.125, "train_size": 200, "batch_size": 50,
+        "validation_size": 90, "schedule": "constant"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Three modes, the third of another network, and a curve between the first two."""
+    folder = tmp_path_factory.mktemp("runs")
+
+    def mode(name, **changes):
+        config = ModeConfig(workdir=str(folder / name), **MODE | changes)
+        train_mode.run(config)
+
+    mode("a", epochs=3, keep=(1, 2), seed=1)
+    mode("b", epochs=2, seed=2)
+    mode("wide", epochs=1, seed=3, width=0.25)
+    curve = CurveConfig(
+        workdir=str(folder / "ab"), start=str(folder / "a"), end=str(folder / "b"), epochs=2,
+        batch_size=50, points=3, lr=0.05, allow_failed=True,
+    )  # fmt: skip
+    fit_curve.run(curve)
+    return folder
+
+
+def make(runs, workdir, **changes):
+    points = tuple(str(runs / name) for name in ("a", "b", "ab"))
+    options = {"points": points, "curve": str(runs / "ab"), "iterates": (str(runs / "a"),)}
+    return SurfaceConfig(workdir=str(workdir), grid="4x3", **options | changes)
+
+
+@pytest.fixture(scope="module")
+def done(runs, tmp_path_factory):
+    return loss_surface.run(make(runs, tmp_path_factory.mktemp("surfaces") / "whole"))
+
+
+def test_arrays_and_figures(done, runs):
+    arrays = load_arrays(done.path / "surface.npz")
+    for name in ("train_loss", "validation_loss", "train_accuracy", "validation_accuracy"):
+        assert arrays[name].shape == (3, 4)
+        assert arrays[f"point_{name}"].shape == (3,)
+        assert arrays[f"iterate_{name}"].shape == (3,)
+    assert arrays["x"].shape == (4,)
+    assert arrays["y"].shape == (3,)
+    assert list(arrays["point_name"]) == ["a", "b", "ab"]
+    assert list(arrays["iterate_epoch"]) == [1, 2, 3]
+    assert arrays["iterate_affine"].shape == arrays["iterate_span"].shape == (3, 3)
+    np.testing.assert_allclose(arrays["iterate_affine"].sum(1), 1, rtol=1e-6)
+    assert arrays["iterate_span_distance"][0] <= arrays["iterate_distance"][0]
+    assert arrays["iterate_distance"][0] > 0.1
+    assert arrays["curve_xy"].shape == (*arrays["curve_t"].shape, 2)
+    assert arrays["curve_distance"].max() < 1e-4  # the bend is among the three points
+    np.testing.assert_allclose(arrays["curve_xy"][[0, -1]], arrays["point_xy"][:2], atol=1e-4)
+    for split in ("train", "validation"):
+        for suffix in ("png", "pdf"):
+            assert (done.path / "figures" / f"surface_{split}_loss.{suffix}").exists()
+    assert done.status == "done"
+    assert not (done.path / "rows").exists()
+
+
+def test_points_and_iterates_reproduce_their_checkpoints(done, runs):
+    arrays = load_arrays(done.path / "surface.npz")
+    curve = load_arrays(runs / "ab" / "curve.npz")
+    for split in ("train", "validation"):
+        own = [json.loads((runs / n / "run.json").read_text())["final"] for n in "ab"]
+        own = [final[split]["loss"] for final in own] + [curve[f"curve_{split}_loss"][1]]
+        found = arrays[f"point_{split}_loss"]
+        np.testing.assert_allclose(found, own, rtol=1e-5, atol=1e-7)
+        last = arrays[f"iterate_{split}_loss"][-1]
+        np.testing.assert_allclose(last, own[0], rtol=1e-5, atol=1e-7)
+    assert arrays["iterate_distance"][-1] < 1e-4
+    np.testing.assert_allclose(arrays["iterate_xy"][-1], 0, atol=1e-4)
+
+
+def test_done_is_found_done_and_drawn_with_another_clip(done, runs, monkeypatch, capsys):
+    monkeypatch.setattr(loss_surface.surfaces, "evaluate", None)
+    config = flags.parse_flagfile(SurfaceConfig, done.path / "flags.cfg")
+    assert config == make(runs, done.path)
+    png = done.path / "figures" / "surface_train_loss.png"
+    before = png.read_bytes()
+    loss_surface.run(dataclasses.replace(config, clip=1.7))
+    assert png.read_bytes() != before
+    assert "w1: " in capsys.readouterr().out
+    with pytest.raises(UsageError, match="--grid: 4x3 there, 5 now"):
+        loss_surface.run(dataclasses.replace(config, grid="5"))
+
+
+def test_interrupted_run_goes_on_to_the_same_arrays(done, runs, tmp_path, monkeypatch):
+    evaluated, saved = [], []
+    plain = loss_surface.surfaces.evaluate_row
+
+    def row(*args):
+        evaluated.append(args[4])
+        if len(evaluated) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(*args)
+
+    monkeypatch.setattr(loss_surface.surfaces, "evaluate_row", row)
+    config = make(runs, tmp_path)
+    with pytest.raises(loop.Interrupted) as stopped:
+        loss_surface.run(config)
+    assert stopped.value.signum == signal.SIGTERM
+    saved = sorted(f.name for f in (tmp_path / "rows").glob("*.npz"))
+    assert saved == ["0000.npz", "0001.npz"]
+    damaged = load_arrays(tmp_path / "rows" / "0000.npz")
+    save_arrays(tmp_path / "rows" / "0000.npz", damaged | {"x": damaged["x"] + 1})  # another grid's
+    loss_surface.run(config)
+    assert len(evaluated) == 4
+    expected, found = (load_arrays(p / "surface.npz") for p in (done.path, tmp_path))
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_slow_row_is_left_after_a_signal(monkeypatch):
+    monkeypatch.setattr(loss_surface, "ROW_SECONDS", -1.0)
+    progress = loss_surface._RowProgress("r", 5, 3, 0)
+    progress.point(2)
+    progress.received = [signal.SIGINT]
+    progress.point(5)  # the row is done: it is saved first
+    with pytest.raises(loop.Interrupted):
+        progress.point(6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"points": "ab"}, "three checkpoints, got 2"),
+        ({"points": ("a", "a", "b")}, "points 1 and 2 are equal"),
+        ({"points": ("a", "ab~0.25", "ab~0.125")}, "lie on a line"),
+        ({"points": ("a", "b", "wide")}, "differ in --width: 0.125 and 0.25"),
+        ({"points": ("a", "b", "nowhere")}, "nowhere is no run"),
+        ({"points": ("a", "b@7", "ab")}, "no checkpoint of epoch 7; it has"),
+        ({"iterates": ("a@1", "b@1")}, "b has no checkpoint of epoch 1"),
+        ({"iterates": ("wide",)}, "differ in --width"),
+        ({"curve": "a"}, "of a curve"),
+        ({"grid": "1"}, "2 or more points a side"),
+        ({"grid": "5x1"}, "2 or more points a side"),
+        ({"grid": "5,5"}, "write 21 or 31x21"),
+        ({"margin": -1.0}, "--margin=-1.0"),
+        ({"clip": 0.0}, "--clip=0.0"),
+    ],
+)
+def test_wrong_input_leaves_no_run(runs, tmp_path, changes, message):
+    for name in ("points", "iterates"):
+        if name in changes:
+            changes = changes | {name: tuple(str(runs / run) for run in changes[name])}
+    if "curve" in changes:
+        changes = changes | {"curve": str(runs / changes["curve"])}
+    with pytest.raises(UsageError, match=message) as error:
+        loss_surface.run(make(runs, tmp_path, **changes))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_surface_is_no_point(runs, done, tmp_path):
+    points = (str(runs / "a"), str(runs / "b"), str(done.path))
+    with pytest.raises(UsageError, match="holds a surface"):
+        loss_surface.run(make(runs, tmp_path, points=points))
+
+
+def test_flags_of_names(tmp_path):
+    config = flags.parse(SurfaceConfig, ["--points=r/a@3, r/b~0.5,c", "--grid=9"])
+    assert config.points == ("r/a@3", "r/b~0.5", "c")
+    assert config.iterates == ()
+    (tmp_path / "flags.cfg").write_text(flags.to_flags(config))
+    assert flags.parse_flagfile(SurfaceConfig, tmp_path / "flags.cfg") == config

@@ -1,0 +1,215 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from mcjax import curves, evaluation, objectives, planes, plots, surfaces
+from tests.mcjax import small
+
+RNG = np.random.default_rng(11)
+VECTORS = RNG.normal(size=(3, 7)) * 2 + 1.5
+TARGETS = RNG.normal(size=(41, 7)).astype(np.float32)
+
+
+def tree(vector):
+    return {"a": jnp.asarray(vector[:3], jnp.float32), "b": [jnp.asarray(vector[3:], jnp.float32)]}
+
+
+def evaluate(params, state, batch):
+    flat = jnp.concatenate([params["a"], params["b"][0]])
+    losses = 0.5 * jnp.sum((flat - batch["target"]) ** 2, axis=-1)
+    return {"loss": jnp.sum(losses * batch["weight"]), "count": jnp.sum(batch["weight"])}
+
+
+def fetch(data, rows, examples, weight, key):
+    return {"target": jnp.asarray(data["target"])[rows], "weight": weight}
+
+
+def evaluator(points_per_call=1, devices=2):
+    splits = {"train": {"target": TARGETS}, "validation": {"target": TARGETS[:13] + 0.7}}
+    return evaluation.Evaluator(
+        objectives.Objective(None, evaluate), fetch, splits, small.mesh(devices),
+        batch_size=16, points_per_call=points_per_call,
+    )  # fmt: skip
+
+
+def loss_at(w, targets):
+    return 0.5 * np.mean(np.sum((w - targets) ** 2, axis=-1))
+
+
+POINTS = [tree(v) for v in VECTORS]
+PLANE = planes.plane(POINTS)
+X, Y = surfaces.grid(PLANE, (5, 3), margin=0.3)
+
+
+def rows(evaluator, **options):
+    return dict(surfaces.evaluate(evaluator, POINTS, PLANE, X, Y, {}, **options))
+
+
+def test_grid_covers_points_with_equal_room():
+    low, high = PLANE.anchors.min(0), PLANE.anchors.max(0)
+    room = 0.3 * (high - low).max()
+    np.testing.assert_allclose([X[0], Y[0]], low - room)
+    np.testing.assert_allclose([X[-1], Y[-1]], high + room)
+    assert X.shape == (5,)
+    assert Y.shape == (3,)
+    far = np.array([[-50.0, 1.0], [2.0, 90.0]])
+    x, y = surfaces.grid(PLANE, (4, 6), 0.0, far)
+    np.testing.assert_allclose([x[0], x[-1], y[0], y[-1]], [-50, high[0], 0, 90])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shape": (1, 5)}, "at least 2"),
+        ({"margin": -0.1}, "margin -0.1"),
+        ({"margin": np.nan}, "margin nan"),
+        ({"others": np.array([[np.inf, 1.0]])}, "not finite"),
+    ],
+)
+def test_wrong_grids(options, message):
+    with pytest.raises(ValueError, match=message):
+        surfaces.grid(PLANE, **options)
+
+
+def test_surface_of_a_quadratic_in_closed_form():
+    u = VECTORS[1] - VECTORS[0]
+    u /= np.linalg.norm(u)
+    v = VECTORS[2] - VECTORS[0]
+    v -= (v @ u) * u
+    v /= np.linalg.norm(v)
+    found = rows(evaluator())
+    assert sorted(found) == [0, 1, 2]
+    for i, y in enumerate(Y):
+        for j, x in enumerate(X):
+            w = VECTORS[0] + x * u + y * v
+            here = {name: values[j] for name, values in found[i].items()}
+            np.testing.assert_allclose(here["train_loss"], loss_at(w, TARGETS), rtol=1e-5)
+            validation = loss_at(w, TARGETS[:13] + 0.7)
+            np.testing.assert_allclose(here["validation_loss"], validation, rtol=1e-5)
+            np.testing.assert_allclose(here["l2"], w @ w, rtol=1e-5)
+
+
+def test_rows_are_those_of_the_whole_whatever_was_skipped_or_batched():
+    done = []
+    whole, some = rows(evaluator()), rows(evaluator(), skip={1}, progress=done.append)
+    assert sorted(some) == [0, 2]
+    assert done[-1] == 15
+    assert done == sorted(done)
+    assert max(np.diff(done)) <= 5
+    for index, row in some.items():
+        for name, values in row.items():
+            np.testing.assert_array_equal(values, whole[index][name])
+    batched = rows(evaluator(points_per_call=4, devices=8))
+    for index, row in whole.items():
+        np.testing.assert_allclose(batched[index]["train_loss"], row["train_loss"], rtol=1e-5)
+
+
+def test_three_points_give_their_own_losses():
+    own = surfaces.at_points(evaluator(), POINTS, {})
+    expected = [loss_at(v, TARGETS) for v in VECTORS]
+    np.testing.assert_allclose(own["train_loss"], expected, rtol=1e-5, atol=1e-7)
+    for i, point in enumerate(POINTS):
+        alone = surfaces.at_points(evaluator(), [point], {})
+        assert alone["validation_loss"][0] == own["validation_loss"][i]
+
+
+@pytest.mark.parametrize("family", curves.FAMILIES.values())
+def test_curve_seen_from_the_plane(family):
+    curve = family(2)
+    control = [VECTORS[0], *(RNG.normal(size=(2, 7)) * 3), VECTORS[1] + 0.4]
+    t = np.array([0.0, 0.17, 0.5, 0.81, 1.0])
+    seen = surfaces.on_plane(PLANE, POINTS, curve, [tree(w) for w in control], t)
+    for i, s in enumerate(t):
+        w = np.asarray(curve.coefficients(np.float32(s))) @ np.stack(control)
+        directly = planes.project(PLANE, POINTS, tree(w))
+        np.testing.assert_allclose(seen["xy"][i], directly.xy, atol=2e-5)
+        np.testing.assert_allclose(seen["distance"][i], directly.distance, rtol=1e-4, atol=1e-5)
+    assert seen["control_xy"].shape == (4, 2)
+    assert seen["distance"][1:].min() > 0.1
+
+
+def test_project_records_both_senses():
+    w = RNG.normal(size=7) * 3
+    seen = surfaces.project(PLANE, POINTS, tree(w))
+    residual = VECTORS.T @ seen["span"] - w
+    np.testing.assert_allclose(VECTORS @ residual, 0, atol=1e-3)
+    np.testing.assert_allclose(seen["affine"].sum(), 1, rtol=1e-6)
+    assert seen["span_distance"] < seen["distance"]
+
+
+def test_default_clip_keeps_the_points_and_cuts_what_towers():
+    values = np.array([[0.1, 0.4, 0.7, np.inf], [0.2, 1.3, 9e5, np.nan]])
+    assert plots.default_clip(values, np.array([0.1, 0.2, 0.13])) == 2.0
+    assert plots.default_clip(values, np.array([0.1, 37.0, np.nan])) == 400.0
+    assert plots.default_clip(np.array([[1.0, 1.3]]), np.array([1.0])) == 1.3
+    assert plots.default_clip(np.full((2, 2), np.nan), np.array([1.0])) > 0
+
+
+def drawable(**changes):
+    x, y = np.linspace(-1, 5, 7), np.linspace(-2, 3, 5)
+    arrays = {
+        "x": x,
+        "y": y,
+        "train_loss": np.add.outer(y**2, x**2) + 0.01,
+        "point_xy": np.array([[0.0, 0], [4, 0], [1, 2]]),
+        "point_name": np.array(["a", "b", "c"]),
+        "point_train_loss": np.array([0.01, 16.0, 5.0]),
+        "iterate_xy": np.array([[0.5, 0.5], [0.52, 0.5], [0.55, 0.52], [4, 0]]),
+        "iterate_epoch": np.array([10, 20, 30, 40]),
+        "iterate_distance": np.array([3.0, 2.0, 1.0, 0.0]),
+        "iterate_train_loss": np.array([4.0, 3.0, np.nan, 0.1]),
+    }
+    return arrays | changes
+
+
+def test_figure_labels_do_not_overlap_and_say_the_distance():
+    figure = plots.surface_figure(drawable(), "train_loss", labels=("w70", "w150", "theta"))
+    figure.draw_without_rendering()
+    ax = figure.axes[0]
+    texts = [t for t in ax.texts if t.get_text()]
+    assert [t.get_text() for t in texts] == ["w70", "w150", "theta", "10 (3)", "20 (2)", "30 (1)"]
+    boxes = [Text.get_window_extent(t) for t in texts]
+    for i, box in enumerate(boxes):
+        assert not box.overlaps(figure.axes[1].get_window_extent())
+        assert not any(box.overlaps(other) for other in boxes[:i])
+    scale = ax.transData.transform([[0, 0], [1, 1]])
+    np.testing.assert_allclose(*np.ptp(scale, axis=0), rtol=1e-6)  # true aspect
+
+
+@pytest.mark.parametrize(
+    ("losses", "clipped"),
+    [
+        (np.full((5, 7), 2.0), False),
+        (np.where(np.eye(5, 7) > 0, np.inf, 0.3), True),
+        (np.full((5, 7), np.nan), True),
+        (np.geomspace(1e-9, 1e9, 35).reshape(5, 7), True),
+        (np.zeros((5, 7)), False),
+        (np.linspace(-3, 3, 35).reshape(5, 7), False),
+    ],
+)
+def test_figures_of_strange_surfaces(losses, clipped, tmp_path):
+    points = np.array([0.3, 0.2, np.nan])
+    arrays = drawable(train_loss=losses, point_train_loss=points)
+    figure = plots.surface_figure(arrays, "train_loss")
+    title = figure.axes[1].get_title()
+    assert ("clipped" in title) == clipped
+    words = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert ("not finite" in words) == (not np.isfinite(losses).all())
+    assert plots.save(figure, tmp_path / "surface").exists()
+
+
+def test_anchors_of_a_network_reproduce_their_losses():
+    objective, first, state = small.network("mlp")
+    others = [small.network("mlp", seed=s)[1] for s in (1, 2)]
+    points = (first, *others)
+    splits = {"train": small.data(), "validation": small.data(37, seed=1)}
+    net = evaluation.Evaluator(objective, small.clean, splits, small.mesh(8), batch_size=32)
+    own = surfaces.at_points(net, points, state)
+    for i, params in enumerate(points):
+        for split in splits:
+            loss = net.with_state(params, state, split)["loss"]
+            np.testing.assert_allclose(own[f"{split}_loss"][i], loss, rtol=1e-5, atol=1e-7)
+    assert len(set(own["train_loss"])) == 3
+    assert jax.device_count() == 8
