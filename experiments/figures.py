@@ -117,7 +117,7 @@ def _surface(name: str, metrics: tuple[str, ...]) -> Callable[[Source], Figure]:
             return paper_plots.message_figure(f"{name}: {source.missing[name]}")
         _, first, second = name.split("_")
         labels = (f"w{first}", f"w{second}", f"θ {first}-{second}")
-        return paper_plots.surfaces_figure(arrays, metrics, labels)
+        return plots.surface_figure(arrays, metrics, labels)
 
     return figure
 

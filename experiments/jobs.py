@@ -97,9 +97,10 @@ class _Pool:
             stderr=log,
             cwd=os.getcwd(),
             start_new_session=True,  # a Ctrl-C reaches it through _stop_all, once
-            preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
         )
         log.close()
+        if cores:
+            os.sched_setaffinity(process.pid, cores)  # before it starts a thread
         self.running[job.name] = (job, process, cores, time.monotonic())
 
     def _reap(self):

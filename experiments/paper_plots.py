@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from mcjax.plots import COLORS, METRIC_LABELS, STYLE, profile, surface
+from mcjax.plots import COLORS, METRIC_LABELS, STYLE, profile
 
 
 def resilience_figure(
@@ -156,14 +156,3 @@ def _message(ax, text):
         wrap=True,
     )
     ax.grid(False)
-
-
-def surfaces_figure(
-    arrays: Mapping[str, np.ndarray], metrics: Sequence[str], labels: Sequence[str]
-) -> Figure:
-    """Figs. 3, 5 and 6: one surface a metric, side by side."""
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(metrics), figsize=(6 * len(metrics), 5), squeeze=False)
-        for ax, metric in zip(axes.flat, metrics, strict=True):
-            surface(ax, arrays, metric, labels=labels)
-    return figure

@@ -87,10 +87,10 @@ def surface(
 ) -> Axes:
     """A metric on a plane, with what lies on it or was projected onto it (Figs. 3, 5 and 6).
 
-    Losses (none below zero) are drawn on a logarithmic scale, as filled contours. Whatever is above ``clip`` is grey,
-    whatever is not finite is grey and hatched. Markers are filled with the colour of the point's
-    own loss; the colour around an iterate is not its loss, for it lies as far from the plane as the
-    number in parentheses says.
+    Losses are drawn on a logarithmic scale if none is below zero, as filled contours. Whatever is
+    above ``clip`` is grey, whatever is not finite is grey and hatched. Markers are filled with the
+    colour of the point's own loss; the colour around an iterate is not its loss, for it lies as far
+    from the plane as the number in parentheses says.
 
     Args:
       ax: where to draw; its aspect becomes equal.
@@ -126,20 +126,26 @@ def surface(
 
 def surface_figure(
     arrays: Mapping[str, np.ndarray],
-    metric: str,
+    metrics: str | Sequence[str],
     labels: Sequence[str] | None = None,
     clip: float | None = None,
 ) -> Figure:
-    """One `surface` with a legend, as large as its aspect asks for."""
+    """A `surface` of each metric, side by side, with a legend; as large as its aspect asks for."""
+    metrics = [metrics] if isinstance(metrics, str) else metrics
     width, height = (np.ptp(arrays[axis]) for axis in "xy")
     scale = min(5.2 / width, 5.2 / height)
-    size = (max(scale * width, 3) + 1.8, max(scale * height, 2) + 1.1)
+    panel = (max(scale * width, 3) + 1.8, max(scale * height, 2) + 1.1)
     with plt.rc_context(STYLE):
-        figure, ax = plt.subplots(figsize=size)
-        surface(ax, arrays, metric, labels, clip)
-        handles = ax.get_legend_handles_labels()
-        columns = len(handles[0]) if size[0] > 6 else 2
-        figure.legend(*handles, loc="outside lower center", ncols=columns)
+        figure, axes = plt.subplots(
+            1, len(metrics), figsize=(panel[0] * len(metrics), panel[1]), squeeze=False
+        )
+        for ax, metric in zip(axes.flat, metrics, strict=True):
+            surface(ax, arrays, metric, labels, clip)
+        handles = {}  # by label: a panel alone may have points that are not finite
+        for ax in axes.flat:
+            handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+        columns = len(handles) if figure.get_figwidth() > 6 else 2
+        figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns)
         figure.draw_without_rendering()
         figure.set_size_inches(figure.get_tightbbox().size + 0.1)
     return figure

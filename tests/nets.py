@@ -8,15 +8,16 @@ EPSILON = 1e-3
 
 
 class Normed(nn.Module):
-    """Two hidden layers with batch norm, whose momenta are far from zero and one."""
+    """Hidden layers with batch norm, whose momenta are far from zero and one."""
 
     num_classes: int
     axis_name: str | None = None
+    hidden: tuple[tuple[int, float], ...] = ((12, 0.7), (9, 0.4))
 
     @nn.compact
     def __call__(self, images, train):
         x = images.reshape(len(images), -1)
-        for features, momentum in ((12, 0.7), (9, 0.4)):
+        for features, momentum in self.hidden:
             x = nn.Dense(features)(x)
             x = nn.BatchNorm(
                 not train, momentum=momentum, epsilon=EPSILON, axis_name=self.axis_name
@@ -26,7 +27,7 @@ class Normed(nn.Module):
 
 
 def normed(num_classes, axis_name):
-    return Normed(num_classes, axis_name)
+    return Normed(num_classes, axis_name, ((12, 0.7),))
 
 
 def no_accuracy(model):

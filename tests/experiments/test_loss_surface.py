@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -17,7 +18,7 @@ MODE = {"dataset": "digits", "model": "mlp", "width": 0.125, "train_size": 200, 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Three modes, the third of another network, and a curve between the first two."""
+    """Two modes, a curve between them, and one that says it is of another network."""
     folder = tmp_path_factory.mktemp("runs")
 
     def mode(name, **changes):
@@ -26,7 +27,10 @@ def runs(tmp_path_factory):
 
     mode("a", epochs=3, keep=(1, 2), seed=1)
     mode("b", epochs=2, seed=2)
-    mode("wide", epochs=1, seed=3, width=0.25)
+    shutil.copytree(folder / "b", folder / "wide")
+    info = json.loads((folder / "wide" / "run.json").read_text())
+    info["flags"]["width"] = 0.25
+    (folder / "wide" / "run.json").write_text(json.dumps(info))
     curve = CurveConfig(
         workdir=str(folder / "ab"), start=str(folder / "a"), end=str(folder / "b"), epochs=2,
         batch_size=50, points=3, lr=0.05, allow_failed=True,
@@ -38,7 +42,7 @@ def runs(tmp_path_factory):
 def make(runs, workdir, **changes):
     points = tuple(str(runs / name) for name in ("a", "b", "ab"))
     options = {"points": points, "curve": str(runs / "ab"), "iterates": (str(runs / "a"),)}
-    return SurfaceConfig(workdir=str(workdir), grid="4x3", **options | changes)
+    return SurfaceConfig(workdir=str(workdir), **options | {"grid": "4x3"} | changes)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +112,7 @@ def test_interrupted_run_goes_on_to_the_same_arrays(done, runs, tmp_path, monkey
         return plain(*args)
 
     monkeypatch.setattr(loss_surface.surfaces, "evaluate_row", row)
+    monkeypatch.setattr(loss_surface, "draw", lambda *_: [])
     config = make(runs, tmp_path)
     with pytest.raises(loop.Interrupted) as stopped:
         loss_surface.run(config)
