@@ -55,7 +55,8 @@ def resolve(text: str, modes_dir: Path, data_dir: str | None, precision: str) ->
         info = run.info
         if name.t is not None and info["kind"] != "curve":
             raise UsageError(f"{text}: {name.run} is a mode; only a curve has points ~T")
-        return End(name, problems.mode_config(info, workdir=str(name.run)), False)
+        mode = problems.mode_config(info, workdir=str(name.run), data_dir=data_dir)
+        return End(name, mode, False)
     mode = parse_flagfile(ModeConfig, file)
     folder = modes_dir / file.stem
     mode = dataclasses.replace(

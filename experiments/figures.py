@@ -141,7 +141,8 @@ CAPTIONS = {
     2: "(a) Validation accuracy over the epochs; (b) learning rates; training loss on curve and "
     "segment between iterates (c) of SGDR and (d) of SGD with step decay.",
     3: "Training and validation loss on the plane through w70, w150 and θ, with SGDR's iterates "
-    "projected (affinely): their colour is not their loss.",
+    "projected (affinely). The colour under an iterate is not its loss: in parentheses stands its "
+    "distance from the plane.",
     4: f"t-SNE of the seven modes and six bends (perplexity {PERPLEXITY:g}); lines are the chains. "
     "It keeps neighbourhoods, not distances.",
     5: "Training loss on the plane through w30, w70 and θ.",

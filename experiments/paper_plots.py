@@ -71,7 +71,7 @@ def trajectories_figure(
             axes = row.subplots(1, 3)
             _pairs_row(axes, pairs[run], "train_loss")
             row.suptitle(f"({letter}) {RUN_LABELS[run]}", fontsize="medium")
-        rows[1].axes[0].legend()
+        _legend_of_first_filled(rows[1].axes)
     return figure
 
 
@@ -95,8 +95,16 @@ def pairs_figure(
                 first += len(pairs[run])
         for ax in axes[:-1].flat:
             ax.set_xlabel("")
-        axes.flat[0].legend()
+        _legend_of_first_filled(axes.flat)
     return figure
+
+
+def _legend_of_first_filled(axes):
+    """A legend in the first panel that has lines."""
+    for ax in axes:
+        if ax.get_legend_handles_labels()[0]:
+            ax.legend()
+            return
 
 
 def _pairs_row(axes, pairs, metric, heading=""):

@@ -174,6 +174,8 @@ class Run:
         info = self.info
         if not info:
             raise flags.UsageError(f"there is no run at {self.path}")
+        if info["kind"] not in ("mode", "curve"):
+            raise flags.UsageError(f"{self.path} is a {info['kind']}: it has no checkpoints")
         if info["status"] == "running" and epoch is None:
             raise flags.UsageError(f"{self.path} is not finished: run its command again")
         with self.checkpoints(read_only=True) as saved:

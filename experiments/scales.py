@@ -130,9 +130,7 @@ class _Planner:
 
     def _config(self, kind, name, factor=1.0, **changes):
         file = PACKAGE_ROOT / "experiments" / "flags" / self.scale.name / f"{name}.cfg"
-        config, self.epochs[name] = scale_epochs(
-            parse_flagfile(kind, file), factor * self.factor
-        )
+        config, self.epochs[name] = scale_epochs(parse_flagfile(kind, file), factor * self.factor)
         changes = {"workdir": str(self.workdir / name), "seed": config.seed + self.seed} | changes
         return dataclasses.replace(config, **changes, **self.shared)
 

@@ -53,12 +53,14 @@ def plane(points: Sequence[curves.Params]) -> Plane:
 
     Raises:
       ValueError: there are not three points, they do not match, two are equal, or all three lie
-        on a line (to one part in 1e5 of their distances).
+        on a line (to one part in 1e5 of their distances), or hold values that are not finite.
     """
     if len(points) != 3:
         raise ValueError(f"a plane needs three points, got {len(points)}")
     curves.check_matching(points)
     gram = _difference_gram(points[0], points[1:])
+    if not np.isfinite(gram).all():
+        raise ValueError("the points hold values that are not finite: they span no plane")
     length_u, length_v = np.sqrt(np.diag(gram))
     apart = np.sqrt(max(gram[0, 0] + gram[1, 1] - 2 * gram[0, 1], 0.0))
     scale = max(length_u, length_v)

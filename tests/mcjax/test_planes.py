@@ -63,6 +63,7 @@ def test_projection_of_a_point_of_the_plane_is_itself():
         (lambda p: [p[0], p[1], p[1]], "2 and 3 are equal"),
         (lambda p: [p[0], p[1], curves.combine(p[:2], [-0.6, 1.6])], "on a line"),
         (lambda p: p[:2], "needs three points"),
+        (lambda p: [p[0], p[1], jax.tree.map(lambda x: x * jnp.nan, p[2])], "not finite"),
         (lambda p: [p[0], p[1], {"a": p[2]["a"]}], "different tree structures"),
     ],
 )

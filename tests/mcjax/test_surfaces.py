@@ -155,7 +155,7 @@ def drawable(**changes):
         "point_xy": np.array([[0.0, 0], [4, 0], [1, 2]]),
         "point_name": np.array(["a", "b", "c"]),
         "point_train_loss": np.array([0.01, 16.0, 5.0]),
-        "iterate_xy": np.array([[0.5, 0.5], [0.52, 0.5], [0.55, 0.52], [4, 0]]),
+        "iterate_xy": np.array([[0.5, 0.5], [0.501, 0.5], [0.5, 0.501], [4, 0]]),
         "iterate_epoch": np.array([10, 20, 30, 40]),
         "iterate_distance": np.array([3.0, 2.0, 1.0, 0.0]),
         "iterate_train_loss": np.array([4.0, 3.0, np.nan, 0.1]),
