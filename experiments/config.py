@@ -81,7 +81,7 @@ class Training(Machine):
     flip: bool = flag(False, "Random horizontal flip.")
     seed: int = flag(0, "Seed of initialisation, data order, augmentation, dropout and t.")
     keep: tuple[int, ...] = flag((), "Epochs whose checkpoints are kept, beside the last.")
-    eval_every: int = flag(1, "Validate every so many epochs; 0 for the end only.")
+    eval_every: int = flag(1, "Validate every so many epochs; 0 for not before the end.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -75,8 +75,8 @@ def train(
         mesh=problem.mesh,
         strata=strata,
     )
-    every = config.eval_every or config.epochs
-    validated = {*range(every, config.epochs, every), config.epochs}
+    every = config.eval_every
+    validated = {*range(every, config.epochs, every), config.epochs} if every else set()
     kept = {e * per_epoch for e in (*keep, config.epochs)}
     state = trainer.init(params, fixed, model_state, problem.train)
     fixed = jax.device_put(fixed, jax.tree.leaves(state.params)[0].sharding)
