@@ -47,7 +47,7 @@ def main(config: type, run: Callable[[Any], Any], doc: str) -> None:
 
 def _keep_compiled_programs():
     """Points JAX's persistent compilation cache at a folder of the user's, unless it has one."""
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.values["jax_compilation_cache_dir"] is None:
         folder = cache.default_dir().parent / "programs"
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -5,6 +5,7 @@ does the work, so that tests and notebooks need no flags.
 """
 
 import dataclasses
+import difflib
 import sys
 import types
 import typing
@@ -175,7 +176,7 @@ def define(config: type, values: absl_flags.FlagValues) -> None:
         parser: Any
         serializer: Any
         if choices:
-            parser, serializer = absl_flags.EnumParser(choices), absl_flags.ArgumentSerializer()
+            parser, serializer = _ChoiceParser(choices), absl_flags.ArgumentSerializer()
         elif bool in options:
             flag_ = absl_flags.BooleanFlag(field.name, default, text)
             absl_flags.DEFINE_flag(flag_, values, module_name=sys.argv[0])
@@ -190,8 +191,26 @@ def define(config: type, values: absl_flags.FlagValues) -> None:
             parser, serializer = absl_flags.FloatParser(), absl_flags.ArgumentSerializer()
         else:
             parser, serializer = absl_flags.ArgumentParser(), absl_flags.ArgumentSerializer()
-        flag_ = absl_flags.Flag(parser, serializer, field.name, default, text)
-        absl_flags.DEFINE_flag(flag_, values, module_name=sys.argv[0])
+        make: Any = absl_flags.Flag
+        one = make(parser, serializer, field.name, default, text)
+        absl_flags.DEFINE_flag(one, values, module_name=sys.argv[0])
+
+
+class _ChoiceParser(absl_flags.ArgumentParser):
+    """One of a few words; a wrong one is answered with the nearest."""
+
+    def __init__(self, choices):
+        self._choices = choices
+
+    def parse(self, argument):
+        if argument in self._choices:
+            return argument
+        near = difflib.get_close_matches(argument, self._choices)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise ValueError(f"{hint}There are {', '.join(self._choices)}")
+
+    def flag_type(self):
+        return "|".join(self._choices)
 
 
 class _EpochsParser(absl_flags.ArgumentParser):

@@ -135,7 +135,7 @@ def _rows(folder, sources, x, y):
     """The grid's metrics; each row is saved when it is done."""
     saved = folder.path / "rows"
     saved.mkdir(exist_ok=True)
-    rows = _saved_rows(saved, x, y)
+    rows: dict[int, dict[str, np.ndarray]] = _saved_rows(saved, x, y)
     progress, every = _RowProgress(folder.path.name, len(x), len(y), len(rows)), -(-len(y) // 10)
     with loop.signals() as received:
         progress.received = received
@@ -159,7 +159,9 @@ def _saved_rows(folder, x, y):
     rows = {}
     for index in range(len(y)):
         file = folder / f"{index:04d}.npz"
-        row = load_arrays(file) if file.exists() else {"x": None, "y": None}
+        if not file.exists():
+            continue
+        row = load_arrays(file)
         if np.array_equal(row.pop("x"), x) and row.pop("y") == y[index]:
             rows[index] = row
     return rows

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -58,7 +59,7 @@ def trajectories_figure(
     """Fig. 2: accuracy and learning rate over epochs, training loss between iterates."""
     with plt.rc_context(STYLE):
         figure = plt.figure(figsize=(9, 8))
-        rows = figure.subfigures(3, 1, height_ratios=(1, 1, 1))
+        rows: Any = figure.subfigures(3, 1)
         top = rows[0].subplots(1, 2)
         for color, (label, history) in zip(COLORS, histories.items(), strict=False):
             accuracy = 100 * history["validation_accuracy"]
@@ -87,11 +88,11 @@ def pairs_figure(
         figure, axes = plt.subplots(
             len(metrics), columns, figsize=(2.4 * columns, 2.2 * len(metrics)), sharex=True
         )
-        for row, metric in zip(axes, metrics, strict=True):
+        for index, (row, metric) in enumerate(zip(axes, metrics, strict=True)):
             first = 0
-            for run in reversed(pairs):
+            for run in reversed(list(pairs)):
                 block = row[first : first + len(pairs[run])]
-                _pairs_row(block, pairs[run], metric, RUN_LABELS[run] if row is axes[0] else None)
+                _pairs_row(block, pairs[run], metric, None if index else RUN_LABELS[run])
                 first += len(pairs[run])
         for ax in axes[:-1].flat:
             ax.set_xlabel("")

@@ -26,6 +26,7 @@ class Labels(Artist):
 
     def __init__(self, ax, labels, lines):
         super().__init__()
+        self._on = ax
         self.set(zorder=2.5, in_layout=False)
         self._at = np.array([xy for _, xy, _ in labels])
         self._lines = np.concatenate([_dense(xy) for xy in lines if len(xy) > 1])
@@ -41,9 +42,9 @@ class Labels(Artist):
 
     def draw(self, renderer):
         """Finds the texts' places, in points from their anchors."""
-        points_to_pixels = self.axes.figure.dpi / 72
-        transform = lambda xy: self.axes.transData.transform(xy) / points_to_pixels  # noqa: E731
-        frame = Bbox(self.axes.get_window_extent(renderer).get_points() / points_to_pixels)
+        points_to_pixels = self._on.figure.dpi / 72
+        transform = lambda xy: self._on.transData.transform(xy) / points_to_pixels  # noqa: E731
+        frame = Bbox(self._on.get_window_extent(renderer).get_points() / points_to_pixels)
         at, along, placed = transform(self._at), transform(self._lines), []
         for text, here in zip(self._texts, at, strict=True):
             box = Text.get_window_extent(text, renderer)

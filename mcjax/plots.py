@@ -101,7 +101,7 @@ def surface(
       labels: names of the three points; ``point_name`` by default.
       clip: the upper end of the colour scale; `default_clip` by default.
     """
-    labels = arrays["point_name"] if labels is None else labels
+    labels = [str(name) for name in arrays["point_name"]] if labels is None else labels
     colours = _contours(ax, arrays, metric, clip)
     lines = {"color": "black", "path_effects": [labelling.halo("white", 2.8)], "zorder": 3}
     ax.plot(*arrays["point_xy"][:2].T, "--", lw=1.1, label="segment", **lines)
@@ -111,9 +111,10 @@ def surface(
     texts = []
     if "iterate_xy" in arrays:
         texts = _iterates(ax, arrays, metric, colours)
-    at = arrays["point_xy"].T
-    ax.scatter(*at, 64, arrays[f"point_{metric}"], ec="white", lw=4, zorder=5, **colours)
-    ax.scatter(*at, 64, arrays[f"point_{metric}"], ec="black", lw=1.6, zorder=5, **colours)
+    x, y = arrays["point_xy"].T
+    filled = {"s": 64, "c": arrays[f"point_{metric}"], "zorder": 5, **colours}
+    ax.scatter(x, y, ec="white", lw=4, **filled)
+    ax.scatter(x, y, ec="black", lw=1.6, **filled)
     named = [(str(n), xy, True) for n, xy in zip(labels, arrays["point_xy"], strict=True)]
     lines = [arrays[k] for k in ("curve_xy", "iterate_xy") if k in arrays]
     ax.add_artist(labelling.Labels(ax, named + texts, [arrays["point_xy"][:2], *lines]))
@@ -143,11 +144,13 @@ def surface_figure(
             surface(ax, arrays, metric, labels, clip)
         handles = {}  # by label: a panel alone may have points that are not finite
         for ax in axes.flat:
-            handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+            artists, names = ax.get_legend_handles_labels()
+            handles |= dict(zip(names, artists, strict=True))
         columns = len(handles) if figure.get_figwidth() > 6 else 2
         figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns)
         figure.draw_without_rendering()
-        figure.set_size_inches(figure.get_tightbbox().size + 0.1)
+        box = figure.get_tightbbox()
+        figure.set_size_inches(box.width + 0.1, box.height + 0.1)
     return figure
 
 

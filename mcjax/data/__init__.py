@@ -58,4 +58,5 @@ def load(
     def resized(split: Split) -> Split:
         return Split(splits.pad(splits.downsample(split.images, downsample), pad_to), split.labels)
 
-    return Dataset(name, *map(resized, chosen), source.num_classes)
+    train, validation, test = map(resized, chosen)
+    return Dataset(name, train, validation, test, source.num_classes)

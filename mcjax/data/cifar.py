@@ -99,8 +99,9 @@ def _read_archive(path, folder, wanted):
     try:
         with tarfile.open(path, "r:*") as archive:
             for member in archive:
-                if member.name in members and member.isfile():
-                    files[members[member.name]] = archive.extractfile(member).read()
+                content = archive.extractfile(member) if member.name in members else None
+                if content is not None:
+                    files[members[member.name]] = content.read()
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{path} cannot be read ({error}); download it again") from None
     return files

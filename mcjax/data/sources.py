@@ -2,6 +2,7 @@
 
 import difflib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ def _digits():
     """
     from sklearn import datasets  # takes a second
 
-    bunch = datasets.load_digits()
+    bunch: Any = datasets.load_digits()
     order = np.argsort(np.random.PCG64(_DIGITS_SEED).random_raw(len(bunch.target)), kind="stable")
     images = np.rint(bunch.images[order, ..., None] * 255 / 16).astype(np.uint8)
     labels = bunch.target[order].astype(np.int32)
@@ -72,8 +73,11 @@ def _official(name, data_dir, cache_dir):
     if name in DEBIAN:
         folders.append(DEBIAN[name])
     for folder in folders:
-        if found := (idx.find(folder) if name in _IDX else cifar.find(name, folder)):
-            return idx.read(found) if name in _IDX else _cifar(name, *found, cache_dir)
+        if name in _IDX:
+            if files := idx.find(folder):
+                return idx.read(files)
+        elif archive := cifar.find(name, folder):
+            return _cifar(name, *archive, cache_dir)
     remedy = _remedy(name)
     try:
         builder = tfds_source.find(name, data_dir)
