@@ -118,7 +118,7 @@ def _fit(folder, config, problem, start, end):
     first, last = (p.params for p in points)
     with folder.ends() as saved:
         saved.save(0, {"start": first, "end": last})
-    bends = curves.straight_line(curve, first, last)
+    bends = jax.jit(lambda a, b: curves.straight_line(curve, a, b))(first, last)
     objective = problems.with_weight_decay(config, problem.objective)
     if config.free_ends:
         train = objectives.on_curve_with_free_ends(curve, objective, config.t_strata)

@@ -65,7 +65,7 @@ def train(
       Interrupted: a signal came.
     """
     size, per_epoch = len(problem.dataset.train.labels), _steps_per_epoch(problem, config)
-    schedule = problems.make_schedule(config, per_epoch)
+    schedule = jax.jit(problems.make_schedule(config, per_epoch))
     trainer = training.make_trainer(
         train_function,
         problems.train_batches(problem, config),

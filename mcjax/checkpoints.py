@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+_copied = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
+
 
 class Checkpoints(contextlib.AbstractContextManager):
     """The checkpoints of one run folder.
@@ -48,8 +50,7 @@ class Checkpoints(contextlib.AbstractContextManager):
     def save(self, step: int, tree: Any) -> None:
         """Saves a copy of ``tree``; a step that is there already is left as it is."""
         if step not in self._manager.all_steps():
-            copy = jax.tree.map(jnp.copy, tree)
-            self._manager.save(step, args=ocp.args.StandardSave(copy))
+            self._manager.save(step, args=ocp.args.StandardSave(_copied(tree)))
 
     def restore(self, step: int, like: Any = None) -> Any:
         """Restores a step, bit for bit.

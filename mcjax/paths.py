@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mcjax import barriers, curves, evaluation
@@ -33,7 +35,7 @@ def profile(
       (from the start, in units of weight distance), and what `summarize` adds.
     """
     parts = []
-    coefficients = np.stack([np.asarray(curve.coefficients(np.float32(x))) for x in t])
+    coefficients = _coefficients(curve, t)
     for first, metrics in evaluator.blocks(control_points, coefficients, state):
         parts.append(metrics)
         progress(first + len(metrics["params"]["l2"]))
@@ -44,7 +46,8 @@ def profile(
         for split in parts[0]
         for name in parts[0][split]
     }
-    lengths = curves.arc_lengths(curve, control_points, np.asarray(t, np.float32))
+    measure = jax.jit(lambda points, t: curves.arc_lengths(curve, points, t))
+    lengths = measure(tuple(control_points), np.asarray(t, np.float32))
     arrays["arc_length"] = np.asarray(lengths, np.float64)
     return arrays | summarize(arrays, t)
 
@@ -68,12 +71,11 @@ def end_slopes(
     """
     inwards = step * np.array([0, 1, 2, 4])
     t = np.concatenate([inwards, 1 - inwards])
-    coefficients = np.stack([np.asarray(curve.coefficients(np.float32(x))) for x in t])
-    metrics = evaluator(control_points, coefficients, state)
-    speeds = [
-        float(np.sqrt(curves.squared_norm(curves.tangent(curve, control_points, end))))
-        for end in (0.0, 1.0)
-    ]
+    metrics = evaluator(control_points, _coefficients(curve, t), state)
+    speed = jax.jit(
+        lambda points, t: jnp.sqrt(curves.squared_norm(curves.tangent(curve, points, t)))
+    )
+    speeds = [float(speed(tuple(control_points), end)) for end in (0.0, 1.0)]
     found = {}
     for split in (s for s in metrics if "loss" in metrics[s]):
         for name, f, speed in zip(
@@ -85,6 +87,10 @@ def end_slopes(
             found[f"{split}_loss_{name}_slope"] = np.asarray(fine)
             found[f"{split}_loss_{name}_slope_error"] = np.asarray(abs(fine - coarse) + rounding)
     return found
+
+
+def _coefficients(curve, t):
+    return np.asarray(jax.jit(jax.vmap(curve.coefficients))(np.asarray(t, np.float32)))
 
 
 def summarize(arrays: Arrays, t: np.ndarray) -> Arrays:
