@@ -99,8 +99,9 @@ def _read_archive(path, folder, wanted):
     try:
         with tarfile.open(path, "r:*") as archive:
             for member in archive:
-                content = archive.extractfile(member) if member.name in members else None
-                if content is not None:
+                if member.name not in members or not member.isfile():
+                    continue
+                if content := archive.extractfile(member):
                     files[members[member.name]] = content.read()
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{path} cannot be read ({error}); download it again") from None

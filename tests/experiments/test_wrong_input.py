@@ -53,7 +53,7 @@ MODE_FLAGS = to_flags(MODE).split()
         (["--dataset=fashion_mnist", "--data_dir=/nowhere"], ["/nowhere", "no folder"]),
         (["--model=vgg61"], ["'vgg61'", "did you mean", "vgg16"]),
         (["--model=no_such_package:net"], ["no_such_package"]),
-        (["--schedule=stp"], ["--schedule=stp", "step"]),
+        (["--schedule=stp"], ["--schedule=stp", "did you mean step"]),
         (["--optimizer=adamax"], ["--optimizer=adamax", "adam"]),
         (["--objective=tests.nets:nothing"], ["--objective=tests.nets:nothing"]),
         (["--objective=tests.nets:normed"], ["--objective=tests.nets:normed"]),
@@ -161,7 +161,7 @@ def ends(tmp_path):
         (["--batch_size=400"], ["--batch_size=400", "200 examples"]),
         (["--eval_epochs=2,5"], ["no curve epoch 5", "--epochs=4"]),
         (["--epochs=0"], ["--epochs=0"]),
-        (["--curve=line"], ["--curve=line", "chain|bezier"]),
+        (["--curve=line"], ["--curve=line", "There are chain, bezier"]),
         (["--model=mlp"], ["'model'"]),
         (
             ["--start=normed.cfg", "--end=normed.cfg", "--batch_size=20"],
