@@ -85,10 +85,9 @@ def train(
             state = saved.restore(saved.steps()[-1], like=state)
         run.cut_metrics(int(state.step))
         recorder = _Recorder(run, config, schedule, per_epoch, int(state.step), saved)
-        started = saved_at = time.monotonic()
+        saved_at = time.monotonic()
         for chunk in training.chunks(
             trainer, state, fixed, problem.train, config.epochs, jax.random.key(config.seed),
-            streamed=problem.streamed,
         ):  # fmt: skip
             state = chunk.state
             epoch, rest = divmod(chunk.step, per_epoch)
@@ -104,8 +103,6 @@ def train(
                 raise Interrupted(received[0])
         recorder.flush()
         recorder.close()
-        earlier = run.info.get("train_seconds", 0.0)
-        run.update(train_seconds=earlier + time.monotonic() - started)
     return state
 
 

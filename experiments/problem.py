@@ -29,8 +29,7 @@ class Problem(NamedTuple):
 
     Attributes:
       dataset: on the host.
-      train: the training split for the training engine.
-      streamed: whether ``train`` is on the host, since it does not fit the device.
+      train: the training split, on all devices.
       mean: per channel, for normalization.
       std: per channel.
       model: the network.
@@ -41,7 +40,6 @@ class Problem(NamedTuple):
 
     dataset: data.Dataset
     train: data.Split
-    streamed: bool
     mean: np.ndarray
     std: np.ndarray
     model: nn.Module
@@ -75,7 +73,11 @@ def _make_problem(chosen, data_dir):
     objective = make_objective(mode, model)
     mesh = parallel.make_mesh()
     mean, std = augmentation.statistics(dataset.train)
-    streamed = dataset.train.images.nbytes > device_limit()
+    if dataset.train.images.nbytes > device_limit():
+        raise ValueError(
+            f"the training images take {dataset.train.images.nbytes / 2**30:.1f} GiB, over half of "
+            "a device's memory, and the evaluator needs them there: use --train_size"
+        )
     placed = {
         "train": parallel.replicate(dataset.train, mesh),
         "validation": parallel.replicate(dataset.validation, mesh),
@@ -87,8 +89,7 @@ def _make_problem(chosen, data_dir):
         mesh,
         statistics_batch_size=STATISTICS_BATCH,
     )
-    train = dataset.train if streamed else placed["train"]
-    return Problem(dataset, train, streamed, mean, std, model, objective, evaluator, mesh)
+    return Problem(dataset, placed["train"], mean, std, model, objective, evaluator, mesh)
 
 
 def load_dataset(mode: ModeConfig, data_dir: str | None) -> data.Dataset:

@@ -134,7 +134,11 @@ def verdict(claims: Sequence[Claim]) -> str:
     held = sum(c.verdict == REPRODUCED for c in tested)
     if len(claims) == 1:
         return tested[0].verdict
-    return f"{'not ' if held < len(tested) else ''}{REPRODUCED} ({held} of {len(tested)} seeds)"
+    untested = len(claims) - len(tested)
+    counts = f"held in {held} of {len(tested)} seeds" + (
+        f", not testable in {untested}" if untested else ""
+    )
+    return f"{'not ' if held < len(tested) else ''}{REPRODUCED} ({counts})"
 
 
 def numbers(claims: Sequence[Claim]) -> dict[str, str]:

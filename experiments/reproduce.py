@@ -72,7 +72,8 @@ def _check(config, folder):
         raise UsageError("--epochs_factor, --seeds and --jobs are above zero")
     folder.check_same("reproduction", config)
     folder.check_writable()
-    shared = {"data_dir": config.data_dir, "precision": config.precision}
+    machine = ("data_dir", "precision", "compilation_cache", "checkpoint_seconds")
+    shared = {name: getattr(config, name) for name in machine}
     plans = [
         scales.make_plan(scale, _place(folder, config, k), numbers, config.epochs_factor, k, shared)
         for k in range(config.seeds)
@@ -107,13 +108,14 @@ def _results(source: figures.Source, plan: scales.Plan, config) -> claims.Result
     """Loads what the claims are judged by."""
     curves, surfaces = {}, {}
     for job in plan.jobs:
-        if job.name in source.missing:
-            continue
         if job.module == "fit_curve":
-            curves[job.name] = source.curve(job.name)
-            if job.config.eval_epochs:
-                curves[f"{job.name}@20"] = source.curve(job.name, 20)
-        elif job.module == "loss_surface":
+            # A curve that failed but was evaluated is evidence too: it does not connect.
+            early = f"@{source.epochs[job.name].get(20)}"
+            for name, label in ((job.name, ""), (f"{job.name}@20", early)):
+                file = source.workdir / job.name / f"curve{label}.npz"
+                if file.exists():
+                    curves[name] = load_arrays(file)
+        elif job.module == "loss_surface" and job.name not in source.missing:
             surfaces[job.name] = source.surface(job.name)
     norms = _gradient_norms(source, plan, config) if "surface_70_150" in surfaces else {}
     return claims.Results(curves, surfaces, source.missing, norms)
@@ -184,7 +186,8 @@ def _blocks(folder, config, scale, repetitions, sources, drawn, todo):
     blocks += [report.Heading("Iterates on the planes"), _iterates_table(sources[0])]
     blocks += [report.Heading("Modes"), _modes_table(sources, todo)]
     blocks += [report.Heading("Epochs"), _epochs_table(sources[0])]
-    seconds = sum(Run(j.config.workdir).info.get("train_seconds", 0.0) for j in todo)
+    trained = (j for j in todo if j.module != "loss_surface")
+    seconds = sum(line["seconds"] for j in trained for line in Run(j.config.workdir).metrics())
     versions = ", ".join(f"{name} {v}" for name, v in info["versions"].items())
     blocks += [
         report.Heading("Settings and cost"),
@@ -218,7 +221,8 @@ def _flags(todo):
 def _iterates_table(source):
     rows = []
     for name in ("surface_70_150", "surface_30_70"):
-        arrays = None if not (source.workdir / name).exists() else source.surface(name)
+        there = (source.workdir / name / "surface.npz").exists()
+        arrays = source.surface(name) if there else None
         if arrays is None or "iterate_epoch" not in arrays:
             continue
         for i, epoch in enumerate(arrays["iterate_epoch"]):
@@ -265,7 +269,7 @@ def _epochs_table(source):
         (run, ", ".join(f"{there}: {here}" for there, here in table.items()))
         for run, table in source.epochs.items()
     ]
-    return report.Table(("run", "epoch of the paper: epoch here"), rows)
+    return report.Table(("run", "epoch in the flagfile: epoch here"), rows)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from mcjax import curves
+from mcjax.models import layers
 
 Sums = dict[str, jax.Array]
 
@@ -43,8 +44,9 @@ class Objective(NamedTuple):
 def from_loss(loss: Callable[..., jax.Array]) -> Objective:
     """Lifts the simplest form, ``loss(params, batch)`` or ``loss(params, batch, key)``, a mean.
 
-    The only metric is ``loss``. Batches cannot be padded: they must hold whole examples only, and
-    with several devices a number of them that the devices divide.
+    The only metric is ``loss``. A batch that is a dict with ``weight`` (as the evaluator and
+    several devices pad them) is given to ``loss`` example by example, under ``vmap``, without the
+    weights; these then weigh its values. Any other batch is taken as whole.
 
     Raises:
       ValueError: ``loss`` takes neither two nor three arguments.
@@ -53,13 +55,25 @@ def from_loss(loss: Callable[..., jax.Array]) -> Objective:
     if takes not in (2, 3):
         raise ValueError(f"loss takes {takes} arguments: expected (params, batch[, key])")
 
-    def sums(value, batch):
-        count = jnp.asarray(len(jax.tree.leaves(batch)[0]), value.dtype)
-        return {"loss": value * count, "count": count}
+    def mean(params, batch, key):
+        return loss(params, batch, key) if takes == 3 else loss(params, batch)
+
+    def total_and_count(params, batch, key):
+        if not (isinstance(batch, dict) and "weight" in batch):
+            count = len(jax.tree.leaves(batch)[0])
+            return mean(params, batch, key) * count, jnp.float32(count)
+        weight = batch["weight"]
+        alone = jax.tree.map(
+            lambda x: x[:, None], {name: x for name, x in batch.items() if name != "weight"}
+        )
+        each = jax.vmap(mean, in_axes=(None, 0, 0))(
+            params, alone, jax.random.split(key, len(weight))
+        )
+        return jnp.sum(jnp.where(weight > 0, each * weight, 0)), jnp.sum(weight)
 
     def train(params, state, batch, key):
-        value = loss(params, batch, key) if takes == 3 else loss(params, batch)
-        return value, (sums(value, batch), state)
+        total, count = total_and_count(params, batch, key)
+        return total / jnp.maximum(count, 1), ({"loss": total, "count": count}, state)
 
     def evaluate(params, state, batch):
         return train(params, state, batch, jax.random.key(0))[1][0]
@@ -81,6 +95,8 @@ def cross_entropy(model: nn.Module) -> Objective:
 
     def sums(logits, batch):
         weight = batch["weight"]
+        # A large common part of the logits would cost the small losses their digits.
+        logits -= jax.lax.stop_gradient(jnp.max(logits, -1, keepdims=True))
         # where, not a product: padding whose logits overflow counts for nothing, nor do its NaNs
         # reach the gradient.
         logits = jnp.where(weight[:, None] > 0, logits, 0)
@@ -160,7 +176,9 @@ def at_point(objective: Objective) -> Callable[..., Any]:
 
 
 def _forget_the_past(next_call, args, kwargs, context):
-    """Makes batch norm's new running average the batch's own statistics (momentum zero)."""
+    """Makes batch norm's new average the batch's own (momentum zero), with dropout off."""
+    if isinstance(context.module, nn.Dropout | layers.Dropout):
+        return args[0]
     if isinstance(context.module, nn.BatchNorm):
         object.__setattr__(context.module, "momentum", 0.0)
     return next_call(*args, **kwargs)

@@ -103,6 +103,14 @@ def test_a_tiny_loss_needs_an_absolute_height():
     assert verdicts(found)[3] == NOT_REPRODUCED
 
 
+def test_the_floor_of_claim_4_is_for_tiny_losses_only():
+    bulge = np.array((2.0e-3, 2.0e-3, 1.9e-3, 1.8e-3, 1.5e-3))
+    assert verdicts(results(curves={"step_55_65": pair(bulge)}))[4] == NOT_REPRODUCED
+    assert verdicts(results(curves={"step_55_65": pair(bulge / 10)}))[4] == REPRODUCED
+    broken = pair((np.nan, 0.3, 0.2, 0.1, 0.05))
+    assert verdicts(results(curves={"step_55_65": broken}))[4] == NOT_REPRODUCED
+
+
 def test_missing_runs_are_not_testable_and_say_why():
     curves = {k: v for k, v in results().curves.items() if not k.startswith("GE")}
     found = results()._replace(curves=curves, missing={"GE": "mode E diverged"})
@@ -110,6 +118,10 @@ def test_missing_runs_are_not_testable_and_say_why():
     for number in (1, 2, 9):
         assert judged[number].verdict == NOT_TESTABLE
     assert "mode E diverged" in judged[1].why
+    assert "accuracy below the lower end, GF" in judged[1].numbers
+    low = {"accuracy": (0.9, 0.5, 0.5, 0.5, 0.9)}
+    refuted = found._replace(curves=curves | {"GA": pair(DESCENT, **low)})
+    assert verdicts(refuted)[1] == verdicts(refuted)[9] == NOT_REPRODUCED
     assert judged[3].verdict == REPRODUCED
 
 
@@ -127,7 +139,7 @@ def test_several_seeds_give_intervals_and_one_verdict():
         claims.judge(r) for r in (results(), results(curves={"sgdr_70_150": pair(DESCENT)}))
     )
     third = next(c for c in zip(good, bad, strict=True) if c[0].number == 3)
-    assert report.verdict(third) == "not reproduced (1 of 2 seeds)"
+    assert report.verdict(third) == "not reproduced (held in 1 of 2 seeds)"
     assert report.verdict(third[:1]) == REPRODUCED
     text = report.numbers(third)
     assert text["height, sgdr_70_150"] == "0.05 [0, 0.1]"

@@ -188,3 +188,28 @@ def test_from_loss(takes_key):
 def test_from_loss_says_what_it_takes(loss):
     with pytest.raises(ValueError, match=r"loss takes \d arguments: expected \(params, batch"):
         objectives.from_loss(loss)
+
+
+def test_from_loss_weighs_examples_of_a_padded_batch():
+    """Copies of weight zero, as the evaluator pads with, change nothing."""
+    objective = objectives.from_loss(lambda w, batch: jnp.mean((w - batch["x"]) ** 2))
+    x = jnp.array([1.0, 4.0, -2.0])
+    padded = {"x": jnp.append(x, jnp.nan), "weight": jnp.array([1.0, 1.0, 1.0, 0.0])}
+    sums = objective.evaluate(jnp.float32(0.5), {}, padded)
+    np.testing.assert_allclose(sums["loss"], ((0.5 - x) ** 2).sum(), rtol=1e-6)
+    assert sums["count"] == 3
+    loss, _ = objective.train(jnp.float32(0.5), {}, padded, jax.random.key(0))
+    np.testing.assert_allclose(loss, ((0.5 - x) ** 2).mean(), rtol=1e-6)
+
+
+def test_small_losses_keep_their_digits_under_large_logits():
+    model = lambda shift: type("M", (), {"apply": lambda *_, **__: shift + LOGITS})  # noqa: E731
+    batch = {"images": LOGITS, "labels": jnp.zeros(2, jnp.int32), "weight": jnp.ones(2)}
+    losses = [
+        objectives.cross_entropy(model(shift)).evaluate({}, {}, batch)["loss"]
+        for shift in (0.0, 64.0)
+    ]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+LOGITS = jnp.array([[8.0, 0.0], [9.0, 0.5]])
