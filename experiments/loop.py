@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 
 from experiments import problem as problems
 from experiments.config import Training
@@ -199,8 +198,3 @@ def signals():
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
-
-
-def host(tree: Any) -> Any:
-    """Copies of all leaves on the host."""
-    return jax.tree.map(np.asarray, tree)

@@ -48,11 +48,15 @@ class Evaluator:
         self.splits = dict(splits)
         self.points_per_call = points_per_call or default_points_per_call()
 
+        def recomputed(params, state, splits):
+            if objective.statistics is None or not jax.tree.leaves(state):
+                return state
+            return _recompute(
+                objective, fetch, params, state, splits["train"], statistics_batch_size
+            )
+
         def sums_at(params, state, splits):
-            if objective.statistics is not None and jax.tree.leaves(state):
-                state = _recompute(
-                    objective, fetch, params, state, splits["train"], statistics_batch_size
-                )
+            state = recomputed(params, state, splits)
             return _all_sums(objective, fetch, params, state, splits, batch_size)
 
         def block(points, state, splits):
@@ -67,10 +71,7 @@ class Evaluator:
         self._block = parallel.data_parallel(block, mesh)
 
         def gradient_norm(params, state, splits):
-            if objective.statistics is not None and jax.tree.leaves(state):
-                state = _recompute(
-                    objective, fetch, params, state, splits["train"], statistics_batch_size
-                )
+            state = recomputed(params, state, splits)
             gradient, count = _gradient(
                 objective, fetch, params, state, splits["train"], batch_size
             )
