@@ -24,6 +24,8 @@ CHORD_SHARE = 0.25
 """Claim 4: "almost linearly": the excess over the chord in shares of the ends' difference."""
 TINY_LOSS = 1e-3
 """Where both ends are below this, a height must also exceed it."""
+CELLS_BETWEEN = 4
+"""Claim 8: grid steps from one iterate to the other, without which a grid shows no basin."""
 
 REPRODUCED, NOT_REPRODUCED, NOT_TESTABLE = "reproduced", "not reproduced", "not testable"
 
@@ -72,11 +74,12 @@ def judge(results: Results) -> list[Claim]:
 def _claim(number: int, words: str, threshold: str, needs: tuple[str, ...], partly: bool = False):
     """Turns a measurement ``results -> (holds, numbers, why)`` into a claim.
 
-    With ``partly`` it measures what is there of ``needs``: what refutes the claim refutes it
-    whatever else is missing, and what is measured is reported.
+    ``holds`` is None where the runs are there and yet cannot tell. With ``partly`` it measures
+    what is there of ``needs``: what refutes the claim refutes it whatever else is missing, and
+    what is measured is reported.
     """
 
-    def decorate(measure: Callable[[Results], tuple[bool, dict[str, Any], str]]):
+    def decorate(measure: Callable[[Results], tuple[bool | None, dict[str, Any], str]]):
         def judged(results: Results) -> Claim:
             have = {*results.curves, *results.surfaces}
             absent = [n for n in needs if n not in have]
@@ -84,8 +87,9 @@ def _claim(number: int, words: str, threshold: str, needs: tuple[str, ...], part
             if len(absent) == len(needs) or (absent and not partly):
                 return Claim(number, words, NOT_TESTABLE, threshold, {}, lacking)
             holds, numbers, why = measure(results)
-            if holds and absent:
-                return Claim(number, words, NOT_TESTABLE, threshold, numbers, lacking)
+            if holds is None or (holds and absent):
+                reason = why if holds is None else lacking
+                return Claim(number, words, NOT_TESTABLE, threshold, numbers, reason)
             verdict = REPRODUCED if holds else NOT_REPRODUCED
             return Claim(number, words, verdict, threshold, numbers, "" if holds else why)
 
@@ -289,15 +293,22 @@ def claim_8(results):
             numbers[f"gradient norm at {iterate}"] = results.gradient_norms[iterate]
         if not slope < -error:
             wrong.append(f"the training loss does not fall from {iterate} along the curve")
-    lowest, higher = _lowest_pass(results.surfaces["surface_70_150"])
+    lowest, higher, steps = _lowest_pass(results.surfaces["surface_70_150"])
     numbers |= {"lowest pass between them": lowest, "higher of the two": higher}
+    numbers["grid steps between them"] = steps
+    if not wrong and steps < CELLS_BETWEEN:
+        return None, numbers, f"the grid has {steps} steps between them; {CELLS_BETWEEN} are needed"
     if lowest - higher > max(BARRIER_SHARE * higher, TINY_LOSS if higher < TINY_LOSS else 0):
         wrong.append("every path over the grid crosses a barrier")
     return not wrong, numbers, "; ".join(wrong)
 
 
 def _lowest_pass(surface):
-    """Minimax height between the first two anchors, each at the grid point nearest to it."""
+    """Minimax height between the first two anchors, each at the grid point nearest to it.
+
+    Returns:
+      It, the higher anchor's loss, and the steps over the grid from one to the other.
+    """
     at = [
         (int(np.abs(surface["y"] - y).argmin()), int(np.abs(surface["x"] - x).argmin()))
         for x, y in surface["point_xy"][:2]
@@ -306,7 +317,8 @@ def _lowest_pass(surface):
     ends = surface["point_train_loss"][:2]
     for where, loss in zip(at, ends, strict=True):
         losses[where] = loss
-    return barriers.minimax_height(losses, *at), float(max(ends))
+    steps = max(abs(a - b) for a, b in zip(*at, strict=True))
+    return barriers.minimax_height(losses, *at), float(max(ends)), steps
 
 
 @_claim(

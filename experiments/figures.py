@@ -138,8 +138,9 @@ FIGURES: dict[int, Callable[[Source], Figure]] = {
 
 CAPTIONS = {
     1: "Validation accuracy along the six curves GA to GF during curve training. t = 0 is G.",
-    2: "(a) Validation accuracy over the epochs; (b) learning rates; training loss on curve and "
-    "segment between iterates (c) of SGDR and (d) of SGD with step decay.",
+    2: "(a) Validation accuracy over the epochs, by running batch-norm averages; (b) "
+    "learning rates; training loss on curve and segment between iterates (c) of SGDR and (d) of "
+    "SGD with step decay.",
     3: "Training and validation loss on the plane through w70, w150 and θ, with SGDR's iterates "
     "projected (affinely). The colour under an iterate is not its loss: in parentheses stands its "
     "distance from the plane.",

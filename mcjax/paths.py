@@ -63,7 +63,8 @@ def end_slopes(
 
     At an end that is a local minimum none of them is negative. Second-order one-sided differences
     with steps ``step`` and ``2 step`` in ``t``; their difference and the rounding of float32 losses
-    make the error.
+    make the error: 1e-6 of the loss, for rounded logits, and 6e-8, below which a confident
+    example's loss is lost in ``log(1 + x)``.
 
     Returns:
       ``SPLIT_loss_start_slope`` and ``_end_slope`` (loss per unit of weight distance) and the
@@ -83,7 +84,7 @@ def end_slopes(
         ):
             fine = (-3 * f[0] + 4 * f[1] - f[2]) / (2 * step * speed)
             coarse = (-3 * f[0] + 4 * f[2] - f[3]) / (4 * step * speed)
-            rounding = 4e-7 * np.abs(f).max() / (step * speed)
+            rounding = 4 * (1e-6 * np.abs(f).max() + 6e-8) / (step * speed)
             found[f"{split}_loss_{name}_slope"] = np.asarray(fine)
             found[f"{split}_loss_{name}_slope_error"] = np.asarray(abs(fine - coarse) + rounding)
     return found

@@ -16,11 +16,14 @@ def step_decay(
 ) -> optax.Schedule:
     """``lr`` multiplied by ``factor`` at the start of each epoch in ``milestones`` (Section 3).
 
+    A milestone named twice counts twice.
+
     >>> schedule = step_decay(0.05, (60, 120, 160), steps_per_epoch=10)
     >>> [round(float(schedule(step)), 5) for step in (599, 600, 1200, 1600)]
     [0.05, 0.01, 0.002, 0.0004]
     """
-    return optax.piecewise_constant_schedule(lr, {m * steps_per_epoch: factor for m in milestones})
+    drops = {m * steps_per_epoch: factor ** milestones.count(m) for m in milestones}
+    return optax.piecewise_constant_schedule(lr, drops)
 
 
 def linear_decay(lr: float, epochs: int, steps_per_epoch: int) -> optax.Schedule:

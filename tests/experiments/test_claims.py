@@ -39,11 +39,11 @@ def results(**changes):
     curves = {f"G{m}{e}": pair(DESCENT) for m in MODES for e in ("", "@20")}
     curves |= {name: pair(BARRIER) for name in SGDR} | {name: pair(DESCENT) for name in STEP}
     surface = {
-        "x": np.arange(3.0),
+        "x": np.arange(5.0),
         "y": np.arange(2.0),
-        "point_xy": np.array([[0, 0], [2, 0], [1, 1]]),
+        "point_xy": np.array([[0, 0], [4, 0], [1, 1]]),
         "point_train_loss": np.array([0.2, 0.1, 0.05]),
-        "train_loss": np.array([[0.2, 0.5, 0.1], [0.15, 0.1, 0.12]]),
+        "train_loss": np.array([[0.2, 0.5, 0.5, 0.5, 0.1], [0.15, 0.1, 0.1, 0.1, 0.12]]),
     }
     found = claims.Results(curves, {"surface_70_150": surface}, {}, {"w70": 0.3, "w150": 0.1})
     curves |= changes.pop("curves", {})
@@ -89,12 +89,27 @@ def test_each_fails_alone(changed, wrong):
 def test_basins_by_the_lowest_pass():
     found = results()
     surface = dict(found.surfaces["surface_70_150"])
-    surface["train_loss"] = np.array([[0.2, 0.5, 0.1], [0.15, 0.22, 0.12]])
+    surface["train_loss"] = np.array([[0.2, 0.5, 0.5, 0.5, 0.1], [0.15, 0.1, 0.22, 0.1, 0.12]])
     claim = claims.claim_8(found._replace(surfaces={"surface_70_150": surface}))
     # Corner steps are allowed: 0.15 to 0.12 must still pass the middle column, 0.22 at best.
     assert claim.numbers["lowest pass between them"] == 0.22
     assert claim.verdict == NOT_REPRODUCED
     assert "barrier" in claim.why
+
+
+def test_a_coarse_grid_shows_no_basin():
+    found = results()
+    surface = dict(found.surfaces["surface_70_150"]) | {"x": 4 / 3 * np.arange(4)}
+    surface["train_loss"] = surface["train_loss"][:, [0, 1, 3, 4]]
+    claim = claims.claim_8(found._replace(surfaces={"surface_70_150": surface}))
+    assert claim.verdict == NOT_TESTABLE
+    assert "3 steps" in claim.why
+    # A slope that refutes the claim does so on any grid.
+    arrays = dict(found.curves) | {
+        "sgdr_70_150": pair(BARRIER) | {"curve_train_loss_end_slope": 5e-4}
+    }
+    claim = claims.claim_8(found._replace(curves=arrays, surfaces={"surface_70_150": surface}))
+    assert claim.verdict == NOT_REPRODUCED
 
 
 def test_a_tiny_loss_needs_an_absolute_height():

@@ -72,3 +72,8 @@ def test_optimizers_by_hand():
         np.testing.assert_allclose(updates, -0.1 - decay, rtol=1e-4)
     with pytest.raises(ValueError, match="optimizer='lion'"):
         schedules.optimizer("lion", lr)
+
+
+def test_milestones_that_fall_together_both_count():
+    schedule = schedules.step_decay(0.5, (3, 3, 7), steps_per_epoch=10)
+    np.testing.assert_allclose([schedule(29), schedule(30), schedule(70)], [0.5, 0.02, 0.004], 1e-6)
