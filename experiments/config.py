@@ -165,6 +165,15 @@ class ReproduceConfig(Machine):
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig(Machine):
+    """Speed beside PyTorch's."""
+
+    nets: tuple[str, ...] = flag(("vgg16", "quarter", "digits"), "Networks to time.")
+    rounds: int = flag(7, "Rounds of measurements; the table gives medians.")
+    seconds: float = flag(2.0, "Length of one measurement.")
+
+
 def define(config: type, values: absl_flags.FlagValues) -> None:
     """Defines a config's fields as absl flags."""
     types_of = typing.get_type_hints(config)

@@ -1,10 +1,13 @@
-"""One program on any number of devices: the mesh and the data-parallel mapping.
+"""One program on any number of devices: the mesh and the mappings over it.
 
 A per-device function is written as for ``jax.pmap``: it sees its own share, and sums over devices
-with ``lax.psum`` over the axis `DATA_AXIS`. `data_parallel` maps it over a mesh with
-``jit(shard_map(...))``. Its arguments and results are whole (replicated) on every device; each
-device takes its share of a batch by its index (`share`). So what is computed is a function of the
-global batch alone, whatever the number of devices.
+with ``lax.psum`` over a named axis. `data_parallel` and `curve_parallel` map it over a mesh with
+``jit(shard_map(...))``. The mesh has two axes:
+
+* `DATA_AXIS`: devices that share a batch. Each takes its part by its index (`share`), so what is
+  computed is a function of the global batch alone, whatever the number of devices;
+* `CURVE_AXIS`: devices that do different things: curves to fit, points to evaluate. Nothing is
+  communicated along it but results.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,17 +15,38 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 DATA_AXIS = "data"
+CURVE_AXIS = "curve"
+ALL_AXES = (CURVE_AXIS, DATA_AXIS)
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """A one-dimensional mesh over all devices of all processes (or over those given)."""
+    """A mesh over all devices of all processes (or those given), all of them along the data axis.
+
+    The axes are Auto: shardings inside ``jit`` are the compiler's to choose.
+    """
     devices = jax.devices() if devices is None else devices
-    return jax.make_mesh(
-        (len(devices),), (DATA_AXIS,), axis_types=(AxisType.Auto,), devices=devices
-    )
+    auto = (AxisType.Auto,)
+    mesh = jax.make_mesh((len(devices),), (DATA_AXIS,), axis_types=auto, devices=devices)
+    return _mesh(mesh.devices, 1)
+
+
+def with_rows(mesh: Mesh, rows: int) -> Mesh:
+    """The same devices in the same order, ``rows`` of them along the curve axis.
+
+    Raises:
+      ValueError: ``rows`` does not divide their number.
+    """
+    if rows < 1 or mesh.size % rows:
+        raise ValueError(f"{mesh.size} devices cannot be laid out in {rows} rows")
+    return _mesh(mesh.devices, rows)
+
+
+def _mesh(devices: np.ndarray, rows: int) -> Mesh:
+    return Mesh(devices.reshape(rows, -1), ALL_AXES, axis_types=(AxisType.Auto,) * 2)
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
@@ -30,7 +54,15 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
 
     The result never shares memory with the argument, so it may be donated.
     """
-    sharding = NamedSharding(mesh, PartitionSpec())
+    return _place(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def split(tree: Any, mesh: Mesh) -> Any:
+    """The leading axis of every leaf laid out along the curve axis, as global arrays."""
+    return _place(tree, NamedSharding(mesh, PartitionSpec(CURVE_AXIS)))
+
+
+def _place(tree, sharding):
     copy = jax.jit(lambda x: jax.tree.map(jnp.copy, x), out_shardings=sharding)
     return copy(jax.device_put(tree, sharding))
 
@@ -44,28 +76,65 @@ def data_parallel(
     Replication is the function's promise, as under pmap, not checked (``check_vma=False``):
     gradients inside it are those of the device's own share until summed.
     """
+    return _mapped(function, mesh, PartitionSpec(), PartitionSpec(), donate_argnums)
+
+
+def curve_parallel(
+    function: Callable[..., Any],
+    mesh: Mesh,
+    over: Sequence[bool],
+    *,
+    gather: bool = False,
+    donate_argnums: tuple[int, ...] = (),
+) -> Callable[..., Any]:
+    """As `data_parallel`, but each row of the mesh has its own part of some arguments.
+
+    Args:
+      function: per device; every result has the leading axis of what is divided.
+      mesh: from `make_mesh` or `with_rows`.
+      over: for each argument, whether the leading axis of its leaves is divided over the rows.
+      gather: results are put together on every device, to be read on the host of any process;
+        without it they stay divided.
+      donate_argnums: as ``jax.jit``'s.
+    """
+    divided = PartitionSpec(CURVE_AXIS)
+    specs = tuple(divided if part else PartitionSpec() for part in over)
+    if not gather:
+        return _mapped(function, mesh, specs, divided, donate_argnums)
+
+    def gathered(*args):
+        return jax.lax.all_gather(function(*args), CURVE_AXIS, tiled=True)
+
+    return _mapped(gathered, mesh, specs, PartitionSpec(), donate_argnums)
+
+
+def _mapped(function, mesh, in_specs, out_specs, donate_argnums):
     mapped = jax.shard_map(
-        function, mesh=mesh, in_specs=PartitionSpec(), out_specs=PartitionSpec(), check_vma=False
+        function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
     )
     return jax.jit(mapped, donate_argnums=donate_argnums)
 
 
-def share(size: int) -> tuple[jax.Array, jax.Array]:
+def share(size: int, axes: str | tuple[str, ...] = DATA_AXIS) -> tuple[jax.Array, jax.Array]:
     """This device's share of a batch of ``size`` examples.
 
     Shares are contiguous and equally long; the last ones are filled up with copies of the last
     example, of weight zero.
 
+    Args:
+      size: of the batch.
+      axes: over which it is shared.
+
     Returns:
       Positions in the batch (int32) and weights (float32, one or zero), both of shape
       ``[ceil(size / devices)]``.
     """
-    each = -(-size // jax.lax.axis_size(DATA_AXIS))
-    positions = jax.lax.axis_index(DATA_AXIS) * each + jnp.arange(each)
+    each = -(-size // jax.lax.axis_size(axes))
+    positions = jax.lax.axis_index(axes) * each + jnp.arange(each)
     weights = (positions < size).astype(jnp.float32)
     return jnp.minimum(positions, size - 1), weights
 
 
-def sum_over_devices(tree: Any) -> Any:
-    """``lax.psum`` over `DATA_AXIS`, one all-reduce for the whole pytree."""
-    return jax.lax.psum(tree, DATA_AXIS)
+def sum_over_devices(tree: Any, axes: str | tuple[str, ...] = DATA_AXIS) -> Any:
+    """``lax.psum`` over the data axis (or ``axes``), one all-reduce for the whole pytree."""
+    return jax.lax.psum(tree, axes)

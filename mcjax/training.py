@@ -5,6 +5,9 @@ compilation serves every length. Between chunks the host sees signals, failures 
 a step does is a function of seed, step and example index alone: neither the chunks nor the devices
 nor an interruption between two chunks change a number.
 
+Several runs that differ in parameters and seed only (the curves of several pairs) can be trained at
+once, along a leading axis of everything that is theirs.
+
 The design's `lax.scan` of fixed length is a `lax.fori_loop` here: its length may vary at run time
 (an epoch that no chunk divides, a slow network) and nothing is differentiated through it.
 """
@@ -68,12 +71,15 @@ class Trainer(NamedTuple):
       run: ``(state, fixed, data, rows, examples, key, count) -> (state, sums, bad_step)``.
       size: examples in the data set.
       batch_size: global batch.
+      runs: None, or how many are trained at once: then the state, ``fixed``, ``rows``,
+        ``examples``, ``key`` and the results have a leading axis of this length.
     """
 
     init: Callable[..., TrainState]
     run: Callable[..., tuple[TrainState, dict, jax.Array]]
     size: int
     batch_size: int
+    runs: int | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -90,6 +96,8 @@ def make_trainer(
     batch_size: int,
     mesh: jax.sharding.Mesh,
     strata: int = 1,
+    runs: int | None = None,
+    together: bool | None = None,
 ) -> Trainer:
     """Builds the step and compiles it over the mesh.
 
@@ -103,14 +111,21 @@ def make_trainer(
       mesh: from `mcjax.parallel.make_mesh`.
       strata: parts of the batch that are run one after the other, each with its own key and
         stratum (for a curve: its own ``t``); their gradients are averaged.
+      runs: trains so many at once, divided over the rows of the mesh (`parallel.with_rows`).
+      together: whether those of a row take each step together, by ``vmap``, or one after the other;
+        by default what the backend is faster at.
 
     Raises:
-      ValueError: the batch is larger than the data set, or the strata do not divide it.
+      ValueError: the batch is larger than the data set, the strata do not divide it, or the rows of
+        the mesh do not divide the runs.
     """
     if not 0 < batch_size <= size:
         raise ValueError(f"batch_size={batch_size}: the training split has {size} examples")
     if strata < 1 or batch_size % strata:
         raise ValueError(f"t_strata={strata} does not divide batch_size={batch_size}")
+    rows_of_mesh = mesh.shape[parallel.CURVE_AXIS]
+    if runs is not None and (runs < 1 or runs % rows_of_mesh):
+        raise ValueError(f"{runs} runs cannot be divided over {rows_of_mesh} rows of devices")
     step = _make_step(train, fetch, optimizer, batch_size, size // batch_size, strata)
 
     def run(state, fixed, data, rows, examples, key, count):
@@ -127,11 +142,11 @@ def make_trainer(
             batch = fetch(data, rows, rows, jnp.ones(rows.shape), jax.random.key(0))
             return train(params, fixed, model_state, batch, jax.random.key(0), 0)[1][0]
 
-        one_device = jax.sharding.Mesh(mesh.devices.ravel()[:1], (parallel.DATA_AXIS,))
+        first = jax.sharding.Mesh(mesh.devices.ravel()[:1], (parallel.DATA_AXIS,))
         sums = jax.eval_shape(
-            parallel.data_parallel(shapes, one_device), params, fixed, model_state, data
+            parallel.data_parallel(shapes, first), params, fixed, model_state, data
         )
-        state = TrainState(
+        return TrainState(
             step=jnp.int32(0),
             params=params,
             opt_state=optimizer.init(params),
@@ -139,9 +154,42 @@ def make_trainer(
             sums=jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), sums),
             bad_step=jnp.int32(-1),
         )
-        return parallel.replicate(state, mesh)
 
-    return Trainer(init, parallel.data_parallel(run, mesh, donate_argnums=(0,)), size, batch_size)
+    if runs is None:
+        start = lambda *args: parallel.replicate(init(*args), mesh)  # noqa: E731
+        run = parallel.data_parallel(run, mesh, donate_argnums=(0,))
+        return Trainer(start, run, size, batch_size)
+
+    def start_many(params, fixed, model_state, data):
+        many = jax.vmap(init, in_axes=(0, 0, 0, None))(params, fixed, model_state, data)
+        return parallel.split(many, mesh)
+
+    over = (True, True, False, True, True, True, False)
+    several = _several(run, over, default_together() if together is None else together)
+    several = parallel.curve_parallel(several, mesh, over, donate_argnums=(0,))
+    return Trainer(start_many, several, size, batch_size, runs)
+
+
+def default_together() -> bool:
+    """Whether several runs are faster step by step together on this backend than in turn."""
+    return jax.default_backend() != "cpu"
+
+
+def _several(run, over, together):
+    """Maps ``run`` over the leading axis of its arguments that are ``over`` it."""
+    if together:
+        return jax.vmap(run, in_axes=tuple(0 if each else None for each in over))
+
+    def one_after_the_other(*args):
+        each = [x for x, mapped in zip(args, over, strict=True) if mapped]
+
+        def one(mine):
+            left = iter(mine)
+            return run(*(next(left) if m else x for x, m in zip(args, over, strict=True)))
+
+        return jax.lax.map(one, each)
+
+    return one_after_the_other
 
 
 def _make_step(train, fetch, optimizer, batch_size, steps_per_epoch, strata):
@@ -199,14 +247,35 @@ def _make_step(train, fetch, optimizer, batch_size, steps_per_epoch, strata):
 
 
 def epoch_order(seed_key: jax.Array, epoch: int, size: int) -> np.ndarray:
-    """The order of the examples in an epoch (int32 ``[size]``), a function of key and epoch."""
+    """The order of the examples in an epoch (int32 ``[size]``), a function of key and epoch.
+
+    An array of keys gives an order for each: ``[..., size]``.
+    """
     return np.asarray(_permutation(seed_key, epoch, size))
 
 
-_permutation = jax.jit(
-    lambda key, epoch, size: jax.random.permutation(jax.random.fold_in(key, epoch), size),
-    static_argnums=2,
-)
+def _permutation_of_one(key, epoch, size):
+    return jax.random.permutation(jax.random.fold_in(key, epoch), size)
+
+
+def _each_key(function):
+    """``function(key, ...)`` for one key or an array of them, compiled."""
+
+    def on_keys(key, *args):
+        if key.ndim:
+            return jax.vmap(lambda k: on_keys(k, *args))(key)
+        return function(key, *args)
+
+    return on_keys
+
+
+_permutation = jax.jit(_each_key(_permutation_of_one), static_argnums=2)
+_split = jax.jit(_each_key(lambda key: tuple(jax.random.split(key))))
+
+
+def steps_done(state: TrainState) -> int:
+    """Steps done, of one run or of several that go together; waits for the state."""
+    return int(np.ravel(state.step.addressable_data(0))[0])
 
 
 def chunks(
@@ -232,28 +301,30 @@ def chunks(
       data: pytree of arrays with a leading axis of examples: on the devices, or with ``streamed``
         on the host, from where each chunk's examples are copied.
       epochs: where to stop, counted from step 0.
-      key: of the run's seed.
+      key: of the run's seed; an array of keys for several runs.
       streamed: the data do not fit the device.
       seconds: wall-clock length of a chunk to aim at.
     """
-    order_key, step_key = jax.random.split(key)
+    if streamed and trainer.runs is not None:
+        raise ValueError("several runs at once cannot be streamed: each has its own order")
+    order_key, step_key = _split(key)
     batch, per_epoch = trainer.batch_size, trainer.steps_per_epoch
     # A streamed chunk is copied into a buffer of one size, so that one compilation serves all.
     longest = min(per_epoch, max(1, STREAMED_BYTES // _batch_bytes(data, batch)))
     longest = longest if streamed else per_epoch
-    step, count, order = int(state.step), 1, None
+    step, count, order = steps_done(state), 1, None
     while step < epochs * per_epoch:
         began = time.monotonic()
         epoch, offset = divmod(step, per_epoch)
         if order is None or offset == 0:
-            order = epoch_order(order_key, epoch, trainer.size)
+            order = epoch_order(order_key, epoch, trainer.size)  # [..., size]
         count = min(count, per_epoch - offset, longest)
-        examples = order[offset * batch : (offset + count) * batch]
+        examples = order[..., offset * batch : (offset + count) * batch]
         rows, source = examples, data
         if streamed:
-            source = jax.tree.map(lambda x: _padded(x[examples], longest * batch), data)  # noqa: B023
+            source = jax.tree.map(lambda x: _padded(x[examples], longest * batch, 0), data)  # noqa: B023
             rows = np.arange(len(examples), dtype=np.int32)
-        padded = [_padded(x, longest * batch) for x in (rows, examples)]
+        padded = [_padded(x, longest * batch, -1) for x in (rows, examples)]
         state, sums, bad_step = trainer.run(state, fixed, source, *padded, step_key, count)
         step += count
         yield Chunk(state, step, sums, bad_step)
@@ -265,5 +336,7 @@ def _batch_bytes(data, batch_size):
     return max(1, sum(x[:1].nbytes * batch_size for x in jax.tree.leaves(data)))
 
 
-def _padded(x, length):
-    return np.concatenate([x, np.zeros((length - len(x), *x.shape[1:]), x.dtype)])
+def _padded(x, length, axis):
+    missing = [(0, 0)] * x.ndim
+    missing[axis] = (0, length - x.shape[axis])
+    return np.pad(x, missing)

@@ -19,6 +19,7 @@ choose for themselves.
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -134,14 +135,13 @@ def winograd(x: jax.Array, kernel: jax.Array, *, precision: Any = None) -> jax.A
     From ``[B, H, W, C]`` of any size and ``[3, 3, C, O]`` to ``[B, H, W, O]`` in the dtype of
     ``x``; 16-bit types are computed in float32. ``precision`` is the products', as in ``lax.dot``.
     """
-    batch, height, width, _ = x.shape
+    _, height, width, _ = x.shape
     down, across = -(-height // 2), -(-width // 2)
     wide = jnp.promote_types(x.dtype, jnp.float32)
     padding = ((0, 0), (1, 2 * down + 1 - height), (1, 2 * across + 1 - width), (0, 0))
     padded = jnp.pad(x.astype(wide), padding)
-    # Element (i, j) of every tile: strided slices of the image, by way of its four parities, since
-    # the gradient of a strided slice is the costly one.
-    parities = [[padded[:, p::2, q::2] for q in range(2)] for p in range(2)]
+    parities = _parities(padded)
+    # Element (i, j) of every tile.
     tiles = [
         [
             parities[i % 2][j % 2][:, i // 2 : i // 2 + down, j // 2 : j // 2 + across]
@@ -156,20 +156,18 @@ def winograd(x: jax.Array, kernel: jax.Array, *, precision: Any = None) -> jax.A
         for row in zip(inputs, kernels, strict=True)
     ]
     outputs = _both_ways(_output_transform, products)
-    y = jnp.stack([jnp.stack(row, axis=3) for row in outputs], axis=2)
-    y = y.reshape(batch, 2 * down, 2 * across, -1)
-    return y[:, :height, :width].astype(x.dtype)
+    return _interleaved(outputs)[:, :height, :width].astype(x.dtype)
 
 
 def max_pool_2x2(x: jax.Array) -> jax.Array:
     """Maximum over 2x2 windows with stride two: ``[B, H, W, C]`` to ``[B, H // 2, W // 2, C]``.
 
     An odd last row or column is dropped, and a dimension of size one stays. Written as the maximum
-    of four strided slices, whose gradient is much faster on CPU than ``nn.max_pool``'s. Values that
+    of the four parities, whose gradient is much faster on CPU than ``nn.max_pool``'s. Values that
     tie share the gradient.
     """
-    rows, columns = (_halves(size) for size in x.shape[1:3])
-    return functools.reduce(jnp.maximum, [x[:, r, c] for r in rows for c in columns])
+    x = x[:, : _even(x.shape[1]), : _even(x.shape[2])]
+    return functools.reduce(jnp.maximum, [part for row in _parities(x) for part in row])
 
 
 def _is_same(padding, kernel):
@@ -187,8 +185,15 @@ def _shifts(size, kernel):
 
 
 def _product(x, matrix, precision):
+    """Product over the last axis; of matrices, since XLA copies what it contracts of more axes."""
     wide = jnp.promote_types(x.dtype, jnp.float32)
-    return jnp.dot(x, matrix, precision=precision, preferred_element_type=wide)
+    y = jnp.dot(
+        x.reshape(math.prod(x.shape[:-1]), x.shape[-1]),
+        matrix,
+        precision=precision,
+        preferred_element_type=wide,
+    )
+    return y.reshape(*x.shape[:-1], matrix.shape[-1])
 
 
 def _both_ways(transform, tiles):
@@ -212,7 +217,29 @@ def _output_transform(m0, m1, m2, m3):
     return m0 + m1 + m2, m1 - m2 - m3
 
 
-def _halves(size):
-    """The even and the odd positions below ``size``; a size of one is its own only half."""
-    end = size - size % 2
-    return [slice(0, end, 2), slice(1, end, 2)] if size > 1 else [slice(0, 1)]
+def _even(size):
+    """The largest even number up to a size; a size of one stays."""
+    return size - size % 2 if size > 1 else 1
+
+
+def _parities(x):
+    """``[[x[:, p::2, q::2] for q in (0, 1)] for p in (0, 1)]`` of an image of even sizes.
+
+    A dimension of size one is its own only half. By ``lax.split``, whose gradient is a
+    concatenation: that of a strided slice is several times slower on CPU.
+    """
+    return [[column[:, :, :, 0] for column in _halves(row[:, :, 0], 2)] for row in _halves(x, 1)]
+
+
+def _halves(x, axis):
+    """Splits a dimension of ``2 n`` into ``n, 2`` and these into even and odd positions."""
+    count = min(2, x.shape[axis])
+    pairs = x.reshape(*x.shape[:axis], x.shape[axis] // count, count, *x.shape[axis + 1 :])
+    return lax.split(pairs, [1] * count, axis + 1)
+
+
+def _interleaved(parts):
+    """The image of which ``parts[p][q]`` are the parities."""
+    y = jnp.stack([jnp.stack(row, axis=3) for row in parts], axis=2)
+    batch, down, _, across, _, channels = y.shape
+    return y.reshape(batch, 2 * down, 2 * across, channels)

@@ -68,14 +68,18 @@ def test_metrics_of_points_by_hand(plain):
 
 
 @pytest.mark.parametrize(
-    ("devices", "batch_size", "points_per_call"), [(8, 16, 1), (8, 500, 3), (3, 20, 3)]
+    ("devices", "batch_size", "points_per_call", "devices_per_point", "together"),
+    [(8, 16, 1, 8, 1), (8, 500, 3, 8, 3), (3, 20, 3, 3, 3), (3, 16, 1, 1, 3), (8, 20, 1, 4, 2)],
 )
-def test_devices_batches_and_vmap_change_nothing(plain, devices, batch_size, points_per_call):
+def test_devices_batches_and_vmap_change_nothing(
+    plain, devices, batch_size, points_per_call, devices_per_point, together
+):
     points, _ = control_points(linear())
     expected = plain(points, POINTS, {})
     other = make(
         objectives.cross_entropy(linear()), SPLITS, devices,
         batch_size=batch_size, points_per_call=points_per_call,
+        devices_per_point=devices_per_point,
     )  # fmt: skip
     found = other(points, POINTS, {})
     assert found.keys() == expected.keys()
@@ -84,7 +88,12 @@ def test_devices_batches_and_vmap_change_nothing(plain, devices, batch_size, poi
             assert found[split][name].shape == (4,)
             np.testing.assert_allclose(found[split][name], values, rtol=3e-6)
     firsts = [first for first, _ in other.blocks(points, POINTS, {})]
-    assert firsts == list(range(0, 4, points_per_call))
+    assert firsts == list(range(0, 4, together))
+
+
+def test_devices_that_do_not_divide_among_points():
+    with pytest.raises(ValueError, match="8 devices cannot serve 3 a point"):
+        make(objectives.cross_entropy(linear()), SPLITS, 8, devices_per_point=3)
 
 
 def test_one_compilation_for_many_calls(plain):

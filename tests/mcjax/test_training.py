@@ -184,3 +184,39 @@ def test_epoch_order_is_a_permutation_of_its_own_for_each_epoch():
     np.testing.assert_array_equal(orders[0], orders[2])
     assert (orders[0] != orders[1]).any()
     assert (orders[0] != np.arange(50)).any()
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_several_runs_at_once_are_the_runs_alone(together, rows):
+    objective, params, state = small.network("vgg7")
+    train = objectives.at_point(objectives.with_l2(objective, 1e-3))
+    data, seeds = small.data(), (3, 4, 5, 6)
+    options = {"size": 90, "batch_size": 20}
+    begin = [jax.tree.map(lambda x, s=s: x * (0.5 + 0.1 * s), params) for s in seeds]
+    stack = lambda trees: jax.tree.map(lambda *x: jnp.stack(x), *trees)  # noqa: E731
+    mesh = parallel.with_rows(small.mesh(4), rows)
+    many = training.make_trainer(
+        train, small.fetch, SGD, mesh=mesh, runs=4, together=together, **options
+    )
+    keys = jnp.stack([jax.random.key(s) for s in seeds])
+    there = many.init(stack(begin), (), state, data)
+    for chunk in training.chunks(many, there, (), data, 2, keys):
+        there = chunk.state
+    there = host(there)
+    assert there.sums["loss"].shape == (4,)
+    alone = training.make_trainer(train, small.fetch, SGD, mesh=small.mesh(1), **options)
+    for i, (seed, first) in enumerate(zip(seeds, begin, strict=True)):
+        here = small.train(alone, alone.init(first, (), state, data), data, seed=seed)
+        assert_close(host(here), jax.tree.map(lambda x, i=i: x[i], there), rtol=2e-3, atol=2e-4)
+    assert training.steps_done(chunk.state) == 8
+
+
+def test_several_runs_wrong():
+    objective, _, _ = small.network("mlp")
+    mesh = parallel.with_rows(small.mesh(4), 4)
+    with pytest.raises(ValueError, match="6 runs cannot be divided over 4 rows"):
+        training.make_trainer(
+            objectives.at_point(objective), small.fetch, SGD,
+            size=90, batch_size=20, mesh=mesh, runs=6,
+        )  # fmt: skip
