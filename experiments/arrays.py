@@ -6,15 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from experiments.config import UsageError
+from experiments.runs import write_atomically
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Writes an ``.npz`` so that it is there whole or not at all."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(buffer.getvalue())
-    temporary.replace(path)
+    write_atomically(path, buffer.getvalue())
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -6,8 +6,9 @@ Each round times every work once in mcjax and once in PyTorch, one after the oth
 minute of the machine strikes both. A ratio is mcjax's time over PyTorch's in the same round; the
 table gives the median over the rounds and their range. Shares are of the rate of a matrix product
 measured in the same rounds, counted in the arithmetic of direct convolution (a fast algorithm can
-exceed 100 %). PyTorch (``pip install torch``) is optional; it runs in the memory format that is
-faster for it. On a GPU every work is timed in full float32 and in bfloat16.
+exceed 100 %). PyTorch (``pip install torch``) is optional; it runs in the memory format, and
+evaluates at the batch size, that is faster for it. On a GPU every work is timed in full float32 and
+in bfloat16.
 """
 
 import json
@@ -135,8 +136,9 @@ def machine() -> str:
     device = jax.devices()[0]
     what = _processor() if device.platform == "cpu" else device.device_kind
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    torch = _torch()
     words = f"{what}, {cores} CPU cores, JAX {jax.__version__}"
-    return words + (f", PyTorch {_torch().__version__}" if _torch() else ", no PyTorch")
+    return words + (f", PyTorch {torch.__version__}" if torch else ", no PyTorch")
 
 
 def _processor():
@@ -165,14 +167,15 @@ def _time_net(name, precision, config):
     for number in range(config.rounds):
         for work, count, found in zip(works, counts, times, strict=True):
             flops, seconds = gemm()
-            sides = [_seconds(work.ours, count[0]), work.other and _seconds(work.other, count[1])]
-            found.append((*sides, flops / seconds))
+            other = _seconds(work.other, count[1]) if work.other and count[1] else None
+            found.append((_seconds(work.ours, count[0]), other, flops / seconds))
         say(f"{NETS[name].title}, {precision}: round {number + 1} of {config.rounds}")
     return [_row(w, precision, found) for w, found in zip(works, times, strict=True)]
 
 
 def _row(work, precision, found):
-    ours, other = (statistics.median(x[i] for x in found) if found[0][i] else None for i in (0, 1))
+    ours = statistics.median(x[0] for x in found)
+    other = statistics.median(x[1] for x in found) if work.other else None
     rate = statistics.median(x[2] for x in found)
     return {
         "work": work.title,
@@ -227,7 +230,7 @@ def _works(name, precision):
     step = 3 * forward * BATCH
 
     def theirs(work):
-        return reference and (lambda count: work(reference, count))
+        return (lambda count: work(reference, count)) if reference else None
 
     works = [
         Work(f"curve step, {net.title}, batch {BATCH}", name, ours.curve_steps,
@@ -235,7 +238,7 @@ def _works(name, precision):
         Work(f"training step, {net.title}, batch {BATCH}", name, ours.plain_steps,
              theirs(lambda r, n: r.steps(n, BATCH, False)), "PyTorch", GOALS[name][0], step),
         Work(f"a point of a surface, {net.title}, {net.examples} images", name, ours.points,
-             theirs(lambda r, n: [r.surface_point(BATCH) for _ in range(n)]), "PyTorch",
+             theirs(lambda r, n: [r.surface_point() for _ in range(n)]), "PyTorch",
              GOALS[name][1], forward * net.examples),
         Work(f"curve step against training step, {net.title}", name, ours.curve_steps,
              ours.plain_steps, "training step", 1.05, step),
@@ -278,10 +281,8 @@ class Subject:
         make = lambda train: training.make_trainer(train, fetch, optimizer, **options, runs=runs)  # noqa: E731
         self.curve = make(objectives.on_curve(curves.polygonal_chain(1), penalised))
         self.plain = make(objectives.at_point(penalised))
-        self.states = {
-            True: self.curve.init((stacked[1],), self.ends, {}, self.data),
-            False: self.plain.init(stacked[1], (), {}, self.data) if not runs else None,
-        }
+        self.curve_state = self.curve.init((stacked[1],), self.ends, {}, self.data)
+        self.plain_state = self.plain.init(stacked[1], (), {}, self.data)
         self.evaluator = evaluation.Evaluator(objective, fetch, {"train": self.data}, mesh)
         rows = np.random.default_rng(0).integers(0, net.examples, (runs or 1, LONGEST * BATCH))
         self.rows = (rows if runs else rows[0]).astype(np.int32)
@@ -290,22 +291,20 @@ class Subject:
 
     def curve_steps(self, count: int) -> None:
         """Steps of the curve (of all curves, where there are several)."""
-        self._steps(self.curve, self.ends, count, on_curve=True)
+        self.curve_state = self._steps(self.curve, self.curve_state, self.ends, count)
 
     def plain_steps(self, count: int) -> None:
         """Steps of a mode."""
-        self._steps(self.plain, (), count, on_curve=False)
+        self.plain_state = self._steps(self.plain, self.plain_state, (), count)
 
-    def _steps(self, trainer, fixed, count, on_curve):
-        state, *_ = trainer.run(
-            self.states[on_curve], fixed, self.data, self.rows, self.rows, self.key, count
-        )
-        self.states[on_curve] = jax.block_until_ready(state)
+    def _steps(self, trainer, state, fixed, count):
+        state, *_ = trainer.run(state, fixed, self.data, self.rows, self.rows, self.key, count)
+        return jax.block_until_ready(state)
 
     def points(self, count: int) -> None:
         """Points of the plane through three networks."""
         coefficients = np.random.default_rng(0).dirichlet(np.ones(3), count)
-        bend = self.states[True].params[0]
+        bend = self.curve_state.params[0]
         self.evaluator((self.ends[0], bend, self.ends[1]), coefficients, {})
 
 
@@ -317,7 +316,7 @@ def random_images(net: Net) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _reference(net, precision):
-    """The PyTorch reference in its faster memory format."""
+    """The PyTorch reference in its faster memory format, and at its faster batch."""
     from experiments import torch_reference
 
     images, labels = random_images(net)
@@ -339,7 +338,9 @@ def _reference(net, precision):
         reference.steps(2, BATCH, True)
         took = min(_seconds(lambda n, r=reference: r.steps(n, BATCH, True), 2) for _ in range(3))
         found.append((took, reference))
-    return min(found, key=lambda pair: pair[0])[1]
+    fastest = min(found, key=lambda pair: pair[0])[1]
+    fastest.choose_evaluation_batch((BATCH, 500))
+    return fastest
 
 
 def forward_flops(model: nn.Module, shape: tuple[int, int, int]) -> float:

@@ -14,6 +14,8 @@ from experiments import config as flags
 from experiments.loop import Interrupted, RunFailed
 from mcjax.data import cache
 
+HEARTBEAT_SECONDS = 30
+"""After so long without a sign of life from one of several processes the others end, too."""
 PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32", "bf16": "bfloat16"}
 
 
@@ -24,25 +26,63 @@ def main(config: type, run: Callable[[Any], Any], doc: str) -> None:
     the same command goes on.
     """
     _quiet()
-    name = os.path.basename(sys.argv[0]).removesuffix(".py")
+    status, message = _run(config, run, doc)
+    if message:
+        print(f"{os.path.basename(sys.argv[0]).removesuffix('.py')}: {message}", file=sys.stderr)
+    if status and jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)  # at once: the usual way out would wait for the other processes
+    sys.exit(status)
+
+
+def _run(config, run, doc):
+    """Exit status and last words."""
     try:
         chosen = flags.parse(config, sys.argv[1:], doc)
         if chosen.compilation_cache:
             _keep_compiled_programs()
+        _start_processes(chosen)
         with jax.default_matmul_precision(PRECISIONS[chosen.precision]):
             run(chosen)
     except flags.UsageError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        sys.exit(2)
+        return 2, error
     except RunFailed as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        sys.exit(1)
+        return 1, error
     except Interrupted as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        sys.exit(75 if error.signum == signal.SIGTERM else 130)
+        return 75 if error.signum == signal.SIGTERM else 130, error
     except KeyboardInterrupt:
-        print(f"{name}: stopped by SIGINT; the same command goes on", file=sys.stderr)
-        sys.exit(130)
+        return 130, "stopped by SIGINT; the same command goes on"
+    except jax.errors.JaxRuntimeError as error:
+        if not jax.distributed.is_initialized():
+            raise
+        first = str(error).split("\n")[0]
+        return 1, f"lost another process ({first}); once all are back, the same command goes on"
+    return 0, ""
+
+
+def _start_processes(config):
+    """Lays out the CPU's devices and joins the other processes; before any device is touched."""
+    if config.cpu_devices < 0:
+        raise flags.UsageError(f"--cpu_devices={config.cpu_devices}: use 1 or more")
+    if config.cpu_devices:
+        jax.config.update("jax_num_cpu_devices", config.cpu_devices)
+        single = "--xla_cpu_multi_thread_eigen=false"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {single}".strip()
+    if not (config.distributed or config.coordinator):
+        return
+    try:
+        jax.distributed.initialize(
+            config.coordinator,
+            config.num_processes,
+            config.process_id,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        )
+    except (ValueError, RuntimeError) as error:
+        raise flags.UsageError(
+            f"--distributed: {' '.join(str(error).split())}; where no cluster is detected give "
+            "--coordinator=HOST:PORT --num_processes=N --process_id=I"
+        ) from None
 
 
 def _keep_compiled_programs():

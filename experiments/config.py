@@ -49,6 +49,23 @@ class Machine:
     compilation_cache: bool = flag(
         True, "Keep compiled programs in the user's cache folder for later runs.", identity=False
     )
+    cpu_devices: int = flag(
+        0,
+        "On CPU: so many devices of one thread each, the faster way for small networks; 0 for one "
+        "device with all cores.",
+        identity=False,
+    )
+    distributed: bool = flag(
+        False,
+        "Start as one of several processes of a cluster that JAX detects (Slurm, TPU, GKE, MPI).",
+        identity=False,
+    )
+    coordinator: str | None = flag(
+        None, "Of several processes: the first one's HOST:PORT, where none is detected.",
+        identity=False,
+    )  # fmt: skip
+    num_processes: int | None = flag(None, "Of several processes: how many.", identity=False)
+    process_id: int | None = flag(None, "Of several processes: which, from 0.", identity=False)
     checkpoint_seconds: float = flag(
         60.0, "Save at least this often, beside the kept epochs.", identity=False
     )

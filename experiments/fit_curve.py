@@ -16,7 +16,7 @@ from experiments import command, ends, loop, train_mode
 from experiments import problem as problems
 from experiments.arrays import load_arrays, save_arrays
 from experiments.config import CurveConfig, UsageError, identity
-from experiments.progress import Progress, say
+from experiments.progress import Progress, say, show
 from experiments.runs import Run
 from mcjax import curves, objectives, parallel, paths, plots
 
@@ -46,7 +46,7 @@ def run(config: CurveConfig) -> Run:
     arrays = load_arrays(folder.path / "curve.npz")
     summary = summarize(arrays)
     folder.update(summary=summary)
-    print(f"{summary}\nfigure: {figure}")
+    show(f"{summary}\nfigure: {figure}")
     if folder.status != "failed":
         _judge(folder, config, problem, arrays)
     return folder
@@ -117,7 +117,7 @@ def _fit(folder, config, problem, start, end):
     curve = curves.FAMILIES[config.curve](config.bends)
     first, last = (p.params for p in points)
     with folder.ends() as saved:
-        saved.save(0, {"start": first, "end": last})
+        saved.save(0, parallel.replicate({"start": first, "end": last}, problem.mesh))
     bends = jax.jit(lambda a, b: curves.straight_line(curve, a, b))(first, last)
     objective = problems.with_weight_decay(config, problem.objective)
     if config.free_ends:
@@ -162,7 +162,7 @@ def evaluate(folder: Run, config: CurveConfig, problem: problems.Problem) -> Pat
             arrays = {"t": t} | {f"curve_{n}": x for n, x in along.items()}
             save_arrays(file, arrays | {f"segment_{n}": x for n, x in segment.items()})
         figure = folder.path / "figures" / f"curve{label}"
-        if not figure.with_name(figure.name + ".png").exists():
+        if parallel.is_first() and not figure.with_name(figure.name + ".png").exists():
             title = f"{ends.label(config.start)} to {ends.label(config.end)}"
             title += f", curve epoch {epoch or config.epochs}"
             plots.save(plots.curve_figure(load_arrays(file), title), figure)

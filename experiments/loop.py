@@ -12,7 +12,7 @@ from experiments import problem as problems
 from experiments.config import Training
 from experiments.progress import Progress, say
 from experiments.runs import Run
-from mcjax import schedules, training
+from mcjax import parallel, schedules, training
 
 Reader = Callable[[], dict[str, float]]
 
@@ -78,7 +78,7 @@ def train(
     validated = {*range(every, config.epochs, every), config.epochs} if every else set()
     kept = {e * per_epoch for e in (*keep, config.epochs)}
     state = trainer.init(params, fixed, model_state, problem.train)
-    fixed = jax.device_put(fixed, jax.tree.leaves(state.params)[0].sharding)
+    fixed = parallel.replicate(fixed, problem.mesh)
     with run.checkpoints(tuple(kept)) as saved, signals() as received:
         if saved.steps():
             state = saved.restore(saved.steps()[-1], like=state)
@@ -93,13 +93,15 @@ def train(
             due = rest == 0 and epoch in validated
             recorder.add(chunk, validate(state) if validate and due else None)
             now = time.monotonic()
-            if chunk.step in kept or now - saved_at > config.checkpoint_seconds or received:
+            signum = parallel.any_says(received[0] if received else 0)
+            late = parallel.first_says(now - saved_at > config.checkpoint_seconds)
+            if chunk.step in kept or late or signum:
                 recorder.flush()
                 saved.save(chunk.step, state)
                 saved_at = now
-            if received:
+            if signum:
                 recorder.close()
-                raise Interrupted(received[0])
+                raise Interrupted(signum)
         recorder.flush()
         recorder.close()
     return state

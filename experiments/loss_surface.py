@@ -19,9 +19,9 @@ import numpy as np
 from experiments import command, ends, loop, surface_sources
 from experiments.arrays import load_arrays, save_arrays
 from experiments.config import SurfaceConfig, UsageError, identity
-from experiments.progress import Progress
+from experiments.progress import Progress, show
 from experiments.runs import Run, parse_name
-from mcjax import plots, surfaces
+from mcjax import parallel, plots, surfaces
 
 ROW_SECONDS = 10.0
 """After a signal, a row that is not done within this time is left, and evaluated again later."""
@@ -45,14 +45,15 @@ def run(config: SurfaceConfig) -> Run:
         x, y = _grid(sources.plane, shape, config.margin, arrays)
         arrays |= {"x": x, "y": y} | _rows(folder, sources, x, y)
         save_arrays(file, arrays)
-        shutil.rmtree(folder.path / "rows", ignore_errors=True)
+        if parallel.is_first():
+            shutil.rmtree(folder.path / "rows", ignore_errors=True)
         folder.update(evaluate_seconds=time.monotonic() - began)
     folder.open("surface", config)
     arrays = load_arrays(file)
-    drawn = draw(arrays, folder.path / "figures", config.clip)
+    drawn = draw(arrays, folder.path / "figures", config.clip) if parallel.is_first() else []
     summary = summarize(arrays)
     folder.update(status="done", summary=summary)
-    print(summary + "".join(f"\nfigure: {path}" for path in drawn))
+    show(summary + "".join(f"\nfigure: {path}" for path in drawn))
     return folder
 
 

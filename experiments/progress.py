@@ -1,8 +1,13 @@
-"""Progress: a bar with time left on a terminal, a line an epoch elsewhere."""
+"""Progress: a bar with time left on a terminal, a line an epoch elsewhere.
+
+Of several processes only the first one speaks.
+"""
 
 import sys
 
 from tqdm import tqdm
+
+from mcjax import parallel
 
 
 class Progress:
@@ -22,7 +27,7 @@ class Progress:
             initial=done,
             desc=name,
             unit=unit,
-            disable=None,
+            disable=None if parallel.is_first() else True,
             leave=False,
             smoothing=0.1,
         )
@@ -42,4 +47,11 @@ class Progress:
 
 def say(text: str) -> None:
     """A line on standard error, above any bar."""
-    tqdm.write(text, file=sys.stderr)
+    if parallel.is_first():
+        tqdm.write(text, file=sys.stderr)
+
+
+def show(text: str) -> None:
+    """A result, on standard output."""
+    if parallel.is_first():
+        print(text)

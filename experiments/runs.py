@@ -2,7 +2,8 @@
 
 A run folder holds ``flags.cfg`` (runs it again), ``run.json`` (what it is, its status, versions
 and device), ``metrics.jsonl`` (a line an epoch), ``checkpoints/`` and, for a curve, ``ends/``,
-``curve.npz`` and ``figures/``.
+``curve.npz`` and ``figures/``. Of several processes the first one writes it; all must see it, on a
+shared file system.
 """
 
 import json
@@ -17,7 +18,7 @@ import jax
 
 import mcjax
 from experiments import config as flags
-from mcjax import checkpoints
+from mcjax import checkpoints, parallel
 
 FORMAT = 1
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -87,8 +88,9 @@ class Run:
         """
         self.check_same(kind, config)
         self.check_writable()
+        new = parallel.first_says(not self.info)
         write_atomically(self.path / "flags.cfg", flags.to_flags(config))
-        if not self.info:
+        if new:
             versions = {name: metadata.version(name) for name in PACKAGES}
             device = jax.devices()[0]
             self.update(
@@ -107,7 +109,7 @@ class Run:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path / ".writable", "")
-            (self.path / ".writable").unlink()
+            (self.path / ".writable").unlink(missing_ok=True)
         except OSError as error:
             message = f"--workdir={self.path} cannot be written: {error.strerror}"
             raise flags.UsageError(message) from None
@@ -154,8 +156,9 @@ class Run:
 
     def add_metrics(self, **line: Any) -> None:
         """Adds a line to ``metrics.jsonl``."""
-        with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        if parallel.is_first():
+            with (self.path / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(line) + "\n")
 
     def checkpoints(self, keep: tuple[int, ...] = (), read_only: bool = False):
         """The run's checkpoints, by steps done; a context manager."""
@@ -192,8 +195,15 @@ class Run:
         return epoch * per_epoch
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file so that it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(path)
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a file so that it is there whole or not at all.
+
+    Of several processes the first one writes; all return when it has.
+    """
+    if parallel.is_first():
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        if isinstance(content, str):
+            content = content.encode()
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    parallel.wait_for_all(str(path))

@@ -4,6 +4,7 @@ A VGG, the polygonal chain with one bend by functional interpolation, its traini
 penalty on the curve's point, and the metrics at one point of a surface.
 """
 
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -55,6 +56,7 @@ class Reference:
         self.images = pixels.to(self.device).contiguous(memory_format=layout)
         self.labels = torch.from_numpy(labels).long().to(self.device)
         self.random = np.random.default_rng(0)
+        self.evaluation_batch = 100
 
     def steps(self, count: int, batch: int, on_curve: bool) -> None:
         """SGD steps with momentum, on the curve's bend or on a plain network."""
@@ -72,8 +74,20 @@ class Reference:
             optimizer.step()
         self._wait()
 
-    def surface_point(self, batch: int) -> tuple[float, float]:
+    def choose_evaluation_batch(self, sizes: Sequence[int]) -> None:
+        """Evaluates in the fastest of these batch sizes from now on."""
+        took = {}
+        for self.evaluation_batch in sizes:
+            self.surface_point()
+            began = time.perf_counter()
+            for _ in range(3):
+                self.surface_point()
+            took[self.evaluation_batch] = time.perf_counter() - began
+        self.evaluation_batch = min(took, key=lambda size: took[size])
+
+    def surface_point(self) -> tuple[float, float]:
         """Mean loss and accuracy at a combination of the three control points."""
+        batch = self.evaluation_batch
         self.network.eval()
         with torch.no_grad():
             points = zip(self.start.values(), self.bend.values(), self.end.values(), strict=True)

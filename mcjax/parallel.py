@@ -8,6 +8,9 @@ with ``lax.psum`` over a named axis. `data_parallel` and `curve_parallel` map it
   computed is a function of the global batch alone, whatever the number of devices;
 * `CURVE_AXIS`: devices that do different things: curves to fit, points to evaluate. Nothing is
   communicated along it but results.
+
+With several processes (``jax.distributed``) every process runs the same program; what each decides
+by its own clock or signals must be agreed on first (`first_says`, `any_says`).
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 DATA_AXIS = "data"
@@ -138,3 +142,28 @@ def share(size: int, axes: str | tuple[str, ...] = DATA_AXIS) -> tuple[jax.Array
 def sum_over_devices(tree: Any, axes: str | tuple[str, ...] = DATA_AXIS) -> Any:
     """``lax.psum`` over the data axis (or ``axes``), one all-reduce for the whole pytree."""
     return jax.lax.psum(tree, axes)
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes files and speaks: the first of all."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(name: str) -> None:
+    """Returns when every process has come here; at once where there is only one."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def first_says(value: int) -> int:
+    """The first process's value, on every process."""
+    if jax.process_count() == 1:
+        return value
+    return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
+
+
+def any_says(value: int) -> int:
+    """The largest of the processes' values, on every process."""
+    if jax.process_count() == 1:
+        return value
+    return int(multihost_utils.process_allgather(np.int32(value)).max())

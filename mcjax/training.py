@@ -329,7 +329,7 @@ def chunks(
         step += count
         yield Chunk(state, step, sums, bad_step)
         rate = count / max(time.monotonic() - began, 1e-6)
-        count = max(1, min(8 * count, round(rate * seconds)))
+        count = parallel.first_says(max(1, min(8 * count, round(rate * seconds))))
 
 
 def _batch_bytes(data, batch_size):

@@ -27,6 +27,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mcjax.models.convolution_table import MILLISECONDS
+
 _NHWC = lax.conv_dimension_numbers((1, 1, 1, 1), (1, 1, 1, 1), ("NHWC", "HWIO", "NHWC"))
 
 
@@ -83,30 +85,24 @@ def conv_general_dilated(
 def choose(images: Sequence[int], kernel: Sequence[int]) -> Callable[..., jax.Array]:
     """The form for images ``[B, H, W, C]`` and a kernel ``[h, w, C, O]`` on CPU, by their shapes.
 
-    Measured by this project, batch 100 in a scan on two cores, ms for a step with both gradients
-    (the first two rows: the kernel's gradient only). ``lax`` is ``lax.conv_general_dilated`` with
-    its gradients written by hand as NHWC convolutions; left to autodiff it is far slower still.
+    For 3x3 kernels it is the form that was faster at the nearest shape of `convolution_table` (in
+    factors of size and channels); ``python -m experiments.convolution_table --write`` measures it
+    anew. Only `direct` takes other kernels.
 
-    ===================== ======== ======== =====
-    images, channels      winograd direct   lax
-    ===================== ======== ======== =====
-    8x8, 1 to 32               1.3      0.4   0.5
-    32x32, 3 to 64             157       30    42
-    8x8, 8 to 16               1.6      0.8   0.9
-    32x32, 16 to 16             41       43    32
-    16x16, 32 to 32             21       25    33
-    8x8, 32 to 32              4.4      4.3   6.3
-    2x2, 128 to 128            1.9      2.8    35
-    1x1, 256 to 256            7.4      0.5    11
-    ===================== ======== ======== =====
-
-    Deeper layers favour Winograd more (8x8, 256 to 256, forward and backward: 97 against
-    153 for ``lax``). Only narrow layers of large images would gain from a third form.
+    >>> choose((100, 32, 32, 3), (3, 3, 3, 64)).__name__
+    'direct'
+    >>> choose((100, 8, 8, 256), (3, 3, 256, 256)).__name__
+    'winograd'
     """
-    _, height, width, channels = images
-    if tuple(kernel[:2]) != (3, 3) or channels < 16 or height == width == 1:
+    if tuple(kernel[:2]) != (3, 3) or 0 in images or 0 in kernel:
         return direct
-    return winograd
+    shape = (math.sqrt(images[1] * images[2]), *kernel[2:])
+
+    def distance(measured):
+        return sum(math.log(a / b) ** 2 for a, b in zip(shape, measured, strict=True))
+
+    times = MILLISECONDS[min(MILLISECONDS, key=distance)]
+    return {"direct": direct, "winograd": winograd}[min(times, key=lambda name: times[name])]
 
 
 def direct(x: jax.Array, kernel: jax.Array, *, precision: Any = None) -> jax.Array:

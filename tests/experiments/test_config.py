@@ -16,6 +16,7 @@ COMMANDS = {
 
 MODE = ModeConfig(
     workdir="runs/a b", data_dir="/data", precision="bf16", compilation_cache=False,
+    cpu_devices=2, distributed=True, coordinator="host:1234", num_processes=2, process_id=1,
     checkpoint_seconds=0.1, batch_size=7, epochs=3, optimizer="adamw", lr=1.5e-7, momentum=0.1 +
     0.2, weight_decay=0.0, schedule="sgdr", milestones=(), decay_factor=1 / 3, sgdr_t0=4,
     sgdr_mult=3, lr_min=1e-9, schedule_per_epoch=True, crop_padding=2, flip=True, seed=11,

@@ -49,7 +49,7 @@ def test_figures_choose_their_runs(tmp_path):
 def test_repetitions_have_seeds_of_their_own(tmp_path):
     seeds = [{j.config.seed for j in plan(tmp_path, chosen=(1, 2), seed=k).jobs} for k in (0, 1)]
     assert not seeds[0] & seeds[1]
-    assert len(seeds[0]) == 7 + 6 + 2 + 3  # the three pairs of the two runs share theirs
+    assert len(seeds[0]) == 7 + 6 + 2 + 6
 
 
 def mode_job(tmp_path, name, needs=(), **changes):
