@@ -100,6 +100,11 @@ class Training(Machine):
     seed: int = flag(0, "Seed of initialisation, data order, augmentation, dropout and t.")
     keep: tuple[int, ...] = flag((), "Epochs whose checkpoints are kept, beside the last.")
     eval_every: int = flag(1, "Validate every so many epochs; 0 for not before the end.")
+    profile: bool = flag(
+        False,
+        "Record some steps as a trace for Perfetto and TensorBoard, in WORKDIR/profile.",
+        identity=False,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,11 +129,9 @@ class ModeConfig(Training):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CurveConfig(Training):
-    """A curve between two modes; data set and model are the modes'."""
+class Fitting(Training):
+    """What the fitting of one curve and of several have in common."""
 
-    start: str = flag("", "phi(0): RUN[@EPOCH], RUN[@EPOCH]~T, or a mode's flagfile.")
-    end: str = flag("", "phi(1): likewise.")
     modes_dir: str | None = flag(
         None,
         "Where modes given as flagfiles are trained; WORKDIR/modes by default.",
@@ -144,6 +147,28 @@ class CurveConfig(Training):
     lr: float = flag(0.015, "Learning rate at the start.")
     schedule: str = dataclasses.field(
         default="curve", metadata=Training.__dataclass_fields__["schedule"].metadata
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CurveConfig(Fitting):
+    """A curve between two modes; data set and model are the modes'."""
+
+    start: str = flag("", "phi(0): RUN[@EPOCH], RUN[@EPOCH]~T, or a mode's flagfile.")
+    end: str = flag("", "phi(1): likewise.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CurvesConfig(Fitting):
+    """Several curves between modes of one problem."""
+
+    modes: tuple[str, ...] = flag(
+        (), "Connect every two of these: checkpoints or flagfiles, as fit_curve's --start."
+    )
+    pairs: tuple[str, ...] = flag((), "Connect these: START:END,START:END.")
+    seeds: int = flag(1, "Curves for each pair, with seeds --seed, --seed + 1 and so on.")
+    shard: str = flag(
+        "", "I/N: only every Nth curve from the Ith on, for job I of N.", identity=False
     )
 
 

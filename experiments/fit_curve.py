@@ -7,7 +7,9 @@ flagfiles of modes; a mode that is not trained yet is trained first. The same co
 where it was stopped.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -21,6 +23,16 @@ from experiments.runs import Run
 from mcjax import curves, objectives, parallel, paths, plots
 
 
+class Fit(NamedTuple):
+    """A curve to fit, its flags checked."""
+
+    folder: Run
+    config: CurveConfig
+    start: ends.End
+    end: ends.End
+    problem: problems.Problem
+
+
 def run(config: CurveConfig) -> Run:
     """Fits, evaluates and draws.
 
@@ -29,48 +41,81 @@ def run(config: CurveConfig) -> Run:
       RunFailed: a mode or the curve did not train.
       Interrupted: a signal came.
     """
-    folder, start, end, problem = _check(config)
-    folder.open(
+    fit = check(config)
+    begin(fit)
+    if fit.folder.status == "running":
+        function, start = prepare(fit)
+        keep = (*config.keep, *config.eval_epochs)
+        loop.train(
+            fit.folder, config, fit.problem, function, start, strata=config.t_strata, keep=keep
+        )
+        fit.folder.update(status="fitted")
+    show(finish(fit))
+    judge(fit)
+    return fit.folder
+
+
+def begin(fit: Fit) -> None:
+    """Opens the run's folder and trains the modes that are not trained yet.
+
+    Raises:
+      RunFailed: a mode did not train, or the curve has failed before.
+    """
+    fit.folder.open(
         "curve",
-        config,
-        steps_per_epoch=len(problem.dataset.train.labels) // config.batch_size,
-        mode=identity(start.mode),
+        fit.config,
+        steps_per_epoch=len(fit.problem.dataset.train.labels) // fit.config.batch_size,
+        mode=identity(fit.start.mode),
     )
-    if folder.status == "failed" and not config.allow_failed:
-        raise loop.RunFailed(f"{folder.path} failed before: {folder.info['reason']}")
-    for one in (start, end):
-        ends.train_if_needed(one, config.allow_failed)
-    if folder.status == "running":
-        _fit(folder, config, problem, start, end)
-    figure = evaluate(folder, config, problem)
-    arrays = load_arrays(folder.path / "curve.npz")
-    summary = summarize(arrays)
-    folder.update(summary=summary)
-    show(f"{summary}\nfigure: {figure}")
-    if folder.status != "failed":
-        _judge(folder, config, problem, arrays)
-    return folder
+    if fit.folder.status == "failed" and not fit.config.allow_failed:
+        raise loop.RunFailed(f"{fit.folder.path} failed before: {fit.folder.info['reason']}")
+    for one in (fit.start, fit.end):
+        ends.train_if_needed(one, fit.config.allow_failed)
 
 
-def _judge(folder, config, problem, arrays):
-    """Marks the curve done, or failed where its middle is at chance."""
+def finish(fit: Fit) -> str:
+    """Evaluates a fitted curve and draws it.
+
+    Returns:
+      What `fit_curve` prints.
+    """
+    figure = evaluate(fit.folder, fit.config, fit.problem)
+    summary = summarize(load_arrays(fit.folder.path / "curve.npz"))
+    fit.folder.update(summary=summary)
+    return f"{summary}\nfigure: {figure}"
+
+
+def judge(fit: Fit) -> None:
+    """Marks a curve that has just been evaluated done, or failed where its middle is at chance.
+
+    Raises:
+      RunFailed: it is at chance, and ``allow_failed`` is not set.
+    """
+    if fit.folder.status != "fitted":
+        return
+    arrays = load_arrays(fit.folder.path / "curve.npz")
     middle = arrays.get("curve_train_accuracy", np.ones_like(arrays["t"]))[len(arrays["t"]) // 2]
-    chance = problems.chance(problem)
+    chance = problems.chance(fit.problem)
     if middle >= chance + train_mode.CHANCE_MARGIN:
-        folder.update(status="done")
+        fit.folder.update(status="done")
         return
     try:
         loop.fail(
-            folder,
+            fit.folder,
             f"training accuracy {100 * middle:.1f} % in the middle of the curve is at chance "
             f"({100 * chance:.1f} %): it did not train",
         )
     except loop.RunFailed:
-        if not config.allow_failed:
+        if not fit.config.allow_failed:
             raise
 
 
-def _check(config):
+def check(config: CurveConfig) -> Fit:
+    """Checks a curve's flags, its ends and the batch, before any long work.
+
+    Raises:
+      UsageError: something is wrong with them.
+    """
     for name in ("workdir", "start", "end"):
         if not getattr(config, name):
             raise UsageError(f"--{name} is missing")
@@ -109,10 +154,16 @@ def _check(config):
             f"note: both modes have seed {start.mode.seed}: they share their initialisation "
             "and data order"
         )
-    return folder, start, end, problem
+    return Fit(folder, config, start, end, problem)
 
 
-def _fit(folder, config, problem, start, end):
+def prepare(fit: Fit) -> tuple[Callable[..., Any], loop.Start]:
+    """Loads the ends, saves them beside the curve, and lays the bends on the segment.
+
+    Returns:
+      The training function and what it starts from.
+    """
+    folder, config, start, end, problem = fit
     points = [ends.load(one.name) for one in (start, end)]
     curve = curves.FAMILIES[config.curve](config.bends)
     first, last = (p.params for p in points)
@@ -121,23 +172,10 @@ def _fit(folder, config, problem, start, end):
     bends = jax.jit(lambda a, b: curves.straight_line(curve, a, b))(first, last)
     objective = problems.with_weight_decay(config, problem.objective)
     if config.free_ends:
-        train = objectives.on_curve_with_free_ends(curve, objective, config.t_strata)
-        params, fixed = (first, *bends, last), ()
-    else:
-        train = objectives.on_curve(curve, objective, config.t_strata)
-        params, fixed = bends, (first, last)
-    loop.train(
-        folder,
-        config,
-        problem,
-        train,
-        params,
-        fixed,
-        points[0].state,
-        strata=config.t_strata,
-        keep=(*config.keep, *config.eval_epochs),
-    )
-    folder.update(status="fitted")
+        function = objectives.on_curve_with_free_ends(curve, objective, config.t_strata)
+        return function, loop.Start((first, *bends, last), (), points[0].state, config.seed)
+    function = objectives.on_curve(curve, objective, config.t_strata)
+    return function, loop.Start(bends, (first, last), points[0].state, config.seed)
 
 
 def evaluate(folder: Run, config: CurveConfig, problem: problems.Problem) -> Path:

@@ -61,9 +61,7 @@ def run(config: ModeConfig) -> Run:
         config,
         problem,
         objectives.at_point(objective),
-        params,
-        (),
-        model_state,
+        loop.Start(params, (), model_state, config.seed),
         keep=config.keep,
         validate=lambda s: problem.evaluator.dispatch(s.params, s.model_state, "validation"),
     )

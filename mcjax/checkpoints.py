@@ -52,6 +52,12 @@ class Checkpoints(contextlib.AbstractContextManager):
         if step not in self._manager.all_steps():
             self._manager.save(step, args=ocp.args.StandardSave(_copied(tree)))
 
+    def drop_after(self, step: int) -> None:
+        """Deletes the checkpoints of later steps."""
+        for later in self.steps():
+            if later > step:
+                self._manager.delete(later)
+
     def restore(self, step: int, like: Any = None) -> Any:
         """Restores a step, bit for bit.
 

@@ -32,6 +32,10 @@ STYLE = {
     "legend.frameon": False,
     "lines.linewidth": 1.6,
 }
+ROUND_STEPS = (
+    (1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8),
+)  # fmt: skip
+"""What a colour bar may count a decade in."""
 METRIC_LABELS = {
     "train_loss": "training loss",
     "validation_loss": "validation loss",
@@ -154,6 +158,46 @@ def surface_figure(
     return figure
 
 
+def barrier_matrix(
+    curves: Sequence[tuple[str, str, float]], segments: Sequence[tuple[str, str, float]]
+) -> Figure:
+    """The barriers between every two modes: curves below the diagonal, segments above it.
+
+    Args:
+      curves: mode, mode and the curve's height over the higher end; several of one pair (seeds)
+        are averaged.
+      segments: likewise the segment's.
+    """
+    names = list(dict.fromkeys(name for pair in (*curves, *segments) for name in pair[:2]))
+    cells: dict[tuple[int, int], list[float]] = {}
+    for below, pairs in ((True, curves), (False, segments)):
+        for start, end, height in pairs:
+            low, high = sorted((names.index(start), names.index(end)))
+            cells.setdefault((high, low) if below else (low, high), []).append(height)
+    heights = np.full((len(names), len(names)), np.nan)
+    for cell, values in cells.items():
+        heights[cell] = np.mean(values)
+    positive = heights[np.isfinite(heights) & (heights > 0)]
+    low, high = (positive.min(), positive.max()) if positive.size else (1.0, 1.0)
+    norm = colors.LogNorm(low, max(high, 1.01 * low))
+    with plt.rc_context(STYLE | {"axes.grid": False}):
+        side = 1.6 + 0.62 * len(names)
+        figure, ax = plt.subplots(figsize=(side + 1, side))
+        image = ax.imshow(np.where(heights > 0, heights, np.nan), norm=norm, cmap="viridis_r")
+        for (row, column), height in np.ndenumerate(heights):
+            if not np.isnan(height):
+                dark = height > 0 and norm(height) > 0.55
+                text = f"{height:.2g}" if height > 0 else "none"
+                ax.text(column, row, text, ha="center", va="center", fontsize="small",
+                        color="white" if dark else "black")  # fmt: skip
+        ax.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 3 else 0)
+        ax.set_yticks(range(len(names)), names)
+        ax.spines[:].set_visible(False)
+        ax.set_title("barriers: segments above\nthe diagonal, curves below it")
+        figure.colorbar(image, ax=ax, label="training loss over the higher end")
+    return figure
+
+
 def default_clip(values: np.ndarray, points: np.ndarray) -> float:
     """An upper end of the colour scale that keeps the colours for the part that matters.
 
@@ -214,7 +258,7 @@ def _levels(low, high):
     if high < 1.05 * low:
         return np.geomspace(0.95 * low, 1.05 * low, 9)
     decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+    for steps in ROUND_STEPS:
         levels = np.array([s * 10.0**d for d in decades for s in steps])
         inside = levels[(levels > 1.001 * low) & (levels < 0.97 * high)]
         if len(inside) >= 8:

@@ -10,6 +10,7 @@ FLAGFILES = sorted((flags.PACKAGE_ROOT / "experiments" / "flags").rglob("*.cfg")
 COMMANDS = {
     "train_mode": "ModeConfig",
     "fit_curve": "CurveConfig",
+    "fit_curves": "CurvesConfig",
     "loss_surface": "SurfaceConfig",
     "reproduce": "ReproduceConfig",
 }
@@ -20,7 +21,8 @@ MODE = ModeConfig(
     checkpoint_seconds=0.1, batch_size=7, epochs=3, optimizer="adamw", lr=1.5e-7, momentum=0.1 +
     0.2, weight_decay=0.0, schedule="sgdr", milestones=(), decay_factor=1 / 3, sgdr_t0=4,
     sgdr_mult=3, lr_min=1e-9, schedule_per_epoch=True, crop_padding=2, flip=True, seed=11,
-    keep=(1, 3), eval_every=0, dataset="tfds:svhn_cropped", use_test=True, train_size=99,
+    keep=(1, 3), eval_every=0, profile=True, dataset="tfds:svhn_cropped", use_test=True,
+    train_size=99,
     validation_size=13, downsample=2, pad_to=32, model="my.package:net", width=0.25,
     dropout=0.0, init_scale=3.0, objective="my.package:loss",
 )  # fmt: skip
@@ -119,6 +121,8 @@ def test_committed_flagfiles(file):
     assert (command == "fit_curve") == ("--start=" in file.read_text())
     config = parsed(file)
     assert config.workdir or "--workdir=" in file.read_text()
+    if command == "fit_curves":
+        assert len({parsed(flags.find_flagfile(mode)).workdir for mode in config.modes}) == 7
     if command == "fit_curve":
         for end in (config.start, config.end):
             if flags.find_flagfile(end) is not None:

@@ -1,4 +1,5 @@
 import itertools
+import re
 import subprocess
 import sys
 
@@ -193,6 +194,39 @@ def test_under_shard_map_and_pmap():
     sharded = jax.shard_map(lambda s: one(s[0])[None], mesh=mesh, in_specs=spec, out_specs=spec)
     np.testing.assert_allclose(jax.jit(sharded)(t), expected, atol=1e-6)
     np.testing.assert_allclose(jax.pmap(one)(t), expected, atol=1e-6)
+
+
+def test_parameters_sharded_over_a_model_axis():
+    """Control points of a model too large for one device: one rule, and nothing is gathered."""
+    mesh = jax.make_mesh((8,), ("model",), axis_types=(jax.sharding.AxisType.Auto,))
+    columns = jax.NamedSharding(mesh, jax.P(None, "model"))
+    rows = jax.NamedSharding(mesh, jax.P("model", None))
+    shardings = {"up": columns, "down": rows}
+
+    def network(seed):
+        keys = jax.random.split(jax.random.key(seed))
+        return {"up": jax.random.normal(keys[0], (16, 64)), "down": 0.1 * jax.random.normal(
+            keys[1], (64, 4))}  # fmt: skip
+
+    def squared(params, x, key):
+        return jnp.mean((jnp.tanh(x @ params["up"]) @ params["down"]) ** 2)
+
+    curve = curves.bezier(2)
+    points = [network(seed) for seed in range(4)]
+    x, key = jax.random.normal(jax.random.key(9), (32, 16)), jax.random.key(10)
+    loss = curves.curve_loss(curve, squared)
+    step = jax.jit(jax.value_and_grad(lambda bends, ends: loss(bends, ends, x, key)))
+    expected = step(tuple(points[1:3]), (points[0], points[3]))
+    sharded = jax.device_put(points, [shardings] * 4)
+    value, gradient = step(tuple(sharded[1:3]), (sharded[0], sharded[3]))
+    np.testing.assert_allclose(value, expected[0], rtol=1e-5)
+    for got, whole in zip(gradient, expected[1], strict=True):
+        for name in shardings:
+            assert got[name].sharding.is_equivalent_to(shardings[name], 2)
+            np.testing.assert_allclose(got[name], whole[name], rtol=1e-4, atol=1e-6)
+    combined = jax.jit(lambda points, t: curves.point(curve, points, t))
+    text = combined.lower(sharded, 0.3).compile().as_text()
+    assert not re.search(r"all-|reduce-scatter|collective-", text)
 
 
 @pytest.mark.parametrize(

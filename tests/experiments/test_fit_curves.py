@@ -1,0 +1,153 @@
+"""`fit_curves`: many pairs at once are the pairs alone."""
+
+import dataclasses
+import itertools
+import json
+import signal
+
+import numpy as np
+import pytest
+
+from experiments import fit_curve, fit_curves, loop, train_mode
+from experiments.arrays import load_arrays
+from experiments.config import CurveConfig, CurvesConfig, ModeConfig, UsageError
+from experiments.runs import Run
+
+MODE = ModeConfig(
+    dataset="digits", train_size=200, validation_size=60, model="mlp", width=0.25,
+    batch_size=40, epochs=3, lr=0.1, schedule="constant",
+)  # fmt: skip
+CURVES = CurvesConfig(batch_size=40, epochs=3, lr=0.05, points=7, eval_epochs=(1,), seed=5)
+change = dataclasses.replace
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """Modes A to C and all three curves between them."""
+    base = tmp_path_factory.mktemp("pairs")
+    for seed, name in enumerate("ABC"):
+        train_mode.run(change(MODE, seed=seed, workdir=str(base / name)))
+    fit_curves.run(config(base))
+    return base
+
+
+def config(base, folder="pairs", **changes):
+    modes = tuple(str(base / name) for name in "ABC")
+    return change(CURVES, **({"modes": modes, "workdir": str(base / folder)} | changes))
+
+
+def test_each_is_the_curve_alone(base, tmp_path):
+    for start, end in itertools.combinations("ABC", 2):
+        run = Run(base / "pairs" / f"{start}_{end}")
+        assert (run.status, run.info["kind"]) == ("done", "curve")
+        alone = change(
+            CurveConfig(), start=str(base / start), end=str(base / end),
+            workdir=str(tmp_path / f"{start}{end}"), batch_size=40, epochs=3, lr=0.05, points=7,
+            eval_epochs=(1,), seed=5,
+        )  # fmt: skip
+        fit_curve.run(alone)
+        for name in ("curve.npz", "curve@1.npz"):
+            mine, other = (load_arrays(r.path / name) for r in (run, Run(alone.workdir)))
+            assert mine.keys() == other.keys()
+            for key in mine:
+                np.testing.assert_allclose(mine[key], other[key], rtol=2e-3, atol=2e-4)
+        lines = [[m["train"]["loss"] for m in r.metrics()] for r in (run, Run(alone.workdir))]
+        np.testing.assert_allclose(*lines, rtol=1e-4)
+        fit_curve.run(change(alone, workdir=str(run.path)))  # fit_curve finds it done
+
+
+def test_together_they_tell_all_barriers(base):
+    rows = json.loads((base / "pairs" / "pairs.json").read_text())
+    assert [(row["start"], row["end"]) for row in rows] == [("A", "B"), ("A", "C"), ("B", "C")]
+    for row in rows:
+        arrays = load_arrays(base / "pairs" / row["name"] / "curve.npz")
+        for path in ("curve", "segment"):
+            losses = arrays[f"{path}_train_loss"]
+            assert row[path]["highest"] == losses.max()
+            height = losses.max() - max(losses[0], losses[-1])
+            assert row[path]["over_max"] == pytest.approx(height, abs=1e-9)
+    assert (base / "pairs" / "figures" / "barriers.png").stat().st_size > 5000
+
+
+def test_shards_need_nobody_and_can_be_put_together(base, capsys):
+    names = [{r["name"] for r in fit_curves.run(config(base, "shards", shard=f"{i}/2"))}
+             for i in (1, 2)]  # fmt: skip
+    assert names == [{"A_B", "B_C"}, {"A_C"}]
+    assert not (base / "shards" / "pairs.json").exists()
+    before = (base / "shards" / "A_C" / "metrics.jsonl").stat().st_mtime_ns
+    capsys.readouterr()
+    fit_curves.run(config(base, "shards"))
+    assert (base / "shards" / "A_C" / "metrics.jsonl").stat().st_mtime_ns == before
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("A_B", "A_C", "B_C", "barriers.png"))
+    one, two = (json.loads((base / x / "pairs.json").read_text()) for x in ("pairs", "shards"))
+    for a, b in zip(one, two, strict=True):
+        assert a["curve"]["highest"] == pytest.approx(b["curve"]["highest"], rel=1e-3)
+
+
+def test_goes_on_where_it_was_stopped(base, monkeypatch):
+    seen = []
+
+    def interrupt_in_epoch_two(self, chunk, validation, real=loop._Members.add):
+        real(self, chunk, validation)
+        seen.append(chunk.step)
+        if chunk.step > 5 and len(seen) < 100:
+            seen.extend([0] * 100)
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(loop._Members, "add", interrupt_in_epoch_two)
+    with pytest.raises(loop.Interrupted):
+        fit_curves.run(config(base, "stopped"))
+    assert Run(base / "stopped" / "A_B").status == "running"
+    fit_curves.run(config(base, "stopped"))
+    for name in ("A_B", "A_C", "B_C"):
+        one, two = (Run(base / x / name) for x in ("pairs", "stopped"))
+        arrays = [load_arrays(r.path / "curve.npz")["curve_train_loss"] for r in (one, two)]
+        np.testing.assert_array_equal(*arrays)
+        assert [m["epoch"] for m in two.metrics()] == [1, 2, 3]
+
+
+def test_one_that_fails_stops_no_other(base, capsys):
+    wild = change(MODE, seed=9, init_scale=1e6, lr=0.0, epochs=1, workdir=str(base / "W"))
+    with pytest.raises(loop.RunFailed):
+        train_mode.run(wild)
+    pairs = (f"{base}/A:{base}/B", f"{base}/W:{base}/A")
+    with pytest.raises(loop.RunFailed, match="1 of 2 curves failed"):
+        fit_curves.run(config(base, "wild", modes=(), pairs=pairs))
+    assert Run(base / "wild" / "A_B").status == "done"
+    capsys.readouterr()
+    with pytest.raises(loop.RunFailed, match="not finite at step"):
+        fit_curves.run(config(base, "wilder", modes=(), pairs=pairs, allow_failed=True, lr=0.05))
+    assert Run(base / "wilder" / "A_B").status == "done"
+    assert Run(base / "wilder" / "W_A").status == "failed"
+    assert "not finite" in capsys.readouterr().out
+
+
+def test_seeds(base):
+    rows = fit_curves.run(
+        config(base, "seeds", modes=(), pairs=(f"{base}/A:{base}/B",), seeds=2, epochs=1,
+               eval_epochs=())
+    )  # fmt: skip
+    assert [(row["name"], row["seed"]) for row in rows] == [("A_B_seed5", 5), ("A_B_seed6", 6)]
+    assert rows[0]["curve"] != rows[1]["curve"]
+    assert rows[0]["segment"] == rows[1]["segment"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"modes": ()}, "--modes or --pairs is missing"),
+        ({"modes": ("a",)}, "--modes or --pairs is missing"),
+        ({"pairs": ("a-b",)}, "write START:END"),
+        ({"pairs": ("a:b",), "shard": "0/2"}, "--shard=0/2"),
+        ({"pairs": ("a:b",), "shard": "2"}, "--shard=2"),
+        ({"seeds": 0}, "--seeds=0"),
+        ({"workdir": ""}, "--workdir"),
+        ({"pairs": ("x/a:y/b", "z/a:z/b")}, "two pairs would share"),
+        ({"modes": ("no", "where")}, "no run at no"),
+    ],
+)
+def test_wrong_flags(tmp_path, changes, message):
+    values = {"modes": (), "workdir": str(tmp_path)} | changes
+    with pytest.raises(UsageError, match=message):
+        fit_curves.run(change(CURVES, **values))
