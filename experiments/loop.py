@@ -273,6 +273,8 @@ class _Members(contextlib.AbstractContextManager):
         self.read()
         for i in self.alive:
             self._saved[i].save(step, self._pick(state, i))
+            if self.mesh is not None and jax.process_count() > 1:
+                self._saved[i].wait()  # orbax's barriers are not for several savings at once
 
     def _pick(self, state, i):
         """A run's own state, on every device."""

@@ -88,9 +88,8 @@ class Run:
         """
         self.check_same(kind, config)
         self.check_writable()
-        new = parallel.first_says(not self.info)
         write_atomically(self.path / "flags.cfg", flags.to_flags(config))
-        if new:
+        if not self.info:
             versions = {name: metadata.version(name) for name in PACKAGES}
             device = jax.devices()[0]
             self.update(
@@ -198,12 +197,14 @@ class Run:
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a file so that it is there whole or not at all.
 
-    Of several processes the first one writes; all return when it has.
+    Of several processes the first one writes: when all have come here, so that whatever they
+    decided by the old content they decided alike; all return when it is written.
     """
+    parallel.wait_for_all(f"to write {path}")
     if parallel.is_first():
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         if isinstance(content, str):
             content = content.encode()
         temporary.write_bytes(content)
         temporary.replace(path)
-    parallel.wait_for_all(str(path))
+    parallel.wait_for_all(f"written {path}")

@@ -35,6 +35,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         if folder.exists() or not read_only:
             self._manager = ocp.CheckpointManager(
                 folder.absolute(),
+                item_handlers=ocp.StandardCheckpointHandler(),
                 options=ocp.CheckpointManagerOptions(
                     preservation_policy=policy,
                     save_decision_policy=policies.FixedIntervalPolicy(1),
@@ -52,6 +53,10 @@ class Checkpoints(contextlib.AbstractContextManager):
         if step not in self._manager.all_steps():
             self._manager.save(step, args=ocp.args.StandardSave(_copied(tree)))
 
+    def wait(self) -> None:
+        """Returns when all that was saved is on disk."""
+        self._manager.wait_until_finished()
+
     def drop_after(self, step: int) -> None:
         """Deletes the checkpoints of later steps."""
         for later in self.steps():
@@ -66,17 +71,17 @@ class Checkpoints(contextlib.AbstractContextManager):
           like: a pytree of arrays that says containers and placement; without it, nested dicts
             and lists of arrays on this process's first device.
         """
-        self._manager.wait_until_finished()
-        if like is None:
-            like = self._manager.item_metadata(step)
-            sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        shape = lambda x: jax.ShapeDtypeStruct(  # noqa: E731
-            x.shape, x.dtype, sharding=x.sharding if isinstance(x, jax.Array) else sharding
-        )
-        abstract = jax.tree.map(shape, like)
+        self.wait()
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        shape = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)  # noqa: E731
+        if like is None:  # shapes alone: the devices that saved it need not be there
+            saved = self._manager.item_metadata(step).tree
+            abstract = jax.tree.map(lambda x: shape(x, here), saved)
+        else:
+            abstract = jax.tree.map(lambda x: shape(x, x.sharding), like)
         return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
 
     def __exit__(self, *_):
         if self._manager is not None:
-            self._manager.wait_until_finished()
+            self.wait()
             self._manager.close()

@@ -67,8 +67,15 @@ def split(tree: Any, mesh: Mesh) -> Any:
 
 
 def _place(tree, sharding):
+    def put(x):
+        if isinstance(x, jax.Array) and not x.is_fully_addressable:
+            return x  # global already: the copy below lays it out anew
+        if jax.process_count() > 1:
+            x = np.asarray(x)  # every process has it; devices of others cannot be copied to
+        return jax.device_put(x, sharding)
+
     copy = jax.jit(lambda x: jax.tree.map(jnp.copy, x), out_shardings=sharding)
-    return copy(jax.device_put(tree, sharding))
+    return copy(jax.tree.map(put, tree))
 
 
 def data_parallel(

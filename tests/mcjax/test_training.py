@@ -222,9 +222,8 @@ def test_epoch_order_is_a_permutation_of_its_own_for_each_epoch():
     assert (orders[0] != np.arange(50)).any()
 
 
-@pytest.mark.parametrize("together", [True, False])
-@pytest.mark.parametrize("rows", [1, 2])
-def test_several_runs_at_once_are_the_runs_alone(together, rows):
+@pytest.mark.parametrize(("rows", "together"), [(1, True), (2, False)])
+def test_several_runs_at_once_are_the_runs_alone(rows, together):
     objective, params, state = small.network("vgg7")
     train = objectives.at_point(objectives.with_l2(objective, 1e-3))
     data, seeds = small.data(), (3, 4, 5, 6)
