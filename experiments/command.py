@@ -1,5 +1,6 @@
 """What every command does around its ``run(config)``: flags, errors, precision, quiet libraries."""
 
+import errno
 import logging
 import os
 import signal
@@ -16,6 +17,9 @@ from mcjax.data import cache
 
 HEARTBEAT_SECONDS = 30
 """After so long without a sign of life from one of several processes the others end, too."""
+DISK_ERRORS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+}  # fmt: skip
 PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32", "bf16": "bfloat16"}
 
 
@@ -53,6 +57,10 @@ def _run(config, run, doc):
         return 75 if error.signum == signal.SIGTERM else 130, error
     except KeyboardInterrupt:
         return 130, "stopped by SIGINT; the same command goes on"
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        return 1, f"cannot write: {error}; what is saved is whole, and the same command goes on"
     except jax.errors.JaxRuntimeError as error:
         if not jax.distributed.is_initialized():
             raise
@@ -94,8 +102,10 @@ def _keep_compiled_programs():
 
 
 def _quiet():
-    """Keeps the libraries' log lines off the screen; errors still show."""
+    """Keeps the libraries' log lines off the screen: what is wrong is said in one line, by us."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    for name in ("absl", "jax", "orbax", "tensorflow_datasets"):
+    for name in ("jax", "tensorflow_datasets"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    for name in ("absl", "orbax", "asyncio"):  # they log what they also raise, with tracebacks
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="orbax|tensorflow_datasets|etils")

@@ -100,6 +100,17 @@ class Training(Machine):
     seed: int = flag(0, "Seed of initialisation, data order, augmentation, dropout and t.")
     keep: tuple[int, ...] = flag((), "Epochs whose checkpoints are kept, beside the last.")
     eval_every: int = flag(1, "Validate every so many epochs; 0 for not before the end.")
+    keep_going: bool = flag(
+        False,
+        "Go on after a loss or gradient that is not finite; without it the run stops and has "
+        "failed.",
+        identity=False,
+    )
+    fork: str | None = flag(
+        None,
+        "A run of the same kind to go on from, under the flags given here, in a new --workdir.",
+        identity=False,
+    )
     profile: bool = flag(
         False,
         "Record some steps as a trace for Perfetto and TensorBoard, in WORKDIR/profile.",
@@ -309,7 +320,7 @@ def parse(config: type[C], argv: list[str], doc: str = "") -> C:
         raise SystemExit(0)
     try:
         left = values(["", *argv])[1:]
-    except absl_flags.Error as error:
+    except (absl_flags.Error, UnicodeError, OSError, RecursionError) as error:
         raise UsageError(" ".join(str(error).split())) from None
     if left:
         raise UsageError(f"{left[0]!r} is not a flag; flags are written --name=value")

@@ -103,8 +103,7 @@ def load(name: Name) -> Point:
       UsageError: there is no such checkpoint.
     """
     run = Run(name.run)
-    with run.checkpoints(read_only=True) as saved:
-        tree = saved.restore(run.step_of(name.epoch))
+    tree = run.restore(name.epoch)
     if run.info["kind"] == "mode":
         return Point(tree["params"], tree["model_state"])
     curve, points = control_points(run, tree)
@@ -118,16 +117,14 @@ def control_points(run: Run, tree: Any) -> tuple[curves.Curve, tuple[Any, ...]]:
     curve = curves.FAMILIES[flags["curve"]](flags["bends"])
     points = tuple(tree["params"])
     if not flags["free_ends"]:
-        with run.ends(read_only=True) as saved:
-            ends = saved.restore(0)
+        ends = run.restore_ends()
         points = (ends["start"], *points, ends["end"])
     return curve, points
 
 
 def load_curve(run: Run, epoch: int | None = None) -> tuple[curves.Curve, tuple[Any, ...], Any]:
     """A curve run's family, control points and network state at an epoch."""
-    with run.checkpoints(read_only=True) as saved:
-        tree = saved.restore(run.step_of(epoch))
+    tree = run.restore(epoch)
     return *control_points(run, tree), tree["model_state"]
 
 

@@ -42,16 +42,17 @@ def run(config: CurveConfig) -> Run:
       Interrupted: a signal came.
     """
     fit = check(config)
-    begin(fit)
-    if fit.folder.status == "running":
-        function, start = prepare(fit)
-        keep = (*config.keep, *config.eval_epochs)
-        loop.train(
-            fit.folder, config, fit.problem, function, start, strata=config.t_strata, keep=keep
-        )
-        fit.folder.update(status="fitted")
-    show(finish(fit))
-    judge(fit)
+    with fit.folder.locked():
+        begin(fit)
+        if fit.folder.status == "running":
+            function, start = prepare(fit)
+            keep = (*config.keep, *config.eval_epochs)
+            loop.train(
+                fit.folder, config, fit.problem, function, start, strata=config.t_strata, keep=keep
+            )
+            fit.folder.update(status="fitted")
+        show(finish(fit))
+        judge(fit)
     return fit.folder
 
 
@@ -134,7 +135,6 @@ def check(config: CurveConfig) -> Fit:
         raise UsageError(f"there is no curve epoch {words}: --epochs={config.epochs}")
     folder = Run(config.workdir)
     folder.check_same("curve", config)
-    folder.check_writable()
     modes_dir = Path(config.modes_dir) if config.modes_dir else folder.path / "modes"
     start, end = (
         ends.resolve(text, modes_dir, config.data_dir, config.precision)

@@ -41,6 +41,21 @@ def run(config: CurvesConfig) -> list[dict[str, Any]]:
     """
     fits = [fit_curve.check(curve) for curve in plan(config)]
     _check_alike(fits, config)
+    with contextlib.ExitStack() as locks:
+        for fit in fits:
+            locks.enter_context(fit.folder.locked())
+        rows, failures = _fit_all(fits)
+    show(table(rows))
+    if not config.shard:
+        _put_together(Path(config.workdir), rows)
+    if failures:
+        first = next(iter(failures.items()))
+        raise loop.RunFailed(f"{len(failures)} of {len(fits)} curves failed; {': '.join(first)}")
+    return rows
+
+
+def _fit_all(fits):
+    """The rows of all curves, and why some failed."""
     failures = {}
     for fit in fits:
         try:
@@ -57,14 +72,7 @@ def run(config: CurvesConfig) -> list[dict[str, Any]]:
             fit_curve.judge(fit)
         if fit.folder.status == "failed":
             failures[fit.folder.path.name] = fit.folder.info["reason"]
-    rows = [_row(fit, failures) for fit in fits]
-    show(table(rows))
-    if not config.shard:
-        _put_together(Path(config.workdir), rows)
-    if failures:
-        first = next(iter(failures.items()))
-        raise loop.RunFailed(f"{len(failures)} of {len(fits)} curves failed; {': '.join(first)}")
-    return rows
+    return [_row(fit, failures) for fit in fits], failures
 
 
 def plan(config: CurvesConfig) -> list[CurveConfig]:

@@ -52,6 +52,7 @@ class _Pool:
         self.running: dict[str, tuple[Job, subprocess.Popen, list[int], float]] = {}
         self.ended = Outcome()
         self.received: list[int] = []
+        self.said: set[str] = set()
 
     def run(self):
         before = {
@@ -79,8 +80,16 @@ class _Pool:
                 self.ended[job.name] = f"not run, since {reasons[0]}"
                 say(f"{job.name}: {self.ended[job.name]}")
             elif self.slots and all(need in self.ended for need in job.needs):
+                if Run(job.config.workdir).in_use:  # by a job that outlived its killed parent
+                    self._say_once(f"{job.name}: another process works on it; waiting for it")
+                    continue
                 self.waiting.remove(job)
                 self._start(job)
+
+    def _say_once(self, text):
+        if text not in self.said:
+            self.said.add(text)
+            say(text)
 
     def _start(self, job):
         status = Run(job.config.workdir).status

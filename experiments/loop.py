@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import problem as problems
-from experiments.config import Training
+from experiments.config import Training, UsageError
 from experiments.progress import Progress, say
 from experiments.runs import Run
-from mcjax import parallel, schedules, training
+from mcjax import checkpoints, parallel, schedules, training
 
 Reader = Callable[[], dict[str, float]]
 
@@ -217,7 +217,7 @@ class _Members(contextlib.AbstractContextManager):
         self._name = name if len(runs) == 1 else f"{name} and {len(runs) - 1} more"
         self.alive, self.failures = list(range(len(runs))), []
         self.kept = {e * self.per_epoch for e in (*keep, config.epochs)}
-        self._epochs = config.epochs
+        self._config = config
         self._schedule = jax.jit(problems.make_schedule(config, self.per_epoch))
         self._row = None
         if mesh is not None:
@@ -237,12 +237,21 @@ class _Members(contextlib.AbstractContextManager):
 
     def restore(self, state):
         """The newest state that every run has; its metrics are cut to it."""
-        step = max(set.intersection(*(set(saved.steps()) for saved in self._saved)), default=0)
-        if step:
-            each = [
-                saved.restore(step, like=self._pick(state, i))
-                for i, saved in enumerate(self._saved)
-            ]
+        common = set.intersection(*(set(saved.steps()) for saved in self._saved))
+        for step in sorted(common, reverse=True):
+            try:
+                each = [
+                    saved.restore(step, like=self._pick(state, i))
+                    for i, saved in enumerate(self._saved)
+                ]
+                break
+            except checkpoints.Damaged as error:
+                say(f"warning: {error}; going on from an older one, or from the start")
+        else:
+            step, each = 0, []
+            if common and self._config.fork:
+                raise UsageError(f"the checkpoints of --fork={self._config.fork} do not fit")
+        if each:
             state = each[0]
             if self.mesh is not None:
                 padded = [*each, *[each[-1]] * (self.trainer.runs - len(each))]
@@ -250,7 +259,7 @@ class _Members(contextlib.AbstractContextManager):
         for run, saved in zip(self.runs, self._saved, strict=True):
             saved.drop_after(step)
             run.cut_metrics(step)
-        self._bar = Progress(self._name, self._epochs, "epoch", step // self.per_epoch)
+        self._bar = Progress(self._name, self._config.epochs, "epoch", step // self.per_epoch)
         self._stack.callback(self._bar.close)
         self._last = time.monotonic()
         return state
@@ -286,8 +295,11 @@ class _Members(contextlib.AbstractContextManager):
         chunk, validation = pending
         bad = np.atleast_1d(chunk.bad_step)
         for i in list(self.alive):
-            if bad[i] >= 0:
+            if bad[i] >= 0 and not self._config.keep_going:
                 self._fail(i, int(bad[i]))
+            elif bad[i] >= 0 and "first_bad_step" not in self.runs[i].info:
+                self.runs[i].update(first_bad_step=int(bad[i]))
+                say(f"warning: {self.runs[i].path}: not finite at step {bad[i]}; going on")
         epoch, rest = divmod(chunk.step, self.per_epoch)
         if rest:
             self._bar.update(epoch)

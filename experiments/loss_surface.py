@@ -36,9 +36,16 @@ def run(config: SurfaceConfig) -> Run:
     """
     folder = Run(config.workdir)
     shape = _check_flags(config, folder)
+    done = (folder.path / "surface.npz").exists()
+    sources = None if done else surface_sources.load(config)
+    with folder.locked():
+        _evaluate(folder, config, shape, sources)
+    return folder
+
+
+def _evaluate(folder, config, shape, sources):
     file = folder.path / "surface.npz"
-    if not file.exists():
-        sources = surface_sources.load(config)
+    if sources is not None:
         folder.open("surface", config, mode=identity(sources.mode))
         began = time.monotonic()
         arrays = _places(config, sources)
@@ -54,7 +61,6 @@ def run(config: SurfaceConfig) -> Run:
     summary = summarize(arrays)
     folder.update(status="done", summary=summary)
     show(summary + "".join(f"\nfigure: {path}" for path in drawn))
-    return folder
 
 
 def draw(arrays: dict[str, np.ndarray], folder: Path, clip: float | None = None) -> list[Path]:
@@ -86,7 +92,6 @@ def _check_flags(config, folder):
     if config.clip is not None and not 0 < config.clip < np.inf:
         raise UsageError(f"--clip={config.clip}: use more than 0")
     folder.check_same("surface", config)
-    folder.check_writable()
     return shape
 
 

@@ -33,9 +33,14 @@ def run(config: ReproduceConfig) -> list[list[claims.Claim]]:
       UsageError: wrong flags, found before any long work.
       Interrupted: a signal came.
     """
-    began = time.monotonic()
     folder = Run(config.workdir)
-    scale, numbers, plans = _check(config, folder)
+    checked = _check(config, folder)
+    with folder.locked():
+        return _build(folder, config, *checked)
+
+
+def _build(folder, config, scale, numbers, plans):
+    began = time.monotonic()
     folder.open("reproduction", config)
     todo = [job for plan in plans for job in plan.jobs]
     costs = {job.name: scales.seconds(scale, job) for plan in plans for job in plan.jobs}
@@ -71,7 +76,6 @@ def _check(config, folder):
     if not 0 < config.epochs_factor <= 10 or config.seeds < 1 or config.jobs < 0:
         raise UsageError("--epochs_factor, --seeds and --jobs are above zero")
     folder.check_same("reproduction", config)
-    folder.check_writable()
     machine = ("data_dir", "precision", "compilation_cache", "checkpoint_seconds")
     shared = {name: getattr(config, name) for name in machine}
     plans = [

@@ -2,14 +2,17 @@
 
 A run folder holds ``flags.cfg`` (runs it again), ``run.json`` (what it is, its status, versions
 and device), ``metrics.jsonl`` (a line an epoch), ``checkpoints/`` and, for a curve, ``ends/``,
-``curve.npz`` and ``figures/``. Of several processes the first one writes it; all must see it, on a
-shared file system.
+``curve.npz`` and ``figures/``. What has no checksum of its own gets one. Of several processes the
+first one writes; all must see the folder, on a shared file system.
 """
 
+import contextlib
 import json
 import os
 import platform
 import re
+import shutil
+import zlib
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,12 +70,16 @@ class Run:
         file = self.path / "run.json"
         try:
             info = json.loads(file.read_text())
+            version = int(info["format"])
+            intact = info.pop("crc32") == _crc32(info)
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        except (OSError, ValueError) as error:
-            raise flags.UsageError(f"{file} cannot be read: {error}") from None
-        if info.get("format", 0) > FORMAT:
-            raise flags.UsageError(f"{file} has format {info['format']}; this mcjax reads {FORMAT}")
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise flags.UsageError(f"{file} cannot be read: {error!r}") from None
+        if version > FORMAT:
+            raise flags.UsageError(f"{file} has format {version}; this mcjax reads {FORMAT}")
+        if not intact:
+            raise flags.UsageError(f"{file} is damaged: its checksum differs")
         return info
 
     @property
@@ -87,9 +94,13 @@ class Run:
           UsageError: the folder cannot be written, holds something else, or another run's flags.
         """
         self.check_same(kind, config)
-        self.check_writable()
+        self._check_writable()
+        new = not self.info
+        if new and getattr(config, "fork", None):
+            facts["forked_from"] = config.fork
+            self._copy_from(Run(config.fork), kind, facts)
         write_atomically(self.path / "flags.cfg", flags.to_flags(config))
-        if not self.info:
+        if new:
             versions = {name: metadata.version(name) for name in PACKAGES}
             device = jax.devices()[0]
             self.update(
@@ -103,7 +114,58 @@ class Run:
                 **facts,
             )
 
-    def check_writable(self) -> None:
+    def _copy_from(self, other, kind, facts):
+        """Takes over another run's checkpoints and metrics, to go on from."""
+        info = other.info
+        for name, there, here in (
+            ("kind", info.get("kind", "missing"), kind),
+            ("steps_per_epoch", info.get("steps_per_epoch"), facts.get("steps_per_epoch")),
+        ):
+            if there != here:
+                raise flags.UsageError(f"--fork={other.path}: its {name} is {there}, not {here}")
+        if not parallel.is_first():
+            return
+        for name in ("metrics.jsonl", "ends", "checkpoints"):
+            source, target = other.path / name, self.path / name
+            shutil.rmtree(target, ignore_errors=True)
+            if source.is_dir():
+                shutil.copytree(source, target)
+            elif source.exists():
+                shutil.copyfile(source, target)
+
+    @contextlib.contextmanager
+    def locked(self):
+        """Keeps other processes out of the folder; within a process it may be entered again.
+
+        Raises:
+          UsageError: another process works in it, or the folder cannot be written.
+        """
+        place = self.path.resolve()
+        if not parallel.is_first() or place in _LOCKED:
+            yield
+            return
+        self._check_writable()
+        with (self.path / ".lock").open("a") as file:
+            if not _lock(file):
+                raise flags.UsageError(f"{self.path} is in use by another process")
+            _LOCKED.add(place)
+            try:
+                yield
+            finally:
+                _LOCKED.discard(place)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether another process works in the folder."""
+        if self.path.resolve() in _LOCKED:
+            return False
+        try:
+            with (self.path / ".lock").open("a") as file:
+                return not _lock(file)
+        except OSError:
+            return False
+
+    def _check_writable(self) -> None:
         """Makes the folder; raises UsageError where it cannot be written."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -128,36 +190,47 @@ class Run:
         ]
         if differing:
             raise flags.UsageError(
-                f"{self.path} holds a run with other flags ({'; '.join(differing)}); "
-                "use another --workdir, or delete it"
+                f"{self.path} holds a run with other flags ({'; '.join(differing)}); use another "
+                "--workdir (with --fork to go on from this run's last checkpoint), or delete it"
             )
 
     def update(self, **facts: Any) -> None:
         """Writes facts into ``run.json``."""
-        text = json.dumps(self.info | facts, indent=1, default=float)
+        info = json.loads(json.dumps(self.info | facts, default=float))
+        text = json.dumps(info | {"crc32": _crc32(info)}, indent=1)
         write_atomically(self.path / "run.json", text + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of ``metrics.jsonl``; a torn last line is left out."""
-        lines = []
+        """The lines of ``metrics.jsonl``; a torn last line is left out.
+
+        Raises:
+          UsageError: a line is damaged.
+        """
+        file = self.path / "metrics.jsonl"
         try:
-            text = (self.path / "metrics.jsonl").read_text()
+            content = file.read_bytes()
         except FileNotFoundError:
-            return lines
-        for line in text.split("\n")[:-1]:
-            lines.append(json.loads(line))
+            return []
+        lines = []
+        for number, text in enumerate(content.split(b"\n")[:-1], 1):
+            line: Any = None
+            with contextlib.suppress(ValueError):
+                line = json.loads(text)
+            if not isinstance(line, dict) or line.pop("crc32", None) != _crc32(line):
+                raise flags.UsageError(f"{file} is damaged in line {number}")
+            lines.append(line)
         return lines
 
     def cut_metrics(self, step: int) -> None:
         """Drops what ``metrics.jsonl`` says of steps after ``step``: they will be run again."""
-        kept = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
+        kept = [_line(line) for line in self.metrics() if line["step"] <= step]
         write_atomically(self.path / "metrics.jsonl", "".join(kept))
 
     def add_metrics(self, **line: Any) -> None:
         """Adds a line to ``metrics.jsonl``."""
         if parallel.is_first():
             with (self.path / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(_line(line))
 
     def checkpoints(self, keep: tuple[int, ...] = (), read_only: bool = False):
         """The run's checkpoints, by steps done; a context manager."""
@@ -166,6 +239,25 @@ class Run:
     def ends(self, read_only: bool = False):
         """The two ends of a curve, saved once as step 0; a context manager."""
         return checkpoints.Checkpoints(self.path / "ends", (0,), read_only)
+
+    def restore(self, epoch: int | None = None) -> Any:
+        """The checkpoint of an epoch, or of the last one, on the host's first device.
+
+        Raises:
+          UsageError: there is none, or it is damaged.
+        """
+        step = self.step_of(epoch)
+        with self.checkpoints(read_only=True) as saved:
+            return _intact(saved, step)
+
+    def restore_ends(self) -> Any:
+        """A curve's ends, ``{"start": params, "end": params}``.
+
+        Raises:
+          UsageError: they are damaged.
+        """
+        with self.ends(read_only=True) as saved:
+            return _intact(saved, 0)
 
     def step_of(self, epoch: int | None) -> int:
         """The checkpoint's step for an epoch, or for the last one.
@@ -192,6 +284,41 @@ class Run:
             have = ", ".join(map(str, epochs)) or "none"
             raise flags.UsageError(f"{self.path} has no checkpoint of epoch {epoch}; it has {have}")
         return epoch * per_epoch
+
+
+def _intact(saved, step):
+    try:
+        return saved.restore(step)
+    except checkpoints.Damaged as error:
+        raise flags.UsageError(str(error)) from None
+
+
+_LOCKED: set[Path] = set()
+"""Folders that this process has locked."""
+
+
+def _lock(file) -> bool:
+    """Locks an open file until it is closed; False where another process has."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        pass  # a system, or a file system, without locks
+    return True
+
+
+def _crc32(values: dict[str, Any]) -> int:
+    """The checksum of JSON values, whatever their layout in the file."""
+    return zlib.crc32(json.dumps(values, sort_keys=True).encode())
+
+
+def _line(values: dict[str, Any]) -> str:
+    """A line of ``metrics.jsonl``."""
+    values = json.loads(json.dumps(values))
+    return json.dumps(values | {"crc32": _crc32(values)}) + "\n"
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -47,13 +47,19 @@ def run(config: ModeConfig) -> Run:
     """
     problem = check(config)
     folder = Run(config.workdir)
+    with folder.locked():
+        _train(folder, config, problem)
+    return folder
+
+
+def _train(folder, config, problem):
     folder.open(
         "mode", config, steps_per_epoch=len(problem.dataset.train.labels) // config.batch_size
     )
     if folder.status == "failed":
         raise loop.RunFailed(f"{folder.path} failed before: {folder.info['reason']}")
     if folder.status == "done":
-        return folder
+        return
     params, model_state = problems.init(problem, config, jax.random.key(config.seed))
     objective = problems.with_weight_decay(config, problem.objective)
     state = loop.train(
@@ -66,7 +72,6 @@ def run(config: ModeConfig) -> Run:
         validate=lambda s: problem.evaluator.dispatch(s.params, s.model_state, "validation"),
     )
     _finish(folder, problem, state)
-    return folder
 
 
 def _finish(folder, problem, state):

@@ -94,13 +94,13 @@ def curve_config(base, **changes):
 def test_run_folders_tell_their_story(base):
     curve, mode = Run(base / "GB"), Run(base / "G")
     assert {p.name for p in curve.path.iterdir()} == {
-        "flags.cfg", "run.json", "metrics.jsonl", "checkpoints", "ends",
+        ".lock", "flags.cfg", "run.json", "metrics.jsonl", "checkpoints", "ends",
         "curve.npz", "curve@1.npz", "figures",
     }  # fmt: skip
     names = {p.name for p in (curve.path / "figures").iterdir()}
     assert names == {f"curve{e}.{s}" for e in ("", "@1") for s in ("png", "pdf")}
     assert {p.name for p in mode.path.iterdir()} == {
-        "flags.cfg", "run.json", "metrics.jsonl", "checkpoints",
+        ".lock", "flags.cfg", "run.json", "metrics.jsonl", "checkpoints",
     }  # fmt: skip
     for run, kind, epochs in ((curve, "curve", 3), (mode, "mode", 4)):
         assert (run.status, run.info["kind"]) == ("done", kind)
@@ -461,3 +461,38 @@ def test_metrics_file_is_json_lines(base):
     text = (base / "GB" / "metrics.jsonl").read_text()
     assert text.endswith("\n")
     assert [json.loads(line)["epoch"] for line in text.splitlines()] == [1, 2, 3]
+
+
+def test_a_fork_goes_on_under_other_flags(base, tmp_path):
+    first = Run(base / "G")
+    config = change(parse_flagfile(ModeConfig, first.path / "flags.cfg"), lr=0.02, epochs=6)
+    with pytest.raises(UsageError, match=r"--lr: 0.1 there, 0.02 now.*--fork"):
+        train_mode.run(config)
+    forked = train_mode.run(change(config, workdir=str(tmp_path / "F"), fork=str(first.path)))
+    assert forked.info["forked_from"] == str(first.path)
+    lines = lines_of(forked)
+    assert lines[:4] == lines_of(first)
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert lines[-1]["lr"] == pytest.approx(0.02)
+    assert_same_bits(tree_of(forked, 2), tree_of(first, 2))
+    for changes, message in (
+        ({"batch_size": 20}, "its steps_per_epoch is 5, not 10"),
+        ({"fork": str(base / "GB")}, "its kind is curve, not mode"),
+        ({"fork": str(base / "none")}, "its kind is missing"),
+        ({"width": 0.5}, "do not fit"),
+    ):
+        wrong = {"workdir": str(tmp_path / message[:8]), "fork": str(first.path)} | changes
+        with pytest.raises(UsageError, match=message):
+            train_mode.run(change(config, **wrong))
+
+
+def test_what_is_not_finite_can_be_gone_through(tmp_path):
+    wild = change(MODE, lr=1e18, epochs=2, keep=(), workdir=str(tmp_path / "stops"))
+    with pytest.raises(loop.RunFailed, match="not finite at step"):
+        train_mode.run(wild)
+    with pytest.raises(loop.RunFailed, match="the last epoch's network is not finite"):
+        train_mode.run(change(wild, keep_going=True, workdir=str(tmp_path / "goes")))
+    run = Run(tmp_path / "goes")
+    assert [line["epoch"] for line in run.metrics()] == [1, 2]
+    assert 0 <= run.info["first_bad_step"] < 10
+    assert run.status == "failed"

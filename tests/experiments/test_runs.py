@@ -52,6 +52,7 @@ def test_a_new_run_says_what_it_is(tmp_path):
     assert runs.Run(tmp_path / "G").status == "new"
     run = opened(tmp_path / "G", extra=1)
     info = json.loads((tmp_path / "G" / "run.json").read_text())
+    assert info.pop("crc32") > 0
     assert info == run.info
     assert (info["format"], info["kind"], info["status"]) == (runs.FORMAT, "mode", "running")
     assert (info["steps_per_epoch"], info["extra"], info["flags"]["seed"]) == (5, 1, 4)
@@ -151,3 +152,39 @@ def test_a_failed_run_without_checkpoint(tmp_path):
         run.step_of(None)
     with pytest.raises(UsageError, match="no checkpoint of epoch 3; it has none"):
         run.step_of(3)
+
+
+def test_a_folder_in_use_is_refused(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    run = runs.Run(tmp_path / "G")
+    with run.locked(), run.locked():  # within a process it may be entered again
+        assert not run.in_use
+        with (run.path / ".lock").open("a") as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with (run.path / ".lock").open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert run.in_use
+        with pytest.raises(UsageError, match="G is in use by another process"), run.locked():
+            pass
+    assert not run.in_use
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("run.json", '"seed": 4', '"seed": 5', "run.json is damaged: its checksum differs"),
+        ("run.json", '"format": 1', '"format": 9', "has format 9"),
+        ("metrics.jsonl", '"loss": 0.5', '"loss": 0.4', "metrics.jsonl is damaged in line 2"),
+        ("metrics.jsonl", '"step": 10', '"step": "x', "metrics.jsonl is damaged in line 2"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, name, old, new, message):
+    run = opened(tmp_path / "G")
+    run.add_metrics(epoch=1, step=5, train={"loss": 0.7})
+    run.add_metrics(epoch=2, step=10, train={"loss": 0.5})
+    assert [line["train"]["loss"] for line in run.metrics()] == [0.7, 0.5]
+    file = run.path / name
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(UsageError, match=message):
+        _ = run.info, run.metrics()

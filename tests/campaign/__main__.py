@@ -1,0 +1,68 @@
+"""The campaigns in full, and the table of what was tried and survived.
+
+python -m tests.campaign --kills=200 --folder=DIR
+"""
+
+import argparse
+import collections
+import logging
+import time
+from pathlib import Path
+
+from tests.campaign import commands, damage, disk, kills
+
+
+def main() -> int:
+    """Runs all; 1 if anything did not survive."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--damage", type=float, default=1.0, help="share of all damages to try")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="kills,damage,disk")
+    chosen = parser.parse_args()
+    for name in ("absl", "asyncio"):  # as the commands do
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    folder = chosen.folder.resolve()
+    ground = kills.prepare(folder)
+    rows: dict[tuple[str, str], list[int]] = collections.defaultdict(lambda: [0, 0, 0])
+
+    def count(kind, what, good, times, words):
+        row = rows[kind, what]
+        row[0] += 1
+        row[1] += times
+        row[2] += good
+        if not good:
+            print(f"NOT SURVIVED: {words}", flush=True)
+        elif row[0] % 10 == 0:
+            print(f"{kind}, {what}: {row[0]}", flush=True)
+
+    began = time.monotonic()
+    if "kills" in chosen.only:
+        (folder / "killed").mkdir(exist_ok=True)
+        kills.run(
+            ground, folder / "killed", chosen.kills, chosen.seed,
+            lambda t: count("killed", f"{t.command}, {t.moment}", not t.why, t.kills, t),
+        )  # fmt: skip
+    if "damage" in chosen.only:
+        interrupted = folder / "interrupted"
+        for name in ("mode", "curve"):
+            module, flags = commands.commands(interrupted, ground.modes)[name]
+            process = commands.start(module, flags, ground.cache, "metrics:4")
+            process.communicate(timeout=300)
+        damage.run(
+            folder / "whole", interrupted, folder / "damaged", chosen.seed, chosen.damage,
+            lambda t: count("damaged", t.file.split("/")[0], damage.is_good(t), 0, t),
+        )  # fmt: skip
+    if "disk" in chosen.only:
+        disk.run(ground, folder / "full", lambda t: count("disk full", t.command, not t.why, 0, t))
+    print(f"\n{time.monotonic() - began:.0f} s\n")
+    print("| fault | where | trials | kills | survived |\n|---|---|---|---|---|")
+    for (kind, what), (tried, times, good) in sorted(rows.items()):
+        print(f"| {kind} | {what} | {tried} | {times or ''} | {good} |")
+    tried, times, good = (sum(row[i] for row in rows.values()) for i in range(3))
+    print(f"| all | | {tried} | {times} | {good} |")
+    return int(good < tried)
+
+
+raise SystemExit(main())

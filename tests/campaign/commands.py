@@ -1,0 +1,99 @@
+"""The commands that are attacked, small; and how their ends are compared."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MODE = (
+    "--model=mlp", "--width=0.25", "--train_size=400", "--validation_size=101", "--batch_size=40",
+    "--lr=0.05", "--schedule=constant", "--crop_padding=1", "--keep=2", "--checkpoint_seconds=0",
+)  # fmt: skip
+CURVE = ("--epochs=4", "--batch_size=40", "--points=7", "--eval_epochs=2", "--checkpoint_seconds=0")
+
+
+def commands(folder: Path, modes: Path) -> dict[str, tuple[str, list[str]]]:
+    """Module and flags by the name of the run folder they make below ``folder``."""
+    return {
+        "mode": ("train_mode", [*MODE, "--epochs=6", "--seed=3", f"--workdir={folder}/mode"]),
+        "curve": (
+            "fit_curve",
+            [*CURVE, f"--start={modes}/A", f"--end={modes}/B", f"--workdir={folder}/curve"],
+        ),
+        "surface": (
+            "loss_surface",
+            ["--grid=4x3", f"--points={modes}/A,{modes}/B,{modes}/AB", f"--curve={modes}/AB",
+             f"--workdir={folder}/surface"],
+        ),
+    }  # fmt: skip
+
+
+def environment(cache: Path) -> dict[str, str]:
+    """One core, one cache of compiled programs for all."""
+    single = "--xla_cpu_multi_thread_eigen=false"
+    return os.environ | {"MCJAX_CACHE": str(cache), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": single}
+
+
+def start(module: str, flags: list[str], cache: Path, sabotage: str = "") -> subprocess.Popen:
+    """Starts a command, with a sabotage of its own process (see `sabotage`) if one is named."""
+    runner = ["-m", "tests.campaign.sabotage", sabotage] if sabotage else ["-m"]
+    return subprocess.Popen(
+        [sys.executable, *runner, f"experiments.{module}", *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(cache),
+    )
+
+
+def finish(module: str, flags: list[str], cache: Path) -> tuple[int, str]:
+    """Runs a command to its end; its status and what it said on standard error."""
+    process = start(module, flags, cache)
+    try:
+        _, error = process.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return -1, "hung"
+    return process.returncode, error
+
+
+def result(run: Path) -> dict[str, Any]:
+    """What a finished run holds, for comparison bit for bit: arrays, parameters, metrics lines."""
+    from experiments.runs import Run
+
+    here = Run(run)
+    found: dict[str, Any] = {"status": here.status, "stray": stray(run)}
+    for file in sorted(run.glob("*.npz")):
+        with np.load(file, allow_pickle=False) as arrays:
+            found[file.name] = {name: digest(arrays[name]) for name in arrays}
+    found["metrics"] = [{k: v for k, v in x.items() if k != "seconds"} for x in here.metrics()]
+    if here.info["kind"] in ("mode", "curve"):
+        import jax
+
+        for epoch in (2, None):
+            tree = here.restore(epoch)
+            found[f"epoch {epoch}"] = [digest(x) for x in jax.tree.leaves(tree)]
+    found["figures"] = sorted(f.name for f in (run / "figures").glob("*") if f.stat().st_size)
+    return json.loads(json.dumps(found))
+
+
+def stray(run: Path) -> list[str]:
+    """Files under a final name that are empty or torn."""
+    empty = [str(f.relative_to(run)) for f in run.rglob("*.png") if f.stat().st_size == 0]
+    for file in run.glob("figures/*.png"):
+        if not file.name.startswith(".") and not file.read_bytes().endswith(b"IEND\xaeB`\x82"):
+            empty.append(str(file.relative_to(run)))
+    return empty
+
+
+def digest(array: Any) -> str:
+    """A hash of an array's bytes, shape and type."""
+    array = np.asarray(array)
+    about = f"{array.shape}{array.dtype}".encode()
+    return hashlib.sha256(about + np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
