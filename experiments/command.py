@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -108,4 +109,13 @@ def _quiet():
         logging.getLogger(name).setLevel(logging.ERROR)
     for name in ("absl", "orbax", "asyncio"):  # they log what they also raise, with tracebacks
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    for message in ("Error .* persistent compilation cache", "coroutine .* never awaited"):
+        warnings.filterwarnings("ignore", message=message)
+    sys.unraisablehook = _of_the_main_thread
     warnings.filterwarnings("ignore", module="orbax|tensorflow_datasets|etils")
+
+
+def _of_the_main_thread(unraisable):
+    """Drops what libraries' threads print of a failure that the main thread raises, too."""
+    if threading.current_thread() is threading.main_thread():
+        sys.__unraisablehook__(unraisable)
