@@ -496,3 +496,9 @@ def test_what_is_not_finite_can_be_gone_through(tmp_path):
     assert [line["epoch"] for line in run.metrics()] == [1, 2]
     assert 0 <= run.info["first_bad_step"] < 10
     assert run.status == "failed"
+
+
+def test_a_trace_can_be_recorded(tmp_path):
+    run = train_mode.run(change(MODE, epochs=3, keep=(), profile=True, workdir=str(tmp_path)))
+    (trace,) = run.path.glob("profile/plugins/profile/*/perfetto_trace.json.gz")
+    assert trace.stat().st_size > 1000

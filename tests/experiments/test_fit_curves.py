@@ -42,6 +42,8 @@ def test_each_is_the_curve_alone(base, tmp_path):
     for start, end in itertools.combinations("ABC", 2):
         run = Run(base / "pairs" / f"{start}_{end}")
         assert (run.status, run.info["kind"]) == ("done", "curve")
+    for start, end in ("AB", "BC"):
+        run = Run(base / "pairs" / f"{start}_{end}")
         alone = change(
             CurveConfig(), start=str(base / start), end=str(base / end),
             workdir=str(tmp_path / f"{start}{end}"), batch_size=40, epochs=3, lr=0.05, points=7,

@@ -171,7 +171,8 @@ def test_sigterm_of_one_saves_all_and_eight_devices_go_on(start, modes, tmp_path
     assert len(epochs) > step // 13 + 1
 
 
-@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_ends_the_others(start, tmp_path, victim):
     flags = (*MODE, "--epochs=100000", "--seed=2", "--eval_every=0", "--checkpoint_seconds=0.5")
     run = tmp_path / "run"

@@ -1,12 +1,16 @@
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
 
-from experiments import runs
+from experiments import ends, runs
+from experiments import problem as problems
+from experiments.arrays import load_arrays
 from experiments.config import CurveConfig, ModeConfig, UsageError
+from mcjax import parallel
 
 
 @pytest.mark.parametrize(
@@ -188,3 +192,18 @@ def test_damaged_files_are_named(tmp_path, name, old, new, message):
     file.write_text(file.read_text().replace(old, new))
     with pytest.raises(UsageError, match=message):
         _ = run.info, run.metrics()
+
+
+def test_runs_of_format_1_open(tmp_path):
+    """Written by the first version with this format, and committed: later ones must read it."""
+    with zipfile.ZipFile(Path(__file__).with_name("format1.zip")) as archive:
+        archive.extractall(tmp_path)
+    mode, curve = runs.Run(tmp_path / "A"), runs.Run(tmp_path / "AB")
+    assert (mode.info["format"], mode.status, curve.status) == (1, "done", "done")
+    assert [line["epoch"] for line in curve.metrics()] == list(range(1, 31))
+    losses = load_arrays(curve.path / "curve.npz")["curve_train_loss"]
+    problem = problems.make_problem(problems.mode_config(mode.info))
+    for text, expected in ((tmp_path / "A", losses[0]), (f"{tmp_path}/AB~0.75", losses[3])):
+        point = parallel.replicate(ends.load(runs.parse_name(str(text))), problem.mesh)
+        found = problem.evaluator((point.params,), [[1.0]], point.state)
+        assert found["train"]["loss"][0] == pytest.approx(expected, rel=1e-5)

@@ -1,0 +1,63 @@
+"""The benchmark without PyTorch, on a network that takes no time."""
+
+import json
+
+import flax.linen as nn
+import pytest
+
+from experiments import benchmark, convolution_table
+from experiments.config import BenchmarkConfig, UsageError
+from mcjax import models
+from mcjax.models import convolution_table as committed
+
+
+def test_rows_and_table(tmp_path, monkeypatch):
+    tiny = benchmark.Net("a tiny net", "mlp", 0.125, (8, 8, 1), 200)
+    monkeypatch.setitem(benchmark.NETS, "digits", tiny)
+    monkeypatch.setattr(benchmark, "_torch", lambda: None)
+    config = BenchmarkConfig(nets=("digits",), rounds=2, seconds=0.01, workdir=str(tmp_path))
+    rows = benchmark.run(config)
+    assert rows == json.loads((tmp_path / "benchmark.json").read_text())
+    assert len(rows) == 5
+    for row in rows:
+        assert row["ms"] > 0
+        assert row["share"] == pytest.approx(
+            row["flops"] / (1e-3 * row["ms"]) / row["matmul_flops_per_second"]
+        )
+    against = next(row for row in rows if row["against"] == "training step")
+    assert len(against["ratios"]) == 2
+    assert all(row["ratios"] == [] for row in rows if row is not against)
+    table = (tmp_path / "benchmark.md").read_text()
+    assert "no PyTorch" in table
+    assert table.count("a tiny net") == 5
+
+
+def test_flops_are_those_of_direct_convolution():
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x, train):
+            x = nn.Conv(4, (3, 3))(x)
+            return nn.Dense(5)(x.reshape(len(x), -1))
+
+    assert benchmark.forward_flops(Net(), (6, 6, 2)) == 2 * (36 * 4 * 9 * 2 + 36 * 4 * 5)
+    vgg16 = benchmark.forward_flops(models.create("vgg16", num_classes=10), (32, 32, 3))
+    assert vgg16 == pytest.approx(2 * 313.7e6, rel=0.001)
+
+
+def test_wrong_flags():
+    with pytest.raises(UsageError, match="--nets=resnet: there are vgg16"):
+        benchmark.run(BenchmarkConfig(nets=("resnet",)))
+    with pytest.raises(UsageError, match="--rounds"):
+        benchmark.run(BenchmarkConfig(rounds=0))
+
+
+def test_the_table_of_convolutions_is_the_one_that_was_written(monkeypatch):
+    text = convolution_table.source(committed.MILLISECONDS)
+    names = {}
+    exec(text, names)
+    assert names["MILLISECONDS"] == committed.MILLISECONDS
+    assert set(committed.MILLISECONDS) == set(convolution_table.SHAPES)
+    monkeypatch.setattr(convolution_table, "BATCH", 2)
+    times = convolution_table.milliseconds((4, 8, 8), 1e-4)
+    assert set(times) == {"direct", "winograd"}
+    assert all(0 < ms < 1e4 for ms in times.values())
