@@ -167,9 +167,11 @@ class Run:
 
     def _check_writable(self) -> None:
         """Makes the folder; raises UsageError where it cannot be written."""
+        if not parallel.is_first():
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path / ".writable", "")
+            (self.path / ".writable").write_bytes(b"")
             (self.path / ".writable").unlink(missing_ok=True)
         except OSError as error:
             message = f"--workdir={self.path} cannot be written: {error.strerror}"

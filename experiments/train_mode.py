@@ -47,6 +47,7 @@ def run(config: ModeConfig) -> Run:
     """
     problem = check(config)
     folder = Run(config.workdir)
+    folder.check_same("mode", config)
     with folder.locked():
         _train(folder, config, problem)
     return folder

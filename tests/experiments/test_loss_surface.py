@@ -28,9 +28,9 @@ def runs(tmp_path_factory):
     mode("a", epochs=3, keep=(1, 2), seed=1)
     mode("b", epochs=2, seed=2)
     shutil.copytree(folder / "b", folder / "wide")
-    info = json.loads((folder / "wide" / "run.json").read_text())
+    info = Run(folder / "wide").info
     info["flags"]["width"] = 0.25
-    (folder / "wide" / "run.json").write_text(json.dumps(info))
+    Run(folder / "wide").update(**info)
     curve = CurveConfig(
         workdir=str(folder / "ab"), start=str(folder / "a"), end=str(folder / "b"), epochs=2,
         batch_size=50, points=3, lr=0.05, allow_failed=True,
