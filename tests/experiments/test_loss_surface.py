@@ -11,6 +11,7 @@ from experiments import config as flags
 from experiments import fit_curve, loop, loss_surface, train_mode
 from experiments.arrays import load_arrays, save_arrays
 from experiments.config import CurveConfig, ModeConfig, SurfaceConfig, UsageError
+from experiments.runs import Run
 
 MODE = {"dataset": "digits", "model": "mlp", "width": 0.125, "train_size": 200, "batch_size": 50,
         "validation_size": 90, "schedule": "constant"}  # fmt: skip
