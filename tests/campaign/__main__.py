@@ -48,8 +48,7 @@ def main() -> int:
         interrupted = folder / "interrupted"
         for name in ("mode", "curve"):
             module, flags = commands.commands(interrupted, ground.modes)[name]
-            process = commands.start(module, flags, ground.cache, "metrics:4")
-            process.communicate(timeout=300)
+            commands.finish(module, flags, ground.cache, "metrics:4")
         damage.run(
             folder / "whole", interrupted, folder / "damaged", chosen.seed, chosen.damage,
             lambda t: count("damaged", t.file.split("/")[0], damage.is_good(t), 0, t),

@@ -39,28 +39,24 @@ def environment(cache: Path) -> dict[str, str]:
     return os.environ | {"MCJAX_CACHE": str(cache), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": single}
 
 
-def start(module: str, flags: list[str], cache: Path, sabotage: str = "") -> subprocess.Popen:
-    """Starts a command, with a sabotage of its own process (see `sabotage`) if one is named."""
+def finish(
+    module: str, flags: list[str], cache: Path, sabotage: str = "", seconds: float = 300
+) -> tuple[int, str]:
+    """Runs a command, with a sabotage (see `sabotage`) if one is named.
+
+    Returns:
+      Its status, -9 if it was killed (here, after ``seconds``, or by its sabotage), and what it
+      said on standard error.
+    """
     runner = ["-m", "tests.campaign.sabotage", sabotage] if sabotage else ["-m"]
-    return subprocess.Popen(
-        [sys.executable, *runner, f"experiments.{module}", *flags],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(cache),
-    )
-
-
-def finish(module: str, flags: list[str], cache: Path) -> tuple[int, str]:
-    """Runs a command to its end; its status and what it said on standard error."""
-    process = start(module, flags, cache)
+    command = [sys.executable, *runner, f"experiments.{module}", *flags]
     try:
-        _, error = process.communicate(timeout=300)
+        ended = subprocess.run(
+            command, capture_output=True, text=True, env=environment(cache), timeout=seconds
+        )
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        return -1, "hung"
-    return process.returncode, error
+        return -9, f"not done after {seconds:.0f} s"
+    return ended.returncode, ended.stderr
 
 
 def result(run: Path) -> dict[str, Any]:

@@ -12,7 +12,12 @@ from typing import NamedTuple
 
 from tests.campaign import commands
 
-MOMENTS = ("write", "rename", "metrics", "checkpoint", "figure", "random")
+MOMENTS = {
+    "mode": {"write": 7, "rename": 5, "metrics": 6, "checkpoint": 12, "random": 1},
+    "curve": {"write": 10, "rename": 12, "metrics": 4, "checkpoint": 12, "figure": 4, "random": 1},
+    "surface": {"write": 12, "rename": 13, "figure": 4, "random": 1},
+}
+"""Where a command can be killed, and how often each moment comes in an untouched run."""
 
 
 class Trial(NamedTuple):
@@ -93,9 +98,9 @@ def run(ground: Ground, folder: Path, kills: int, seed: int, report: Callable[[T
 
 def _plan(rng, ground):
     command = rng.choice(sorted(ground.ends))
-    moment = rng.choice(MOMENTS)
-    times = [rng.uniform(0.2, 1.0) for _ in range(rng.choice((0, 0, 1, 2)))]
-    return command, moment, rng.randint(1, 12), rng.uniform(0.2, 1.0), times
+    moment, times_it_comes = rng.choice(list(MOMENTS[command].items()))
+    times = [rng.uniform(0.2, 1.0) for _ in range(rng.choice((0, 1, 2, 3)))]
+    return command, moment, rng.randint(1, times_it_comes), rng.uniform(0.2, 1.0), times
 
 
 def _trial(ground, folder, command, moment, count, when, more):
@@ -103,9 +108,11 @@ def _trial(ground, folder, command, moment, count, when, more):
     module, flags = commands.commands(here, ground.modes)[command]
     span = ground.seconds[command]
     sabotage = "" if moment == "random" else f"{moment}:{count}"
-    kills = _kill(module, flags, ground.cache, sabotage, None if sabotage else when * span)
-    for share in more:
-        kills += _kill(module, flags, ground.cache, "", share * span)
+    first = (sabotage, 300.0) if sabotage else ("", when * span)
+    attempts = [first, *(("", share * span) for share in more)]
+    kills = sum(
+        commands.finish(module, flags, ground.cache, *attempt)[0] == -9 for attempt in attempts
+    )
     status, error = commands.finish(module, flags, ground.cache)
     if status:
         why = f"status {status}: {error.strip()[-300:]}"
@@ -116,14 +123,3 @@ def _trial(ground, folder, command, moment, count, when, more):
     if not why:
         shutil.rmtree(here)
     return Trial(command, moment, kills, f"{here}: {why}" if why else "")
-
-
-def _kill(module, flags, cache, sabotage, after):
-    """1 if the process was killed, 0 if it was done before."""
-    process = commands.start(module, flags, cache, sabotage)
-    try:
-        process.communicate(timeout=after if after is not None else 300)
-    except Exception:
-        process.kill()
-        process.communicate()
-    return int(process.returncode == -9)

@@ -1,6 +1,7 @@
 """A sample of the campaigns; in full they are ``python -m tests.campaign --folder=DIR``."""
 
-import gc
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
@@ -13,17 +14,19 @@ def ground(tmp_path_factory):
     return folder, kills.prepare(folder, ("mode",))
 
 
-def test_a_dozen_kills(ground, tmp_path):
-    trials = kills.run(ground[1], tmp_path, 12, seed=1, report=lambda _: None, workers=1)
-    assert sum(t.kills for t in trials) >= 12
+def test_six_kills(ground, tmp_path):
+    trials = kills.run(ground[1], tmp_path, 6, seed=1, report=lambda _: None, workers=1)
+    assert sum(t.kills for t in trials) >= 6
     assert not [t.why for t in trials if t.why]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # orbax's tasks
 def test_every_file_of_a_mode_damaged(ground, tmp_path):
-    whole = ground[0] / "whole"
-    trials = damage.run(whole, whole, tmp_path, 0, 1.0, lambda _: None, chosen={("mode", "load")})
-    gc.collect()
+    """In a process of its own: what orbax leaves behind of a damaged checkpoint goes with it."""
+    whole, alone = ground[0] / "whole", multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, alone) as pool:
+        trials = pool.submit(
+            damage.run, whole, whole, tmp_path, 0, 1.0, print, {("mode", "load")}
+        ).result()
     assert len({t.file for t in trials}) > 15
     assert not [t for t in trials if not damage.is_good(t)]
     assert {"right", "error"} == {t.outcome for t in trials}
