@@ -288,6 +288,10 @@ def check_matching(trees: Sequence[Params]) -> None:
         raise ValueError("no control points: a curve needs at least its two ends")
     reference, structure = jax.tree_util.tree_flatten_with_path(trees[0])
     for path, leaf in reference:
+        if isinstance(leaf, str):  # result_type would take "f" for the name of a dtype
+            raise ValueError(
+                f"leaf {_name(path)} is the text {leaf!r}: only floating-point leaves can be mixed"
+            )
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
             raise ValueError(
                 f"leaf {_name(path)} has dtype {jnp.result_type(leaf)}: only floating-point leaves "

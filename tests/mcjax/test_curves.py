@@ -237,6 +237,7 @@ def test_parameters_sharded_over_a_model_axis():
         ({"w": 1.0, "b": 1.0}, {"w": 1.0}, r"\['b'\] only in control point 0"),
         ({"w": 1.0}, {"w": 1.0, "c": 2.0}, r"\['c'\] only in control point 1"),
         ({"n": np.arange(3)}, {"n": np.arange(3)}, r"\['n'\] has dtype int"),
+        ({"n": "f"}, {"n": "f"}, r"\['n'\] is the text 'f'"),
         ([1.0], (1.0,), "different containers"),
     ],
 )
