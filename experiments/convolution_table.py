@@ -26,7 +26,6 @@ SHAPES = (
 )  # fmt: skip
 FIRST_LAYER = 3
 """Images of so few channels are a network's input and need no gradient."""
-FORMS = {"direct": convolution.direct, "winograd": convolution.winograd}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,10 +60,10 @@ def run(config: TableConfig) -> dict[tuple[int, int, int], dict[str, float]]:
 
 def milliseconds(shape: tuple[int, int, int], seconds: float) -> dict[str, float]:
     """A step in every form, in turns; the fastest of seven of each counts."""
-    steps = {name: _step(form, *shape) for name, form in FORMS.items()}
+    steps = {name: _step(form, *shape) for name, form in convolution.FORMS.items()}
     counts = {name: max(1, round(seconds / 7 / step(2))) for name, step in steps.items()}
     turns = [{name: step(counts[name]) for name, step in steps.items()} for _ in range(7)]
-    return {name: 1e3 * min(turn[name] for turn in turns) for name in FORMS}
+    return {name: 1e3 * min(turn[name] for turn in turns) for name in steps}
 
 
 def _step(form, size, channels, features):

@@ -32,6 +32,11 @@ class Fit(NamedTuple):
     end: ends.End
     problem: problems.Problem
 
+    @property
+    def keep(self) -> tuple[int, ...]:
+        """Epochs whose checkpoints stay: those asked for, and those to evaluate."""
+        return (*self.config.keep, *self.config.eval_epochs)
+
 
 def run(config: CurveConfig) -> Run:
     """Fits, evaluates and draws.
@@ -46,9 +51,14 @@ def run(config: CurveConfig) -> Run:
         begin(fit)
         if fit.folder.status == "running":
             function, start = prepare(fit)
-            keep = (*config.keep, *config.eval_epochs)
             loop.train(
-                fit.folder, config, fit.problem, function, start, strata=config.t_strata, keep=keep
+                fit.folder,
+                config,
+                fit.problem,
+                function,
+                start,
+                strata=config.t_strata,
+                keep=fit.keep,
             )
             fit.folder.update(status="fitted")
         show(finish(fit))
@@ -65,7 +75,7 @@ def begin(fit: Fit) -> None:
     fit.folder.open(
         "curve",
         fit.config,
-        steps_per_epoch=len(fit.problem.dataset.train.labels) // fit.config.batch_size,
+        steps_per_epoch=problems.steps_per_epoch(fit.problem, fit.config),
         mode=identity(fit.start.mode),
     )
     if fit.folder.status == "failed" and not fit.config.allow_failed:
@@ -100,15 +110,13 @@ def judge(fit: Fit) -> None:
     if middle >= chance + train_mode.CHANCE_MARGIN:
         fit.folder.update(status="done")
         return
-    try:
-        loop.fail(
-            fit.folder,
-            f"training accuracy {100 * middle:.1f} % in the middle of the curve is at chance "
-            f"({100 * chance:.1f} %): it did not train",
-        )
-    except loop.RunFailed:
-        if not fit.config.allow_failed:
-            raise
+    failure = loop.mark_failed(
+        fit.folder,
+        f"training accuracy {100 * middle:.1f} % in the middle of the curve is at chance "
+        f"({100 * chance:.1f} %): it did not train",
+    )
+    if not fit.config.allow_failed:
+        raise loop.RunFailed(failure)
 
 
 def check(config: CurveConfig) -> Fit:

@@ -189,7 +189,7 @@ def _train(fits):
         functions[0],
         starts,
         strata=config.t_strata,
-        keep=(*config.keep, *config.eval_epochs),
+        keep=fits[0].keep,
     )
     for fit in fits:
         if fit.folder.status == "running":

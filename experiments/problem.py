@@ -173,6 +173,11 @@ def check_batch(problem: Problem, batch_size: int, model_state: Any, strata: int
         )
 
 
+def steps_per_epoch(problem: Problem, config: Training) -> int:
+    """Whole batches in the training split."""
+    return len(problem.dataset.train.labels) // config.batch_size
+
+
 def train_batches(problem: Problem, config: Training):
     """The ``fetch`` of training, with the run's augmentation."""
     chosen = augmentation.Augmentation(padding=config.crop_padding, flip=config.flip)

@@ -54,9 +54,7 @@ def run(config: ModeConfig) -> Run:
 
 
 def _train(folder, config, problem):
-    folder.open(
-        "mode", config, steps_per_epoch=len(problem.dataset.train.labels) // config.batch_size
-    )
+    folder.open("mode", config, steps_per_epoch=problems.steps_per_epoch(problem, config))
     if folder.status == "failed":
         raise loop.RunFailed(f"{folder.path} failed before: {folder.info['reason']}")
     if folder.status == "done":

@@ -13,6 +13,7 @@ With several processes (``jax.distributed``) every process runs the same program
 by its own clock or signals must be agreed on first (`first_says`, `any_says`).
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -74,8 +75,13 @@ def _place(tree, sharding):
             x = np.asarray(x)  # every process has it; devices of others cannot be copied to
         return jax.device_put(x, sharding)
 
-    copy = jax.jit(lambda x: jax.tree.map(jnp.copy, x), out_shardings=sharding)
-    return copy(jax.tree.map(put, tree))
+    return _copier(sharding)(jax.tree.map(put, tree))
+
+
+@functools.lru_cache
+def _copier(sharding):
+    """A jitted copy into a sharding, one for all calls, so that none compiles anew."""
+    return jax.jit(lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=sharding)
 
 
 def data_parallel(

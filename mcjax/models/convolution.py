@@ -102,7 +102,7 @@ def choose(images: Sequence[int], kernel: Sequence[int]) -> Callable[..., jax.Ar
         return sum(math.log(a / b) ** 2 for a, b in zip(shape, measured, strict=True))
 
     times = MILLISECONDS[min(MILLISECONDS, key=distance)]
-    return {"direct": direct, "winograd": winograd}[min(times, key=lambda name: times[name])]
+    return FORMS[min(times, key=lambda name: times[name])]
 
 
 def direct(x: jax.Array, kernel: jax.Array, *, precision: Any = None) -> jax.Array:
@@ -239,3 +239,7 @@ def _interleaved(parts):
     y = jnp.stack([jnp.stack(row, axis=3) for row in parts], axis=2)
     batch, down, _, across, _, channels = y.shape
     return y.reshape(batch, 2 * down, 2 * across, channels)
+
+
+FORMS = {"direct": direct, "winograd": winograd}
+"""What `choose` chooses from, by the names in the table."""
