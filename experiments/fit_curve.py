@@ -170,13 +170,18 @@ def prepare(fit: Fit) -> tuple[Callable[..., Any], loop.Start]:
 
     Returns:
       The training function and what it starts from.
+
+    Raises:
+      UsageError: an end is another one than when this curve was begun.
     """
     folder, config, start, end, problem = fit
     points = [ends.load(one.name) for one in (start, end)]
     curve = curves.FAMILIES[config.curve](config.bends)
     first, last = (p.params for p in points)
+    both = {"start": first, "end": last}
     with folder.ends() as saved:
-        saved.save(0, parallel.replicate({"start": first, "end": last}, problem.mesh))
+        saved.save(0, parallel.replicate(both, problem.mesh))
+    ends.check_unchanged(folder, both)
     bends = jax.jit(lambda a, b: curves.straight_line(curve, a, b))(first, last)
     objective = problems.with_weight_decay(config, problem.objective)
     if config.free_ends:
