@@ -72,6 +72,18 @@ class Machine:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Drawing(Machine):
+    """How figures look."""
+
+    style: tuple[str, ...] = flag(
+        (),
+        "Matplotlib styles on top of mcjax's, names or .mplstyle files: mcjax.one_column for "
+        "figures one column wide; a run that is done is drawn again.",
+        identity=False,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Training(Machine):
     """What the training of a mode and of a curve have in common."""
 
@@ -140,7 +152,7 @@ class ModeConfig(Training):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Fitting(Training):
+class Fitting(Training, Drawing):
     """What the fitting of one curve and of several have in common."""
 
     modes_dir: str | None = flag(
@@ -184,7 +196,7 @@ class CurvesConfig(Fitting):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SurfaceConfig(Machine):
+class SurfaceConfig(Drawing):
     """The loss on the plane through three checkpoints; data set and model are theirs."""
 
     points: tuple[str, ...] = flag((), "Three checkpoints RUN[@EPOCH][~T] that span the plane.")
@@ -200,7 +212,7 @@ class SurfaceConfig(Machine):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ReproduceConfig(Machine):
+class ReproduceConfig(Drawing):
     """The whole paper."""
 
     scale: str = flag(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import jax
 
-from experiments import claims, command, ends, figures, jobs, report, scales
+from experiments import claims, command, drawing, ends, figures, jobs, report, scales
 from experiments import problem as problems
 from experiments.arrays import load_arrays
 from experiments.config import ReproduceConfig, UsageError, identity
@@ -56,7 +56,7 @@ def _build(folder, config, scale, numbers, plans):
         source = figures.Source(_place(folder, config, k), plan.epochs, missing)
         sources.append(source)
         repetitions.append(claims.judge(_results(source, plan, config)))
-    drawn = figures.draw(sources[0], numbers)
+    drawn = figures.draw(sources[0], numbers, config.style)
     folder.update(status="done", seconds=time.monotonic() - began)
     _write(folder, config, scale, repetitions, sources, drawn, todo)
     for one in zip(*repetitions, strict=True):
@@ -80,6 +80,7 @@ def _check(config, folder):
         raise UsageError(f"--figures={strange[0]}: the paper has figures 1 to 10")
     if not 0 < config.epochs_factor <= 10 or config.seeds < 1 or config.jobs < 0:
         raise UsageError("--epochs_factor, --seeds and --jobs are above zero")
+    drawing.check_style(config.style)
     folder.check_same("reproduction", config)
     machine = ("data_dir", "precision", "compilation_cache", "cpu_devices", "checkpoint_seconds")
     shared = {name: getattr(config, name) for name in machine}
