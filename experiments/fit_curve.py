@@ -213,7 +213,7 @@ def evaluate(folder: Run, config: CurveConfig, problem: problems.Problem) -> Pat
             arrays = {"t": t} | {f"curve_{n}": x for n, x in along.items()}
             save_arrays(file, arrays | {f"segment_{n}": x for n, x in segment.items()})
         figure = folder.path / "figures" / f"curve{label}"
-        if parallel.is_first() and not figure.with_name(figure.name + ".png").exists():
+        if parallel.is_first() and not plots.is_whole(figure):
             title = f"{ends.label(config.start)} to {ends.label(config.end)}"
             title += f", curve epoch {epoch or config.epochs}"
             plots.save(plots.curve_figure(load_arrays(file), title), figure)

@@ -96,6 +96,8 @@ class Run:
         self.check_same(kind, config)
         self._check_writable()
         new = not self.info
+        if self.status in ("fitted", "done") and kind in ("mode", "curve"):
+            self._check_epochs(self.metrics(), config.epochs)
         if new and getattr(config, "fork", None):
             facts["forked_from"] = config.fork
             self._copy_from(Run(config.fork), kind, facts)
@@ -224,9 +226,22 @@ class Run:
         return lines
 
     def cut_metrics(self, step: int) -> None:
-        """Drops what ``metrics.jsonl`` says of steps after ``step``: they will be run again."""
-        kept = [_line(line) for line in self.metrics() if line["step"] <= step]
-        write_atomically(self.path / "metrics.jsonl", "".join(kept))
+        """Drops what ``metrics.jsonl`` says of steps after ``step``: they will be run again.
+
+        Raises:
+          UsageError: a line of an earlier epoch is missing.
+        """
+        kept = [line for line in self.metrics() if line["step"] <= step]
+        self._check_epochs(kept, step // self.info["steps_per_epoch"])
+        write_atomically(self.path / "metrics.jsonl", "".join(map(_line, kept)))
+
+    def _check_epochs(self, lines, epochs):
+        there = [line["epoch"] for line in lines]
+        if there != list(range(1, epochs + 1)):
+            raise flags.UsageError(
+                f"{self.path / 'metrics.jsonl'} is damaged: of epochs 1 to {epochs} it has "
+                f"{len(there)} lines; put it back, or train anew in another --workdir"
+            )
 
     def add_metrics(self, **line: Any) -> None:
         """Adds a line to ``metrics.jsonl``."""

@@ -309,3 +309,15 @@ def save(figure: Figure, stem: Path) -> Path:
         temporary.replace(stem.with_name(stem.name + suffix))
     plt.close(figure)
     return stem.with_name(stem.name + ".png")
+
+
+def is_whole(stem: Path) -> bool:
+    """Whether `save` wrote the figure, and nothing cut it short since."""
+    ends = {".png": b"IEND\xaeB`\x82", ".pdf": b"%%EOF\n"}
+    try:
+        return all(
+            stem.with_name(stem.name + suffix).read_bytes().endswith(end)
+            for suffix, end in ends.items()
+        )
+    except FileNotFoundError:
+        return False
