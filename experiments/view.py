@@ -25,9 +25,10 @@ from experiments.runs import Run, parse_name, write_atomically
 from mcjax import plots
 
 TEMPLATES = Path(__file__).parent / "page"
-OFF_PLANE = (
-    "Curve, segment and iterates are drawn at their own heights: where they lie off the plane "
-    "they may float above or below the surface."
+HEIGHTS = (
+    "Curve, segment and iterates are drawn at their own heights: they float above or below the "
+    "surface where they lie off the plane or the grid is coarser than the valley. The white line "
+    "is the curve's place on the surface."
 )
 
 
@@ -121,7 +122,7 @@ def _surface(found: Results) -> tuple[dict[str, Any], list[str]]:
         distance = np.interp(along["t"], arrays["curve_t"], arrays["curve_distance"])
         profile["others"]["distance from the plane"] = {"curve": distance}
     if "iterates" in surface or "segment" in surface:
-        notes = [OFF_PLANE, *notes]
+        notes = [HEIGHTS, *notes]
     metrics = [_metric(name, arrays[name], arrays[f"point_{name}"]) for name in names]
     return {"metrics": metrics, "surface": surface, "profile": profile}, notes
 

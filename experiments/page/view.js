@@ -10,7 +10,7 @@ const VIRIDIS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89
 const FONT = {family: "system-ui, sans-serif", size: 13, color: "#1b1f24"};
 // Nothing leaves the page: without these two plotly.js has a button that uploads the chart.
 const CONFIG = {displaylogo: false, showSendToCloud: false, plotlyServerURL: ""};
-const CAMERA = {eye: {x: -0.62, y: 1.18, z: 1.2}, center: {x: 0, y: 0, z: -0.18}};
+const CAMERA = {eye: {x: -0.25, y: 0.8, z: 1.5}, center: {x: 0, y: -0.08, z: -0.02}};
 let at = 0;  // the index in profile.t of the marker
 
 const metric = () => data.metrics.find((m) => m.key === element("metric").value);
@@ -66,7 +66,7 @@ function surfaceTraces() {
     type: "surface", name: "surface", x: surface.x, y: surface.y, z, surfacecolor: colour,
     cmin: low, cmax: high + (over ? 0.02 * span : 0), colorscale: scale, text, hoverinfo: "text",
     opacity: 1, lighting: {ambient: 0.75, diffuse: 0.5, specular: 0.08, roughness: 0.8},
-    contours: {z: {show: true, color: "rgba(255,255,255,0.45)", width: 1, highlight: false,
+    contours: {z: {show: true, color: "rgba(0,0,0,0.35)", width: 1, highlight: false,
                    start: low, end: high - 1e-3 * span, size: span / 12},
                x: {highlight: false}, y: {highlight: false}},
     colorbar: {title: {text: m.label + (over ? "<br>grey: over " + show(m.clip) : ""), side: "top"},
@@ -76,15 +76,16 @@ function surfaceTraces() {
   const layer = (l, extra) => ({
     type: "scatter3d", x: l.x, y: l.y, z: l.values[m.key].map((v) => height(v, limits) + lift),
     hoverinfo: "text", ...extra});
-  const halo = (l, width) => layer(l, {
-    name: "halo", mode: "lines", line: {color: "white", width}, hoverinfo: "skip"});
   const along = (name) => profile.t.map(
     (t, i) => [`<b>${name}, t = ${show(t)}</b>`, ...lines(surface[name].values, i)].join("<br>"));
   if (surface.segment) traces.push(layer(surface.segment, {
     name: "segment", mode: "lines", text: along("segment"),
     line: {color: SEGMENT, width: 6, dash: "dash"}}));
-  if (surface.curve) traces.push(halo(surface.curve, 13), layer(surface.curve, {
-    name: "curve", mode: "lines", text: along("curve"), line: {color: CURVE, width: 7}}));
+  if (surface.curve) traces.push({
+    ...layer(surface.curve), name: "curve on the surface", mode: "lines", hoverinfo: "skip",
+    z: onSurface(surface.curve, z).map((v) => v + 2 * lift), line: {color: "white", width: 7},
+  }, layer(surface.curve, {
+    name: "curve", mode: "lines", text: along("curve"), line: {color: CURVE, width: 9}}));
   if (surface.iterates) traces.push(layer(surface.iterates, {
     name: "iterates", mode: "lines+markers+text", line: {color: ITERATES, width: 4},
     marker: {size: 4.5, color: ITERATES, line: {color: "white", width: 1}},
@@ -93,14 +94,13 @@ function surfaceTraces() {
     hovertext: surface.iterates.name.map((n, i) => [`<b>iterate ${n}</b>`, ...lines(surface.iterates.values, i),
       `distance from the plane: ${show(surface.iterates.distance[i])}`].join("<br>"))}));
   traces.push(layer(surface.points, {
-    name: "points", mode: "markers+text", text: surface.points.name, textposition: "top center",
-    textfont: {size: 15, color: "#1b1f24"},
+    name: "points", mode: "markers",
     marker: {size: 6.5, color: "white", line: {color: "#1b1f24", width: 2}},
     hovertext: surface.points.name.map(
       (n, i) => [`<b>${n}</b>`, ...lines(surface.points.values, i)].join("<br>"))}));
   if (surface.curve) traces.push({
-    type: "scatter3d", name: "marker", mode: "markers", hoverinfo: "skip", ...markerAt(limits),
-    marker: {size: 9, color: MARK, line: {color: "#1b1f24", width: 2}}});
+    type: "scatter3d", name: "marker", mode: "lines+markers", hoverinfo: "skip", ...markerAt(z, limits),
+    line: {color: MARK, width: 4}, marker: {size: [9, 13], color: MARK, line: {color: "#1b1f24", width: 2}}});
   return traces;
 }
 
@@ -116,10 +116,26 @@ function labels(iterates) {
   });
 }
 
-function markerAt(limits) {
-  const v = surface.curve.values[metric().key][at];
-  return {x: [surface.curve.x[at]], y: [surface.curve.y[at]],
-          z: [height(v, limits) + 0.01 * (limits[1] - limits[0])]};
+// Heights of the drawn surface below or above a layer, by bilinear interpolation.
+function onSurface(layer, z) {
+  const place = (axis, v) => {
+    const at = (v - axis[0]) / (axis[1] - axis[0]);
+    const cell = Math.min(Math.max(Math.floor(at), 0), axis.length - 2);
+    return [cell, at - cell];
+  };
+  return layer.x.map((x, k) => {
+    const [j, a] = place(surface.x, x), [i, b] = place(surface.y, layer.y[k]);
+    return (1 - b) * ((1 - a) * z[i][j] + a * z[i][j + 1])
+      + b * ((1 - a) * z[i + 1][j] + a * z[i + 1][j + 1]);
+  });
+}
+
+// The marker at the curve's own height, and its foot on the surface.
+function markerAt(z, limits) {
+  const x = [surface.curve.x[at]], y = [surface.curve.y[at]];
+  const lift = 0.01 * (limits[1] - limits[0]);
+  const own = height(surface.curve.values[metric().key][at], limits);
+  return {x: [...x, ...x], y: [...y, ...y], z: [own + lift, onSurface({x, y}, z)[0] + 4 * lift]};
 }
 
 function surfaceLayout() {
@@ -135,6 +151,10 @@ function surfaceLayout() {
       camera: CAMERA,
       xaxis: {title: {text: `distance from ${surface.points.name[0]}`}, ...axis},
       yaxis: {title: {text: "at a right angle"}, ...axis},
+      annotations: surface.points.name.map((name, i) => ({
+        text: name, x: surface.points.x[i], y: surface.points.y[i],
+        z: height(surface.points.values[metric().key][i], limits), ax: 0, ay: -32,
+        bgcolor: "rgba(255,255,255,0.85)", borderpad: 3, arrowhead: 0, arrowwidth: 1, font: {size: 14}})),
       zaxis: {title: {text: metric().label}, range: [limits[0] - room, limits[1] + room], ...axis, ...ticks(limits)},
     },
   };
@@ -162,9 +182,15 @@ function profileLayout() {
     legend: {orientation: "h", x: 0, y: 1.02, yanchor: "bottom"}, plot_bgcolor: "white",
     xaxis: {title: {text: "t"}, range: [0, 1], gridcolor: "#e1e4e8", zeroline: false},
     yaxis: {title: {text: metric().label}, type: isLog() ? "log" : "linear", gridcolor: "#e1e4e8",
-            zeroline: false, tickformat: "~g"},
+            zeroline: false, tickformat: "~g", ...(isLog() ? {dtick: decades() > 1.7 ? 1 : "D2"} : {})},
     shapes: [rule()],
   };
+}
+
+function decades() {
+  const all = [profile.curve, profile.segment].flatMap((path) => path ? path[metric().key] : []);
+  const positive = all.filter((v) => v > 0);
+  return Math.log10(Math.max(...positive) / Math.min(...positive));
 }
 
 function rule() {
@@ -212,7 +238,7 @@ function moveTo(index) {
   Plotly.update("profile", {x: [[profile.t[at]]], y: [y]}, {shapes: [rule()]},
                 [element("profile").data.length - 1]);
   if (surface) {
-    const {x, y, z} = markerAt(range(metric()));
+    const {x, y, z} = markerAt(element("surface").data[0].z, range(metric()));
     Plotly.restyle("surface", {x: [x], y: [y], z: [z]}, [element("surface").data.length - 1]);
   }
 }
