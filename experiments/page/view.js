@@ -25,7 +25,7 @@ const lines = (values, i) => data.metrics.map((m) => `${m.label}: ${show(values[
 function range(m) {
   const all = surface.values[m.key].flat().concat(...layers().map((l) => l.values[m.key]));
   const finite = all.filter((v) => v !== null && (!isLog() || v > 0));
-  const top = m.clip ?? Math.max(...finite);
+  const top = m.clip ?? (finite.length ? Math.max(...finite) : 1);
   const bottom = Math.min(top, ...finite);
   return isLog() ? [Math.log10(Math.max(bottom, 1e-9 * top)), Math.log10(top)] : [bottom, top];
 }
@@ -82,7 +82,7 @@ function surfaceTraces() {
     name: "segment", mode: "lines", text: along("segment"),
     line: {color: SEGMENT, width: 6, dash: "dash"}}));
   if (surface.curve) traces.push({
-    ...layer(surface.curve), name: "curve on the surface", mode: "lines", hoverinfo: "skip",
+    ...layer(surface.curve), name: "curve on the surface", mode: "lines", text: along("curve"),
     z: onSurface(surface.curve, z).map((v) => v + 2 * lift), line: {color: "white", width: 7},
   }, layer(surface.curve, {
     name: "curve", mode: "lines", text: along("curve"), line: {color: CURVE, width: 9}}));
@@ -128,6 +128,13 @@ function onSurface(layer, z) {
     return (1 - b) * ((1 - a) * z[i][j] + a * z[i][j + 1])
       + b * ((1 - a) * z[i + 1][j] + a * z[i + 1][j + 1]);
   });
+}
+
+// The curve's point near a place on the surface: the mouse seldom hits the line itself.
+function nearest(x, y) {
+  const away = surface.curve.x.map((cx, i) => Math.hypot(cx - x, surface.curve.y[i] - y));
+  const least = Math.min(...away);
+  return least < 0.04 * (surface.x.at(-1) - surface.x[0]) ? away.indexOf(least) : undefined;
 }
 
 // The marker at the curve's own height, and its foot on the surface.
@@ -261,7 +268,7 @@ for (const id of ["surface", "profile"]) if (element(id).data) resized.observe(e
 if (profile) element("profile").on("plotly_hover", (event) => moveTo(event.points[0].pointNumber));
 if (surface && profile) {
   element("surface").on("plotly_hover", (event) => {
-    const {data: trace, pointNumber} = event.points[0];
-    if (trace.name === "curve" || trace.name === "segment") moveTo(pointNumber);
+    const {data: trace, pointNumber, x, y} = event.points[0];
+    moveTo(/^(curve|segment)/.test(trace.name) ? pointNumber : nearest(x, y));
   });
 }

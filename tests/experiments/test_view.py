@@ -166,7 +166,8 @@ else { one.value = arguments[1]; one.dispatchEvent(new Event("input"));
 HOVER = """
 const one = document.getElementById(arguments[0]);
 const trace = one.data.find((t) => t.name === arguments[1]);
-one.emit("plotly_hover", {points: [{data: trace, pointNumber: arguments[2]}]});
+const [x, y] = arguments[3] || [];
+one.emit("plotly_hover", {points: [{data: trace, pointNumber: arguments[2], x, y}]});
 """
 
 
@@ -191,9 +192,16 @@ def test_in_a_browser(folder, browser):
     assert moved["surface"]["marker"]["z"][0] == pytest.approx(np.log10(losses[3]), abs=0.05)
     assert f"{losses[3]:.4g}" in moved["numbers"] != first["numbers"]
 
-    browser.execute_script(HOVER, "surface", "curve", 1)
-    assert browser.execute_script(LOOK)["profile"]["marker"]["x"] == [0.25]
-    browser.execute_script(HOVER, "surface", "surface", 3)
+    for trace, index, t in (
+        ("curve", 1, 0.25),
+        ("curve on the surface", 0, 0),
+        ("segment", 1, 0.25),
+    ):
+        browser.execute_script(HOVER, "surface", trace, index)
+        assert browser.execute_script(LOOK)["profile"]["marker"]["x"] == [t]
+    for place, t in (([2.9, 1.05], 0.75), ([4.9, 2.0], 0.75), ([0.7, 0.9], 0.25)):
+        browser.execute_script(HOVER, "surface", "surface", 3, place)
+        assert browser.execute_script(LOOK)["profile"]["marker"]["x"] == [t]
     browser.execute_script(HOVER, "profile", "segment", 4)
     assert browser.execute_script(LOOK)["surface"]["marker"]["x"] == [4, 4]
 
