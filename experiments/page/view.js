@@ -27,6 +27,7 @@ function range(m) {
   const finite = all.filter((v) => v !== null && (!isLog() || v > 0));
   const top = m.clip ?? (finite.length ? Math.max(...finite) : 1);
   const bottom = Math.min(top, ...finite);
+  if (isLog() && !(top > 0)) return [-1, 0];  // every loss is 0
   return isLog() ? [Math.log10(Math.max(bottom, 1e-9 * top)), Math.log10(top)] : [bottom, top];
 }
 

@@ -237,3 +237,22 @@ def test_a_curve_alone_in_a_browser(folder, browser):
     browser.execute_script(HOVER, "profile", "curve", 4)
     assert browser.find_element("id", "at").get_attribute("value") == "1"
     _quiet(browser)
+
+
+def test_metrics_that_are_nowhere_finite_or_all_alike_in_a_browser(folder, browser):
+    special = {"train_loss": np.nan, "validation_loss": 0.0, "train_accuracy": np.inf,
+               "validation_accuracy": 0.1}  # fmt: skip
+    for file in (folder / "surface" / "surface.npz", folder / "curve" / "curve.npz"):
+        arrays = load_arrays(file)
+        for name, value in special.items():
+            arrays |= {n: np.full_like(x, value) for n, x in arrays.items() if n.endswith(name)}
+        save_arrays(file, arrays)
+    browser.get(f"file://{view.run(ViewConfig(run=str(folder / 'surface')))}")
+    for name in special:
+        browser.execute_script(SET, "metric", name)
+        seen = browser.execute_script(LOOK)["surface"]
+        heights = np.concatenate([seen["surface"]["z"], [seen["curve"]["z"][:4]]])
+        assert np.isfinite(heights.astype(float)).all()
+        if name == "train_loss":
+            assert "not finite" in browser.find_element("id", "numbers").text
+    _quiet(browser)
