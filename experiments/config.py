@@ -227,6 +227,33 @@ class BenchmarkConfig(Machine):
     seconds: float = flag(2.0, "Length of one measurement.")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportConfig(Machine):
+    """A finished run in another format."""
+
+    run: str = flag("", "The folder of a finished curve or surface.")
+    format: str | None = flag(
+        None,
+        "garipov: curve.npz or plane.npz; h5: Goldstein's surface file; vtp: a surface for "
+        "ParaView.",
+        ("garipov", "h5", "vtp"),
+    )
+    output: str = flag("", "The file to write.", identity=False)
+    metric: str = flag("train_loss", "vtp: the metric that is the height.")
+    log: bool = flag(False, "vtp: its decimal logarithm is the height.")
+    clip: float | None = flag(
+        None, "vtp: greatest metric drawn; chosen from the losses by default."
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ViewConfig(Machine):
+    """A finished run as an interactive page."""
+
+    run: str = flag("", "The folder of a finished surface or curve.")
+    output: str = flag("", "The HTML file to write; RUN/view.html by default.", identity=False)
+
+
 def define(config: type, values: absl_flags.FlagValues) -> None:
     """Defines a config's fields as absl flags."""
     types_of = typing.get_type_hints(config)
