@@ -28,7 +28,8 @@ _LEAVES = {
     "kernel": "weight", "scale": "weight", "embedding": "weight", "bias": "bias",
     "mean": "running_mean", "var": "running_var",
 }  # fmt: skip
-_SHOWN = 6
+SHOWN = 6
+"""So many names of a kind are in a `Mismatch`'s message."""
 
 
 class Mismatch(ValueError):
@@ -48,9 +49,9 @@ class Mismatch(ValueError):
             ("no value for", missing),
             ("another shape in", misshapen),
         ):
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             if names:
-                said.append(f"{words} {', '.join(names[:_SHOWN])}{more}")
+                said.append(f"{words} {', '.join(names[:SHOWN])}{more}")
         super().__init__(f"checkpoint and network do not fit: {'; '.join(said)}")
 
 
