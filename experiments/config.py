@@ -119,8 +119,8 @@ class Training(Machine):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ModeConfig(Training):
-    """A mode: a network trained on a data set."""
+class Network(Machine):
+    """A network and the data set that it is for."""
 
     dataset: str = flag("digits", "digits, fashion_mnist, mnist, cifar10, cifar100 or tfds:NAME.")
     use_test: bool = flag(
@@ -130,12 +130,40 @@ class ModeConfig(Training):
     validation_size: int | None = flag(None, "Only the first so many validation images.")
     downsample: int = flag(1, "Average k x k pixels into one.")
     pad_to: int | None = flag(None, "Pad images with zeros to this height and width.")
+    normalization: str | None = flag(
+        None,
+        "Mean and deviation of pixels (0 to 1) to normalize by: imagenet, cifar, or M,M,M/S,S,S; "
+        "the training split's own by default.",
+    )
     model: str = flag("vgg16", "A model's name, or package.module:factory for your own.")
     width: float = flag(1.0, "Multiplies the number of channels of every hidden layer.")
     dropout: float | None = flag(None, "Dropout rate; the model's own by default.")
     init_scale: float = flag(1.0, "Multiplies the std sqrt(2/n) of the initialisation.")
     objective: str | None = flag(
         None, "package.module:factory, called with the model; cross-entropy by default."
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModeConfig(Network, Training):
+    """A mode: a network trained on a data set."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImportConfig(Network):
+    """A network that was trained elsewhere."""
+
+    file: str = flag("", "The checkpoint: a PyTorch state dict (.pt, .pth) or .safetensors.")
+    name_map: str | None = flag(
+        None,
+        "File of lines 'THEIRS = OURS', a layer or an array each; by default the names of "
+        "Garipov's VGG, PreResNet and WideResNet.",
+    )
+    epoch: int = flag(1, "The epoch it is of, where known: the run is then RUN@EPOCH.")
+    normalization: str | None = flag(
+        None,
+        "Mean and deviation by which its images were normalized: imagenet (Garipov's VGG), cifar "
+        "(his ResNets), M,M,M/S,S,S, or own for those of the training split. Needed.",
     )
 
 

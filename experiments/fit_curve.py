@@ -157,7 +157,8 @@ def check(config: CurveConfig) -> Fit:
     ends.check_shapes(problem, start, end)
     state = jax.eval_shape(lambda k: problems.init(problem, start.mode, k)[1], jax.random.key(0))
     problems.check_batch(problem, config.batch_size, state, config.t_strata)
-    if start.mode.seed == end.mode.seed and start.name.run != end.name.run:
+    seeded = not any("imported" in Run(one.name.run).info for one in (start, end))
+    if seeded and start.mode.seed == end.mode.seed and start.name.run != end.name.run:
         say(
             f"note: both modes have seed {start.mode.seed}: they share their initialisation "
             "and data order"

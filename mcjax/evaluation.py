@@ -100,6 +100,7 @@ class Evaluator:
             sums = _all_sums(objective, fetch, params, state, splits, batch_size, every)
             return parallel.sum_over_devices(sums, every)
 
+        self._statistics = parallel.data_parallel(recomputed, spread)
         self._gradient_norm = parallel.data_parallel(gradient_norm, spread)
         self._with_state = parallel.data_parallel(with_state, spread)
 
@@ -138,6 +139,10 @@ class Evaluator:
             split: {n: np.concatenate([p[split][n] for p in parts]) for n in parts[0][split]}
             for split in parts[0]
         }
+
+    def statistics(self, params: Any, state: Any) -> Any:
+        """The state with batch-norm statistics recomputed at ``params``; any other as it is."""
+        return self._statistics(params, state, self.splits)
 
     def gradient_norm(self, params: Any, state: Any) -> float:
         """``||grad L||`` of the mean training loss at ``params``, on clean data.
