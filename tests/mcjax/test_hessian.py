@@ -107,7 +107,7 @@ def test_eigenpairs_are_those_of_the_whole_matrix(plain):
 
 
 def test_batch_norm_is_recomputed_and_held():
-    model = nets.normed(3, parallel.DATA_AXIS)
+    model = nets.Normed(3, parallel.DATA_AXIS, ((4, 0.7),))
     params, state = point(model)
     evaluator = make(model)
     old = jax.tree.map(lambda x: x + 3.0, state)  # an old state: must not matter
