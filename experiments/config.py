@@ -218,6 +218,15 @@ class SurfaceConfig(Machine):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class SharpnessConfig(Machine):
+    """The Hessian's largest eigenvalues along a curve; data set and model are its modes'."""
+
+    curve: str = flag("", "The curve, RUN[@EPOCH].")
+    points: int = flag(11, "Points, t equally spaced from 0 to 1.")
+    eigenvalues: int = flag(2, "How many eigenvalues, from the largest down.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ReproduceConfig(Machine):
     """The whole paper."""
 

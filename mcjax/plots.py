@@ -163,6 +163,38 @@ def surface_figure(
     return figure
 
 
+def sharpness(ax: Axes, arrays: Mapping[str, np.ndarray]) -> Axes:
+    """The Hessian's largest eigenvalues along a curve, logarithmic where all are above zero.
+
+    Args:
+      ax: where to draw.
+      arrays: ``t`` ``[P]`` and ``eigenvalues`` ``[P, k]``, falling, as in ``sharpness.npz``.
+    """
+    values = arrays["eigenvalues"]
+    for index, (column, color) in enumerate(zip(values.T, itertools.cycle(COLORS), strict=False)):
+        ax.plot(arrays["t"], column, ".-", color=color, label=f"$\\lambda_{{{index + 1}}}$")
+    if (values[np.isfinite(values)] > 0).all():
+        ax.set_yscale("log")
+        for write in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+            write(ticker.FuncFormatter(lambda x, _: f"{x:.3g}"))
+        ax.yaxis.set_minor_locator(ticker.LogLocator(subs=(2, 5)))
+    ax.set(xlabel="t", ylabel="eigenvalue of the Hessian", xlim=(0, 1))
+    return ax
+
+
+def sharpness_figure(arrays: Mapping[str, np.ndarray], title: str) -> Figure:
+    """A `sharpness` profile above the training loss at the same points."""
+    with plt.rc_context(STYLE):
+        figure, (above, below) = plt.subplots(2, 1, figsize=(5, 5), sharex=True)
+        sharpness(above, arrays).set_xlabel("")
+        if arrays["eigenvalues"].shape[1] > 1:
+            above.legend()
+        below.plot(arrays["t"], arrays["train_loss"], ".-", color=COLORS[0])
+        below.set(xlabel="t", ylabel=METRIC_LABELS["train_loss"])
+        figure.suptitle(title)
+    return figure
+
+
 def barrier_matrix(
     curves: Sequence[tuple[str, str, float]], segments: Sequence[tuple[str, str, float]]
 ) -> Figure:
