@@ -187,10 +187,12 @@ class Run:
         if info["kind"] != kind:
             raise flags.UsageError(f"{self.path} holds a {info['kind']}, not a {kind}")
         mine = json.loads(json.dumps(flags.identity(config)))
+        # A flag that a later version added had its default in all runs before.
+        there = flags.identity(type(config)()) | info["flags"]
         differing = [
-            f"--{name}: {info['flags'].get(name)} there, {value} now"
+            f"--{name}: {there[name]} there, {value} now"
             for name, value in mine.items()
-            if info["flags"].get(name) != value
+            if there[name] != value
         ]
         if differing:
             raise flags.UsageError(
