@@ -3,13 +3,13 @@
 All they need is parameters, pytrees of floating-point arrays from whatever library, data, a pytree
 of arrays with a leading axis of examples, and a loss, ``loss(params, batch)`` or ``loss(params,
 batch, key)``, whose batches are rows of the data. They only put the pieces together
-(`mcjax.objectives`, `training`, `evaluation`, `paths`, `surfaces`): whoever needs more starts there.
+(`mcjax.objectives`, `training`, `evaluation`, `paths`, `surfaces`): for more, start there.
 
 **What a loss is.** The mean of its examples' losses: it is given one example at a time (a batch
 of one, under ``vmap``), so that padding counts for nothing and means are exact whatever the batch
-size and the number of devices. XLA merges this into the same products of matrices. A loss of the
-batch as a whole (contrastive, batch norm that normalizes by the batch) is another function then.
-A key is an example's own; profiles and surfaces draw the same keys at every point.
+size and the number of devices. The arithmetic is that of the whole batch at once. A loss of the
+batch as a whole (contrastive, or batch norm over the batch) would be another function: it needs an
+objective. A key is an example's own, and profiles and surfaces use the same keys at every point.
 
 **More than a loss.** An `mcjax.objectives.Objective` may stand in its place: other metrics, dropout
 in training only, a ``state`` such as batch norm's averages, recomputed at every point. Its data
@@ -217,9 +217,7 @@ def surface(
         seen = surfaces.on_plane(plane, points, family, control_points, t)
     x, y = surfaces.grid(plane, grid, margin, seen.get("xy"))
     own = surfaces.at_points(evaluator, points, state)
-    rows = [
-        row for _, row in surfaces.evaluate(evaluator, points, plane, x, y, state, progress)
-    ]
+    rows = [row for _, row in surfaces.evaluate(evaluator, points, plane, x, y, state, progress)]
     arrays = {"x": x, "y": y} | {name: np.stack([r[name] for r in rows]) for name in rows[0]}
     arrays |= {"point_xy": plane.anchors, "point_name": np.array(names)}
     arrays |= {f"point_{name}": values for name, values in own.items()}
@@ -290,6 +288,8 @@ def _size(data):
     if not leaves:
         raise ValueError("the data hold no array")
     for path, leaf in leaves:
+        if np.asarray(leaf).dtype.kind in "OSUT":
+            raise ValueError(f"leaf {jax.tree_util.keystr(path)} of the data holds no numbers")
         if np.ndim(leaf) == 0 or len(leaf) != np.shape(leaves[0][1])[0] or not len(leaf):
             raise ValueError(
                 f"leaf {jax.tree_util.keystr(path)} of the data has shape {np.shape(leaf)}: every "
