@@ -96,7 +96,8 @@ class Run:
         self.check_same(kind, config)
         self._check_writable()
         new = not self.info
-        if self.status in ("fitted", "done") and kind in ("mode", "curve"):
+        trained = kind in ("mode", "curve") and "imported" not in self.info
+        if trained and self.status in ("fitted", "done"):
             self._check_epochs(self.metrics(), config.epochs)
         if new and getattr(config, "fork", None):
             facts["forked_from"] = config.fork
