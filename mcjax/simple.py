@@ -147,11 +147,7 @@ def profile(
     """
     if points < 2:
         raise ValueError(f"points={points}: the two ends alone are 2")
-    if len(control_points) != curve.num_bends + 2:
-        raise ValueError(
-            f"{len(control_points)} control points: this curve has {curve.num_bends + 2}, "
-            "(start, *bends, end)"
-        )
+    _check_number(curve, control_points)
     evaluator, mesh = _evaluator(loss, control_points, data, validation, batch_size)
     control_points, state = parallel.replicate((tuple(control_points), _of(state)), mesh)
     along = {"segment": (curves.segment(), (control_points[0], control_points[-1]))}
@@ -210,6 +206,7 @@ def surface(
     seen = {}
     if curve is not None:
         family, control_points = curve
+        _check_number(family, control_points)
         curves.check_matching((points[0], *control_points))
         control_points = parallel.replicate(tuple(control_points), mesh)
         pieces = family.num_bends + 1
@@ -268,6 +265,14 @@ def _of(state):
     return {} if state is None else state
 
 
+def _check_number(curve, control_points):
+    if len(control_points) != curve.num_bends + 2:
+        raise ValueError(
+            f"{len(control_points)} control points: this curve has {curve.num_bends + 2}, "
+            "(start, *bends, end)"
+        )
+
+
 def _check_leaves(number, params):
     """Raises ValueError for a leaf that cannot be mixed, before jax stumbles over it."""
     for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
@@ -288,7 +293,7 @@ def _size(data):
     if not leaves:
         raise ValueError("the data hold no array")
     for path, leaf in leaves:
-        if np.asarray(leaf).dtype.kind in "OSUT":
+        if not isinstance(leaf, jax.Array) and np.asarray(leaf).dtype.kind in "OSUT":
             raise ValueError(f"leaf {jax.tree_util.keystr(path)} of the data holds no numbers")
         if np.ndim(leaf) == 0 or len(leaf) != np.shape(leaves[0][1])[0] or not len(leaf):
             raise ValueError(

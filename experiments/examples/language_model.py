@@ -19,21 +19,23 @@ WIDTH, HEADS, LENGTH = 32, 4, 32
 def create(key, characters):
     """Parameters: tables of characters and positions, two blocks of attention and MLP."""
     shapes = {"characters": (characters, WIDTH), "positions": (LENGTH, WIDTH)}
-    for i in range(2):
-        shapes |= {f"qkv{i}": (WIDTH, 3 * WIDTH), f"out{i}": (WIDTH, WIDTH)}
-        shapes |= {f"up{i}": (WIDTH, 4 * WIDTH), f"down{i}": (4 * WIDTH, WIDTH)}
+    shapes |= {"qkv": (2, WIDTH, 3 * WIDTH), "out": (2, WIDTH, WIDTH)}
+    shapes |= {"up": (2, WIDTH, 4 * WIDTH), "down": (2, 4 * WIDTH, WIDTH)}
     keys = zip(jax.random.split(key, len(shapes)), shapes.items(), strict=True)
     return {n: jax.random.normal(k, shape) / WIDTH**0.5 for k, (n, shape) in keys}
 
 
 def loss(params, batch):
     """Mean cross-entropy of the next character, in nats; ``batch`` is int32 [B, LENGTH]."""
-    x = params["characters"][batch] + params["positions"]
-    for i in range(2):
-        heads = (jax.nn.standardize(x) @ params[f"qkv{i}"]).reshape(*batch.shape, 3, HEADS, -1)
+
+    def block(x, weights):
+        heads = (jax.nn.standardize(x) @ weights["qkv"]).reshape(*batch.shape, 3, HEADS, -1)
         mixed = jax.nn.dot_product_attention(*jnp.moveaxis(heads, 2, 0), is_causal=True)
-        x += mixed.reshape(x.shape) @ params[f"out{i}"]
-        x += jax.nn.gelu(jax.nn.standardize(x) @ params[f"up{i}"]) @ params[f"down{i}"]
+        x += mixed.reshape(x.shape) @ weights["out"]
+        return x + jax.nn.gelu(jax.nn.standardize(x) @ weights["up"]) @ weights["down"], None
+
+    x = params["characters"][batch] + params["positions"]
+    x, _ = jax.lax.scan(block, x, {n: params[n] for n in ("qkv", "out", "up", "down")})
     logits = jax.nn.standardize(x) @ params["characters"].T
     return optax.softmax_cross_entropy_with_integer_labels(logits[:, :-1], batch[:, 1:]).mean()
 

@@ -14,10 +14,9 @@ from mcjax import curves, data, simple
 
 def create(seed):
     """A network, another one for each seed."""
-    rngs = nnx.Rngs(seed)
-    first = [nnx.Linear(64, 48, rngs=rngs), nnx.LayerNorm(48, rngs=rngs), nnx.relu]
-    second = [nnx.Linear(48, 48, rngs=rngs), nnx.relu]
-    return nnx.Sequential(*first, *second, nnx.Linear(48, 10, rngs=rngs))
+    rngs, norm = nnx.Rngs(seed), nnx.LayerNorm(48, rngs=nnx.Rngs(seed))
+    layers = [nnx.Linear(m, n, rngs=rngs) for m, n in ((64, 48), (48, 48), (48, 10))]
+    return nnx.Sequential(layers[0], norm, nnx.relu, layers[1], nnx.relu, layers[2])
 
 
 def model_loss(model, batch):
@@ -26,10 +25,15 @@ def model_loss(model, batch):
     return optax.softmax_cross_entropy_with_integer_labels(logits, batch["labels"]).mean()
 
 
+@nnx.jit
+def step(model, optimizer, batch):
+    """A step of training, in place."""
+    optimizer.update(model, nnx.grad(model_loss)(model, batch))
+
+
 def train(model, examples, seed, steps):
-    """Trains a module in place, as NNX does, and takes its parameters out."""
+    """Trains a module and takes its parameters out."""
     optimizer = nnx.Optimizer(model, optax.adam(3e-3), wrt=nnx.Param)
-    step = nnx.jit(lambda model, opt, batch: opt.update(model, nnx.grad(model_loss)(model, batch)))
     for rows in np.random.default_rng(seed).integers(len(examples["labels"]), size=(steps, 50)):
         step(model, optimizer, {name: x[rows] for name, x in examples.items()})
     return nnx.state(model, nnx.Param)
@@ -42,7 +46,6 @@ def main(figure=None, epochs=30):
     start, end = (train(create(seed), examples, seed, 25 * epochs) for seed in (0, 1))
     graph, _, rest = nnx.split(create(0), nnx.Param, ...)  # rest: dropout's keys, if any
     loss = lambda params, batch: model_loss(nnx.merge(graph, params, rest), batch)  # noqa: E731
-
     curve = curves.bezier(1)
     points, _ = simple.fit_curve(
         loss, start, end, examples, curve=curve, optimizer=optax.adam(3e-3), epochs=epochs,

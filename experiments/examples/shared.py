@@ -1,6 +1,7 @@
 """What the examples share: how their networks are trained, what is said and drawn."""
 
 import argparse
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,23 +12,25 @@ import optax
 
 from mcjax import plots
 
+ADAM = optax.adam(3e-3)
+
 
 def train(
     loss: Callable[..., Any], params: Any, data: Any, *, seed: int, epochs: int, batch_size: int
 ) -> Any:
-    """Trains ``params`` with Adam, as anyone would; mcjax comes in afterwards."""
-    optimizer = optax.adam(3e-3)
-    opt_state, rng = optimizer.init(params), np.random.default_rng(seed)
-
-    @jax.jit
-    def step(params, opt_state, batch):
-        updates, opt_state = optimizer.update(jax.grad(loss)(params, batch), opt_state)
-        return optax.apply_updates(params, updates), opt_state
-
+    """Trains ``params``, as anyone would; mcjax comes in afterwards."""
+    opt_state, rng = ADAM.init(params), np.random.default_rng(seed)
     size = len(jax.tree.leaves(data)[0])
     for rows in rng.integers(size, size=(epochs * size // batch_size, batch_size)):
-        params, opt_state = step(params, opt_state, jax.tree.map(lambda x: x[rows], data))  # noqa: B023
+        batch = jax.tree.map(lambda x: x[rows], data)  # noqa: B023
+        params, opt_state = _step(loss, params, opt_state, batch)
     return params
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _step(loss, params, opt_state, batch):
+    updates, opt_state = ADAM.update(jax.grad(loss)(params, batch), opt_state)
+    return optax.apply_updates(params, updates), opt_state
 
 
 def show(arrays: dict[str, np.ndarray], title: str, figure: str | None) -> None:
