@@ -131,8 +131,8 @@ class Training(Machine):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ModeConfig(Training):
-    """A mode: a network trained on a data set."""
+class Network(Machine):
+    """A network and the data set that it is for."""
 
     dataset: str = flag("digits", "digits, fashion_mnist, mnist, cifar10, cifar100 or tfds:NAME.")
     use_test: bool = flag(
@@ -142,12 +142,40 @@ class ModeConfig(Training):
     validation_size: int | None = flag(None, "Only the first so many validation images.")
     downsample: int = flag(1, "Average k x k pixels into one.")
     pad_to: int | None = flag(None, "Pad images with zeros to this height and width.")
+    normalization: str | None = flag(
+        None,
+        "Mean and deviation of pixels (0 to 1) to normalize by: imagenet, cifar, or M,M,M/S,S,S; "
+        "the training split's own by default.",
+    )
     model: str = flag("vgg16", "A model's name, or package.module:factory for your own.")
     width: float = flag(1.0, "Multiplies the number of channels of every hidden layer.")
     dropout: float | None = flag(None, "Dropout rate; the model's own by default.")
     init_scale: float = flag(1.0, "Multiplies the std sqrt(2/n) of the initialisation.")
     objective: str | None = flag(
         None, "package.module:factory, called with the model; cross-entropy by default."
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModeConfig(Network, Training):
+    """A mode: a network trained on a data set."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImportConfig(Network):
+    """A network that was trained elsewhere."""
+
+    file: str = flag("", "The checkpoint: a PyTorch state dict (.pt, .pth) or .safetensors.")
+    name_map: str | None = flag(
+        None,
+        "File of lines 'THEIRS = OURS', a layer or an array each; by default the names of "
+        "Garipov's VGG, PreResNet and WideResNet.",
+    )
+    epoch: int = flag(1, "The epoch it is of, where known: the run is then RUN@EPOCH.")
+    normalization: str | None = flag(
+        None,
+        "Mean and deviation by which its images were normalized: imagenet (Garipov's VGG), cifar "
+        "(his ResNets), M,M,M/S,S,S, or own for those of the training split. Needed.",
     )
 
 
@@ -197,9 +225,27 @@ class CurvesConfig(Fitting):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SurfaceConfig(Drawing):
-    """The loss on the plane through three checkpoints; data set and model are theirs."""
+    """The loss on the plane through three checkpoints, or around one; data and model are theirs."""
 
-    points: tuple[str, ...] = flag((), "Three checkpoints RUN[@EPOCH][~T] that span the plane.")
+    points: tuple[str, ...] = flag(
+        (), "Three checkpoints RUN[@EPOCH][~T] that span the plane; with --directions its centre."
+    )
+    directions: str | None = flag(
+        None,
+        "Directions of the plane around one checkpoint: random; filter, random with each filter as "
+        "long as the weights'; pca, of --iterates (the centre is the last by default); hessian, "
+        "eigenvectors of the two largest eigenvalues.",
+        ("random", "filter", "pca", "hessian"),
+    )
+    direction_seed: int = flag(0, "Seed of --directions=random and filter.")
+    ignore_vectors: bool = flag(
+        True, "random, filter: leave biases and batch norm's scales and shifts as they are."
+    )
+    extent: float | None = flag(
+        None,
+        "random, filter, hessian: how far the plane reaches on each side of its centre, in lengths "
+        "of the directions (random, filter: the weights'; hessian: 1); 1 by default.",
+    )
     curve: str = flag("", "A curve to draw, RUN[@EPOCH]; none by default.")
     iterates: tuple[str, ...] = flag(
         (), "Iterates to project: RUN for all its kept epochs, or RUN@30,RUN@70."
@@ -209,6 +255,15 @@ class SurfaceConfig(Drawing):
     clip: float | None = flag(
         None, "Upper loss of the colour scale; chosen from the losses by default.", identity=False
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SharpnessConfig(Drawing):
+    """The Hessian's largest eigenvalues along a curve; data set and model are its modes'."""
+
+    curve: str = flag("", "The curve, RUN[@EPOCH].")
+    points: int = flag(11, "Points, t equally spaced from 0 to 1.")
+    eigenvalues: int = flag(2, "How many eigenvalues, from the largest down.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -237,6 +292,33 @@ class BenchmarkConfig(Machine):
     nets: tuple[str, ...] = flag(("vgg16", "quarter", "digits"), "Networks to time.")
     rounds: int = flag(7, "Rounds of measurements; the table gives medians.")
     seconds: float = flag(2.0, "Length of one measurement.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportConfig(Machine):
+    """A finished run in another format."""
+
+    run: str = flag("", "The folder of a finished curve or surface.")
+    format: str | None = flag(
+        None,
+        "garipov: curve.npz or plane.npz; h5: Goldstein's surface file; vtp: a surface for "
+        "ParaView.",
+        ("garipov", "h5", "vtp"),
+    )
+    output: str = flag("", "The file to write.", identity=False)
+    metric: str = flag("train_loss", "vtp: the metric that is the height.")
+    log: bool = flag(False, "vtp: its decimal logarithm is the height.")
+    clip: float | None = flag(
+        None, "vtp: greatest metric drawn; chosen from the losses by default."
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ViewConfig(Machine):
+    """A finished run as an interactive page."""
+
+    run: str = flag("", "The folder of a finished surface or curve.")
+    output: str = flag("", "The HTML file to write; RUN/view.html by default.", identity=False)
 
 
 def define(config: type, values: absl_flags.FlagValues) -> None:

@@ -153,9 +153,7 @@ def embedding_figure(
     return figure
 
 
-def embedding(
-    ax: Axes, points: Mapping[str, np.ndarray], chains: Sequence[Sequence[str]]
-) -> Axes:
+def embedding(ax: Axes, points: Mapping[str, np.ndarray], chains: Sequence[Sequence[str]]) -> Axes:
     """Points in two dimensions and the chains that connect them.
 
     Args:

@@ -19,8 +19,8 @@ from mcjax.data import augmentation, batches
 # the same numbers on all of them.
 STATISTICS_BATCH = 128
 PROBLEM_FLAGS = (
-    "dataset", "use_test", "train_size", "validation_size", "downsample", "pad_to", "model",
-    "width", "dropout", "objective",
+    "dataset", "use_test", "train_size", "validation_size", "downsample", "pad_to",
+    "normalization", "model", "width", "dropout", "objective",
 )  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def _make_problem(chosen, data_dir):
     _check_model(model, dataset)
     objective = make_objective(mode, model)
     mesh = parallel.make_mesh()
-    mean, std = augmentation.statistics(dataset.train)
+    mean, std = statistics(mode, dataset)
     if dataset.train.images.nbytes > device_limit():
         raise ValueError(
             f"the training images take {dataset.train.images.nbytes / 2**30:.1f} GiB, over half of "
@@ -103,6 +103,13 @@ def load_dataset(mode: ModeConfig, data_dir: str | None) -> data.Dataset:
         downsample=mode.downsample,
         pad_to=mode.pad_to,
     )
+
+
+def statistics(mode: ModeConfig, dataset: data.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation by which a mode's images are normalized: the given, or the data's own."""
+    if mode.normalization is None:
+        return augmentation.statistics(dataset.train)
+    return augmentation.fixed_statistics(mode.normalization, dataset.train.images.shape[-1])
 
 
 def make_model(mode: ModeConfig, num_classes: int) -> nn.Module:

@@ -5,6 +5,8 @@
 The same command again goes on where it was stopped, and does nothing once the run is done.
 """
 
+from typing import Any
+
 import jax
 import numpy as np
 
@@ -75,28 +77,47 @@ def _train(folder, config, problem):
 
 def _finish(folder, problem, state):
     """Records the end's own metrics, on clean data, and judges whether it trained."""
-    clean = problem.evaluator((state.params,), [[1.0]], state.model_state)
+    facts = evaluate(problem, state.params, state.model_state)
+    folder.update(**facts)
+    reason = failure(problem, facts["final"], "the last epoch's network")
+    if reason:
+        loop.fail(folder, reason)
+    folder.update(status="done")
+    say(f"{folder.path}: {describe(facts['final'])}")
+
+
+def evaluate(problem: problems.Problem, params: Any, model_state: Any) -> dict[str, Any]:
+    """A mode's own metrics on clean data, as ``run.json`` has them.
+
+    ``final`` with batch-norm statistics recomputed, ``final_with_running_averages`` where there is
+    batch norm.
+    """
+    clean = problem.evaluator((params,), [[1.0]], model_state)
     final = {s: {n: float(v[0]) for n, v in named.items()} for s, named in clean.items()}
     facts = {"final": final}
-    if jax.tree.leaves(state.model_state):
+    if jax.tree.leaves(model_state):
         facts["final_with_running_averages"] = {
-            split: problem.evaluator.with_state(state.params, state.model_state, split)
+            split: problem.evaluator.with_state(params, model_state, split)
             for split in ("train", "validation")
         }
-    folder.update(**facts)
+    return facts
+
+
+def failure(
+    problem: problems.Problem, final: dict[str, dict[str, float]], network: str
+) -> str | None:
+    """Why a network with these metrics did not train, in words about ``network``, or None."""
     losses = [m["loss"] for s, m in final.items() if "loss" in m]
     if not np.isfinite(losses).all():
-        loop.fail(folder, f"the loss of the last epoch's network is not finite: {losses}")
+        return f"the loss of {network} is not finite: {losses}"
     accuracy = final["train"].get("accuracy")
     chance = problems.chance(problem)
     if accuracy is not None and accuracy < chance + CHANCE_MARGIN:
-        loop.fail(
-            folder,
-            f"training accuracy {100 * accuracy:.1f} % after the last epoch is at chance "
-            f"({100 * chance:.1f} %): it did not train",
+        return (
+            f"training accuracy {100 * accuracy:.1f} % of {network} is at chance "
+            f"({100 * chance:.1f} %): it did not train"
         )
-    folder.update(status="done")
-    say(f"{folder.path}: {describe(final)}")
+    return None
 
 
 def describe(final: dict) -> str:

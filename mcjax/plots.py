@@ -8,7 +8,7 @@ Panels (`profile`, `surface`, `barriers`) draw into any axes, in whatever style 
 >>> with style("mcjax.one_column"):
 ...     figure = Figure(layout="constrained")
 ...     ax = profile(figure.subplots(), arrays, "train_loss", paths=["curve"])
->>> figure.get_figwidth(), ax.get_ylabel()
+>>> float(figure.get_figwidth()), ax.get_ylabel()
 (3.25, 'training loss')
 """
 
@@ -46,7 +46,7 @@ METRIC_LABELS = {
 
 
 def style(*more: str | Path) -> contextlib.AbstractContextManager[None]:
-    """mcjax's look, as a context, for drawing and saving.
+    """The look of mcjax, as a context, for drawing and saving.
 
     Args:
       more: matplotlib styles on top of it, by name or ``.mplstyle`` file, the last one strongest;
@@ -142,24 +142,30 @@ def surface(
     labels = [str(name) for name in arrays["point_name"]] if labels is None else labels
     colours = _contours(ax, arrays, metric, clip)
     lines = {"color": "black", "path_effects": [labelling.halo("white", 2.8)], "zorder": 3}
-    ax.plot(*arrays["point_xy"][:2].T, "--", lw=1.1, label="segment", **lines)
+    around = "direction_norm" in arrays  # along directions: only the first point is a network
+    shown = arrays["point_xy"][: 1 if around else 3]
+    segment = arrays["point_xy"][[0, 0 if around else 1]]
+    if not around:
+        ax.plot(*segment.T, "--", lw=1.1, label="segment", **lines)
     if "curve_xy" in arrays:
         ax.plot(*arrays["curve_xy"].T, "-", lw=1.5, label="curve", **lines)
         _bends(ax, arrays)
     texts = []
     if "iterate_xy" in arrays:
         texts = _iterates(ax, arrays, metric, colours)
-    x, y = arrays["point_xy"].T
+    x, y = shown.T
     size = plt.rcParams["lines.markersize"]
-    filled = {"s": (1.33 * size) ** 2, "c": arrays[f"point_{metric}"], "zorder": 5, **colours}
+    losses = arrays[f"point_{metric}"][: len(shown)]
+    filled = {"s": (1.33 * size) ** 2, "c": losses, "zorder": 5, **colours}
     ax.scatter(x, y, ec="white", lw=size / 1.5, **filled)
     ax.scatter(x, y, ec="black", lw=size / 3.8, **filled)
-    named = [(str(n), xy, True) for n, xy in zip(labels, arrays["point_xy"], strict=True)]
+    named = [(str(n), xy, True) for n, xy in zip(labels, shown, strict=False)]
     lines = [arrays[k] for k in ("curve_xy", "iterate_xy") if k in arrays]
-    ax.add_artist(labelling.Labels(ax, named + texts, [arrays["point_xy"][:2], *lines]))
+    ax.add_artist(labelling.Labels(ax, named + texts, [segment, *lines]))
     ax.set(aspect="equal", xlim=arrays["x"][[0, -1]], ylim=arrays["y"][[0, -1]])
-    ax.set_xlabel(f"weight distance from {labels[0]} towards {labels[1]}")
-    ax.set_ylabel("weight distance\nat a right angle")
+    towards = f"along {labels[1]}" if around else f"from {labels[0]} towards {labels[1]}"
+    ax.set_xlabel(f"weight distance {towards}")
+    ax.set_ylabel(f"weight distance\n{f'along {labels[2]}' if around else 'at a right angle'}")
     ax.grid(False)
     return ax
 
@@ -202,6 +208,39 @@ def _fit_height(figure, axes, aspect):
     for ax in axes.flat:
         ax.set_aspect("equal")
     figure.set_figheight(height * (1 - rows * place.height) + rows * panel)
+
+
+def sharpness(ax: Axes, arrays: Mapping[str, np.ndarray]) -> Axes:
+    """The Hessian's largest eigenvalues along a curve, logarithmic where all are above zero.
+
+    Args:
+      ax: where to draw.
+      arrays: ``t`` ``[P]`` and ``eigenvalues`` ``[P, k]``, falling, as in ``sharpness.npz``.
+    """
+    values = arrays["eigenvalues"]
+    for index, column in enumerate(values.T):
+        label = f"$\\lambda_{{{index + 1}}}$"
+        ax.plot(arrays["t"], column, ".-", color=color(index), label=label)
+    if (values[np.isfinite(values)] > 0).all():
+        ax.set_yscale("log")
+        for write in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+            write(ticker.FuncFormatter(lambda x, _: f"{x:.3g}"))
+        ax.yaxis.set_minor_locator(ticker.LogLocator(subs=(2, 5)))
+    ax.set(xlabel="t", ylabel="eigenvalue of the Hessian", xlim=(0, 1))
+    return ax
+
+
+def sharpness_figure(arrays: Mapping[str, np.ndarray], title: str) -> Figure:
+    """A `sharpness` profile above the training loss at the same points."""
+    figure, axes = grid(2, 1, 0.45, sharex=True)
+    above, below = axes.flat
+    sharpness(above, arrays).set_xlabel("")
+    if arrays["eigenvalues"].shape[1] > 1:
+        above.legend()
+    below.plot(arrays["t"], arrays["train_loss"], ".-", color=color(0))
+    below.set(xlabel="t", ylabel=METRIC_LABELS["train_loss"])
+    figure.suptitle(title)
+    return figure
 
 
 def barrier_matrix(
@@ -351,7 +390,8 @@ def _iterates(ax, arrays, metric, colours):
                         "shrinkA": 0, "shrinkB": 3},
         )  # fmt: skip
     ax.scatter(
-        *xy.T, (0.85 * plt.rcParams["lines.markersize"]) ** 2, arrays[f"iterate_{metric}"], ec=ink, lw=1.3, zorder=4, **colours,
+        *xy.T, (0.85 * plt.rcParams["lines.markersize"]) ** 2, arrays[f"iterate_{metric}"],
+        ec=ink, lw=1.3, zorder=4, **colours,
         label="iterate: epoch (distance from the plane)",
     )  # fmt: skip
     small = 2e-3 * np.ptp(arrays["x"])
@@ -379,3 +419,15 @@ def save(figure: Figure, stem: Path) -> Path:
             figure.savefig(temporary, metadata=undated[suffix])
         temporary.replace(stem.with_name(f"{stem.name}.{suffix}"))
     return stem.with_name(f"{stem.name}.png")
+
+
+def is_whole(stem: Path) -> bool:
+    """Whether `save` wrote the figure in every format, and nothing cut it short since."""
+    ends = {"png": b"IEND\xaeB`\x82", "pdf": b"%%EOF\n", "svg": b"</svg>\n"}
+    try:
+        return all(
+            stem.with_name(f"{stem.name}.{suffix}").read_bytes().endswith(end)
+            for suffix, end in ends.items()
+        )
+    except FileNotFoundError:
+        return False

@@ -12,6 +12,12 @@ import numpy as np
 
 from mcjax.data.splits import Split
 
+NORMALIZATIONS = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "cifar": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+}
+"""Means and deviations of PyTorch code; Garipov's has imagenet for VGG and cifar for ResNets."""
+
 _FLIP = 0x666C6970  # a stream of its own, far from the small numbers that splitting a key uses
 
 
@@ -123,6 +129,35 @@ def statistics(split: Split, chunk: int = 1024) -> tuple[np.ndarray, np.ndarray]
     return mean.astype(np.float32), np.where(std > 0, std, 1).astype(np.float32)
 
 
+def fixed_statistics(text: str, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each channel by name or in numbers, as `statistics` gives.
+
+    Args:
+      text: one of `NORMALIZATIONS`, or ``MEAN,...,MEAN/STD,...,STD``.
+      channels: how many of each are needed.
+
+    Raises:
+      ValueError: it is neither, or not of so many channels.
+
+    >>> fixed_statistics("0.5/0.25", channels=1)
+    (array([0.5], dtype=float32), array([0.25], dtype=float32))
+    """
+    try:
+        both = NORMALIZATIONS.get(text) or [map(float, p.split(",")) for p in text.split("/")]
+        mean, std = (np.array(list(numbers), np.float32) for numbers in both)
+    except ValueError:
+        mean = std = np.zeros(0, np.float32)
+    if not (mean.shape == std.shape == (channels,) and np.isfinite(mean).all()):
+        raise ValueError(
+            f"normalization={text!r} of images with {channels} channels: use "
+            f"{' or '.join(NORMALIZATIONS)} (3 channels), or as many means and deviations as "
+            "channels, MEAN,.../STD,..."
+        )
+    if not (np.isfinite(std).all() and (std > 0).all()):
+        raise ValueError(f"normalization={text!r}: deviations must be positive numbers")
+    return mean, std
+
+
 def normalize(
     images: jax.Array, mean: jax.typing.ArrayLike, std: jax.typing.ArrayLike
 ) -> jax.Array:
@@ -130,7 +165,7 @@ def normalize(
 
     Args:
       images: uint8 ``[..., C]``.
-      mean: ``[C]``, from `statistics`.
+      mean: ``[C]``, from `statistics` or `fixed_statistics`.
       std: ``[C]``, likewise.
 
     Returns:

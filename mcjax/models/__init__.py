@@ -16,9 +16,14 @@ from typing import Any
 
 import flax.linen as nn
 
-from mcjax.models import mlp, vgg
+from mcjax.models import mlp, preresnet, vgg, wide_resnet
 
-_FACTORIES: dict[str, Callable[..., nn.Module]] = {**vgg.factories(), "mlp": mlp.MLP}
+_FACTORIES: dict[str, Callable[..., nn.Module]] = {
+    **vgg.factories(),
+    **preresnet.factories(),
+    **wide_resnet.factories(),
+    "mlp": mlp.MLP,
+}
 _DEFAULTS = {"width": 1.0, "init_scale": 1.0}
 
 

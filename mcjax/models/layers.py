@@ -1,17 +1,57 @@
-"""What the models share: initialisation, widths, and a dropout that knows no devices."""
+"""What the models share: initialisation, widths, layers that know their backend and no devices."""
+
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mcjax.models import convolution
 
-def he_normal(scale: float = 1.0) -> nn.initializers.Initializer:
+
+def he_normal(scale: float = 1.0, *, outputs: bool = False) -> nn.initializers.Initializer:
     """Normal with standard deviation ``scale * sqrt(2 / n)``, ``n`` inputs of the neuron.
 
     He et al. (2015) with fan-in, as the paper's section 3 initialises; its mode E has ``scale=3``.
-    The distribution is not truncated.
+    The distribution is not truncated. With ``outputs``, ``n`` is fan-out: a kernel's elements times
+    its output channels, as Garipov et al. (2018) initialise residual networks.
     """
-    return nn.initializers.variance_scaling(2 * scale**2, "fan_in", "normal")
+    fan = "fan_out" if outputs else "fan_in"
+    return nn.initializers.variance_scaling(2 * scale**2, fan, "normal")
+
+
+def uniform(fan_in: int, scale: float = 1.0) -> nn.initializers.Initializer:
+    """Uniform in ``scale / sqrt(fan_in) * [-1, 1]``: PyTorch's default for kernels and biases."""
+    bound = scale / fan_in**0.5
+
+    def init(key, shape, dtype=jnp.float32, out_sharding=None):
+        return jax.random.uniform(key, shape, dtype, -bound, bound, out_sharding=out_sharding)
+
+    return init
+
+
+def conv(features: int, size: int, stride: int = 1, **options: Any) -> nn.Conv:
+    """A convolution by `mcjax.models.convolution`, padded on all sides by half of its odd ``size``.
+
+    So PyTorch pads. Flax's SAME pads an image of even size less before than after at stride two,
+    which shifts the whole network. ``options`` are those of `flax.linen.Conv`.
+    """
+    return nn.Conv(
+        features,
+        (size, size),
+        stride,
+        padding=size // 2,
+        conv_general_dilated=convolution.conv_general_dilated,
+        **options,
+    )
+
+
+def batch_norm(train: bool, axis_name: str | None, name: str | None = None) -> nn.BatchNorm:
+    """Batch norm (Ioffe & Szegedy, 2015) with the statistics of the batch over all devices.
+
+    The running averages keep 0.9 of themselves a step; both constants are PyTorch's defaults.
+    """
+    return nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, axis_name=axis_name, name=name)
 
 
 def scaled(features: int, width: float) -> int:

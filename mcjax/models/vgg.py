@@ -72,7 +72,7 @@ class VGG(nn.Module):
             conv_general_dilated=convolution.conv_general_dilated,
         )(x)
         if self.batch_norm:
-            x = nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, axis_name=self.axis_name)(x)
+            x = layers.batch_norm(train, self.axis_name)(x)
         return nn.relu(x)
 
 

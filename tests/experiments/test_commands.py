@@ -18,7 +18,7 @@ from experiments import problem as problems
 from experiments.arrays import load_arrays
 from experiments.config import CurveConfig, ModeConfig, UsageError, parse_flagfile, to_flags
 from experiments.runs import Run, parse_name
-from mcjax import curves, training
+from mcjax import curves, plots, training
 
 MODE = ModeConfig(
     dataset="digits", train_size=200, validation_size=60, model="mlp", width=0.25,
@@ -99,7 +99,7 @@ def test_run_folders_tell_their_story(base):
         "curve.npz", "curve@1.npz", "figures",
     }  # fmt: skip
     names = {p.name for p in (curve.path / "figures").iterdir()}
-    assert names == {f"curve{e}.{s}" for e in ("", "@1") for s in ("png", "pdf")}
+    assert names == {f"curve{e}.{s}" for e in ("", "@1") for s in plots.FORMATS}
     assert {p.name for p in mode.path.iterdir()} == {
         ".lock", "flags.cfg", "run.json", "metrics.jsonl", "checkpoints",
     }  # fmt: skip
@@ -252,11 +252,49 @@ def test_the_same_command_again_does_nothing(base, monkeypatch):
 def test_a_lost_figure_or_array_is_made_again(base):
     arrays = load_arrays(base / "GB" / "curve.npz")
     (base / "GB" / "figures" / "curve.png").unlink()
+    (base / "GB" / "figures" / "curve@1.pdf").write_bytes(b"%PDF-1.4")
     (base / "GB" / "curve@1.npz").unlink()
     fit_curve.run(curve_config(base))
-    assert (base / "GB" / "figures" / "curve.png").is_file()
+    for name in ("curve.png", "curve@1.pdf"):
+        assert (base / "GB" / "figures" / name).stat().st_size > 5000
     again = load_arrays(base / "GB" / "curve@1.npz")
     np.testing.assert_array_equal(again["segment_train_loss"], arrays["segment_train_loss"])
+
+
+def test_another_style_draws_a_done_run_again(base, tmp_path):
+    png = base / "GB" / "figures" / "curve@1.png"
+    plain = png.read_bytes()
+    for color in ("red", "blue"):
+        (tmp_path / "mine.mplstyle").write_text(f"text.color: {color}\n")
+        before = png.read_bytes()
+        fit_curve.run(curve_config(base, style=("ggplot", str(tmp_path / "mine.mplstyle"))))
+        assert png.read_bytes() != before
+    fit_curve.run(curve_config(base, style=()))
+    assert png.read_bytes() == plain
+    when = png.stat().st_mtime_ns
+    fit_curve.run(curve_config(base, style=()))
+    assert png.stat().st_mtime_ns == when
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such style; give a matplotlib style's name or an .mplstyle file"),
+        ("axes.grids: True", "Bad key axes.grids"),
+        ("font.size: huge", "Bad value"),
+        ("no colon", "Missing colon"),
+        (b"\xff\xfe", "decode"),
+    ],
+)
+def test_a_wrong_style_is_said_before_any_work(base, tmp_path, content, message):
+    file = tmp_path / "mine.mplstyle"
+    if content is not None:
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UsageError, match=message) as caught:
+        fit_curve.run(curve_config(base, workdir=str(tmp_path / "new"), style=(str(file),)))
+    assert str(caught.value).startswith(f"--style={file}: ")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "new").exists()
 
 
 @contextlib.contextmanager

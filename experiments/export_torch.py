@@ -1,0 +1,60 @@
+"""A checkpoint's weights as a file for PyTorch: the inverse of `experiments.import_torch`."""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments import ends
+from experiments import problem as problems
+from experiments.config import UsageError
+from experiments.import_torch import layers_of
+from experiments.runs import Run, parse_name
+from mcjax import parallel, torch_checkpoints, torch_files
+
+
+class Exported(NamedTuple):
+    """A network for PyTorch.
+
+    Attributes:
+      content: the file's bytes.
+      mean: what its images are normalized by, ``(pixels / 255 - mean) / std``, a channel each.
+      std: likewise.
+    """
+
+    content: bytes
+    mean: np.ndarray
+    std: np.ndarray
+
+
+def export_torch(
+    name: str, file_format: str, data_dir: str | None = None, name_map: str | None = None
+) -> Exported:
+    """The network that a checkpoint's name stands for, as a state dict.
+
+    Batch norm has the running averages of a mode, and at a point of a curve statistics recomputed
+    on the training split.
+
+    Args:
+      name: ``RUN[@EPOCH][~T]``.
+      file_format: one of `mcjax.torch_files.FORMATS`.
+      data_dir: where the data set is.
+      name_map: a file as `experiments.import_torch` takes it; by default Garipov's names.
+
+    Raises:
+      UsageError: there is no such checkpoint, the network's layers have no names, or a package is
+        not installed.
+    """
+    end = ends.resolve(name, Run(parse_name(name).run).path, data_dir, "float32")
+    problem = problems.make_problem(dataclasses.replace(end.mode, data_dir=data_dir))
+    point = ends.load(end.name)
+    params, state = point
+    if Run(end.name.run).info["kind"] == "curve":
+        state = problem.evaluator.statistics(*parallel.replicate(point, problem.mesh))
+    try:
+        layers = layers_of(problem, name_map)
+        arrays = torch_checkpoints.from_flax({"params": params, **state}, layers)
+        content = torch_files.encode(arrays, file_format)
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from None
+    return Exported(content, problem.mean, problem.std)
