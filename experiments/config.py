@@ -194,6 +194,12 @@ class Fitting(Training, Drawing):
     t_strata: int = flag(1, "Parts of the batch, each with its own t from its part of [0, 1].")
     points: int = flag(61, "Evaluated points, t equally spaced from 0 to 1.")
     eval_epochs: tuple[int, ...] = flag((), "Curve epochs to evaluate, beside the last.")
+    ensemble_with: tuple[str, ...] = flag(
+        (),
+        "Independent modes, RUN[@EPOCH], whose ensemble with the two ends the ensembles of the "
+        "curve's points are compared with.",
+        identity=False,
+    )
     allow_failed: bool = flag(False, "Connect modes that did not train.", identity=False)
     lr: float = flag(0.015, "Learning rate at the start.")
     schedule: str = dataclasses.field(

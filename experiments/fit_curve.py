@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import command, drawing, ends, loop, train_mode
+from experiments import command, drawing, ends, ensembling, loop, train_mode
 from experiments import problem as problems
 from experiments.arrays import load_arrays, save_arrays
 from experiments.config import CurveConfig, UsageError, identity
@@ -85,7 +85,7 @@ def begin(fit: Fit) -> None:
 
 
 def finish(fit: Fit) -> str:
-    """Evaluates a fitted curve and draws it.
+    """Evaluates a fitted curve, with the ensembles of its points, and draws it.
 
     Returns:
       What `fit_curve` prints.
@@ -93,8 +93,26 @@ def finish(fit: Fit) -> str:
     evaluate(fit.folder, fit.config, fit.problem)
     figure = draw(fit.folder, fit.config)
     summary = summarize(load_arrays(fit.folder.path / "curve.npz"))
-    fit.folder.update(summary=summary)
+    facts = _ensembles(fit)
+    if facts:
+        summary += f"\n{ensembling.table(facts['rows'])}"
+    fit.folder.update(summary=summary, **({"ensembles": facts} if facts else {}))
     return f"{summary}\nfigure: {figure}"
+
+
+def _ensembles(fit):
+    """What ``run.json`` says of ensembles; nothing for what is no classifier.
+
+    They are of the curve as it was fitted; a done run gets none that it lacks, unless it is asked
+    for by --ensemble_with, for its checkpoints may be gone.
+    """
+    info, modes = fit.folder.info, list(fit.config.ensemble_with)
+    facts = info.get("ensembles")
+    asked = modes and modes != (facts or {}).get("with")
+    due = asked or (info["status"] == "fitted" and not facts)
+    if fit.problem.objective.logits is None or not due:
+        return facts
+    return {"with": modes, "rows": ensembling.evaluate(fit.folder, fit.problem, modes)}
 
 
 def judge(fit: Fit) -> None:
@@ -155,6 +173,7 @@ def check(config: CurveConfig) -> Fit:
             f"--start={config.start} and --end={config.end} would both be trained in "
             f"{start.name.run}: give the flagfiles different names"
         )
+    ensembling.check(config.ensemble_with, start.mode)
     problem = problems.make_problem(start.mode)
     ends.check_shapes(problem, start, end)
     state = jax.eval_shape(lambda k: problems.init(problem, start.mode, k)[1], jax.random.key(0))

@@ -99,10 +99,14 @@ def pairs_figure(
     pairs: Mapping[str, Mapping[str, Mapping[str, np.ndarray] | str]], metrics: Sequence[str]
 ) -> Figure:
     """Fig. 7: a row a metric, the pairs of each run side by side, or below one another."""
-    runs = list(reversed(pairs))
+    runs = list(pairs)[::-1]
     most = max(map(len, pairs.values()))
     beside = _width() > 5
-    rows = [(metric, block) for metric in metrics for block in ([runs] if beside else zip(runs))]
+    rows = [
+        (metric, block)
+        for metric in metrics
+        for block in ([runs] if beside else [[r] for r in runs])
+    ]
     figure, axes = plots.grid(len(rows), len(runs) * most if beside else most, 1.4, sharex=True)
     headed = set()
     for row, (metric, block) in zip(axes, rows, strict=True):
@@ -166,8 +170,8 @@ def embedding(ax: Axes, points: Mapping[str, np.ndarray], chains: Sequence[Seque
         ax.plot(*line.T, color=plots.color(index), zorder=1)
     for label, (x, y) in points.items():
         bend = label.startswith("θ")
-        look = {"color": "0.35", "ms": 4} if bend else {"color": "black", "ms": 6}
-        ax.plot(x, y, "s" if bend else "o", **look)
+        marker, size, ink = ("s", 4, "0.35") if bend else ("o", 6, "black")
+        ax.plot(x, y, marker, color=ink, ms=size)
         ax.annotate(label, (x, y), xytext=(6, 5), textcoords="offset points")
     ax.set(xticks=[], yticks=[])
     ax.margins(0.15)

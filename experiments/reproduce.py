@@ -185,14 +185,12 @@ def _blocks(folder, config, scale, repetitions, sources, drawn, todo):
     for k, source in enumerate(sources):
         found = {
             job.name: load_arrays(source.workdir / job.name / "curve.npz")
-            for job in todo
-            if job.module == "fit_curve"
-            and Path(job.config.workdir).parent == source.workdir
-            and job.name not in source.missing
+            for job in _fitted(source, todo)
         }
         if len(sources) > 1:
             blocks.append(report.Text(f"Seed {k}:"))
         blocks.append(report.barrier_table(found))
+    blocks += _ensemble_blocks(sources, todo)
     blocks += [report.Heading("Iterates on the planes"), _iterates_table(sources[0])]
     blocks += [report.Heading("Modes"), _modes_table(sources, todo)]
     blocks += [report.Heading("Epochs"), _epochs_table(sources[0])]
@@ -210,6 +208,39 @@ def _blocks(folder, config, scale, repetitions, sources, drawn, todo):
         report.Table(("run", "flags that differ from the command's defaults"), _flags(todo)),
     ]
     return blocks
+
+
+def _fitted(source, todo):
+    """The jobs of a repetition's curves that are there."""
+    return [
+        job
+        for job in todo
+        if job.module == "fit_curve"
+        and Path(job.config.workdir).parent == source.workdir
+        and job.name not in source.missing
+    ]
+
+
+def _ensemble_blocks(sources, todo):
+    """A table for each repetition that has ensembles: runs of older versions have none."""
+    blocks = []
+    for k, source in enumerate(sources):
+        found = {
+            job.name: Run(job.config.workdir).info.get("ensembles") for job in _fitted(source, todo)
+        }
+        rows = {name: facts["rows"] for name, facts in found.items() if facts}
+        if not rows:
+            continue
+        if len(sources) > 1:
+            blocks.append(report.Text(f"Seed {k}:"))
+        blocks.append(report.ensemble_table(rows))
+    if not blocks:
+        return []
+    words = (
+        "Probabilities averaged over points of a curve, t equally spaced, and over its ends; on "
+        "the validation split. nll: negative log-likelihood; ece: expected calibration error."
+    )
+    return [report.Heading("Ensembles"), report.Text(words), *blocks]
 
 
 def _steps(todo):
