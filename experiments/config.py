@@ -123,6 +123,12 @@ class Training(Machine):
         "A run of the same kind to go on from, under the flags given here, in a new --workdir.",
         identity=False,
     )
+    tracker: tuple[str, ...] = flag(
+        (),
+        "Metrics also to these, tensorboard (in WORKDIR/tensorboard; pip install tensorboardX) or "
+        "wandb (pip install wandb).",
+        identity=False,
+    )
     profile: bool = flag(
         False,
         "Record some steps as a trace for Perfetto and TensorBoard, in WORKDIR/profile.",

@@ -165,7 +165,7 @@ def check(config: CurveConfig) -> Fit:
     folder.check_same("curve", config)
     modes_dir = Path(config.modes_dir) if config.modes_dir else folder.path / "modes"
     start, end = (
-        ends.resolve(text, modes_dir, config.data_dir, config.precision)
+        ends.resolve(text, modes_dir, config.data_dir, config.precision, config.tracker)
         for text in (config.start, config.end)
     )
     if start.name.run == end.name.run and identity(start.mode) != identity(end.mode):
