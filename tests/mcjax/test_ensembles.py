@@ -44,8 +44,15 @@ def test_calibration_error_by_hand():
     assert ensembles.metrics(np.log(probabilities), labels, bins=1).ece == pytest.approx(one_bin)
 
 
+def test_the_right_edge_belongs_to_its_bin():
+    """One at 0.5, right, and one at 0.9, wrong, in two bins."""
+    predictions = np.log([[0.5, 0.5], [0.9, 0.1]])
+    found = ensembles.metrics(predictions, np.array([0, 1]), bins=2)
+    assert found.ece == pytest.approx((0.5 + 0.9) / 2)
+
+
 def test_calibration_error_of_many_examples():
-    """Against Guo's definition, bin by bin; the right edges belong to their bins."""
+    """Against Guo's definition, bin by bin."""
     probabilities = RNG.dirichlet([0.4] * 5, 400)
     probabilities[:3] = [[0.6, 0.4, 0, 0, 0], [1, 0, 0, 0, 0], [0.2, 0.2, 0.2, 0.2, 0.2]]
     labels = RNG.integers(0, 5, 400)

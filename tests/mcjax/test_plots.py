@@ -89,8 +89,8 @@ def every_figure(*more):
 def _every_figure():
     rng = np.random.default_rng(1)
     surface = {
-        "x": np.linspace(-1, 5, 7), "y": np.linspace(-2, 3, 5),
-        "point_xy": np.array([[0.0, 0], [4, 0], [1, 2]]), "point_name": np.array(["a", "b", "c"]),
+        "x": np.linspace(-1, 5, 7), "y": np.linspace(-1, 2, 5),
+        "point_xy": np.array([[0.0, 0], [4, 0], [1, 1.5]]), "point_name": np.array(["a", "b", "c"]),
     }  # fmt: skip
     for split in ("train", "validation"):
         surface[f"{split}_loss"] = rng.uniform(0.1, 5, (5, 7))
