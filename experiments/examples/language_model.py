@@ -19,8 +19,8 @@ WIDTH, HEADS, LENGTH = 32, 4, 32
 def create(key, characters):
     """Parameters: tables of characters and positions, two blocks of attention and MLP."""
     shapes = {"characters": (characters, WIDTH), "positions": (LENGTH, WIDTH)}
-    shapes |= {"qkv": (2, WIDTH, 3 * WIDTH), "out": (2, WIDTH, WIDTH)}
-    shapes |= {"up": (2, WIDTH, 4 * WIDTH), "down": (2, 4 * WIDTH, WIDTH)}
+    for name, m, n in (("qkv", 1, 3), ("out", 1, 1), ("up", 1, 4), ("down", 4, 1)):
+        shapes[name] = (2, m * WIDTH, n * WIDTH)
     keys = zip(jax.random.split(key, len(shapes)), shapes.items(), strict=True)
     return {n: jax.random.normal(k, shape) / WIDTH**0.5 for k, (n, shape) in keys}
 
@@ -45,14 +45,15 @@ def main(figure=None, epochs=5, points=13):
     text = np.frombuffer(Path(__file__).with_name("austen.txt").read_bytes(), np.uint8)
     characters, codes = np.unique(text, return_inverse=True)
     rows = codes[: len(codes) // LENGTH * LENGTH].reshape(-1, LENGTH).astype(np.int32)
-    train, held_out, how = rows[:-300], rows[-300:], {"epochs": epochs, "batch_size": 32}
-    params = (create(jax.random.key(seed), len(characters)) for seed in (0, 1))
-    ends = [shared.train(loss, p, train, seed=seed, **how) for seed, p in enumerate(params)]
-    fit = {"optimizer": optax.adam(3e-3), "key": jax.random.key(2)} | how
-    control_points, _ = simple.fit_curve(loss, *ends, train, **fit)
-    arrays = simple.profile(loss, simple.ONE_BEND, control_points, train, held_out, points=points)
-    shared.show(arrays, "a transformer on characters", figure)
-    return arrays
+    train, held_out = np.split(rows, [-300])
+    params = [create(jax.random.key(seed), len(characters)) for seed in (0, 1)]
+    start, end = (shared.train(loss, params[i], train, i, epochs, batch_size=32) for i in (0, 1))
+    found, _ = simple.fit_curve(
+        loss, start, end, train, optimizer=shared.ADAM, key=jax.random.key(2),
+        epochs=epochs, batch_size=32,
+    )  # fmt: skip
+    arrays = simple.profile(loss, simple.ONE_BEND, found, train, held_out, points=points)
+    return shared.show(arrays, "a transformer on characters", figure)
 
 
 if __name__ == "__main__":
