@@ -12,6 +12,7 @@ COMMANDS = {
     "fit_curve": "CurveConfig",
     "fit_curves": "CurvesConfig",
     "loss_surface": "SurfaceConfig",
+    "sharpness": "SharpnessConfig",
     "reproduce": "ReproduceConfig",
 }
 
