@@ -213,9 +213,27 @@ class CurvesConfig(Fitting):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SurfaceConfig(Machine):
-    """The loss on the plane through three checkpoints; data set and model are theirs."""
+    """The loss on the plane through three checkpoints, or around one; data and model are theirs."""
 
-    points: tuple[str, ...] = flag((), "Three checkpoints RUN[@EPOCH][~T] that span the plane.")
+    points: tuple[str, ...] = flag(
+        (), "Three checkpoints RUN[@EPOCH][~T] that span the plane; with --directions its centre."
+    )
+    directions: str | None = flag(
+        None,
+        "Directions of the plane around one checkpoint: random; filter, random with each filter as "
+        "long as the weights'; pca, of --iterates (the centre is the last by default); hessian, "
+        "eigenvectors of the two largest eigenvalues.",
+        ("random", "filter", "pca", "hessian"),
+    )
+    direction_seed: int = flag(0, "Seed of --directions=random and filter.")
+    ignore_vectors: bool = flag(
+        True, "random, filter: leave biases and batch norm's scales and shifts as they are."
+    )
+    extent: float | None = flag(
+        None,
+        "random, filter, hessian: how far the plane reaches on each side of its centre, in lengths "
+        "of the directions (random, filter: the weights'; hessian: 1); 1 by default.",
+    )
     curve: str = flag("", "A curve to draw, RUN[@EPOCH]; none by default.")
     iterates: tuple[str, ...] = flag(
         (), "Iterates to project: RUN for all its kept epochs, or RUN@30,RUN@70."
@@ -225,6 +243,15 @@ class SurfaceConfig(Machine):
     clip: float | None = flag(
         None, "Upper loss of the colour scale; chosen from the losses by default.", identity=False
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SharpnessConfig(Machine):
+    """The Hessian's largest eigenvalues along a curve; data set and model are its modes'."""
+
+    curve: str = flag("", "The curve, RUN[@EPOCH].")
+    points: int = flag(11, "Points, t equally spaced from 0 to 1.")
+    eigenvalues: int = flag(2, "How many eigenvalues, from the largest down.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -253,6 +280,33 @@ class BenchmarkConfig(Machine):
     nets: tuple[str, ...] = flag(("vgg16", "quarter", "digits"), "Networks to time.")
     rounds: int = flag(7, "Rounds of measurements; the table gives medians.")
     seconds: float = flag(2.0, "Length of one measurement.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportConfig(Machine):
+    """A finished run in another format."""
+
+    run: str = flag("", "The folder of a finished curve or surface.")
+    format: str | None = flag(
+        None,
+        "garipov: curve.npz or plane.npz; h5: Goldstein's surface file; vtp: a surface for "
+        "ParaView.",
+        ("garipov", "h5", "vtp"),
+    )
+    output: str = flag("", "The file to write.", identity=False)
+    metric: str = flag("train_loss", "vtp: the metric that is the height.")
+    log: bool = flag(False, "vtp: its decimal logarithm is the height.")
+    clip: float | None = flag(
+        None, "vtp: greatest metric drawn; chosen from the losses by default."
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ViewConfig(Machine):
+    """A finished run as an interactive page."""
+
+    run: str = flag("", "The folder of a finished surface or curve.")
+    output: str = flag("", "The HTML file to write; RUN/view.html by default.", identity=False)
 
 
 def define(config: type, values: absl_flags.FlagValues) -> None:

@@ -122,6 +122,21 @@ def control_points(run: Run, tree: Any) -> tuple[curves.Curve, tuple[Any, ...]]:
     return curve, points
 
 
+def check_unchanged(run: Run, both: dict[str, Any]) -> None:
+    """Checks that a curve's ends, ``{"start": params, "end": params}``, are what it began with.
+
+    Raises:
+      UsageError: one of them was trained anew since.
+    """
+    for which, saved in run.restore_ends().items():
+        equal = jax.tree.map(lambda a, b: jnp.array_equal(a, b, equal_nan=True), saved, both[which])
+        if not jax.tree.all(equal):
+            raise UsageError(
+                f"--{which} has been trained anew since the curve in {run.path} was begun: give "
+                "another --workdir"
+            )
+
+
 def load_curve(run: Run, epoch: int | None = None) -> tuple[curves.Curve, tuple[Any, ...], Any]:
     """A curve run's family, control points and network state at an epoch."""
     tree = run.restore(epoch)

@@ -171,13 +171,18 @@ def prepare(fit: Fit) -> tuple[Callable[..., Any], loop.Start]:
 
     Returns:
       The training function and what it starts from.
+
+    Raises:
+      UsageError: an end is another one than when this curve was begun.
     """
     folder, config, start, end, problem = fit
     points = [ends.load(one.name) for one in (start, end)]
     curve = curves.FAMILIES[config.curve](config.bends)
     first, last = (p.params for p in points)
+    both = {"start": first, "end": last}
     with folder.ends() as saved:
-        saved.save(0, parallel.replicate({"start": first, "end": last}, problem.mesh))
+        saved.save(0, parallel.replicate(both, problem.mesh))
+    ends.check_unchanged(folder, both)
     bends = jax.jit(lambda a, b: curves.straight_line(curve, a, b))(first, last)
     objective = problems.with_weight_decay(config, problem.objective)
     if config.free_ends:
@@ -209,7 +214,7 @@ def evaluate(folder: Run, config: CurveConfig, problem: problems.Problem) -> Pat
             arrays = {"t": t} | {f"curve_{n}": x for n, x in along.items()}
             save_arrays(file, arrays | {f"segment_{n}": x for n, x in segment.items()})
         figure = folder.path / "figures" / f"curve{label}"
-        if parallel.is_first() and not figure.with_name(figure.name + ".png").exists():
+        if parallel.is_first() and not plots.is_whole(figure):
             title = f"{ends.label(config.start)} to {ends.label(config.end)}"
             title += f", curve epoch {epoch or config.epochs}"
             plots.save(plots.curve_figure(load_arrays(file), title), figure)

@@ -4,8 +4,14 @@ r"""Evaluates the loss on the plane through any three checkpoints and draws it (
         --workdir=runs/plane
 
 --points are three checkpoints RUN[@EPOCH][~T] (RUN alone is, for a curve, its middle) of the same
-network and data set. --curve draws a curve, --iterates projects a run's iterates. The same command
-again goes on at the row where it was stopped; a done run is drawn again, with --clip as given now.
+network and data set. --curve draws a curve, --iterates projects a run's iterates.
+
+    python -m experiments.loss_surface --points=runs/G --directions=filter --workdir=runs/around_G
+
+With --directions the plane is around one checkpoint, along two directions (Li et al., 2018). They
+are the ways from the first of the three points to the others; lengths are weight distances, as
+everywhere. The same command again goes on at the row where it was stopped; a done run is drawn
+again, with --clip as given now.
 """
 
 import re
@@ -16,7 +22,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments import command, ends, loop, surface_sources
+from experiments import command, ends, loop, surface_directions, surface_sources
 from experiments.arrays import load_arrays, save_arrays
 from experiments.config import SurfaceConfig, UsageError, identity
 from experiments.progress import Progress, show
@@ -48,8 +54,8 @@ def _evaluate(folder, config, shape, sources):
     if sources is not None:
         folder.open("surface", config, mode=identity(sources.mode))
         began = time.monotonic()
-        arrays = _places(config, sources)
-        x, y = _grid(sources.plane, shape, config.margin, arrays)
+        arrays = _places(sources)
+        x, y = _grid(sources, shape, config.margin, arrays)
         arrays |= {"x": x, "y": y} | _rows(folder, sources, x, y)
         save_arrays(file, arrays)
         if parallel.is_first():
@@ -76,11 +82,7 @@ def _check_flags(config, folder):
     """Raises UsageError for flags that are wrong in themselves; returns the grid's shape."""
     if not config.workdir:
         raise UsageError("--workdir is missing: the run's folder")
-    if len(config.points) != 3:
-        raise UsageError(
-            f"--points={','.join(config.points)}: a plane needs three checkpoints, "
-            f"got {len(config.points)}"
-        )
+    surface_directions.check_flags(config)
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", config.grid)
     shape = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if min(shape) < 2:
@@ -95,7 +97,11 @@ def _check_flags(config, folder):
     return shape
 
 
-def _grid(plane, shape, margin, arrays):
+def _grid(sources, shape, margin, arrays):
+    plane = sources.plane
+    if sources.half_widths is not None:
+        x, y = (np.linspace(-r, r, n) for r, n in zip(sources.half_widths, shape, strict=True))
+        return x, y
     others = [arrays[name] for name in ("curve_xy", "iterate_xy") if name in arrays]
     try:
         return surfaces.grid(plane, shape, margin, np.concatenate([plane.anchors, *others]))
@@ -103,15 +109,15 @@ def _grid(plane, shape, margin, arrays):
         raise UsageError(f"--curve or --iterates: {error}") from None
 
 
-def _places(config, sources):
+def _places(sources):
     """What is drawn on the surface: the three points, the curve, the iterates."""
     evaluator, points = sources.problem.evaluator, sources.points
     own = surfaces.at_points(evaluator, points, sources.state)
     arrays = {f"point_{name}": value for name, value in own.items()}
     arrays |= {
         "point_xy": sources.plane.anchors,
-        "point_name": np.array([ends.label(text) for text in config.points]),
-    }
+        "point_name": np.array(sources.names),
+    } | sources.facts
     if sources.curve:
         curve, control = sources.curve
         pieces = curve.num_bends + 1
@@ -206,7 +212,7 @@ def summarize(arrays: dict[str, np.ndarray]) -> str:
     lines = [
         f"point    {name}: "
         + words(f"{n.replace('_', ' ')} {arrays[f'point_{n}'][i]:.4g}" for n in losses)
-        for i, name in enumerate(arrays["point_name"])
+        for i, name in enumerate(arrays["point_name"][: 1 if "direction_norm" in arrays else 3])
     ]
     for name in losses:
         values = arrays[name]
@@ -221,6 +227,10 @@ def summarize(arrays: dict[str, np.ndarray]) -> str:
     if "iterate_distance" in arrays:
         each = zip(arrays["iterate_epoch"], arrays["iterate_distance"], strict=True)
         lines.append("iterates distance from the plane " + words(f"w{e}: {d:.4g}" for e, d in each))
+    for name in ("eigenvalues", "residuals", "explained_variance_ratio"):
+        if name in arrays:
+            values = words(f"{value:.4g}" for value in arrays[name])
+            lines.append(f"along    {name.replace('_', ' ')} {values}")
     return "\n".join(lines)
 
 

@@ -68,6 +68,11 @@ def _build(folder, config, scale, numbers, plans):
 def _check(config, folder):
     if not config.workdir:
         raise UsageError("--workdir is missing: the folder for all runs and the report")
+    if config.distributed or config.coordinator:
+        raise UsageError(
+            "--distributed: reproduce starts processes of its own on one machine; on a cluster "
+            "run the commands one by one, or fit_curves --shard"
+        )
     scale = scales.SCALES[config.scale]
     numbers = set(config.figures or scales.FIGURES)
     strange = sorted(numbers - set(scales.FIGURES))
@@ -76,7 +81,7 @@ def _check(config, folder):
     if not 0 < config.epochs_factor <= 10 or config.seeds < 1 or config.jobs < 0:
         raise UsageError("--epochs_factor, --seeds and --jobs are above zero")
     folder.check_same("reproduction", config)
-    machine = ("data_dir", "precision", "compilation_cache", "checkpoint_seconds")
+    machine = ("data_dir", "precision", "compilation_cache", "cpu_devices", "checkpoint_seconds")
     shared = {name: getattr(config, name) for name in machine}
     plans = [
         scales.make_plan(scale, _place(folder, config, k), numbers, config.epochs_factor, k, shared)

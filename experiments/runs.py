@@ -96,6 +96,9 @@ class Run:
         self.check_same(kind, config)
         self._check_writable()
         new = not self.info
+        trained = kind in ("mode", "curve") and "imported" not in self.info
+        if trained and self.status in ("fitted", "done"):
+            self._check_epochs(self.metrics(), config.epochs)
         if new and getattr(config, "fork", None):
             facts["forked_from"] = config.fork
             self._copy_from(Run(config.fork), kind, facts)
@@ -185,10 +188,12 @@ class Run:
         if info["kind"] != kind:
             raise flags.UsageError(f"{self.path} holds a {info['kind']}, not a {kind}")
         mine = json.loads(json.dumps(flags.identity(config)))
+        # A flag that a later version added had its default in all runs before.
+        there = flags.identity(type(config)()) | info["flags"]
         differing = [
-            f"--{name}: {info['flags'].get(name)} there, {value} now"
+            f"--{name}: {there[name]} there, {value} now"
             for name, value in mine.items()
-            if info["flags"].get(name) != value
+            if there[name] != value
         ]
         if differing:
             raise flags.UsageError(
@@ -224,9 +229,22 @@ class Run:
         return lines
 
     def cut_metrics(self, step: int) -> None:
-        """Drops what ``metrics.jsonl`` says of steps after ``step``: they will be run again."""
-        kept = [_line(line) for line in self.metrics() if line["step"] <= step]
-        write_atomically(self.path / "metrics.jsonl", "".join(kept))
+        """Drops what ``metrics.jsonl`` says of steps after ``step``: they will be run again.
+
+        Raises:
+          UsageError: a line of an earlier epoch is missing.
+        """
+        kept = [line for line in self.metrics() if line["step"] <= step]
+        self._check_epochs(kept, step // self.info["steps_per_epoch"])
+        write_atomically(self.path / "metrics.jsonl", "".join(map(_line, kept)))
+
+    def _check_epochs(self, lines, epochs):
+        there = [line["epoch"] for line in lines]
+        if there != list(range(1, epochs + 1)):
+            raise flags.UsageError(
+                f"{self.path / 'metrics.jsonl'} is damaged: of epochs 1 to {epochs} it has "
+                f"{len(there)} lines; put it back, or train anew in another --workdir"
+            )
 
     def add_metrics(self, **line: Any) -> None:
         """Adds a line to ``metrics.jsonl``."""

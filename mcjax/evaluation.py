@@ -37,7 +37,11 @@ class Evaluator:
         own. One is the fastest, as long as the memory serves.
 
     Attributes:
+      objective: what is measured.
+      fetch: gives batches without augmentation.
       splits: the data.
+      mesh: the devices, laid out for points and their data.
+      batch_size: examples of a forward pass.
       points_per_call: points evaluated at once, over all devices.
 
     Raises:
@@ -63,6 +67,8 @@ class Evaluator:
         spread = parallel.with_rows(mesh, rows)
         here = points_per_call or default_points_per_call()
         batch_size = batch_size or default_batch_size()
+        self.objective, self.fetch = objective, fetch
+        self.mesh, self.batch_size = spread, batch_size
         self.points_per_call = here * rows
 
         def recomputed(params, state, splits):
@@ -211,8 +217,13 @@ def _recompute(objective, fetch, params, state, data, batch_size):
     return total
 
 
-def _clean_batches(fetch, data, batch_size, axes):
-    """The number of batches that cover the data, and this device's share of the n-th."""
+def clean_batches(
+    fetch: Callable[..., Any], data: Any, batch_size: int, axes: str | tuple[str, ...]
+) -> tuple[int, Callable[[jax.Array], Any]]:
+    """How many batches cover the data, and ``index -> batch``, this device's share of it.
+
+    What the last batch lacks, and what the devices do not divide, has weight zero.
+    """
     size = len(jax.tree.leaves(data)[0])
     width = min(batch_size, size)
 
@@ -230,7 +241,7 @@ def _all_sums(objective, fetch, params, state, splits, batch_size, axes):
     """``sums[split][name]``, this device's part, of shape ``[batches of the split]``."""
 
     def over(data):
-        count, batch = _clean_batches(fetch, data, batch_size, axes)
+        count, batch = clean_batches(fetch, data, batch_size, axes)
         sums = lambda _, index: (None, objective.evaluate(params, state, batch(index)))  # noqa: E731
         return jax.lax.scan(sums, None, jnp.arange(count))[1]
 
@@ -239,7 +250,7 @@ def _all_sums(objective, fetch, params, state, splits, batch_size, axes):
 
 def _gradient(objective, fetch, params, state, data, batch_size, axes):
     """This device's part of the gradient of the summed loss, and of the count."""
-    count, batch = _clean_batches(fetch, data, batch_size, axes)
+    count, batch = clean_batches(fetch, data, batch_size, axes)
 
     def summed(params, index):
         sums = objective.evaluate(params, state, batch(index))

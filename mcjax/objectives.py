@@ -41,33 +41,36 @@ class Objective(NamedTuple):
     statistics: Callable[..., Any] | None = None
 
 
-def from_loss(loss: Callable[..., jax.Array]) -> Objective:
+def from_loss(loss: Callable[..., jax.Array], axis_name: str | None = None) -> Objective:
     """Lifts the simplest form, ``loss(params, batch)`` or ``loss(params, batch, key)``, a mean.
 
     The only metric is ``loss``. A batch that is a dict with ``weight`` (as the evaluator and
     several devices pad them) is given to ``loss`` example by example, under ``vmap``, without the
     weights; these then weigh its values. Any other batch is taken as whole.
 
+    Args:
+      loss: the mean over a batch.
+      axis_name: the mapped axis over which a batch is shared, in equal contiguous parts: then an
+        example's key is that of its place in the whole batch, whatever the number of devices.
+
     Raises:
       ValueError: ``loss`` takes neither two nor three arguments.
     """
-    takes = len(inspect.signature(loss).parameters)
-    if takes not in (2, 3):
-        raise ValueError(f"loss takes {takes} arguments: expected (params, batch[, key])")
-
-    def mean(params, batch, key):
-        return loss(params, batch, key) if takes == 3 else loss(params, batch)
+    mean = with_key(loss)
 
     def total_and_count(params, batch, key):
         if not (isinstance(batch, dict) and "weight" in batch):
             count = len(jax.tree.leaves(batch)[0])
             return mean(params, batch, key) * count, jnp.float32(count)
         weight = batch["weight"]
+        positions = jnp.arange(len(weight))
+        if axis_name is not None:
+            positions += jax.lax.axis_index(axis_name) * len(weight)
         alone = jax.tree.map(
             lambda x: x[:, None], {name: x for name, x in batch.items() if name != "weight"}
         )
-        each = jax.vmap(mean, in_axes=(None, 0, 0))(
-            params, alone, jax.random.split(key, len(weight))
+        each = jax.vmap(lambda one, i: mean(params, one, jax.random.fold_in(key, i)))(
+            alone, positions
         )
         return jnp.sum(jnp.where(weight > 0, each * weight, 0)), jnp.sum(weight)
 
@@ -79,6 +82,20 @@ def from_loss(loss: Callable[..., jax.Array]) -> Objective:
         return train(params, state, batch, jax.random.key(0))[1][0]
 
     return Objective(train, evaluate)
+
+
+def with_key(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """``loss(params, batch, key)`` of a loss that takes a key or none.
+
+    Raises:
+      ValueError: ``loss`` takes neither two nor three positional arguments.
+    """
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(loss).parameters.values()
+    takes = sum(parameter.kind in positional for parameter in parameters)
+    if takes not in (2, 3):
+        raise ValueError(f"loss takes {takes} arguments: expected (params, batch[, key])")
+    return loss if takes == 3 else lambda params, batch, key: loss(params, batch)
 
 
 def cross_entropy(model: nn.Module) -> Objective:

@@ -108,23 +108,28 @@ def surface(
     labels = [str(name) for name in arrays["point_name"]] if labels is None else labels
     colours = _contours(ax, arrays, metric, clip)
     lines = {"color": "black", "path_effects": [labelling.halo("white", 2.8)], "zorder": 3}
-    ax.plot(*arrays["point_xy"][:2].T, "--", lw=1.1, label="segment", **lines)
+    around = "direction_norm" in arrays  # along directions: only the first point is a network
+    shown = arrays["point_xy"][: 1 if around else 3]
+    segment = arrays["point_xy"][[0, 0 if around else 1]]
+    if not around:
+        ax.plot(*segment.T, "--", lw=1.1, label="segment", **lines)
     if "curve_xy" in arrays:
         ax.plot(*arrays["curve_xy"].T, "-", lw=1.5, label="curve", **lines)
         _bends(ax, arrays)
     texts = []
     if "iterate_xy" in arrays:
         texts = _iterates(ax, arrays, metric, colours)
-    x, y = arrays["point_xy"].T
-    filled = {"s": 64, "c": arrays[f"point_{metric}"], "zorder": 5, **colours}
+    x, y = shown.T
+    filled = {"s": 64, "c": arrays[f"point_{metric}"][: len(shown)], "zorder": 5, **colours}
     ax.scatter(x, y, ec="white", lw=4, **filled)
     ax.scatter(x, y, ec="black", lw=1.6, **filled)
-    named = [(str(n), xy, True) for n, xy in zip(labels, arrays["point_xy"], strict=True)]
+    named = [(str(n), xy, True) for n, xy in zip(labels, shown, strict=False)]
     lines = [arrays[k] for k in ("curve_xy", "iterate_xy") if k in arrays]
-    ax.add_artist(labelling.Labels(ax, named + texts, [arrays["point_xy"][:2], *lines]))
+    ax.add_artist(labelling.Labels(ax, named + texts, [segment, *lines]))
     ax.set(aspect="equal", xlim=arrays["x"][[0, -1]], ylim=arrays["y"][[0, -1]])
-    ax.set_xlabel(f"weight distance from {labels[0]} towards {labels[1]}")
-    ax.set_ylabel("weight distance at a right angle")
+    towards = f"along {labels[1]}" if around else f"from {labels[0]} towards {labels[1]}"
+    ax.set_xlabel(f"weight distance {towards}")
+    ax.set_ylabel(f"weight distance {f'along {labels[2]}' if around else 'at a right angle'}")
     ax.grid(False)
     return ax
 
@@ -155,6 +160,38 @@ def surface_figure(
         figure.draw_without_rendering()
         box = figure.get_tightbbox()
         figure.set_size_inches(box.width + 0.1, box.height + 0.1)
+    return figure
+
+
+def sharpness(ax: Axes, arrays: Mapping[str, np.ndarray]) -> Axes:
+    """The Hessian's largest eigenvalues along a curve, logarithmic where all are above zero.
+
+    Args:
+      ax: where to draw.
+      arrays: ``t`` ``[P]`` and ``eigenvalues`` ``[P, k]``, falling, as in ``sharpness.npz``.
+    """
+    values = arrays["eigenvalues"]
+    for index, (column, color) in enumerate(zip(values.T, itertools.cycle(COLORS), strict=False)):
+        ax.plot(arrays["t"], column, ".-", color=color, label=f"$\\lambda_{{{index + 1}}}$")
+    if (values[np.isfinite(values)] > 0).all():
+        ax.set_yscale("log")
+        for write in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+            write(ticker.FuncFormatter(lambda x, _: f"{x:.3g}"))
+        ax.yaxis.set_minor_locator(ticker.LogLocator(subs=(2, 5)))
+    ax.set(xlabel="t", ylabel="eigenvalue of the Hessian", xlim=(0, 1))
+    return ax
+
+
+def sharpness_figure(arrays: Mapping[str, np.ndarray], title: str) -> Figure:
+    """A `sharpness` profile above the training loss at the same points."""
+    with plt.rc_context(STYLE):
+        figure, (above, below) = plt.subplots(2, 1, figsize=(5, 5), sharex=True)
+        sharpness(above, arrays).set_xlabel("")
+        if arrays["eigenvalues"].shape[1] > 1:
+            above.legend()
+        below.plot(arrays["t"], arrays["train_loss"], ".-", color=COLORS[0])
+        below.set(xlabel="t", ylabel=METRIC_LABELS["train_loss"])
+        figure.suptitle(title)
     return figure
 
 
@@ -309,3 +346,15 @@ def save(figure: Figure, stem: Path) -> Path:
         temporary.replace(stem.with_name(stem.name + suffix))
     plt.close(figure)
     return stem.with_name(stem.name + ".png")
+
+
+def is_whole(stem: Path) -> bool:
+    """Whether `save` wrote the figure, and nothing cut it short since."""
+    ends = {".png": b"IEND\xaeB`\x82", ".pdf": b"%%EOF\n"}
+    try:
+        return all(
+            stem.with_name(stem.name + suffix).read_bytes().endswith(end)
+            for suffix, end in ends.items()
+        )
+    except FileNotFoundError:
+        return False

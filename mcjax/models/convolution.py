@@ -7,11 +7,11 @@ a step in a scan, 30 ms outside), and so does any 3x3 convolution of a 2x2 image
 have no such trap. So on CPU a convolution is written here as matrix products, in two forms:
 
 * `direct`: one shifted copy of the image for each kernel element, and one product;
-* `winograd`: F(2x2,3x3) of Lavin & Gray (2016), "Fast Algorithms for Convolutional Neural
-  Networks", section 4.1: each 2x2 tile of the output is ``A^T [(G g G^T) * (B^T d B)] A`` with
-  ``g`` the 3x3 kernel and ``d`` the 4x4 tile of the input around it. Summed over input channels,
-  the elementwise product is sixteen matrix products: 16/36 of `direct`'s multiplications. Its
-  float32 error is about 1e-6 of the largest output.
+* `winograd`, at stride one with SAME padding: F(2x2,3x3) of Lavin & Gray (2016), "Fast Algorithms
+  for Convolutional Neural Networks", section 4.1: each 2x2 tile of the output is
+  ``A^T [(G g G^T) * (B^T d B)] A`` with ``g`` the 3x3 kernel and ``d`` the 4x4 tile of the input
+  around it. Summed over input channels, the elementwise product is sixteen matrix products: 16/36
+  of `direct`'s multiplications. Its float32 error is about 1e-6 of the largest output.
 
 Both are plain jax, so gradients, ``vmap`` over kernels (products become batched) and ``shard_map``
 need nothing special. `conv_general_dilated` chooses; GPU and TPU keep ``lax``'s, whose compilers
@@ -49,7 +49,7 @@ def conv_general_dilated(
     """``lax.conv_general_dilated``, the faster form on CPU where there is one (see `choose`).
 
     For ``flax.linen.Conv(..., conv_general_dilated=convolution.conv_general_dilated)``. The special
-    forms are for convolutions with NHWC images, stride one and SAME padding; all others are lax's.
+    forms are for NHWC images without dilation and groups; all other convolutions are lax's.
     """
     plain = (
         jax.default_backend() == "cpu"
@@ -57,15 +57,18 @@ def conv_general_dilated(
         and lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) == _NHWC
         and feature_group_count == batch_group_count == 1
         and lhs.shape[3] == rhs.shape[2]
-        and all(set(s or (1,)) == {1} for s in (window_strides, lhs_dilation, rhs_dilation))
-        and _is_same(padding, rhs.shape[:2])
+        and all(set(s or (1,)) == {1} for s in (lhs_dilation, rhs_dilation))
         and lhs.dtype == rhs.dtype
         and jnp.issubdtype(lhs.dtype, jnp.floating)
         and preferred_element_type is None
         and out_sharding is None
     )
     if plain:
-        return choose(lhs.shape, rhs.shape)(lhs, rhs, precision=precision)
+        pads = _pads(padding, lhs.shape[1:3], rhs.shape[:2], window_strides)
+        if set(window_strides) == {1} and pads == _same(rhs.shape[:2]):
+            return choose(lhs.shape, rhs.shape)(lhs, rhs, precision=precision)
+        if _overlaps(lhs.shape[1:3], rhs.shape[:2], pads):
+            return direct(lhs, rhs, window_strides, pads, precision=precision)
     return lax.conv_general_dilated(
         lhs,
         rhs,
@@ -85,9 +88,10 @@ def conv_general_dilated(
 def choose(images: Sequence[int], kernel: Sequence[int]) -> Callable[..., jax.Array]:
     """The form for images ``[B, H, W, C]`` and a kernel ``[h, w, C, O]`` on CPU, by their shapes.
 
-    For 3x3 kernels it is the form that was faster at the nearest shape of `convolution_table` (in
-    factors of size and channels); ``python -m experiments.convolution_table --write`` measures it
-    anew. Only `direct` takes other kernels.
+    At stride one with SAME padding; elsewhere there is `direct` only. For 3x3 kernels it is the
+    form that was faster at the nearest shape of `convolution_table` (in factors of size and
+    channels); ``python -m experiments.convolution_table --write`` measures it anew. Only `direct`
+    takes other kernels.
 
     >>> choose((100, 32, 32, 3), (3, 3, 3, 64)).__name__
     'direct'
@@ -105,22 +109,38 @@ def choose(images: Sequence[int], kernel: Sequence[int]) -> Callable[..., jax.Ar
     return FORMS[min(times, key=lambda name: times[name])]
 
 
-def direct(x: jax.Array, kernel: jax.Array, *, precision: Any = None) -> jax.Array:
-    """Convolution with SAME padding as shifted slices, concatenated, and one matrix product.
+def direct(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Sequence[int] = (1, 1),
+    padding: Sequence[tuple[int, int]] | None = None,
+    *,
+    precision: Any = None,
+) -> jax.Array:
+    """Convolution as shifted slices, concatenated, and one matrix product.
 
-    From ``[B, H, W, C]`` and ``[h, w, C, O]`` of any sizes to ``[B, H, W, O]`` in the dtype of
-    ``x``; 16-bit types are summed in float32. ``precision`` is the product's, as in ``lax.dot``.
+    Args:
+      x: images ``[B, H, W, C]``.
+      kernel: ``[h, w, C, O]`` of any size.
+      strides: of rows and columns.
+      padding: before and after rows and columns, less than the kernel; None for SAME at stride one.
+      precision: the product's, as in ``lax.dot``.
+
+    Returns:
+      ``[B, H', W', O]`` in the dtype of ``x``, ``H' = (H + padding - h) // stride + 1``. 16-bit
+      types are summed in float32.
     """
-    _, height, width, _ = x.shape
-    tops, rows = _shifts(height, kernel.shape[0])
-    lefts, columns = _shifts(width, kernel.shape[1])
+    tops, lefts = padding or _same(kernel.shape[:2])
+    down, rows, vertical = _reach(x.shape[1], kernel.shape[0], strides[0], tops)
+    across, columns, horizontal = _reach(x.shape[2], kernel.shape[1], strides[1], lefts)
     kernel = kernel[rows, columns]  # what lies beyond the image on both sides meets zeros only
-    padded = jnp.pad(x, ((0, 0), tops, lefts, (0, 0)))
-    slices = [
-        padded[:, i : i + height, j : j + width]
-        for i in range(kernel.shape[0])
-        for j in range(kernel.shape[1])
-    ]
+    padded = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), vertical, horizontal, (0, 0, 0)))
+    phases = _phases(padded, *strides)
+    slices = []
+    for i in range(kernel.shape[0]):
+        for j in range(kernel.shape[1]):
+            (top, p), (left, q) = divmod(i, strides[0]), divmod(j, strides[1])
+            slices.append(phases[p][q][:, top : top + down, left : left + across])
     patches = jnp.concatenate(slices, axis=-1)
     return _product(patches, kernel.reshape(-1, kernel.shape[-1]), precision).astype(x.dtype)
 
@@ -136,7 +156,7 @@ def winograd(x: jax.Array, kernel: jax.Array, *, precision: Any = None) -> jax.A
     wide = jnp.promote_types(x.dtype, jnp.float32)
     padding = ((0, 0), (1, 2 * down + 1 - height), (1, 2 * across + 1 - width), (0, 0))
     padded = jnp.pad(x.astype(wide), padding)
-    parities = _parities(padded)
+    parities = _phases(padded, 2, 2)
     # Element (i, j) of every tile.
     tiles = [
         [
@@ -163,21 +183,40 @@ def max_pool_2x2(x: jax.Array) -> jax.Array:
     tie share the gradient.
     """
     x = x[:, : _even(x.shape[1]), : _even(x.shape[2])]
-    return functools.reduce(jnp.maximum, [part for row in _parities(x) for part in row])
+    phases = _phases(x, min(2, x.shape[1]), min(2, x.shape[2]))
+    return functools.reduce(jnp.maximum, [part for row in phases for part in row])
 
 
-def _is_same(padding, kernel):
-    """Whether ``padding`` means SAME at stride one."""
+def _pads(padding, sizes, kernel, strides):
+    """Padding as pairs, before and after each dimension, from whatever lax takes."""
     if isinstance(padding, str):
-        return padding.upper() == "SAME"
-    return [tuple(p) for p in padding] == [((k - 1) // 2, k // 2) for k in kernel]
+        padding = lax.padtype_to_pads(sizes, kernel, strides, padding)
+    return tuple(tuple(pair) for pair in padding)
 
 
-def _shifts(size, kernel):
-    """Padding of a dimension, and the kernel's elements that meet more than that padding."""
-    low, high = (kernel - 1) // 2, kernel // 2
-    before, after = min(low, size - 1), min(high, size - 1)
-    return (before, after), slice(low - before, low + after + 1)
+def _same(kernel):
+    """What SAME means at stride one."""
+    return tuple(((k - 1) // 2, k // 2) for k in kernel)
+
+
+def _overlaps(sizes, kernel, pads):
+    """Whether every place of the kernel meets the image, and there is one, in each dimension."""
+    return all(
+        size > 0 and min(pair) >= 0 and max(pair) < k <= size + sum(pair)
+        for size, k, pair in zip(sizes, kernel, pads, strict=True)
+    )
+
+
+def _reach(size, kernel, stride, pads):
+    """Of a dimension: outputs, the kernel's elements that meet the image, the padding for them.
+
+    The padding ``(before, after, 0)``, as of ``lax.pad``, makes the size a multiple of the stride.
+    """
+    low, high = pads
+    outputs = (size + low + high - kernel) // stride + 1
+    first, last = max(0, low - (outputs - 1) * stride), min(kernel, low + size)
+    whole = stride * (outputs - 1 + -(-(last - first) // stride))
+    return outputs, slice(first, last), (low - first, whole - size - (low - first), 0)
 
 
 def _product(x, matrix, precision):
@@ -218,20 +257,20 @@ def _even(size):
     return size - size % 2 if size > 1 else 1
 
 
-def _parities(x):
-    """``[[x[:, p::2, q::2] for q in (0, 1)] for p in (0, 1)]`` of an image of even sizes.
+def _phases(x, down, across):
+    """``[[x[:, p::down, q::across] for q in range(across)] for p in range(down)]``.
 
-    A dimension of size one is its own only half. By ``lax.split``, whose gradient is a
+    The image's sizes are multiples of the strides. By ``lax.split``, whose gradient is a
     concatenation: that of a strided slice is several times slower on CPU.
     """
-    return [[column[:, :, :, 0] for column in _halves(row[:, :, 0], 2)] for row in _halves(x, 1)]
+    rows = _split(x, 1, down)
+    return [[column[:, :, :, 0] for column in _split(row[:, :, 0], 2, across)] for row in rows]
 
 
-def _halves(x, axis):
-    """Splits a dimension of ``2 n`` into ``n, 2`` and these into even and odd positions."""
-    count = min(2, x.shape[axis])
-    pairs = x.reshape(*x.shape[:axis], x.shape[axis] // count, count, *x.shape[axis + 1 :])
-    return lax.split(pairs, [1] * count, axis + 1)
+def _split(x, axis, count):
+    """Splits a dimension of ``count n`` into ``n, count`` and these into their ``count`` places."""
+    groups = x.reshape(*x.shape[:axis], x.shape[axis] // count, count, *x.shape[axis + 1 :])
+    return lax.split(groups, [1] * count, axis + 1)
 
 
 def _interleaved(parts):

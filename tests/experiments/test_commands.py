@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import os
+import shutil
 import signal
 
 import jax
@@ -251,9 +252,11 @@ def test_the_same_command_again_does_nothing(base, monkeypatch):
 def test_a_lost_figure_or_array_is_made_again(base):
     arrays = load_arrays(base / "GB" / "curve.npz")
     (base / "GB" / "figures" / "curve.png").unlink()
+    (base / "GB" / "figures" / "curve@1.pdf").write_bytes(b"%PDF-1.4")
     (base / "GB" / "curve@1.npz").unlink()
     fit_curve.run(curve_config(base))
-    assert (base / "GB" / "figures" / "curve.png").is_file()
+    for name in ("curve.png", "curve@1.pdf"):
+        assert (base / "GB" / "figures" / name).stat().st_size > 5000
     again = load_arrays(base / "GB" / "curve@1.npz")
     np.testing.assert_array_equal(again["segment_train_loss"], arrays["segment_train_loss"])
 
@@ -321,6 +324,20 @@ def test_an_interrupted_command_goes_on_to_the_same_bits(base, tmp_path, monkeyp
         assert here.status == "done"
     for file in ("curve.npz", "curve@1.npz"):
         assert_same_bits(load_arrays(run.path / file), load_arrays(base / "GB" / file))
+
+
+def test_a_curve_does_not_go_on_between_other_modes(base, tmp_path, monkeypatch):
+    """The end was trained anew, in the same place, after the curve was stopped."""
+    shutil.copytree(base / "G", tmp_path / "G")
+    config = change(
+        CURVE, workdir=str(tmp_path / "GB"), start=str(tmp_path / "G"), end=str(base / "B")
+    )
+    with stopped_at(monkeypatch, 7):
+        fit_curve.run(config)
+    shutil.rmtree(tmp_path / "G")
+    train_mode.run(change(MODE, workdir=str(tmp_path / "G"), seed=3))
+    with pytest.raises(UsageError, match="--start has been trained anew"):
+        fit_curve.run(config)
 
 
 def test_a_curve_between_named_points(base, tmp_path):

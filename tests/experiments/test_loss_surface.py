@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 
 from experiments import config as flags
-from experiments import fit_curve, loop, loss_surface, train_mode
+from experiments import export, fit_curve, loop, loss_surface, train_mode, view
 from experiments.arrays import load_arrays, save_arrays
-from experiments.config import CurveConfig, ModeConfig, SurfaceConfig, UsageError
+from experiments.config import (
+    CurveConfig,
+    ExportConfig,
+    ModeConfig,
+    SurfaceConfig,
+    UsageError,
+    ViewConfig,
+)
 from experiments.runs import Run
 
 MODE = {"dataset": "digits", "model": "mlp", "width": 0.125, "train_size": 200, "batch_size": 50,
@@ -73,6 +80,19 @@ def test_arrays_and_figures(done, runs):
             assert (done.path / "figures" / f"surface_{split}_loss.{suffix}").exists()
     assert done.status == "done"
     assert not (done.path / "rows").exists()
+
+
+@pytest.mark.parametrize("form", ["garipov", "h5", "vtp"])
+def test_exported(done, runs, tmp_path, form):
+    for run in (done.path, runs / "ab")[: 2 if form == "garipov" else 1]:
+        config = ExportConfig(run=str(run), format=form, output=str(tmp_path / run.name))
+        assert export.run(config).stat().st_size > 1000
+
+
+def test_viewed(done, tmp_path):
+    page = view.run(ViewConfig(run=str(done.path), output=str(tmp_path / "page.html"))).read_text()
+    assert all(word in page for word in ('"segment"', '"iterates"', "Plane through a, b and ab"))
+    assert "in reach" not in page
 
 
 def test_points_and_iterates_reproduce_their_checkpoints(done, runs):

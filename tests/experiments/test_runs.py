@@ -83,9 +83,7 @@ def test_a_damaged_run_file_is_said_so(tmp_path):
 
 def test_the_same_flags_go_on_and_others_do_not(tmp_path):
     run = opened(tmp_path / "G")
-    run.update(status="done")
     opened(tmp_path / "G", ModeConfig(seed=4, workdir="elsewhere", checkpoint_seconds=1.0))
-    assert run.status == "done"
     with pytest.raises(UsageError) as caught:
         opened(tmp_path / "G", ModeConfig(seed=5, keep=(3,)))
     message = str(caught.value)
@@ -128,6 +126,22 @@ def test_metrics_are_cut_where_training_goes_on(tmp_path):
     lines = (run.path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
     assert json.loads(lines[1])["train"]["loss"] == 0.5
+
+
+def test_lost_metrics_are_said(tmp_path):
+    config = ModeConfig(seed=4, epochs=3)
+    run = opened(tmp_path / "G", config)
+    for epoch in (1, 2):
+        run.add_metrics(epoch=epoch, step=5 * epoch)
+    run.cut_metrics(14)  # in the third epoch
+    with pytest.raises(UsageError, match=r"metrics\.jsonl is damaged: of epochs 1 to 3 it has 2"):
+        run.cut_metrics(15)
+    run.add_metrics(epoch=3, step=15)
+    run.update(status="done")
+    opened(tmp_path / "G", config)
+    (run.path / "metrics.jsonl").unlink()
+    with pytest.raises(UsageError, match=r"metrics\.jsonl is damaged"):
+        opened(tmp_path / "G", config)
 
 
 def test_steps_of_epochs(tmp_path):

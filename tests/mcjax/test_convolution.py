@@ -65,6 +65,34 @@ def test_forms_and_gradients_in_float64(form, shape, out):
         assert_close(actual, value_and_gradients(reference)(*args), 1e-13)
 
 
+STRIDED = [  # [B, H, W, C], the kernel's [h, w], strides, padding
+    ((2, 6, 5, 3), (3, 3), (2, 2), ((1, 1), (1, 1))),
+    ((2, 7, 8, 3), (3, 3), (2, 2), ((1, 1), (1, 1))),
+    ((2, 6, 5, 3), (1, 1), (2, 2), ((0, 0), (0, 0))),
+    ((1, 8, 9, 2), (4, 5), (3, 2), ((0, 3), (2, 1))),
+    ((2, 1, 2, 3), (3, 3), (2, 2), ((1, 1), (1, 1))),
+    ((1, 9, 10, 2), (2, 1), (4, 3), ((0, 0), (0, 0))),  # most pixels are met by no kernel
+]
+
+
+@pytest.mark.parametrize("case", STRIDED)
+def test_strides_and_their_gradients_in_float64(case):
+    shape, size, strides, padding = case
+
+    def convolve(form):
+        return lambda x, kernel: form(x, kernel, strides, padding, dimension_numbers=LAYOUT)
+
+    with jax.enable_x64(True):
+        x, kernel = draw(shape, (*size, shape[-1], 4))
+        expected = convolve(lax.conv_general_dilated)
+        actual = convolve(convolution.conv_general_dilated)
+        args = (x, kernel, draw(jax.eval_shape(expected, x, kernel).shape, seed=1)[0])
+        assert not has_convolution(value_and_gradients(actual), *args)
+        assert_close(
+            value_and_gradients(actual)(*args), value_and_gradients(expected)(*args), 1e-13
+        )
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_float32_error(form):
     args = draw((4, 9, 8, 64), (3, 3, 64, 48), (4, 9, 8, 48), dtype=np.float32)
@@ -133,13 +161,16 @@ CASES = {
     "one by one": ((2, 4, 5, 3), (1, 1, 3, 4), {}, False),
     "even kernel": ((2, 4, 5, 3), (2, 4, 3, 4), {}, False),
     "even kernel, pairs": ((2, 4, 5, 3), (2, 4, 3, 4), {"padding": ((0, 1), (1, 2))}, False),
-    "even kernel, lower": ((2, 4, 5, 3), (2, 4, 3, 4), {"padding": ((1, 0), (2, 1))}, True),
+    "even kernel, lower": ((2, 4, 5, 3), (2, 4, 3, 4), {"padding": ((1, 0), (2, 1))}, False),
     "kernel beyond the image": ((2, 2, 3, 16), (7, 5, 16, 4), {}, False),
     "padding in pairs": ((2, 4, 5, 3), (3, 3, 3, 4), {"padding": ((1, 1), (1, 1))}, False),
     "lower case": ((2, 4, 5, 3), (3, 3, 3, 4), {"padding": "same"}, False),
-    "lopsided padding": ((2, 4, 5, 16), (3, 3, 16, 4), {"padding": ((0, 2), (1, 1))}, True),
-    "valid": ((2, 4, 5, 16), (3, 3, 16, 4), {"padding": "VALID"}, True),
-    "strides": ((2, 4, 5, 16), (3, 3, 16, 4), {"window_strides": (1, 2)}, True),
+    "lopsided padding": ((2, 4, 5, 16), (3, 3, 16, 4), {"padding": ((0, 2), (1, 1))}, False),
+    "valid": ((2, 4, 5, 16), (3, 3, 16, 4), {"padding": "VALID"}, False),
+    "same with strides": ((2, 4, 5, 16), (3, 3, 16, 4), {"window_strides": (1, 2)}, False),
+    "padding beyond the kernel": ((2, 4, 5, 3), (3, 3, 3, 4), {"padding": ((3, 0), (1, 1))}, True),
+    "cropping": ((2, 4, 5, 3), (3, 3, 3, 4), {"padding": ((-1, 1), (1, 1))}, True),
+    "no output": ((2, 4, 5, 3), (6, 3, 3, 4), {"padding": "VALID"}, True),
     "dilated kernel": ((2, 6, 5, 16), (3, 3, 16, 4), {"rhs_dilation": (1, 2)}, True),
     "dilated images": ((2, 4, 5, 16), (3, 3, 16, 4), {"lhs_dilation": (2, 1), "padding":
                        ((1, 1), (1, 1))}, True),

@@ -27,10 +27,10 @@ def draw(shape, seed=0):
     return np.random.default_rng(seed).normal(0.2, 1, shape).astype(np.float32)
 
 
-def draw_variables(model, images):
+def draw_variables(model, images, seed=1):
     """Generic parameters, no bias zero; by numpy, since compiling an initialisation takes long."""
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), images, False))
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
 
     def one(leaf):
         size = np.sqrt(2 / np.prod(leaf.shape[:-1])) if len(leaf.shape) > 1 else 0.3
@@ -224,8 +224,9 @@ def test_one_and_eight_devices_agree():
 
 def test_names_and_their_modules():
     expected = {f"vgg{n}{bn}" for n in (7, 10, 11, 13, 16, 19) for bn in ("", "_bn")} | {"mlp"}
-    assert set(models.names()) == expected
-    for name in models.names():
+    residual = {"preresnet8", "preresnet20", "preresnet56", "preresnet110", "preresnet164"}
+    assert set(models.names()) == expected | residual | {"wrn16x4", "wrn28x10"}
+    for name in expected:
         model = models.create(name, num_classes=3, axis_name="data")
         assert isinstance(model, mlp.MLP if name == "mlp" else vgg.VGG)
         assert model.axis_name == "data"

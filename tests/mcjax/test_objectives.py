@@ -1,3 +1,5 @@
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -200,6 +202,29 @@ def test_from_loss_weighs_examples_of_a_padded_batch():
     assert sums["count"] == 3
     loss, _ = objective.train(jnp.float32(0.5), {}, padded, jax.random.key(0))
     np.testing.assert_allclose(loss, ((0.5 - x) ** 2).mean(), rtol=1e-6)
+
+
+def test_from_loss_gives_an_example_the_key_of_its_place_in_the_whole_batch():
+    noise = lambda params, batch, key: jax.random.uniform(key) * jnp.mean(batch["x"])  # noqa: E731
+    objective = objectives.from_loss(noise, "data")
+    batch = {"x": jnp.array([1.0, 4.0, -2.0, 7.0]), "weight": jnp.ones(4)}
+
+    def total(batch):
+        return jax.lax.psum(objective.train(0.0, {}, batch, KEY)[1][0]["loss"], "data")
+
+    shares = lambda n: jax.tree.map(lambda x: x.reshape(n, -1), batch)  # noqa: E731
+    found = [jax.jit(jax.vmap(total, axis_name="data"))(shares(n))[0] for n in (1, 2)]
+    keys = [jax.random.fold_in(KEY, i) for i in range(4)]
+    expected = sum(jax.random.uniform(k) * x for k, x in zip(keys, batch["x"], strict=True))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_loss_whose_model_is_bound_by_name_takes_no_key():
+    def loss(params, batch, scale):
+        return jnp.mean(scale * params * batch)
+
+    mean = objectives.with_key(functools.partial(loss, scale=3.0))
+    assert mean(2.0, jnp.array([1.0, 2.0]), KEY) == 9.0
 
 
 def test_small_losses_keep_their_digits_under_large_logits():

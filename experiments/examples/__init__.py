@@ -1,0 +1,1 @@
+"""Worked examples of `mcjax.simple` with four ways to write a network."""

@@ -1,0 +1,44 @@
+"""Equinox: an MLP on scikit-learn's digits (``pip install equinox``).
+
+Run ``python -m experiments.examples.equinox_mlp --figure=mlp``.
+"""
+
+import equinox as eqx
+import jax
+import optax
+
+from experiments.examples import shared
+from mcjax import data, simple
+
+
+def create(seed):
+    """A network in two parts: its arrays, the parameters, and the rest, which the loss keeps."""
+    model = eqx.nn.MLP(64, 10, width_size=48, depth=2, key=jax.random.key(seed))
+    return eqx.partition(model, eqx.is_inexact_array)
+
+
+def main(figure=None, epochs=30):
+    """Trains two networks, fits the curve between them, and looks at it."""
+    digits = data.load("digits")
+    train, held_out = digits.train._asdict(), digits.validation._asdict()
+    (first, rest), (second, _) = create(0), create(1)
+
+    def loss(params, batch):
+        logits = jax.vmap(eqx.combine(params, rest))(batch["images"].reshape(-1, 64) / 255)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, batch["labels"]).mean()
+
+    start, end = (
+        shared.train(loss, params, train, seed=seed, epochs=epochs, batch_size=50)
+        for seed, params in enumerate((first, second))
+    )
+    points, _ = simple.fit_curve(
+        loss, start, end, train, optimizer=optax.adam(3e-3), epochs=epochs, batch_size=50,
+        key=jax.random.key(2),
+    )  # fmt: skip
+    arrays = simple.profile(loss, simple.ONE_BEND, points, train, held_out)
+    shared.show(arrays, "Equinox", figure)
+    return arrays
+
+
+if __name__ == "__main__":
+    shared.command(main, __doc__)

@@ -1,0 +1,59 @@
+"""Plain JAX: a small transformer over characters, on ten chapters of Jane Austen (austen.txt).
+
+Run ``python -m experiments.examples.language_model --figure=language_model``.
+"""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments.examples import shared
+from mcjax import simple
+
+WIDTH, HEADS, LENGTH = 32, 4, 32
+
+
+def create(key, characters):
+    """Parameters: tables of characters and positions, two blocks of attention and MLP."""
+    shapes = {"characters": (characters, WIDTH), "positions": (LENGTH, WIDTH)}
+    shapes |= {"qkv": (2, WIDTH, 3 * WIDTH), "out": (2, WIDTH, WIDTH)}
+    shapes |= {"up": (2, WIDTH, 4 * WIDTH), "down": (2, 4 * WIDTH, WIDTH)}
+    keys = zip(jax.random.split(key, len(shapes)), shapes.items(), strict=True)
+    return {n: jax.random.normal(k, shape) / WIDTH**0.5 for k, (n, shape) in keys}
+
+
+def loss(params, batch):
+    """Mean cross-entropy of the next character, in nats; ``batch`` is int32 [B, LENGTH]."""
+
+    def block(x, weights):
+        heads = (jax.nn.standardize(x) @ weights["qkv"]).reshape(*batch.shape, 3, HEADS, -1)
+        mixed = jax.nn.dot_product_attention(*jnp.moveaxis(heads, 2, 0), is_causal=True)
+        x += mixed.reshape(x.shape) @ weights["out"]
+        return x + jax.nn.gelu(jax.nn.standardize(x) @ weights["up"]) @ weights["down"], None
+
+    x = params["characters"][batch] + params["positions"]
+    x, _ = jax.lax.scan(block, x, {n: params[n] for n in ("qkv", "out", "up", "down")})
+    logits = jax.nn.standardize(x) @ params["characters"].T
+    return optax.softmax_cross_entropy_with_integer_labels(logits[:, :-1], batch[:, 1:]).mean()
+
+
+def main(figure=None, epochs=5, points=13):
+    """Trains two networks, fits the curve between them, and looks at it."""
+    text = np.frombuffer(Path(__file__).with_name("austen.txt").read_bytes(), np.uint8)
+    characters, codes = np.unique(text, return_inverse=True)
+    rows = codes[: len(codes) // LENGTH * LENGTH].reshape(-1, LENGTH).astype(np.int32)
+    train, held_out, how = rows[:-300], rows[-300:], {"epochs": epochs, "batch_size": 32}
+    params = (create(jax.random.key(seed), len(characters)) for seed in (0, 1))
+    ends = [shared.train(loss, p, train, seed=seed, **how) for seed, p in enumerate(params)]
+    fit = {"optimizer": optax.adam(3e-3), "key": jax.random.key(2)} | how
+    control_points, _ = simple.fit_curve(loss, *ends, train, **fit)
+    arrays = simple.profile(loss, simple.ONE_BEND, control_points, train, held_out, points=points)
+    shared.show(arrays, "a transformer on characters", figure)
+    return arrays
+
+
+if __name__ == "__main__":
+    shared.command(main, __doc__)

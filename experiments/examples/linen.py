@@ -1,0 +1,50 @@
+"""Flax linen: a convolutional net on scikit-learn's digits, and the plane through its curve.
+
+Run ``python -m experiments.examples.linen --figure=linen``.
+"""
+
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from experiments.examples import shared
+from mcjax import data, plots, simple
+
+CONVOLUTIONS = [nn.Conv(16, (2, 2), 2), nn.relu, nn.Conv(32, (2, 2), 2), nn.relu]
+MODEL = nn.Sequential([*CONVOLUTIONS, jax.vmap(jnp.ravel), nn.Dense(10)])
+
+
+def loss(params, batch):
+    """Mean cross-entropy; a batch holds rows of the data, images and labels."""
+    logits = MODEL.apply(params, batch["images"] / 255)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, batch["labels"]).mean()
+
+
+def main(figure=None, epochs=30, grid=(13, 13)):
+    """Trains two networks, fits the curve between them, and looks at it and at their plane."""
+    digits = data.load("digits")
+    train, held_out = digits.train._asdict(), digits.validation._asdict()
+    ends = []
+    for seed in (0, 1):
+        params = jax.jit(MODEL.init)(jax.random.key(seed), jnp.zeros((1, 8, 8, 1)))
+        ends.append(shared.train(loss, params, train, seed=seed, epochs=epochs, batch_size=50))
+
+    curve = simple.ONE_BEND
+    points, _ = simple.fit_curve(
+        loss, *ends, train, curve=curve, optimizer=optax.adam(3e-3), epochs=epochs, batch_size=50,
+        key=jax.random.key(2),
+    )  # fmt: skip
+    arrays = simple.profile(loss, curve, points, train, held_out)
+    plane = simple.surface(loss, (*ends, points[1]), train, curve=(curve, points), grid=grid)
+
+    shared.show(arrays, "Flax linen", figure)
+    if figure:
+        plots.save(plots.surface_figure(plane, "train_loss"), Path(f"{figure}_surface"))
+    return arrays | plane
+
+
+if __name__ == "__main__":
+    shared.command(main, __doc__)

@@ -1,0 +1,60 @@
+"""Flax NNX: a net with layer norm on scikit-learn's digits, and a Bezier curve.
+
+Run ``python -m experiments.examples.nnx --figure=nnx``.
+"""
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+
+from experiments.examples import shared
+from mcjax import curves, data, simple
+
+
+def create(seed):
+    """A network, another one for each seed."""
+    rngs, norm = nnx.Rngs(seed), nnx.LayerNorm(48, rngs=nnx.Rngs(seed))
+    layers = [nnx.Linear(m, n, rngs=rngs) for m, n in ((64, 48), (48, 48), (48, 10))]
+    return nnx.Sequential(layers[0], norm, nnx.relu, layers[1], nnx.relu, layers[2])
+
+
+def model_loss(model, batch):
+    """Mean cross-entropy; a batch holds rows of the data, images and labels."""
+    logits = model(batch["images"].reshape(-1, 64) / 255)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, batch["labels"]).mean()
+
+
+@nnx.jit
+def step(model, optimizer, batch):
+    """A step of training, in place."""
+    optimizer.update(model, nnx.grad(model_loss)(model, batch))
+
+
+def train(model, examples, seed, steps):
+    """Trains a module and takes its parameters out."""
+    optimizer = nnx.Optimizer(model, optax.adam(3e-3), wrt=nnx.Param)
+    for rows in np.random.default_rng(seed).integers(len(examples["labels"]), size=(steps, 50)):
+        step(model, optimizer, {name: x[rows] for name, x in examples.items()})
+    return nnx.state(model, nnx.Param)
+
+
+def main(figure=None, epochs=30):
+    """Trains two networks, fits the curve between them, and looks at it."""
+    digits = data.load("digits")
+    examples, held_out = digits.train._asdict(), digits.validation._asdict()
+    start, end = (train(create(seed), examples, seed, 25 * epochs) for seed in (0, 1))
+    graph, _, rest = nnx.split(create(0), nnx.Param, ...)  # rest: dropout's keys, if any
+    loss = lambda params, batch: model_loss(nnx.merge(graph, params, rest), batch)  # noqa: E731
+    curve = curves.bezier(1)
+    points, _ = simple.fit_curve(
+        loss, start, end, examples, curve=curve, optimizer=optax.adam(3e-3), epochs=epochs,
+        batch_size=50, key=jax.random.key(2),
+    )  # fmt: skip
+    arrays = simple.profile(loss, curve, points, examples, held_out)
+    shared.show(arrays, "Flax NNX", figure)
+    return arrays
+
+
+if __name__ == "__main__":
+    shared.command(main, __doc__)

@@ -1,0 +1,83 @@
+"""Writes a finished curve or surface in a format that people already plot from.
+
+    python -m experiments.export --run=runs/GB --format=garipov --output=curve.npz
+    python -m experiments.export --run=runs/plane --format=vtp --log --output=plane.vtp
+
+garipov: ``curve.npz`` or ``plane.npz`` with the keys of timgaripov/dnn-mode-connectivity; h5: a
+surface file of tomgoldstein/loss-landscape (needs h5py); vtp: a surface for ParaView. What each
+converts and leaves out stands in experiments/plot_formats.py.
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from experiments import command, plot_formats, results
+from experiments.config import ExportConfig, UsageError
+from experiments.progress import show
+from experiments.runs import write_atomically
+
+
+def run(config: ExportConfig) -> Path:
+    """Writes the file.
+
+    Raises:
+      UsageError: wrong flags, a run that is not finished or does not suit the format, or a file
+        that cannot be written.
+    """
+    if not config.output:
+        raise UsageError("--output is missing: the file to write")
+    if not config.format:
+        raise UsageError(f"--format is missing: one of {', '.join(FORMATS)}")
+    output = Path(config.output)
+    content = FORMATS[config.format](config)
+    results.check_output(output)
+    write_atomically(output, content)
+    show(f"written: {output}")
+    return output
+
+
+def _garipov(config: ExportConfig) -> bytes:
+    found = results.load(config.run, ("curve", "surface"))
+    kind = found.info["kind"]
+    training = found.info["flags" if kind == "curve" else "mode"]
+    penalty = 0.0 if training["optimizer"] == "adamw" else training["weight_decay"]
+    convert = plot_formats.garipov_curve if kind == "curve" else plot_formats.garipov_plane
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **convert(found.arrays, penalty))
+    return buffer.getvalue()
+
+
+def _h5(config: ExportConfig) -> bytes:
+    found = results.load(config.run, ("surface",))
+    try:
+        import h5py
+    except ImportError:
+        raise UsageError("--format=h5 needs h5py: pip install h5py") from None
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file.attrs["provenance"] = results.provenance(found.info)
+        for name, values in plot_formats.goldstein(found.arrays).items():
+            file[name] = values
+    return buffer.getvalue()
+
+
+def _vtp(config: ExportConfig) -> bytes:
+    found = results.load(config.run, ("surface",))
+    names = results.metrics(found.arrays, "point_")
+    if config.metric not in names:
+        raise UsageError(f"--metric={config.metric}: {config.run} has {', '.join(names)}")
+    if config.clip is not None and not 0 < config.clip < np.inf:
+        raise UsageError(f"--clip={config.clip}: use more than 0")
+    note = f"{results.provenance(found.info)}; {config.run}"
+    text = plot_formats.vtp(found.arrays, config.metric, config.log, config.clip, note)
+    return text.encode()
+
+
+FORMATS = {"garipov": _garipov, "h5": _h5, "vtp": _vtp}
+"""From a name to the function that gives the file's bytes."""
+
+
+if __name__ == "__main__":
+    command.main(ExportConfig, run, __doc__)

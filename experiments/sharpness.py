@@ -1,0 +1,145 @@
+"""The Hessian's largest eigenvalues along a fitted curve, and the training loss beside them.
+
+    python -m experiments.sharpness --curve=runs/GB --workdir=runs/GB_sharpness
+
+--curve is RUN[@EPOCH] of a curve. The Hessian is that of the mean training loss, on clean data,
+without the L2 penalty; batch-norm statistics are recomputed at every point and held. sharpness.npz
+has t, train_loss, eigenvalues [point, k] and residuals, ||H v - value v||. The same command again
+goes on at the point where it was stopped.
+"""
+
+import shutil
+import time
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments import command, ends, loop
+from experiments import problem as problems
+from experiments.arrays import load_arrays, save_arrays
+from experiments.config import ModeConfig, SharpnessConfig, UsageError, identity
+from experiments.progress import Progress, show
+from experiments.runs import Run, parse_name
+from mcjax import curves, hessian, parallel, plots
+
+
+class Sources(NamedTuple):
+    """A curve's modes' flags, problem, family, control points and network state."""
+
+    mode: ModeConfig
+    problem: problems.Problem
+    curve: curves.Curve
+    points: tuple[Any, ...]
+    state: Any
+
+
+def run(config: SharpnessConfig) -> Run:
+    """Evaluates and draws.
+
+    Raises:
+      UsageError: wrong flags, found before any long work.
+      Interrupted: a signal came; the points that are done are saved.
+    """
+    folder = Run(config.workdir)
+    _check_flags(config, folder)
+    file = folder.path / "sharpness.npz"
+    sources = None if file.exists() else _load(config)
+    with folder.locked():
+        if sources is not None:
+            _evaluate(folder, config, sources)
+        folder.open("sharpness", config)
+        arrays = load_arrays(file)
+        summary = summarize(arrays)
+        if parallel.is_first():
+            figure = plots.sharpness_figure(arrays, f"sharpness along {ends.label(config.curve)}")
+            figure = plots.save(figure, folder.path / "figures" / "sharpness")
+            show(f"{summary}\nfigure: {figure}")
+        folder.update(status="done", summary=summary)
+    return folder
+
+
+def summarize(arrays: dict[str, np.ndarray]) -> str:
+    """The largest eigenvalue at the ends, and where it is lowest and highest along the curve."""
+    values, t = arrays["eigenvalues"][:, 0], arrays["t"]
+    known = np.flatnonzero(np.isfinite(values))
+    if not known.size:
+        return "largest eigenvalue: nowhere found"
+    low, high = known[np.argmin(values[known])], known[np.argmax(values[known])]
+    text = (
+        f"largest eigenvalue: start {values[0]:.4g}, end {values[-1]:.4g}; along the curve "
+        f"{values[low]:.4g} (t={t[low]:.2f}) to {values[high]:.4g} (t={t[high]:.2f}); "
+        f"residuals at most {arrays['residuals'][known].max():.2g}"
+    )
+    if known.size < len(t):
+        text += f"; not found at {len(t) - known.size} of {len(t)} points"
+    return text
+
+
+def _check_flags(config, folder):
+    for name in ("workdir", "curve"):
+        if not getattr(config, name):
+            raise UsageError(f"--{name} is missing")
+    if config.points < 2:
+        raise UsageError(f"--points={config.points}: the two ends alone are 2")
+    if config.eigenvalues < 1:
+        raise UsageError(f"--eigenvalues={config.eigenvalues}: use 1 or more")
+    folder.check_same("sharpness", config)
+
+
+def _load(config):
+    name = parse_name(config.curve)
+    run = Run(name.run)
+    if name.t is not None or run.info.get("kind", "curve") != "curve":
+        raise UsageError(f"--curve={config.curve}: write RUN[@EPOCH] of a curve")
+    run.step_of(name.epoch)
+    mode = problems.mode_config(run.info, data_dir=config.data_dir)
+    problem = problems.make_problem(mode)
+    curve, points, state = ends.load_curve(run, name.epoch)
+    size = sum(x.size for x in jax.tree.leaves(points[0]))
+    if config.eigenvalues >= size:
+        raise UsageError(f"--eigenvalues={config.eigenvalues}: the network has {size} parameters")
+    points, state = parallel.replicate((points, state), problem.mesh)
+    return Sources(mode, problem, curve, points, state)
+
+
+def _evaluate(folder, config, sources):
+    folder.open("sharpness", config, mode=identity(sources.mode))
+    began, t = time.monotonic(), np.linspace(0, 1, config.points)
+    saved = folder.path / "points"
+    saved.mkdir(exist_ok=True)
+    found = {i: load_arrays(file) for i in range(len(t)) if (file := _file(saved, i)).exists()}
+    bar = Progress(f"{folder.path.name}: sharpness", len(t), "point", len(found))
+    coefficients = jax.vmap(sources.curve.coefficients)(t.astype(np.float32))
+    with loop.signals() as received:
+
+        def progress(index, products):
+            bar.update(len(found), f"t={t[index]:.2f}: {products} products")
+            if received:
+                raise loop.Interrupted(received[0])
+
+        try:
+            for index, arrays in hessian.sharpness(
+                sources.problem.evaluator, sources.points, coefficients, sources.state,
+                config.eigenvalues, progress=progress, skip=found.keys(),
+            ):  # fmt: skip
+                save_arrays(_file(saved, index), arrays)
+                found[index] = arrays
+                largest = arrays["eigenvalues"][0]
+                bar.update(len(found), f"t={t[index]:.2f}: {largest:.4g}", line=True)
+        finally:
+            bar.close()
+    rows = [found[i] for i in range(len(t))]
+    arrays = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    save_arrays(folder.path / "sharpness.npz", {"t": t} | arrays)
+    if parallel.is_first():
+        shutil.rmtree(saved, ignore_errors=True)
+    folder.update(evaluate_seconds=time.monotonic() - began)
+
+
+def _file(folder, index):
+    return folder / f"{index:04d}.npz"
+
+
+if __name__ == "__main__":
+    command.main(SharpnessConfig, run, __doc__)

@@ -1,0 +1,313 @@
+"""Three calls for any JAX model: fit a curve, profile it, evaluate the plane through three points.
+
+All they need is parameters, pytrees of floating-point arrays from whatever library, data, a pytree
+of arrays with a leading axis of examples, and a loss, ``loss(params, batch)`` or ``loss(params,
+batch, key)``, whose batches are rows of the data. They only put the pieces together
+(`mcjax.objectives`, `training`, `evaluation`, `paths`, `surfaces`): for more, start there.
+
+**What a loss is.** The mean of its examples' losses: it is given one example at a time (a batch
+of one, under ``vmap``), so that padding counts for nothing and means are exact whatever the batch
+size and the number of devices. The arithmetic is that of the whole batch at once. A loss of the
+batch as a whole (contrastive, or batch norm over the batch) would be another function: it needs an
+objective. A key is an example's own, and profiles and surfaces use the same keys at every point.
+
+**More than a loss.** An `mcjax.objectives.Objective` may stand in its place: other metrics, dropout
+in training only, a ``state`` such as batch norm's averages, recomputed at every point. Its data
+are a dict, and so are its batches, with the rows' ``weight`` added (zero for padding).
+
+>>> import jax, jax.numpy as jnp, numpy as np, optax
+>>> from mcjax import curves, simple
+>>> def loss(params, batch):  # low where the products of the two parameters are one
+...     return jnp.mean((batch * jnp.prod(params) - batch) ** 2)
+>>> data = np.linspace(-1, 1, 50, dtype=np.float32)
+>>> start, end = jnp.array([0.2, 5.0]), jnp.array([5.0, 0.2])
+>>> curve = curves.bezier(1)
+>>> points, losses = simple.fit_curve(
+...     loss, start, end, data, curve=curve, optimizer=optax.adam(0.05), epochs=200, batch_size=10,
+...     key=jax.random.key(0))
+>>> arrays = simple.profile(loss, curve, points, data)
+>>> bool(arrays["curve_train_loss_over_max"] < 0.2 * arrays["segment_train_loss_over_max"])
+True
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mcjax import curves, evaluation, objectives, parallel, paths, planes, surfaces, training
+
+Loss = Callable[..., jax.Array] | objectives.Objective
+Arrays = dict[str, np.ndarray]
+
+ONE_BEND = curves.polygonal_chain(1)
+
+
+def fit_curve(
+    loss: Loss,
+    start: Any,
+    end: Any,
+    data: Any,
+    *,
+    optimizer: optax.GradientTransformation,
+    epochs: int,
+    batch_size: int,
+    key: jax.Array,
+    curve: curves.Curve = ONE_BEND,
+    state: Any = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> tuple[tuple[Any, ...], np.ndarray]:
+    """Fits a curve's bends, its two ends held (Gotmare et al., 2018, Section 2).
+
+    Every step draws one ``t ~ U(0, 1)`` and follows the gradient of the loss at ``phi(t)``.
+
+    Args:
+      loss: see the module.
+      start: the parameters at ``t = 0``.
+      end: likewise at ``t = 1``.
+      data: examples to train on; they are copied to every device.
+      optimizer: an optax chain. A schedule's steps are ``examples // batch_size`` an epoch.
+      epochs: passes over the data, each in an order of its own.
+      batch_size: examples a step, over all devices.
+      key: of the data's order, ``t`` and the loss's own keys.
+      curve: from `mcjax.curves`; the chain with one bend by default.
+      state: an objective's, at the start.
+      progress: told how many epochs are done.
+
+    Returns:
+      The control points ``(start, *bends, end)``, on all devices, and the mean training loss of
+      each epoch over its steps, each at its own ``t``: ``[epochs]``.
+
+    Raises:
+      ValueError: an argument is wrong; found before any long work.
+      FloatingPointError: the loss or its gradient was not finite.
+    """
+    objective, fetch, mesh = _prepare(loss, (start, end), data)
+    if curve.num_bends < 1:
+        raise ValueError(f"a {curve.name} has no bends: there is nothing to fit")
+    if epochs < 1:
+        raise ValueError(f"epochs={epochs}: use 1 or more")
+    trainer = training.make_trainer(
+        objectives.on_curve(curve, objective), fetch, optimizer,
+        size=_size(data), batch_size=batch_size, mesh=mesh,
+    )  # fmt: skip
+    data, ends, state = parallel.replicate((data, (start, end), _of(state)), mesh)
+    bends = jax.jit(lambda a, b: curves.straight_line(curve, a, b))(*ends)
+    train_state = trainer.init(bends, ends, state, data)
+    losses = []
+    for chunk in training.chunks(trainer, train_state, ends, data, epochs, key):
+        train_state = chunk.state
+        if chunk.bad_step >= 0:
+            raise FloatingPointError(
+                f"the loss or its gradient was not finite at step {int(chunk.bad_step)}: try a "
+                "lower learning rate"
+            )
+        if chunk.step % trainer.steps_per_epoch == 0:
+            losses.append(float(chunk.sums["loss"] / chunk.sums["count"]))
+            progress(len(losses))
+    return (ends[0], *train_state.params, ends[1]), np.array(losses)
+
+
+def profile(
+    loss: Loss,
+    curve: curves.Curve,
+    control_points: Sequence[Any],
+    data: Any,
+    validation: Any = None,
+    *,
+    points: int = 61,
+    batch_size: int | None = None,
+    state: Any = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Arrays:
+    """The loss along a curve, and along the segment between its ends.
+
+    Args:
+      loss: see the module.
+      curve: the family that was fitted, or `curves.segment`.
+      control_points: ``(start, *bends, end)``.
+      data: the training split.
+      validation: another split, of the same structure.
+      points: how many ``t``, equally spaced from 0 to 1.
+      batch_size: examples of a forward pass; by default the backend's.
+      state: an objective's.
+      progress: told how many points of the path at hand are done.
+
+    Returns:
+      The arrays of ``curve.npz``, as `mcjax.plots.curve_figure` draws them: ``t``, and for each
+      PATH in ``curve`` and ``segment`` everything that `mcjax.paths.profile` gives, such as
+      ``PATH_train_loss`` of shape ``[points]`` and the barrier's height over the higher end,
+      ``PATH_train_loss_over_max``. A segment has the path ``segment`` alone.
+
+    Raises:
+      ValueError: an argument is wrong; found before any long work.
+    """
+    if points < 2:
+        raise ValueError(f"points={points}: the two ends alone are 2")
+    _check_number(curve, control_points)
+    evaluator, mesh = _evaluator(loss, control_points, data, validation, batch_size)
+    control_points, state = parallel.replicate((tuple(control_points), _of(state)), mesh)
+    along = {"segment": (curves.segment(), (control_points[0], control_points[-1]))}
+    if curve.num_bends:
+        along = {"curve": (curve, control_points)} | along
+    arrays = {"t": np.linspace(0, 1, points)}
+    for path, where in along.items():
+        found = paths.profile(evaluator, *where, arrays["t"], state, progress)
+        arrays |= {f"{path}_{name}": values for name, values in found.items()}
+    return arrays
+
+
+def surface(
+    loss: Loss,
+    points: Sequence[Any],
+    data: Any,
+    validation: Any = None,
+    *,
+    curve: tuple[curves.Curve, Sequence[Any]] | None = None,
+    names: Sequence[str] = ("start", "end", "bend"),
+    grid: tuple[int, int] = (21, 21),
+    margin: float = 0.2,
+    batch_size: int | None = None,
+    state: Any = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Arrays:
+    """The loss on the plane through three points (Gotmare et al., 2018, Section 5).
+
+    Args:
+      loss: see the module.
+      points: three parameter pytrees; for a curve of one bend ``(start, end, bend)``.
+      data: the training split.
+      validation: another split, of the same structure.
+      curve: a curve and its control points, to be seen on the plane.
+      names: of the three points.
+      grid: how many points along x and along y.
+      margin: room around what is drawn, as a share of the larger extent.
+      batch_size: examples of a forward pass; by default the backend's.
+      state: an objective's.
+      progress: told how many points of the grid are done.
+
+    Returns:
+      The arrays of ``surface.npz``, as `mcjax.plots.surface_figure` draws them: ``x`` ``[W]`` and
+      ``y`` ``[H]`` in units of weight distance, ``train_loss`` ``[H, W]``, ``point_xy`` ``[3, 2]``,
+      ``point_train_loss`` ``[3]``, ``point_name`` ``[3]``; ``validation_loss`` likewise; and what
+      `mcjax.surfaces.on_plane` says of the curve (``curve_xy``, ``curve_distance``, ...).
+
+    Raises:
+      ValueError: an argument is wrong, or the points span no plane; found before any long work.
+    """
+    if len(names) != 3:
+        raise ValueError(f"{len(names)} names: a plane has three points")
+    evaluator, mesh = _evaluator(loss, points, data, validation, batch_size)
+    points, state = parallel.replicate((tuple(points), _of(state)), mesh)
+    plane = planes.plane(points)
+    seen = {}
+    if curve is not None:
+        family, control_points = curve
+        _check_number(family, control_points)
+        curves.check_matching((points[0], *control_points))
+        control_points = parallel.replicate(tuple(control_points), mesh)
+        pieces = family.num_bends + 1
+        t = np.union1d(np.linspace(0, 1, 61), np.arange(pieces + 1) / pieces)
+        seen = surfaces.on_plane(plane, points, family, control_points, t)
+    x, y = surfaces.grid(plane, grid, margin, seen.get("xy"))
+    own = surfaces.at_points(evaluator, points, state)
+    rows = [row for _, row in surfaces.evaluate(evaluator, points, plane, x, y, state, progress)]
+    arrays = {"x": x, "y": y} | {name: np.stack([r[name] for r in rows]) for name in rows[0]}
+    arrays |= {"point_xy": plane.anchors, "point_name": np.array(names)}
+    arrays |= {f"point_{name}": values for name, values in own.items()}
+    return arrays | {f"curve_{name}": values for name, values in seen.items()}
+
+
+def _evaluator(loss, points, data, validation, batch_size):
+    """The evaluator of one or two splits, and its mesh."""
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}: use 1 or more")
+    splits = {"train": data}
+    if validation is not None:
+        if jax.tree.structure(validation) != jax.tree.structure(data):
+            raise ValueError("data and validation have different tree structures")
+        splits["validation"] = validation
+        _size(validation)
+    objective, fetch, mesh = _prepare(loss, points, data)
+    splits = parallel.replicate(splits, mesh)
+    return evaluation.Evaluator(objective, fetch, splits, mesh, batch_size=batch_size), mesh
+
+
+def _prepare(loss, points, data):
+    """Checks parameters, data and loss; gives the objective, the ``fetch`` and the mesh."""
+    for number, point in enumerate(points):
+        _check_leaves(number, point)
+    curves.check_matching(points)
+    _size(data)
+    mesh = parallel.make_mesh()
+    if isinstance(loss, objectives.Objective):
+        if not isinstance(data, Mapping) or "weight" in data:
+            raise ValueError("an Objective's data are a dict of arrays, without the key 'weight'")
+        return loss, _with_weight, mesh
+    mean = objectives.with_key(loss)
+    _check_mean(mean, points[0], data)
+    rows = lambda params, batch, key: mean(params, batch["rows"], key)  # noqa: E731
+    return objectives.from_loss(rows, parallel.DATA_AXIS), _rows_and_weight, mesh
+
+
+def _rows_and_weight(data, rows, examples, weight, key):
+    return {"rows": jax.tree.map(lambda x: x[rows], data), "weight": weight}
+
+
+def _with_weight(data, rows, examples, weight, key):
+    return {name: x[rows] for name, x in data.items()} | {"weight": weight}
+
+
+def _of(state):
+    return {} if state is None else state
+
+
+def _check_number(curve, control_points):
+    if len(control_points) != curve.num_bends + 2:
+        raise ValueError(
+            f"{len(control_points)} control points: this curve has {curve.num_bends + 2}, "
+            "(start, *bends, end)"
+        )
+
+
+def _check_leaves(number, params):
+    """Raises ValueError for a leaf that cannot be mixed, before jax stumbles over it."""
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        is_array = isinstance(leaf, jax.Array | np.ndarray | np.generic)
+        if not (is_array and jnp.issubdtype(leaf.dtype, jnp.inexact)):
+            name = jax.tree_util.keystr(path) or "(the whole tree)"
+            what = f"of dtype {leaf.dtype}" if is_array else f"a {type(leaf).__name__}"
+            raise ValueError(
+                f"leaf {name} of control point {number} is {what}: keep floating-point arrays in "
+                "the parameters and the rest in the loss (Equinox: eqx.partition(model, "
+                "eqx.is_inexact_array); NNX: nnx.split(model, nnx.Param, ...))"
+            )
+
+
+def _size(data):
+    """The number of examples; raises ValueError where the leaves do not agree on it."""
+    leaves = jax.tree_util.tree_flatten_with_path(data)[0]
+    if not leaves:
+        raise ValueError("the data hold no array")
+    for path, leaf in leaves:
+        if not isinstance(leaf, jax.Array) and np.asarray(leaf).dtype.kind in "OSUT":
+            raise ValueError(f"leaf {jax.tree_util.keystr(path)} of the data holds no numbers")
+        if np.ndim(leaf) == 0 or len(leaf) != np.shape(leaves[0][1])[0] or not len(leaf):
+            raise ValueError(
+                f"leaf {jax.tree_util.keystr(path)} of the data has shape {np.shape(leaf)}: every "
+                "leaf needs the same leading axis, of examples"
+            )
+    return len(leaves[0][1])
+
+
+def _check_mean(mean, params, data):
+    """Raises ValueError where the loss of a batch of one is not a real number."""
+    batch = jax.tree.map(lambda x: jnp.asarray(x[:1]), data)
+    value = jax.eval_shape(mean, params, batch, jax.random.key(0))
+    if getattr(value, "shape", None) != () or not jnp.issubdtype(value.dtype, jnp.floating):
+        what = getattr(value, "shape", None)
+        what = type(value).__name__ if what is None else f"{value.dtype}{list(what)}"
+        raise ValueError(f"loss gave {what}: expected one real number, the mean over the batch")

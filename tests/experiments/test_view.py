@@ -1,0 +1,258 @@
+import json
+import re
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+from experiments import view
+from experiments.arrays import load_arrays, save_arrays
+from experiments.config import UsageError, ViewConfig
+from experiments.runs import Run
+from tests import finished_runs
+
+BROWSER, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    finished_runs.curve(tmp_path / "curve")
+    finished_runs.surface(tmp_path / "surface", curve=str(tmp_path / "curve"))
+    return tmp_path
+
+
+def page(run):
+    """The page's text without plotly.js, and its data."""
+    text = view.run(ViewConfig(run=str(run))).read_text()
+    text = text.replace(view._plotly(), "")
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    return text, json.loads(data[1])
+
+
+def test_a_surface_with_its_curve(folder):
+    text, data = page(folder / "surface")
+    assert (folder / "surface" / "view.html").exists()
+    names = [metric["key"] for metric in data["metrics"]]
+    assert names == ["train_loss", "validation_loss", "train_accuracy", "validation_accuracy"]
+    assert [metric["log"] for metric in data["metrics"]] == [True, True, False, False]
+    assert data["metrics"][0]["clip"] == 2
+    assert data["metrics"][2]["clip"] is None
+    surface, ours = data["surface"], load_arrays(folder / "surface" / "surface.npz")
+    losses = ours["train_loss"].tolist()
+    losses[2][0] = None
+    assert surface["values"]["train_loss"] == losses
+    assert surface["values"]["train_accuracy"][1][2] == 100 * ours["train_accuracy"][1, 2]
+    assert surface["points"]["name"] == ["A", "B</script>", "AB"]
+    assert surface["iterates"]["epoch"] == [1, 2]
+    assert surface["curve"]["x"] == [0, 0.75, 1.5, 2.75, 4]
+    assert surface["curve"]["y"] == [0, 1, 2, 1, 0]
+    assert surface["segment"]["x"] == [0, 1, 2, 3, 4]
+    assert surface["segment"]["y"] == [0, 0, 0, 0, 0]
+    curve = load_arrays(folder / "curve" / "curve.npz")
+    for values in (surface["curve"]["values"], data["profile"]["curve"]):
+        assert values["validation_loss"] == curve["curve_validation_loss"].tolist()
+    assert data["profile"]["segment"]["train_loss"][1] is None
+    assert data["profile"]["others"]["distance from the plane"]["curve"][1] == 0.125
+    assert "Plane through A, B&lt;/script&gt; and AB" in text
+    assert "surface: mcjax 0.1.0, data set digits, model mlp, width 0.5" in text
+    assert "float above or below the surface" in text
+    assert "{{" not in text
+
+
+def test_a_curve_alone(folder):
+    text, data = page(folder / "curve")
+    assert data["surface"] is None
+    assert data["profile"]["t"] == [0, 0.25, 0.5, 0.75, 1]
+    assert data["profile"]["others"]["length from the start"].keys() == {"curve", "segment"}
+    assert "Curve from A to B@2" in text
+
+
+def test_a_surface_alone(folder):
+    arrays = load_arrays(folder / "surface" / "surface.npz")
+    arrays = {n: x for n, x in arrays.items() if not n.startswith(("curve", "iterate"))}
+    save_arrays(folder / "surface" / "surface.npz", arrays)
+    text, data = page(folder / "surface")
+    assert data["profile"] is None
+    assert data["surface"].keys() == {"x", "y", "values", "points"}
+    assert "float above" not in text
+
+
+def test_a_curve_out_of_reach_lies_on_the_surface(folder, capsys):
+    shutil.move(folder / "curve", folder / "moved")
+    text, data = page(folder / "surface")
+    arrays = load_arrays(folder / "surface" / "surface.npz")
+    heights = data["surface"]["curve"]["values"]["validation_loss"]
+    corner = arrays["validation_loss"][:2, :2].mean()  # (0, 0) is the middle of a cell
+    assert heights[0] == pytest.approx(corner)
+    assert "segment" not in data["surface"]
+    assert data["profile"]["curve"]["validation_loss"] == heights
+    for words in (text, capsys.readouterr().err):
+        assert "curve.npz in reach" in words
+
+
+def test_the_curves_epoch_is_the_surfaces(folder):
+    arrays = load_arrays(folder / "curve" / "curve.npz")
+    save_arrays(folder / "curve" / "curve@1.npz", arrays | {"curve_train_loss": np.full(5, 0.7)})
+    run = Run(folder / "surface")
+    for epoch, first in ((1, 0.7), (3, arrays["curve_train_loss"][0])):
+        run.update(flags={"curve": f"{folder / 'curve'}@{epoch}"})
+        _, data = page(run.path)
+        assert data["profile"]["curve"]["train_loss"][0] == first
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"run": ""}, "--run is missing: give the folder of a finished surface or curve"),
+        ({"run": "mode"}, "mode holds a mode"),
+        ({"output": "surface"}, "is a folder"),
+        ({"output": "surface/run.json/x.html"}, "cannot be written"),
+    ],
+)
+def test_wrong_input(folder, changes, words):
+    Run(folder / "mode").path.mkdir()
+    Run(folder / "mode").update(format=1, kind="mode", status="done")
+    options = {"run": "surface"} | changes
+    options = {name: value and str(folder / value) for name, value in options.items()}
+    with pytest.raises(UsageError, match=words):
+        view.run(ViewConfig(**options))
+
+
+def test_plotly_missing_is_said(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    with pytest.raises(UsageError, match="view needs plotly: pip install plotly"):
+        view.run(ViewConfig(run=str(folder / "surface")))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A headless Chromium without a network, which keeps its console."""
+    if not (BROWSER and DRIVER):
+        pytest.skip("no chromium or chromedriver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for argument in (
+        "headless=new", "no-sandbox", "disable-gpu", "use-angle=swiftshader", "no-first-run",
+        "enable-unsafe-swiftshader", "disable-dev-shm-usage", "disable-background-networking",
+        "disable-component-update", "disable-sync", "window-size=1200,800",
+        "host-resolver-rules=MAP * ~NOTFOUND", f"user-data-dir={tmp_path_factory.mktemp('user')}",
+    ):  # fmt: skip
+        options.add_argument(f"--{argument}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+LOOK = """
+const read = (id) => Object.fromEntries(document.getElementById(id).data.map(
+  (t) => [t.name, {x: Array.from(t.x), y: Array.from(t.y), z: t.z && Array.from(t.z)}]));
+return {surface: read("surface"), profile: read("profile"),
+        zaxis: document.getElementById("surface").layout.scene.zaxis.title.text,
+        yaxis: document.getElementById("profile").layout.yaxis.type,
+        shape: document.getElementById("profile").layout.shapes[0].x0,
+        at: document.getElementById("at").value, t: document.getElementById("t").value,
+        numbers: document.getElementById("numbers").innerText};
+"""
+SET = """
+const one = document.getElementById(arguments[0]);
+if (one.type === "checkbox") one.click();
+else { one.value = arguments[1]; one.dispatchEvent(new Event("input"));
+       one.dispatchEvent(new Event("change")); }
+"""
+HOVER = """
+const one = document.getElementById(arguments[0]);
+const trace = one.data.find((t) => t.name === arguments[1]);
+const [x, y] = arguments[3] || [];
+one.emit("plotly_hover", {points: [{data: trace, pointNumber: arguments[2], x, y}]});
+"""
+
+
+def test_in_a_browser(folder, browser):
+    """Slider, hover, metric and scale each change what they should; the console stays empty."""
+    browser.get(f"file://{view.run(ViewConfig(run=str(folder / 'surface')))}")
+    first = browser.execute_script(LOOK)
+    assert first["surface"].keys() == {
+        "surface", "segment", "curve on the surface", "curve", "iterates", "points", "marker",
+    }  # fmt: skip
+    assert first["profile"].keys() == {"curve", "segment", "marker"}
+    assert (first["t"], first["at"], first["yaxis"]) == ("2", "0.5", "log")
+    assert first["surface"]["marker"]["x"] == [1.5, 1.5]
+
+    browser.execute_script(SET, "t", "3")
+    moved = browser.execute_script(LOOK)
+    assert moved["at"] == "0.75"
+    assert moved["surface"]["marker"]["x"] == [2.75, 2.75]
+    assert moved["profile"]["marker"]["x"] == [moved["shape"]] == [0.75]
+    losses = load_arrays(folder / "curve" / "curve.npz")["curve_train_loss"]
+    assert moved["profile"]["marker"]["y"] == [pytest.approx(losses[3])]
+    assert moved["surface"]["marker"]["z"][0] == pytest.approx(np.log10(losses[3]), abs=0.05)
+    assert f"{losses[3]:.4g}" in moved["numbers"] != first["numbers"]
+
+    for trace, index, t in (
+        ("curve", 1, 0.25),
+        ("curve on the surface", 0, 0),
+        ("segment", 1, 0.25),
+    ):
+        browser.execute_script(HOVER, "surface", trace, index)
+        assert browser.execute_script(LOOK)["profile"]["marker"]["x"] == [t]
+    for place, t in (([2.9, 1.05], 0.75), ([4.9, 2.0], 0.75), ([0.7, 0.9], 0.25)):
+        browser.execute_script(HOVER, "surface", "surface", 3, place)
+        assert browser.execute_script(LOOK)["profile"]["marker"]["x"] == [t]
+    browser.execute_script(HOVER, "profile", "segment", 4)
+    assert browser.execute_script(LOOK)["surface"]["marker"]["x"] == [4, 4]
+
+    browser.execute_script(SET, "log")
+    linear = browser.execute_script(LOOK)
+    assert linear["yaxis"] == "linear"
+    grid, logs = (np.array(seen["surface"]["surface"]["z"]) for seen in (linear, first))
+    np.testing.assert_allclose(10**logs, grid, rtol=1e-6)
+    assert grid[2, 0] == grid[2, 1] == grid.max() == 2  # infinite, and above the clip
+
+    browser.execute_script(SET, "metric", "train_accuracy")
+    accuracy = browser.execute_script(LOOK)
+    assert accuracy["zaxis"] == "training accuracy (%)"
+    assert np.max(accuracy["surface"]["surface"]["z"]) > 10
+    assert not browser.find_element("id", "log").is_enabled()
+    _quiet(browser)
+
+
+def _quiet(browser):
+    """No error in the console, nothing fetched, and no button that sends the chart anywhere."""
+    assert [one for one in browser.get_log("browser") if one["level"] == "SEVERE"] == []
+    assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
+    buttons = browser.find_elements("css selector", ".modebar-btn")
+    titles = [one.get_attribute("data-title") for one in buttons]
+    assert len(titles) > 2
+    assert not [one for one in titles if re.search("share|cloud|studio", one or "", re.IGNORECASE)]
+
+
+def test_a_curve_alone_in_a_browser(folder, browser):
+    browser.get(f"file://{view.run(ViewConfig(run=str(folder / 'curve')))}")
+    assert not browser.find_element("id", "surface").is_displayed()
+    assert browser.find_element("id", "profile").size["width"] > 900
+    browser.execute_script(HOVER, "profile", "curve", 4)
+    assert browser.find_element("id", "at").get_attribute("value") == "1"
+    _quiet(browser)
+
+
+def test_metrics_that_are_nowhere_finite_or_all_alike_in_a_browser(folder, browser):
+    special = {"train_loss": np.nan, "validation_loss": 0.0, "train_accuracy": np.inf,
+               "validation_accuracy": 0.1}  # fmt: skip
+    for file in (folder / "surface" / "surface.npz", folder / "curve" / "curve.npz"):
+        arrays = load_arrays(file)
+        for name, value in special.items():
+            arrays |= {n: np.full_like(x, value) for n, x in arrays.items() if n.endswith(name)}
+        save_arrays(file, arrays)
+    browser.get(f"file://{view.run(ViewConfig(run=str(folder / 'surface')))}")
+    for name in special:
+        browser.execute_script(SET, "metric", name)
+        seen = browser.execute_script(LOOK)["surface"]
+        heights = np.concatenate([seen["surface"]["z"], [seen["curve"]["z"][:4]]])
+        assert np.isfinite(heights.astype(float)).all()
+        if name == "train_loss":
+            assert "not finite" in browser.find_element("id", "numbers").text
+    _quiet(browser)

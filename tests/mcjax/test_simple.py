@@ -1,0 +1,251 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mcjax import curves, evaluation, objectives, parallel, paths, planes, plots, simple, surfaces
+from tests.mcjax import small
+
+RNG = np.random.default_rng(4)
+VECTORS = RNG.normal(size=(4, 5)) * 2 + 0.5
+TARGETS = {"x": [RNG.normal(size=(41, 5)).astype(np.float32) + 1]}
+HELD_OUT = {"x": [TARGETS["x"][0][:13] + 0.7]}
+KEY = jax.random.key(3)
+
+
+def tree(vector):
+    return {"a": np.asarray(vector[:2], np.float32), "b": (np.asarray(vector[2:], np.float32),)}
+
+
+def vector(params):
+    return np.concatenate([params["a"], params["b"][0]])
+
+
+START, END, THIRD, FOURTH = map(tree, VECTORS)
+CURVE = curves.bezier(2)
+CONTROL = (START, THIRD, FOURTH, END)
+
+
+def quadratic(params, batch):
+    flat = jnp.concatenate([params["a"], params["b"][0]])
+    return jnp.mean(jnp.sum((flat - batch["x"][0]) ** 2, axis=-1))
+
+
+def noisy(params, batch, key):
+    return quadratic(params, batch) * jax.random.uniform(key)
+
+
+def at(w, data=TARGETS):
+    return ((w - data["x"][0]) ** 2).sum(-1).mean()
+
+
+def fit(loss=quadratic, start=START, end=END, data=TARGETS, **options):
+    defaults = {"optimizer": optax.sgd(0.05), "epochs": 2, "batch_size": 10, "key": KEY}
+    return simple.fit_curve(loss, start, end, data, **defaults | options)
+
+
+@functools.cache
+def fitted():
+    """Steps of a decreasing length, whose mean is where they go."""
+    schedule = lambda step: 0.5 / (1 + 0.1 * step)  # noqa: E731
+    return fit(optimizer=optax.sgd(schedule), epochs=250)
+
+
+def test_the_bend_of_a_quadratic_in_closed_form():
+    """``E c_b^2 = 1/3``, ``E c_a c_b = 1/12``, ``E c_b = 1/2``, so the gradient's zero is this."""
+    points, losses = fitted()
+    mean = TARGETS["x"][0].mean(0)
+    expected = 1.5 * mean - (VECTORS[0] + VECTORS[1]) / 4
+    np.testing.assert_allclose(vector(points[1]), expected, atol=0.1)
+    assert np.abs(expected - (VECTORS[0] + VECTORS[1]) / 2).max() > 1  # where it began
+    assert losses.shape == (250,)
+    on_curve = [
+        at(np.asarray(simple.ONE_BEND.coefficients(t)) @ [VECTORS[0], expected, VECTORS[1]])
+        for t in (np.arange(200) + 0.5) / 200
+    ]
+    np.testing.assert_allclose(losses[-125:].mean(), np.mean(on_curve), rtol=0.05)
+
+
+def test_the_ends_come_back_as_they_were():
+    points, _ = fitted()
+    for given, found in ((START, points[0]), (END, points[2])):
+        jax.tree.map(np.testing.assert_array_equal, given, found)
+
+
+def test_devices_change_nothing(monkeypatch):
+    """Ten examples a step, each with a key of its own, which eight devices share unequally."""
+    found = []
+    for mesh in [small.mesh(n) for n in (1, 8)]:
+        monkeypatch.setattr(parallel, "make_mesh", lambda mesh=mesh: mesh)
+        found.append(fit(noisy, epochs=1, optimizer=optax.sgd(0.1)))
+    (one, one_losses), (eight, eight_losses) = found
+    np.testing.assert_allclose(eight_losses, one_losses, rtol=1e-5)
+    np.testing.assert_allclose(vector(eight[1]), vector(one[1]), rtol=1e-5)
+
+
+def test_profile_in_closed_form_and_as_the_pieces_give_it():
+    arrays = simple.profile(quadratic, CURVE, CONTROL, TARGETS, HELD_OUT, points=7, batch_size=16)
+    t = np.linspace(0, 1, 7)
+    np.testing.assert_array_equal(arrays["t"], t)
+    control = np.stack([vector(w) for w in CONTROL])
+    points = np.stack([np.asarray(CURVE.coefficients(s)) @ control for s in t])
+    segment = (1 - t[:, None]) * control[0] + t[:, None] * control[-1]
+    for path, along in (("curve", points), ("segment", segment)):
+        for split, data in (("train", TARGETS), ("validation", HELD_OUT)):
+            expected = np.array([at(w, data) for w in along])
+            np.testing.assert_allclose(arrays[f"{path}_{split}_loss"], expected, rtol=1e-5)
+            height = expected.max() - max(expected[0], expected[-1])
+            found = arrays[f"{path}_{split}_loss_over_max"]
+            np.testing.assert_allclose(found, height, rtol=1e-4, atol=1e-5)
+
+    def evaluate(params, state, batch):
+        flat = jnp.concatenate([params["a"], params["b"][0]])
+        losses = jnp.sum((flat - batch["x"][0]) ** 2, axis=-1)
+        return {"loss": jnp.sum(losses * batch["weight"]), "count": jnp.sum(batch["weight"])}
+
+    evaluator = evaluation.Evaluator(
+        objectives.Objective(None, evaluate),
+        lambda data, rows, examples, weight, key: {"x": [data["x"][0][rows]], "weight": weight},
+        parallel.replicate({"train": TARGETS, "validation": HELD_OUT}, small.mesh(2)),
+        small.mesh(2),
+    )
+    pieces = paths.profile(evaluator, CURVE, CONTROL, t, {})
+    assert {f"curve_{n}" for n in pieces} == {n for n in arrays if n.startswith("curve_")}
+    for name, values in pieces.items():
+        np.testing.assert_allclose(arrays[f"curve_{name}"], values, rtol=1e-5, atol=1e-5)
+    plots.plt.close(plots.curve_figure(arrays, "drawn unchanged"))
+
+
+def test_a_segment_is_profiled_alone():
+    told = []
+    arrays = simple.profile(
+        quadratic, curves.segment(), (START, THIRD), TARGETS, points=3, progress=told.append
+    )
+    middle = (VECTORS[0] + VECTORS[2]) / 2
+    expected = [at(VECTORS[0]), at(middle), at(VECTORS[2])]
+    np.testing.assert_allclose(arrays["segment_train_loss"], expected, rtol=1e-5)
+    assert not [n for n in arrays if n.startswith("curve_") or "validation" in n]
+    assert told == [3]
+
+
+def test_surface_in_closed_form_and_drawn():
+    told = []
+    arrays = simple.surface(
+        quadratic, (START, END, THIRD), TARGETS, HELD_OUT, curve=(CURVE, CONTROL), grid=(4, 3),
+        names=("a", "b", "c"), progress=told.append,
+    )  # fmt: skip
+    assert arrays["train_loss"].shape == arrays["validation_loss"].shape == (3, 4)
+    assert told[-1] == 12
+    u = VECTORS[1] - VECTORS[0]
+    u /= np.linalg.norm(u)
+    v = VECTORS[2] - VECTORS[0]
+    v -= (v @ u) * u
+    v /= np.linalg.norm(v)
+    for (i, j), found in np.ndenumerate(arrays["train_loss"]):
+        w = VECTORS[0] + arrays["x"][j] * u + arrays["y"][i] * v
+        np.testing.assert_allclose(found, at(w), rtol=1e-4)
+        np.testing.assert_allclose(arrays["validation_loss"][i, j], at(w, HELD_OUT), rtol=1e-4)
+    own = [at(w) for w in VECTORS[:3]]
+    np.testing.assert_allclose(arrays["point_train_loss"], own, rtol=1e-5)
+    points = [START, END, THIRD]
+    seen = surfaces.on_plane(planes.plane(points), points, CURVE, CONTROL, arrays["curve_t"])
+    for name in ("xy", "distance", "control_xy"):
+        np.testing.assert_allclose(arrays[f"curve_{name}"], seen[name], atol=1e-4)
+    assert set(np.arange(4) / 3) <= set(arrays["curve_t"])
+    assert arrays["y"][-1] > arrays["curve_xy"][:, 1].max()
+    plots.plt.close(plots.surface_figure(arrays, ["train_loss", "validation_loss"]))
+
+
+def test_an_objective_brings_its_metrics_and_its_state():
+    """The state is the mean of the training examples, recomputed at each point."""
+
+    def sums(params, state, batch):
+        value = jnp.sum((params - batch["x"]) ** 2 * batch["weight"])
+        off = jnp.sum(jnp.abs(batch["x"] - state["mean"]) * batch["weight"])
+        return {"loss": value, "off": off, "count": jnp.sum(batch["weight"])}
+
+    def train(params, state, batch, key):
+        found = sums(params, state, batch)
+        return found["loss"] / jnp.maximum(found["count"], 1), (found, state)
+
+    mean = lambda params, state, batch: {  # noqa: E731
+        "mean": jax.lax.pmean(jnp.mean(batch["x"]), parallel.DATA_AXIS)
+    }
+    objective = objectives.Objective(train, sums, mean)
+    x = np.array([1.0, 2.0, 6.0], np.float32)
+    state, ends = {"mean": np.float32(50)}, (np.float32(-1), np.float32(5))
+    points, _ = simple.fit_curve(
+        objective, *ends, {"x": x}, optimizer=optax.sgd(0.02), epochs=1, batch_size=3, key=KEY,
+        state=state,
+    )  # fmt: skip
+    assert float(points[1]) != 2.0
+    arrays = simple.profile(objective, simple.ONE_BEND, points, {"x": x}, points=3, state=state)
+    np.testing.assert_allclose(arrays["segment_train_off"], np.abs(x - 3).mean(), rtol=1e-5)
+    np.testing.assert_allclose(arrays["segment_train_loss"][1], ((2 - x) ** 2).mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"start": {**START, "a": jax.nn.relu}},
+            r"leaf \['a'\] of control point 0 is a .*eqx.part",
+        ),
+        (
+            {"end": {**END, "a": np.array([1, 2])}},
+            r"leaf \['a'\] of control point 1 is of dtype int",
+        ),
+        ({"start": {**START, "a": 0.5}}, r"leaf \['a'\] of control point 0 is a float"),
+        ({"end": {"a": END["a"]}}, r"different tree structures: \['b'\]"),
+        ({"end": {**END, "a": np.ones(3, np.float32)}}, r"leaf \['a'\] has shape"),
+        ({"data": {}}, "no array"),
+        (
+            {"data": {"x": TARGETS["x"], "y": np.ones(40)}},
+            r"leaf \['y'\] of the data has shape \(40",
+        ),
+        ({"data": {"x": TARGETS["x"], "y": 3.0}}, r"leaf \['y'\] of the data has shape \(\)"),
+        ({"data": {"x": TARGETS["x"], "y": np.array(["a"] * 41)}}, r"leaf \['y'\].* no numbers"),
+        ({"loss": lambda params: 0.0}, "loss takes 1 arguments"),
+        ({"loss": lambda params, batch: batch["x"][0].sum(1)}, r"loss gave float32\[1\]"),
+        ({"loss": lambda params, batch: (0.0, {})}, "loss gave tuple: expected one real number"),
+        ({"loss": lambda params, batch: 1}, "expected one real number"),
+        ({"epochs": 0}, "epochs=0"),
+        ({"batch_size": 42}, "batch_size=42.* 41 examples"),
+        ({"curve": curves.segment()}, "nothing to fit"),
+        ({"loss": objectives.from_loss(quadratic), "data": TARGETS["x"]}, "Objective's data"),
+    ],
+)
+def test_wrong_input_is_one_line(options, message):
+    with pytest.raises(ValueError, match=message) as error:
+        fit(**options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: simple.profile(quadratic, CURVE, (START, END), TARGETS), "this curve has 4"),
+        (lambda: simple.profile(quadratic, CURVE, CONTROL, TARGETS, points=1), "points=1"),
+        (lambda: simple.profile(quadratic, CURVE, CONTROL, TARGETS, batch_size=0), "batch_size=0"),
+        (lambda: simple.profile(quadratic, CURVE, CONTROL, TARGETS, {}), "different tree struct"),
+        (lambda: simple.surface(quadratic, (START, END), TARGETS), "a plane needs three points"),
+        (lambda: simple.surface(quadratic, (START, END, START), TARGETS), "1 and 3 are equal"),
+        (lambda: simple.surface(quadratic, CONTROL[:3], TARGETS, names=("a",)), "1 names"),
+        (lambda: simple.surface(quadratic, CONTROL[:3], TARGETS, grid=(1, 5)), "at least 2"),
+        (
+            lambda: simple.surface(quadratic, CONTROL[:3], TARGETS, curve=(CURVE, (START, END))),
+            "this curve has 4",
+        ),
+    ],
+)
+def test_wrong_input_of_profiles_and_surfaces(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_fit_that_diverges_says_so():
+    with pytest.raises(FloatingPointError, match="not finite at step 3: try a lower"):
+        fit(optimizer=optax.sgd(lambda step: jnp.where(step == 2, jnp.inf, 0.01)))
