@@ -19,14 +19,14 @@ WIDTH, HEADS, LENGTH = 32, 4, 32
 def create(key, characters):
     """Parameters: tables of characters and positions, two blocks of attention and MLP."""
     shapes = {"characters": (characters, WIDTH), "positions": (LENGTH, WIDTH)}
-    for name, m, n in (("qkv", 1, 3), ("out", 1, 1), ("up", 1, 4), ("down", 4, 1)):
-        shapes[name] = (2, m * WIDTH, n * WIDTH)
+    shapes |= {"qkv": (2, WIDTH, 3 * WIDTH), "out": (2, WIDTH, WIDTH)}
+    shapes |= {"up": (2, WIDTH, 4 * WIDTH), "down": (2, 4 * WIDTH, WIDTH)}
     keys = zip(jax.random.split(key, len(shapes)), shapes.items(), strict=True)
     return {n: jax.random.normal(k, shape) / WIDTH**0.5 for k, (n, shape) in keys}
 
 
 def loss(params, batch):
-    """Mean cross-entropy of the next character, in nats; ``batch`` is int32 [B, LENGTH]."""
+    """Mean cross-entropy of the next character, in nats; ``batch`` is int [B, LENGTH]."""
 
     def block(x, weights):
         heads = (jax.nn.standardize(x) @ weights["qkv"]).reshape(*batch.shape, 3, HEADS, -1)
@@ -44,8 +44,7 @@ def main(figure=None, epochs=5, points=13):
     """Trains two networks, fits the curve between them, and looks at it."""
     text = np.frombuffer(Path(__file__).with_name("austen.txt").read_bytes(), np.uint8)
     characters, codes = np.unique(text, return_inverse=True)
-    rows = codes[: len(codes) // LENGTH * LENGTH].reshape(-1, LENGTH).astype(np.int32)
-    train, held_out = np.split(rows, [-300])
+    train, held_out = np.split(codes[: -(len(codes) % LENGTH)].reshape(-1, LENGTH), [-300])
     params = [create(jax.random.key(seed), len(characters)) for seed in (0, 1)]
     start, end = (shared.train(loss, params[i], train, i, epochs, batch_size=32) for i in (0, 1))
     found, _ = simple.fit_curve(
