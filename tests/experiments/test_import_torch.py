@@ -7,9 +7,10 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import ends, fit_curve, import_torch, loop, surface_sources, train_mode
+from experiments import ends, export, fit_curve, import_torch, loop, surface_sources, train_mode
 from experiments.config import (
     CurveConfig,
+    ExportConfig,
     ImportConfig,
     ModeConfig,
     SurfaceConfig,
@@ -90,6 +91,13 @@ def test_there_and_back(trained, tmp_path, capsys):
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].startswith(f"{run.path}: train accuracy ")
     assert shown[1].startswith("with its own running averages: train accuracy ")
+
+
+def test_the_command_writes_what_the_function_gives(trained, tmp_path):
+    output = tmp_path / "a.safetensors"
+    name, names = f"{trained / 'a'}@4", str(trained / "names")
+    export.run(ExportConfig(run=name, format="safetensors", name_map=names, output=str(output)))
+    assert output.read_bytes() == (trained / "a.safetensors").read_bytes()
 
 
 def test_arrays_are_pytorchs(trained):
