@@ -72,6 +72,18 @@ class Machine:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Drawing(Machine):
+    """How figures look."""
+
+    style: tuple[str, ...] = flag(
+        (),
+        "Matplotlib styles on top of mcjax's, names or .mplstyle files: mcjax.one_column for "
+        "figures one column wide; a run that is done is drawn again.",
+        identity=False,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Training(Machine):
     """What the training of a mode and of a curve have in common."""
 
@@ -109,6 +121,12 @@ class Training(Machine):
     fork: str | None = flag(
         None,
         "A run of the same kind to go on from, under the flags given here, in a new --workdir.",
+        identity=False,
+    )
+    tracker: tuple[str, ...] = flag(
+        (),
+        "Metrics also to these, tensorboard (in WORKDIR/tensorboard; pip install tensorboardX) or "
+        "wandb (pip install wandb).",
         identity=False,
     )
     profile: bool = flag(
@@ -168,7 +186,7 @@ class ImportConfig(Network):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Fitting(Training):
+class Fitting(Training, Drawing):
     """What the fitting of one curve and of several have in common."""
 
     modes_dir: str | None = flag(
@@ -182,6 +200,12 @@ class Fitting(Training):
     t_strata: int = flag(1, "Parts of the batch, each with its own t from its part of [0, 1].")
     points: int = flag(61, "Evaluated points, t equally spaced from 0 to 1.")
     eval_epochs: tuple[int, ...] = flag((), "Curve epochs to evaluate, beside the last.")
+    ensemble_with: tuple[str, ...] = flag(
+        (),
+        "Independent modes, RUN[@EPOCH], whose ensemble with the two ends the ensembles of the "
+        "curve's points are compared with.",
+        identity=False,
+    )
     allow_failed: bool = flag(False, "Connect modes that did not train.", identity=False)
     lr: float = flag(0.015, "Learning rate at the start.")
     schedule: str = dataclasses.field(
@@ -212,7 +236,7 @@ class CurvesConfig(Fitting):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SurfaceConfig(Machine):
+class SurfaceConfig(Drawing):
     """The loss on the plane through three checkpoints, or around one; data and model are theirs."""
 
     points: tuple[str, ...] = flag(
@@ -246,7 +270,7 @@ class SurfaceConfig(Machine):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SharpnessConfig(Machine):
+class SharpnessConfig(Drawing):
     """The Hessian's largest eigenvalues along a curve; data set and model are its modes'."""
 
     curve: str = flag("", "The curve, RUN[@EPOCH].")
@@ -255,7 +279,7 @@ class SharpnessConfig(Machine):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ReproduceConfig(Machine):
+class ReproduceConfig(Drawing):
     """The whole paper."""
 
     scale: str = flag(

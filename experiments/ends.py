@@ -35,7 +35,13 @@ class End(NamedTuple):
     untrained: bool
 
 
-def resolve(text: str, modes_dir: Path, data_dir: str | None, precision: str) -> End:
+def resolve(
+    text: str,
+    modes_dir: Path,
+    data_dir: str | None,
+    precision: str,
+    tracker: tuple[str, ...] = (),
+) -> End:
     """Finds an end.
 
     Args:
@@ -43,6 +49,7 @@ def resolve(text: str, modes_dir: Path, data_dir: str | None, precision: str) ->
       modes_dir: where a flagfile's mode is, or will be trained: in a folder of the file's name.
       data_dir: for a mode that is trained.
       precision: likewise.
+      tracker: likewise.
 
     Raises:
       UsageError: there is no such run, epoch or flagfile, or its flags are wrong.
@@ -60,7 +67,11 @@ def resolve(text: str, modes_dir: Path, data_dir: str | None, precision: str) ->
     mode = parse_flagfile(ModeConfig, file)
     folder = modes_dir / file.stem
     mode = dataclasses.replace(
-        mode, workdir=str(folder), data_dir=data_dir or mode.data_dir, precision=precision
+        mode,
+        workdir=str(folder),
+        data_dir=data_dir or mode.data_dir,
+        precision=precision,
+        tracker=tracker or mode.tracker,
     )
     train_mode.check(mode)
     run = Run(folder)

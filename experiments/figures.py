@@ -1,6 +1,6 @@
 """The paper's figures, from the run folders of one repetition."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,13 +41,14 @@ class Source(NamedTuple):
         return None if name in self.missing else load_arrays(self.workdir / name / "surface.npz")
 
 
-def draw(source: Source, figures: set[int]) -> dict[int, Path]:
-    """Draws figures and returns their PNGs, by number in the paper."""
+def draw(source: Source, figures: set[int], style: Sequence[str] = ()) -> dict[int, Path]:
+    """Draws figures, in mcjax's style and those on top of it; returns PNGs by number."""
     folder = source.workdir / "figures"
-    return {
-        number: plots.save(FIGURES[number](source), folder / f"figure{number:02d}")
-        for number in sorted(figures)
-    }
+    with plots.style(*style):
+        return {
+            number: plots.save(FIGURES[number](source), folder / f"figure{number:02d}")
+            for number in sorted(figures)
+        }
 
 
 def _resilience(metric: str) -> Callable[[Source], Figure]:

@@ -4,7 +4,7 @@
 
 --start and --end are checkpoints (RUN[@EPOCH], or RUN[@EPOCH]~T for a point of a curve) or
 flagfiles of modes; a mode that is not trained yet is trained first. The same command again goes on
-where it was stopped.
+where it was stopped; with another --style it draws a done run again.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import command, ends, loop, train_mode
+from experiments import command, drawing, ends, ensembling, loop, train_mode
 from experiments import problem as problems
 from experiments.arrays import load_arrays, save_arrays
 from experiments.config import CurveConfig, UsageError, identity
@@ -85,15 +85,34 @@ def begin(fit: Fit) -> None:
 
 
 def finish(fit: Fit) -> str:
-    """Evaluates a fitted curve and draws it.
+    """Evaluates a fitted curve, with the ensembles of its points, and draws it.
 
     Returns:
       What `fit_curve` prints.
     """
-    figure = evaluate(fit.folder, fit.config, fit.problem)
+    evaluate(fit.folder, fit.config, fit.problem)
+    figure = draw(fit.folder, fit.config)
     summary = summarize(load_arrays(fit.folder.path / "curve.npz"))
-    fit.folder.update(summary=summary)
+    facts = _ensembles(fit)
+    if facts:
+        summary += f"\n{ensembling.table(facts['rows'])}"
+    fit.folder.update(summary=summary, **({"ensembles": facts} if facts else {}))
     return f"{summary}\nfigure: {figure}"
+
+
+def _ensembles(fit):
+    """What ``run.json`` says of ensembles; nothing for what is no classifier.
+
+    They are of the curve as it was fitted; a done run gets none that it lacks, unless it is asked
+    for by --ensemble_with, for its checkpoints may be gone.
+    """
+    info, modes = fit.folder.info, list(fit.config.ensemble_with)
+    facts = info.get("ensembles")
+    asked = modes and modes != (facts or {}).get("with")
+    due = asked or (info["status"] == "fitted" and not facts)
+    if fit.problem.objective.logits is None or not due:
+        return facts
+    return {"with": modes, "rows": ensembling.evaluate(fit.folder, fit.problem, modes)}
 
 
 def judge(fit: Fit) -> None:
@@ -137,6 +156,7 @@ def check(config: CurveConfig) -> Fit:
             f"--t_strata={config.t_strata} does not divide --batch_size={config.batch_size}"
         )
     problems.check_training(config)
+    drawing.check_style(config.style)
     late = [e for e in (*config.eval_epochs, *config.keep) if not 0 < e <= config.epochs]
     if late:
         words = ", ".join(map(str, late))
@@ -145,7 +165,7 @@ def check(config: CurveConfig) -> Fit:
     folder.check_same("curve", config)
     modes_dir = Path(config.modes_dir) if config.modes_dir else folder.path / "modes"
     start, end = (
-        ends.resolve(text, modes_dir, config.data_dir, config.precision)
+        ends.resolve(text, modes_dir, config.data_dir, config.precision, config.tracker)
         for text in (config.start, config.end)
     )
     if start.name.run == end.name.run and identity(start.mode) != identity(end.mode):
@@ -153,6 +173,7 @@ def check(config: CurveConfig) -> Fit:
             f"--start={config.start} and --end={config.end} would both be trained in "
             f"{start.name.run}: give the flagfiles different names"
         )
+    ensembling.check(config.ensemble_with, start.mode)
     problem = problems.make_problem(start.mode)
     ends.check_shapes(problem, start, end)
     state = jax.eval_shape(lambda k: problems.init(problem, start.mode, k)[1], jax.random.key(0))
@@ -192,33 +213,50 @@ def prepare(fit: Fit) -> tuple[Callable[..., Any], loop.Start]:
     return function, loop.Start(bends, (first, last), points[0].state, config.seed)
 
 
-def evaluate(folder: Run, config: CurveConfig, problem: problems.Problem) -> Path:
-    """Writes ``curve.npz`` for the last epoch and ``curve@E.npz`` for each of --eval_epochs.
+def evaluate(folder: Run, config: CurveConfig, problem: problems.Problem) -> None:
+    """Writes ``curve.npz`` for the last epoch and ``curve@E.npz`` for each of --eval_epochs."""
+    t = np.linspace(0, 1, config.points)
+    segment = None
+    for epoch, label in _labels(config):
+        file = folder.path / f"{label}.npz"
+        if file.exists():
+            continue
+        curve, points, state = ends.load_curve(folder, epoch)
+        points, state = parallel.replicate((points, state), problem.mesh)
+        if segment is None or config.free_ends:
+            line = curves.segment(), (points[0], points[-1])
+            segment = _profile(folder, "segment", problem, *line, t, state)
+        along = _profile(folder, label, problem, curve, points, t, state)
+        along |= paths.end_slopes(problem.evaluator, curve, points, state)
+        arrays = {"t": t} | {f"curve_{n}": x for n, x in along.items()}
+        save_arrays(file, arrays | {f"segment_{n}": x for n, x in segment.items()})
+
+
+def _labels(config):
+    """The evaluated epochs and the names of their files."""
+    return [(None, "curve"), *((epoch, f"curve@{epoch}") for epoch in config.eval_epochs)]
+
+
+def draw(folder: Run, config: CurveConfig) -> Path:
+    """Draws what is not drawn yet in this style, from the arrays.
 
     Returns:
       The figure of the last epoch.
     """
-    t = np.linspace(0, 1, config.points)
-    segment = None
-    for epoch in (None, *config.eval_epochs):
-        label = "" if epoch is None else f"@{epoch}"
-        file = folder.path / f"curve{label}.npz"
-        if not file.exists():
-            curve, points, state = ends.load_curve(folder, epoch)
-            points, state = parallel.replicate((points, state), problem.mesh)
-            if segment is None or config.free_ends:
-                line = curves.segment(), (points[0], points[-1])
-                segment = _profile(folder, "segment", problem, *line, t, state)
-            along = _profile(folder, f"curve{label}", problem, curve, points, t, state)
-            along |= paths.end_slopes(problem.evaluator, curve, points, state)
-            arrays = {"t": t} | {f"curve_{n}": x for n, x in along.items()}
-            save_arrays(file, arrays | {f"segment_{n}": x for n, x in segment.items()})
-        figure = folder.path / "figures" / f"curve{label}"
-        if parallel.is_first() and not plots.is_whole(figure):
+    figures = folder.path / "figures"
+    if config.style or folder.info.get("style"):  # a style's file may have changed, too
+        if parallel.is_first():
+            for _, label in _labels(config):
+                (figures / f"{label}.png").unlink(missing_ok=True)
+        folder.update(style=config.style)
+    for epoch, label in _labels(config):
+        if parallel.is_first() and not plots.is_whole(figures / label):
             title = f"{ends.label(config.start)} to {ends.label(config.end)}"
             title += f", curve epoch {epoch or config.epochs}"
-            plots.save(plots.curve_figure(load_arrays(file), title), figure)
-    return folder.path / "figures" / "curve.png"
+            arrays = load_arrays(folder.path / f"{label}.npz")
+            with plots.style(*config.style):
+                plots.save(plots.curve_figure(arrays, title), figures / label)
+    return figures / "curve.png"
 
 
 def _profile(folder, name, problem, curve, points, t, state):

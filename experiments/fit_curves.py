@@ -47,7 +47,7 @@ def run(config: CurvesConfig) -> list[dict[str, Any]]:
         rows, failures = _fit_all(fits)
     show(table(rows))
     if not config.shard:
-        _put_together(Path(config.workdir), rows)
+        _put_together(Path(config.workdir), rows, config.style)
     if failures:
         first = next(iter(failures.items()))
         raise loop.RunFailed(f"{len(failures)} of {len(fits)} curves failed; {': '.join(first)}")
@@ -66,7 +66,7 @@ def _fit_all(fits):
     for group in _groups([fit for fit in going if fit.folder.status == "running"]):
         _train(group)
     for fit in going:
-        if fit.folder.status == "fitted":
+        if fit.folder.status in ("fitted", "done"):
             fit_curve.finish(fit)
         with contextlib.suppress(loop.RunFailed):
             fit_curve.judge(fit)
@@ -218,7 +218,7 @@ def _row(fit, failures):
     }
 
 
-def _put_together(folder, rows):
+def _put_together(folder, rows, style):
     """Writes ``pairs.json`` and draws the matrix of barriers."""
     write_atomically(folder / "pairs.json", json.dumps(rows, indent=1) + "\n")
     done = [row for row in rows if "why" not in row]
@@ -228,7 +228,8 @@ def _put_together(folder, rows):
         path: [(row["start"], row["end"], row[path]["over_max"]) for row in done] for path in PATHS
     }
     figure = folder / "figures" / "barriers"
-    plots.save(plots.barrier_matrix(heights["curve"], heights["segment"]), figure)
+    with plots.style(*style):
+        plots.save(plots.barrier_matrix(heights["curve"], heights["segment"]), figure)
     show(f"figure: {figure}.png")
 
 

@@ -11,18 +11,19 @@ network and data set. --curve draws a curve, --iterates projects a run's iterate
 With --directions the plane is around one checkpoint, along two directions (Li et al., 2018). They
 are the ways from the first of the three points to the others; lengths are weight distances, as
 everywhere. The same command again goes on at the row where it was stopped; a done run is drawn
-again, with --clip as given now.
+again, with --clip and --style as given now.
 """
 
 import re
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from experiments import command, ends, loop, surface_directions, surface_sources
+from experiments import command, drawing, ends, loop, surface_directions, surface_sources
 from experiments.arrays import load_arrays, save_arrays
 from experiments.config import SurfaceConfig, UsageError, identity
 from experiments.progress import Progress, show
@@ -63,19 +64,27 @@ def _evaluate(folder, config, shape, sources):
         folder.update(evaluate_seconds=time.monotonic() - began)
     folder.open("surface", config)
     arrays = load_arrays(file)
-    drawn = draw(arrays, folder.path / "figures", config.clip) if parallel.is_first() else []
+    drawn = []
+    if parallel.is_first():
+        drawn = draw(arrays, folder.path / "figures", config.clip, config.style)
     summary = summarize(arrays)
     folder.update(status="done", summary=summary)
     show(summary + "".join(f"\nfigure: {path}" for path in drawn))
 
 
-def draw(arrays: dict[str, np.ndarray], folder: Path, clip: float | None = None) -> list[Path]:
+def draw(
+    arrays: dict[str, np.ndarray],
+    folder: Path,
+    clip: float | None = None,
+    style: Sequence[str] = (),
+) -> list[Path]:
     """A figure for the loss of each split; returns the PNGs."""
-    return [
-        plots.save(plots.surface_figure(arrays, name, clip=clip), folder / f"surface_{name}")
-        for name in arrays
-        if name.endswith("_loss") and arrays[name].ndim == 2
-    ]
+    with plots.style(*style):
+        return [
+            plots.save(plots.surface_figure(arrays, name, clip=clip), folder / f"surface_{name}")
+            for name in arrays
+            if name.endswith("_loss") and arrays[name].ndim == 2
+        ]
 
 
 def _check_flags(config, folder):
@@ -93,6 +102,7 @@ def _check_flags(config, folder):
         raise UsageError(f"--margin={config.margin}: use 0 or more")
     if config.clip is not None and not 0 < config.clip < np.inf:
         raise UsageError(f"--clip={config.clip}: use more than 0")
+    drawing.check_style(config.style)
     folder.check_same("surface", config)
     return shape
 

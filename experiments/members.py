@@ -1,6 +1,7 @@
 """The runs that a loop trains: their checkpoints, metrics, progress and failures."""
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import problem as problems
+from experiments import trackers
 from experiments.config import UsageError
 from experiments.progress import Progress, say
 from experiments.runs import Run
@@ -84,6 +86,9 @@ class Members(contextlib.AbstractContextManager):
         for run, saved in zip(self.runs, self._saved, strict=True):
             saved.drop_after(step)
             run.cut_metrics(step)
+        self._trackers = [trackers.start(self._config.tracker, run) for run in self.runs]
+        for tracker in itertools.chain(*self._trackers):
+            self._stack.callback(tracker.close)
         self._bar = Progress(self._name, self._config.epochs, "epoch", step // self.per_epoch)
         self._stack.callback(self._bar.close)
         self._last = time.monotonic()
@@ -142,7 +147,10 @@ class Members(contextlib.AbstractContextManager):
             }
             if validation is not None:
                 line["validation"] = validation()
-            self.runs[i].add_metrics(**line, seconds=round(now - self._last, 3))
+            line["seconds"] = round(now - self._last, 3)
+            self.runs[i].add_metrics(**line)
+            for tracker in self._trackers[i]:
+                tracker.add(line)
             lines.append(line)
         self._last = now
         self._bar.update(epoch, _text(lines), line=True)

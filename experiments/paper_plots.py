@@ -6,9 +6,13 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mcjax.plots import COLORS, METRIC_LABELS, STYLE, profile
+from mcjax import plots
+from mcjax.plots import METRIC_LABELS
+
+RUN_LABELS = {"sgdr": "SGDR", "step": "SGD with step decay"}
 
 
 def resilience_figure(
@@ -23,33 +27,47 @@ def resilience_figure(
       metric: what to draw.
       epochs: the epoch here for each epoch of the paper.
     """
-    scale = 100 if metric.endswith("accuracy") else 1
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(2, 3, figsize=(8.5, 4.8), sharex=True)
-        for ax, (name, lines) in zip(axes.flat, panels.items(), strict=True):
-            ax.set_title(f"curve {name}")
-            if isinstance(lines, str):
-                _message(ax, lines)
-                continue
-            for shade, (epoch, arrays) in zip((0.25, 0.5, 0.75, 1.0), lines.items(), strict=True):
-                here = "" if epochs[epoch] == epoch else f" ({epochs[epoch]} here)"
-                ax.plot(
-                    arrays["t"],
-                    scale * arrays[f"curve_{metric}"],
-                    color=plt.get_cmap("cividis")(1 - shade),
-                    label=f"epoch {epoch}{here}",
-                )
-            ax.set_xlim(0, 1)
-        for ax in axes[1]:
-            ax.set_xlabel("t")
-        for ax in axes[:, 0]:
-            ax.set_ylabel(METRIC_LABELS[metric])
-        handles = next(
-            (h for h in (a.get_legend_handles_labels() for a in axes.flat) if h[0]), None
-        )
-        if handles:
-            figure.legend(*handles, loc="outside lower center", ncols=4)
+    rows, columns, height = (2, 3, 0.8) if _width() > 5 else (3, 2, 0.95)
+    figure, axes = plots.grid(rows, columns, height, sharex=True)
+    for ax, (name, lines) in zip(axes.flat, panels.items(), strict=True):
+        ax.set_title(f"curve {name}")
+        if isinstance(lines, str):
+            _message(ax, lines)
+        else:
+            resilience(ax, lines, metric, epochs)
+    for ax in axes[-1]:
+        ax.set_xlabel("t")
+    for ax in axes[:, 0]:
+        ax.set_ylabel(METRIC_LABELS[metric])
+    handles = next((h for h in (a.get_legend_handles_labels() for a in axes.flat) if h[0]), None)
+    if handles:
+        figure.legend(*handles, loc="outside lower center", ncols=4 if columns == 3 else 2)
     return figure
+
+
+def resilience(
+    ax: Axes, lines: Mapping[int, Mapping[str, np.ndarray]], metric: str, epochs: Mapping[int, int]
+) -> Axes:
+    """A curve's metric along t at several epochs of its training, darker as it goes on.
+
+    Args:
+      ax: where to draw.
+      lines: arrays as in ``curve.npz`` by epoch.
+      metric: for example ``train_loss``; accuracies are drawn in percent.
+      epochs: what the legend says beside each epoch, where it differs.
+    """
+    scale = 100 if metric.endswith("accuracy") else 1
+    shades = np.linspace(0, 1, len(lines) + 1)[1:]
+    for shade, (epoch, arrays) in zip(shades, lines.items(), strict=True):
+        here = "" if epochs.get(epoch, epoch) == epoch else f" ({epochs[epoch]} here)"
+        ax.plot(
+            arrays["t"],
+            scale * arrays[f"curve_{metric}"],
+            color=plt.get_cmap("cividis")(1 - shade),
+            label=f"epoch {epoch}{here}",
+        )
+    ax.set_xlim(0, 1)
+    return ax
 
 
 def trajectories_figure(
@@ -57,47 +75,54 @@ def trajectories_figure(
     pairs: Mapping[str, Mapping[str, Mapping[str, np.ndarray] | str]],
 ) -> Figure:
     """Fig. 2: accuracy and learning rate over epochs, training loss between iterates."""
-    with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=(9, 8))
-        rows: Any = figure.subfigures(3, 1)
-        top = rows[0].subplots(1, 2)
-        for color, (label, history) in zip(COLORS, histories.items(), strict=False):
-            accuracy = 100 * history["validation_accuracy"]
-            top[0].plot(history["epoch"], accuracy, color=color, label=label)
-            top[1].semilogy(history["epoch"], history["lr"], color=color, label=label)
-        top[0].set(title="(a)", xlabel="epoch", ylabel=METRIC_LABELS["validation_accuracy"])
-        top[1].set(title="(b)", xlabel="epoch", ylabel="learning rate")
-        top[0].legend()
-        for letter, row, run in zip("cd", rows[1:], pairs, strict=True):
-            axes = row.subplots(1, 3)
-            _pairs_row(axes, pairs[run], "train_loss")
-            row.suptitle(f"({letter}) {RUN_LABELS[run]}", fontsize="medium")
-        _legend_of_first_filled(rows[1].axes)
+    width = _width()
+    height = 0.9 * width if width > 5 else 1.45 * width
+    figure = Figure(figsize=(width, height), layout="constrained")
+    rows: Any = figure.subfigures(3, 1, hspace=0.03)
+    top = rows[0].subplots(1, 2)
+    for index, (label, history) in enumerate(histories.items()):
+        look = {"color": plots.color(index), "label": label}
+        top[0].plot(history["epoch"], 100 * history["validation_accuracy"], **look)
+        top[1].semilogy(history["epoch"], history["lr"], **look)
+    top[0].set(title="(a)", xlabel="epoch", ylabel=METRIC_LABELS["validation_accuracy"])
+    top[1].set(title="(b)", xlabel="epoch", ylabel="learning rate")
+    top[0].legend()
+    for letter, row, run in zip("cd", rows[1:], pairs, strict=True):
+        axes = row.subplots(1, 3)
+        _pairs_row(axes, pairs[run], "train_loss")
+        row.suptitle(f"({letter}) {RUN_LABELS[run]}")
+    _legend_of_first_filled(rows[1].axes)
     return figure
-
-
-RUN_LABELS = {"sgdr": "SGDR", "step": "SGD with step decay"}
 
 
 def pairs_figure(
     pairs: Mapping[str, Mapping[str, Mapping[str, np.ndarray] | str]], metrics: Sequence[str]
 ) -> Figure:
-    """Fig. 7: a row a metric, the pairs of each run side by side."""
-    with plt.rc_context(STYLE):
-        columns = sum(map(len, pairs.values()))
-        figure, axes = plt.subplots(
-            len(metrics), columns, figsize=(2.4 * columns, 2.2 * len(metrics)), sharex=True
-        )
-        for index, (row, metric) in enumerate(zip(axes, metrics, strict=True)):
-            first = 0
-            for run in reversed(list(pairs)):
-                block = row[first : first + len(pairs[run])]
-                _pairs_row(block, pairs[run], metric, None if index else RUN_LABELS[run])
-                first += len(pairs[run])
-        for ax in axes[:-1].flat:
-            ax.set_xlabel("")
-        _legend_of_first_filled(axes.flat)
+    """Fig. 7: a row a metric, the pairs of each run side by side, or below one another."""
+    runs = list(pairs)[::-1]
+    most = max(map(len, pairs.values()))
+    beside = _width() > 5
+    rows = [
+        (metric, block)
+        for metric in metrics
+        for block in ([runs] if beside else [[r] for r in runs])
+    ]
+    figure, axes = plots.grid(len(rows), len(runs) * most if beside else most, 1.4, sharex=True)
+    headed = set()
+    for row, (metric, block) in zip(axes, rows, strict=True):
+        for first, run in enumerate(block):
+            heading = None if run in headed else RUN_LABELS[run]
+            headed.add(run)
+            panels = row[first * most :][: len(pairs[run])]
+            _pairs_row(panels, pairs[run], metric, heading, outer=first == 0)
+    for ax in axes[:-1].flat:
+        ax.set_xlabel("")
+    _legend_of_first_filled(axes.flat)
     return figure
+
+
+def _width():
+    return plt.rcParams["figure.figsize"][0]
 
 
 def _legend_of_first_filled(axes):
@@ -108,60 +133,64 @@ def _legend_of_first_filled(axes):
             return
 
 
-def _pairs_row(axes, pairs, metric, heading=""):
+def _pairs_row(axes, pairs, metric, heading="", outer=True):
+    middle = axes[(len(axes) - 1) // 2]
     for ax, (name, arrays) in zip(axes, pairs.items(), strict=True):
         if heading is not None:
-            ax.set_title(f"{heading}\n{name}" if heading else name)
+            ax.set_title(f"{heading}\n{name}" if heading and ax is middle else name)
         if isinstance(arrays, str):
             _message(ax, arrays)
             continue
-        profile(ax, arrays, metric)
-        if ax is not axes[0]:
+        plots.profile(ax, arrays, metric)
+        if ax is not axes[0] or not outer:
             ax.set_ylabel("")
 
 
 def embedding_figure(
     points: Mapping[str, np.ndarray], chains: Sequence[Sequence[str]], perplexity: float
 ) -> Figure:
-    """Fig. 4: points in two dimensions and the chains that connect them.
+    """Fig. 4: `embedding`, with its perplexity."""
+    side = min(_width(), 4.5)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    ax = embedding(figure.subplots(), points, chains)
+    ax.set_title(f"t-SNE, perplexity {perplexity:g}")
+    return figure
+
+
+def embedding(ax: Axes, points: Mapping[str, np.ndarray], chains: Sequence[Sequence[str]]) -> Axes:
+    """Points in two dimensions and the chains that connect them.
 
     Args:
+      ax: where to draw.
       points: coordinates ``[2]`` by label; labels that begin with θ are bends.
       chains: labels along each chain.
-      perplexity: stated on the figure.
     """
-    with plt.rc_context(STYLE):
-        figure, ax = plt.subplots(figsize=(5, 5))
-        for color, chain in zip(COLORS, chains, strict=False):
-            ax.plot(*np.array([points[label] for label in chain]).T, color=color, zorder=1)
-        for label, (x, y) in points.items():
-            bend = label.startswith("θ")
-            ax.plot(
-                x, y, "s" if bend else "o", color="0.35" if bend else "black", ms=5 if bend else 8
-            )
-            ax.annotate(label, (x, y), xytext=(6, 5), textcoords="offset points")
-        ax.set(title=f"t-SNE, perplexity {perplexity:g}", xticks=[], yticks=[])
-        ax.margins(0.15)
-    return figure
+    for index, chain in enumerate(chains):
+        line = np.array([points[label] for label in chain])
+        ax.plot(*line.T, color=plots.color(index), zorder=1)
+    for label, (x, y) in points.items():
+        bend = label.startswith("θ")
+        marker, size, ink = ("s", 4, "0.35") if bend else ("o", 6, "black")
+        ax.plot(x, y, marker, color=ink, ms=size)
+        ax.annotate(label, (x, y), xytext=(6, 5), textcoords="offset points")
+    ax.set(xticks=[], yticks=[])
+    ax.margins(0.15)
+    return ax
 
 
 def message_figure(text: str) -> Figure:
     """A figure that says why there is none."""
-    with plt.rc_context(STYLE):
-        figure, ax = plt.subplots(figsize=(5, 2))
-        _message(ax, text)
-        ax.set_axis_off()
+    width = _width()
+    figure = Figure(figsize=(width, 0.4 * width), layout="constrained")
+    ax = figure.subplots()
+    _message(ax, text)
+    ax.set_axis_off()
     return figure
 
 
 def _message(ax, text):
     ax.text(
-        0.5,
-        0.5,
-        textwrap.fill(text, 30),
-        transform=ax.transAxes,
-        ha="center",
-        va="center",
-        wrap=True,
-    )
+        0.5, 0.5, textwrap.fill(text, 24), transform=ax.transAxes, ha="center", va="center",
+        wrap=True, fontsize="small",
+    )  # fmt: skip
     ax.grid(False)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments import trackers
 from experiments.config import ModeConfig, Training, UsageError
 from mcjax import data, evaluation, models, objectives, parallel, schedules
 from mcjax.data import augmentation, batches
@@ -153,7 +154,8 @@ def _initializer(model, shape):
 
 
 def check_training(config: Training) -> None:
-    """Raises UsageError for a flag of training that is out of range."""
+    """Raises UsageError for a flag of training that is out of range, or a missing tracker."""
+    trackers.check(config.tracker)
     for name, lowest in (
         ("epochs", 1), ("eval_every", 0), ("crop_padding", 0), ("sgdr_t0", 1), ("sgdr_mult", 1),
         ("lr", 0), ("weight_decay", 0),

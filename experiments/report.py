@@ -183,3 +183,15 @@ def barrier_table(curves: dict[str, dict[str, Any]]) -> Table:
                 )
             )
     return Table(BARRIER_HEADER, rows)
+
+
+def ensemble_table(ensembles: dict[str, Sequence[dict[str, Any]]]) -> Table:
+    """Ensembles of each curve's points and ends: a row for each curve and metric."""
+    names = list(dict.fromkeys(row["members"] for rows in ensembles.values() for row in rows))
+    lines = []
+    for curve, rows in ensembles.items():
+        found = {row["members"]: row for row in rows}
+        for metric in ("accuracy", "nll", "ece"):
+            cells = (f"{found[n][metric]:.4g}" if n in found else "" for n in names)
+            lines.append((curve, metric, *cells))
+    return Table(("curve", "metric", *names), lines)

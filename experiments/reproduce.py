@@ -14,7 +14,7 @@ from pathlib import Path
 
 import jax
 
-from experiments import claims, command, ends, figures, jobs, report, scales
+from experiments import claims, command, drawing, ends, figures, jobs, report, scales
 from experiments import problem as problems
 from experiments.arrays import load_arrays
 from experiments.config import ReproduceConfig, UsageError, identity
@@ -56,7 +56,7 @@ def _build(folder, config, scale, numbers, plans):
         source = figures.Source(_place(folder, config, k), plan.epochs, missing)
         sources.append(source)
         repetitions.append(claims.judge(_results(source, plan, config)))
-    drawn = figures.draw(sources[0], numbers)
+    drawn = figures.draw(sources[0], numbers, config.style)
     folder.update(status="done", seconds=time.monotonic() - began)
     _write(folder, config, scale, repetitions, sources, drawn, todo)
     for one in zip(*repetitions, strict=True):
@@ -80,6 +80,7 @@ def _check(config, folder):
         raise UsageError(f"--figures={strange[0]}: the paper has figures 1 to 10")
     if not 0 < config.epochs_factor <= 10 or config.seeds < 1 or config.jobs < 0:
         raise UsageError("--epochs_factor, --seeds and --jobs are above zero")
+    drawing.check_style(config.style)
     folder.check_same("reproduction", config)
     machine = ("data_dir", "precision", "compilation_cache", "cpu_devices", "checkpoint_seconds")
     shared = {name: getattr(config, name) for name in machine}
@@ -184,14 +185,12 @@ def _blocks(folder, config, scale, repetitions, sources, drawn, todo):
     for k, source in enumerate(sources):
         found = {
             job.name: load_arrays(source.workdir / job.name / "curve.npz")
-            for job in todo
-            if job.module == "fit_curve"
-            and Path(job.config.workdir).parent == source.workdir
-            and job.name not in source.missing
+            for job in _fitted(source, todo)
         }
         if len(sources) > 1:
             blocks.append(report.Text(f"Seed {k}:"))
         blocks.append(report.barrier_table(found))
+    blocks += _ensemble_blocks(sources, todo)
     blocks += [report.Heading("Iterates on the planes"), _iterates_table(sources[0])]
     blocks += [report.Heading("Modes"), _modes_table(sources, todo)]
     blocks += [report.Heading("Epochs"), _epochs_table(sources[0])]
@@ -209,6 +208,39 @@ def _blocks(folder, config, scale, repetitions, sources, drawn, todo):
         report.Table(("run", "flags that differ from the command's defaults"), _flags(todo)),
     ]
     return blocks
+
+
+def _fitted(source, todo):
+    """The jobs of a repetition's curves that are there."""
+    return [
+        job
+        for job in todo
+        if job.module == "fit_curve"
+        and Path(job.config.workdir).parent == source.workdir
+        and job.name not in source.missing
+    ]
+
+
+def _ensemble_blocks(sources, todo):
+    """A table for each repetition that has ensembles: runs of older versions have none."""
+    blocks: list[Any] = []
+    for k, source in enumerate(sources):
+        found = {
+            job.name: Run(job.config.workdir).info.get("ensembles") for job in _fitted(source, todo)
+        }
+        rows = {name: facts["rows"] for name, facts in found.items() if facts}
+        if not rows:
+            continue
+        if len(sources) > 1:
+            blocks.append(report.Text(f"Seed {k}:"))
+        blocks.append(report.ensemble_table(rows))
+    if not blocks:
+        return []
+    words = (
+        "Probabilities averaged over points of a curve, t equally spaced, and over its ends; on "
+        "the validation split. nll: negative log-likelihood; ece: expected calibration error."
+    )
+    return [report.Heading("Ensembles"), report.Text(words), *blocks]
 
 
 def _steps(todo):

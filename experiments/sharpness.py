@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import command, ends, loop
+from experiments import command, drawing, ends, loop
 from experiments import problem as problems
 from experiments.arrays import load_arrays, save_arrays
 from experiments.config import ModeConfig, SharpnessConfig, UsageError, identity
@@ -52,8 +52,10 @@ def run(config: SharpnessConfig) -> Run:
         arrays = load_arrays(file)
         summary = summarize(arrays)
         if parallel.is_first():
-            figure = plots.sharpness_figure(arrays, f"sharpness along {ends.label(config.curve)}")
-            figure = plots.save(figure, folder.path / "figures" / "sharpness")
+            with plots.style(*config.style):
+                title = f"sharpness along {ends.label(config.curve)}"
+                figure = plots.sharpness_figure(arrays, title)
+                figure = plots.save(figure, folder.path / "figures" / "sharpness")
             show(f"{summary}\nfigure: {figure}")
         folder.update(status="done", summary=summary)
     return folder
@@ -84,6 +86,7 @@ def _check_flags(config, folder):
         raise UsageError(f"--points={config.points}: the two ends alone are 2")
     if config.eigenvalues < 1:
         raise UsageError(f"--eigenvalues={config.eigenvalues}: use 1 or more")
+    drawing.check_style(config.style)
     folder.check_same("sharpness", config)
 
 

@@ -106,6 +106,10 @@ class Evaluator:
             sums = _all_sums(objective, fetch, params, state, splits, batch_size, every)
             return parallel.sum_over_devices(sums, every)
 
+        def logits(params, state, data):
+            return _all_logits(objective, fetch, params, state, data, batch_size, every)
+
+        self._logits = parallel.data_parallel(logits, spread)
         self._statistics = parallel.data_parallel(recomputed, spread)
         self._gradient_norm = parallel.data_parallel(gradient_norm, spread)
         self._with_state = parallel.data_parallel(with_state, spread)
@@ -149,6 +153,21 @@ class Evaluator:
     def statistics(self, params: Any, state: Any) -> Any:
         """The state with batch-norm statistics recomputed at ``params``; any other as it is."""
         return self._statistics(params, state, self.splits)
+
+    def logits(self, params: Any, state: Any, split: str) -> jax.Array:
+        """What a classifier gives for the examples of a split, ``[examples, classes]``.
+
+        Args:
+          params: of one network.
+          state: taken as it is; `statistics` recomputes it.
+          split: which.
+
+        Raises:
+          ValueError: the objective has no ``logits``.
+        """
+        if self.objective.logits is None:
+            raise ValueError("the objective has no logits: set Objective.logits")
+        return self._logits(params, state, self.splits[split])
 
     def gradient_norm(self, params: Any, state: Any) -> float:
         """``||grad L||`` of the mean training loss at ``params``, on clean data.
@@ -246,6 +265,20 @@ def _all_sums(objective, fetch, params, state, splits, batch_size, axes):
         return jax.lax.scan(sums, None, jnp.arange(count))[1]
 
     return {name: over(data) for name, data in splits.items()}
+
+
+def _all_logits(objective, fetch, params, state, data, batch_size, axes):
+    """Logits of all examples, on every device."""
+    size = len(jax.tree.leaves(data)[0])
+    count, batch = clean_batches(fetch, data, batch_size, axes)
+
+    def of(_, index):
+        mine = objective.logits(params, state, batch(index))
+        whole = jax.lax.all_gather(mine, axes, tiled=True)
+        return None, whole[: min(batch_size, size)]  # without what the devices do not divide
+
+    logits = jax.lax.scan(of, None, jnp.arange(count))[1]
+    return logits.reshape(-1, logits.shape[-1])[:size]
 
 
 def _gradient(objective, fetch, params, state, data, batch_size, axes):

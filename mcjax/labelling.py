@@ -4,7 +4,11 @@ import numpy as np
 from matplotlib import patheffects
 from matplotlib.artist import Artist
 from matplotlib.text import Text
-from matplotlib.transforms import Bbox
+
+FAR = (5, 9, 14, 20, 28, 38, 50, 64)
+"""Gaps between a point and its label that are tried, in points."""
+ANGLES = np.arange(24) * (np.pi / 12) + np.pi / 4
+"""Directions that are tried, in radians."""
 
 
 def halo(color: str, width: float) -> patheffects.AbstractPathEffect:
@@ -44,15 +48,16 @@ class Labels(Artist):
         """Finds the texts' places, in points from their anchors."""
         points_to_pixels = self._on.figure.dpi / 72
         transform = lambda xy: self._on.transData.transform(xy) / points_to_pixels  # noqa: E731
-        frame = Bbox(self._on.get_window_extent(renderer).get_points() / points_to_pixels)
-        at, along, placed = transform(self._at), transform(self._lines), []
+        frame = self._on.get_window_extent(renderer).get_points().ravel() / points_to_pixels
+        at, along = transform(self._at), transform(self._lines)
+        placed = np.empty((0, 4))
         for text, here in zip(self._texts, at, strict=True):
             box = Text.get_window_extent(text, renderer)
             size = np.array([box.width, box.height]) / points_to_pixels
             offset, far = _place(here, size, frame, placed, at, along)
             text.set_position(offset)
             text.arrow_patch.set_visible(far > 10)
-            placed.append(_box(here + offset, size))
+            placed = np.concatenate([placed, _boxes(here + offset, size)[None]])
 
 
 def _dense(xy):
@@ -61,31 +66,32 @@ def _dense(xy):
     return np.stack([np.interp(t, np.arange(len(xy)), side) for side in np.asarray(xy).T], axis=1)
 
 
-def _box(center, size, pad=1.0):
-    return Bbox([center - size / 2 - pad, center + size / 2 + pad])
+def _boxes(centers, size, pad=1.0):
+    """Boxes ``[..., 4]`` (left, bottom, right, top) around centers ``[..., 2]``."""
+    return np.concatenate([centers - size / 2 - pad, centers + size / 2 + pad], axis=-1)
 
 
 def _place(here, size, frame, placed, points, lines):
     """The label's cheapest offset from its point and the gap between them; all in points."""
-    best, least = (np.zeros(2), 0), np.inf
-    for far in (5, 9, 14, 20, 28, 38, 50, 64):
-        for angle in np.arange(24) * (np.pi / 12) + np.pi / 4:
-            towards = np.array([np.cos(angle), np.sin(angle)])
-            offset = towards * (far + size / 2)
-            box = _box(here + offset, size)
-            outside = box.width * box.height - _common(box, frame)
-            covered = sum(_common(box, other) for other in placed)
-            cost = far + 20 * (outside + covered)
-            cost += 30 * _inside(_box(here + offset, size, 4.0), points) + 2 * _inside(box, lines)
-            if cost < least:
-                best, least = (offset, far), cost
-    return best
+    far, angle = np.meshgrid(FAR, ANGLES, indexing="ij")
+    towards = np.stack([np.cos(angle), np.sin(angle)], axis=-1).reshape(-1, 2)
+    offsets = towards * (far.reshape(-1, 1) + size / 2)
+    boxes = _boxes(here + offsets, size)
+    outside = np.prod(size + 2.0) - _common(boxes, frame)
+    covered = _common(boxes[:, None], placed).sum(axis=1)
+    cost = far.ravel() + 20 * (outside + covered)
+    cost += 30 * _inside(_boxes(here + offsets, size, 4.0), points) + 2 * _inside(boxes, lines)
+    best = np.argmin(cost)
+    return offsets[best], far.flat[best]
 
 
 def _common(a, b):
-    both = Bbox.intersection(a, b)
-    return 0.0 if both is None else both.width * both.height
+    """The areas that boxes have in common."""
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    return np.prod(np.maximum(sides, 0), axis=-1)
 
 
-def _inside(box, points):
-    return int(((points > box.min) & (points < box.max)).all(axis=1).sum())
+def _inside(boxes, points):
+    """How many of the points each box covers."""
+    inside = (points > boxes[:, None, :2]) & (points < boxes[:, None, 2:])
+    return inside.all(axis=-1).sum(axis=1)

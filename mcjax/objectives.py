@@ -34,11 +34,14 @@ class Objective(NamedTuple):
       evaluate: ``(params, state, batch) -> sums``, dropout off, batch norm with ``state``.
       statistics: ``(params, state, batch) -> state`` whose averages are this batch's alone, or
         None for a network without such a state. Averages over batches are the caller's work.
+      logits: ``(params, state, batch) -> [B, classes]`` as in ``evaluate``, or None for what is no
+        classifier.
     """
 
     train: Callable[..., tuple[jax.Array, tuple[Sums, Any]]]
     evaluate: Callable[..., Sums]
     statistics: Callable[..., Any] | None = None
+    logits: Callable[..., jax.Array] | None = None
 
 
 def from_loss(loss: Callable[..., jax.Array], axis_name: str | None = None) -> Objective:
@@ -141,14 +144,17 @@ def cross_entropy(model: nn.Module) -> Objective:
         totals = sums(logits, batch)
         return totals["loss"] / jnp.maximum(totals["count"], 1), (totals, state)
 
+    def logits(params, state, batch) -> Any:
+        return model.apply({"params": params, **state}, batch["images"], False)
+
     def evaluate(params, state, batch):
-        return sums(model.apply({"params": params, **state}, batch["images"], False), batch)
+        return sums(logits(params, state, batch), batch)
 
     def statistics(params, state, batch):
         with nn.intercept_methods(_forget_the_past):
             return forward(params, state, batch, jax.random.key(0))[1]
 
-    return Objective(train, evaluate, statistics)
+    return Objective(train, evaluate, statistics, logits)
 
 
 def with_l2(objective: Objective, weight_decay: float) -> Objective:

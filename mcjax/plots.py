@@ -1,12 +1,22 @@
-"""Figures from arrays, never from live state. Each function draws into axes and returns them."""
+"""Figures from arrays, never from live state. Each function draws into axes and returns them.
 
+Panels (`profile`, `surface`, `barriers`) draw into any axes, in whatever style is current; figures
+(`curve_figure`, `surface_figure`, `barrier_matrix`) compose them, as wide as the style's
+``figure.figsize``. mcjax's own look is the context `style`:
+
+>>> arrays = {"t": np.linspace(0, 1, 3), "curve_train_loss": np.array([0.1, 0.3, 0.2])}
+>>> with style("mcjax.one_column"):
+...     figure = Figure(layout="constrained")
+...     ax = profile(figure.subplots(), arrays, "train_loss", paths=["curve"])
+>>> float(figure.get_figwidth()), ax.get_ylabel()
+(3.25, 'training loss')
+"""
+
+import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import matplotlib
-
-matplotlib.use("Agg")
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,22 +26,13 @@ from matplotlib.figure import Figure
 
 from mcjax import labelling
 
-# Okabe and Ito's colours: told apart by colour-blind readers too.
+STYLE = "mcjax.mcjax"
+"""matplotlib's name for ``mcjax/mcjax.mplstyle``."""
+FORMATS = ("pdf", "svg", "png")
+"""What `save` writes, in this order."""
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-PATH_STYLES = {
-    "curve": {"color": COLORS[0], "linestyle": "-", "label": "curve"},
-    "segment": {"color": COLORS[1], "linestyle": "--", "label": "segment"},
-}
-STYLE = {
-    "figure.constrained_layout.use": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "font.size": 9,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-}
+"""Okabe and Ito's; used where a style has no colours of its own."""
+PATH_STYLES = {"curve": {"linestyle": "-"}, "segment": {"linestyle": "--"}}
 ROUND_STEPS = (
     (1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8),
 )  # fmt: skip
@@ -42,6 +43,36 @@ METRIC_LABELS = {
     "train_accuracy": "training accuracy (%)",
     "validation_accuracy": "validation accuracy (%)",
 }
+
+
+def style(*more: str | Path) -> contextlib.AbstractContextManager[None]:
+    """The look of mcjax, as a context, for drawing and saving.
+
+    Args:
+      more: matplotlib styles on top of it, by name or ``.mplstyle`` file, the last one strongest;
+        ``mcjax.one_column`` makes figures one column wide.
+    """
+    return plt.style.context([STYLE, *more])
+
+
+def color(index: int) -> str:
+    """The style's n-th colour for lines."""
+    cycle = plt.rcParams["axes.prop_cycle"].by_key().get("color", COLORS)
+    return cycle[index % len(cycle)]
+
+
+def grid(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, np.ndarray]:
+    """A figure as wide as the style says, and its axes ``[rows, columns]``.
+
+    Args:
+      rows: of panels.
+      columns: likewise.
+      height: of a panel, in units of its width.
+      options: for ``Figure.subplots``.
+    """
+    width = plt.rcParams["figure.figsize"][0]
+    figure = Figure(figsize=(width, rows * height * width / columns), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
 def profile(
@@ -60,7 +91,9 @@ def profile(
     """
     scale = 100 if metric.endswith("accuracy") else 1
     for path in paths:
-        ax.plot(arrays["t"], scale * arrays[f"{path}_{metric}"], **PATH_STYLES[path])
+        values = scale * arrays[f"{path}_{metric}"]
+        look = {"color": color(list(PATH_STYLES).index(path)), **PATH_STYLES[path]}
+        ax.plot(arrays["t"], values, label=path, **look)
     ax.set_xlabel("t")
     ax.set_ylabel(METRIC_LABELS.get(metric, metric))
     ax.set_xlim(0, 1)
@@ -70,15 +103,16 @@ def profile(
 def curve_figure(arrays: Mapping[str, np.ndarray], title: str) -> Figure:
     """All metrics of a curve and its segment, one panel each."""
     metrics = [m for m in METRIC_LABELS if f"curve_{m}" in arrays]
-    rows = -(-len(metrics) // 2)
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(rows, 2, figsize=(7, 2.5 * rows), squeeze=False, sharex=True)
-        for ax, metric in zip(axes.flat, metrics, strict=False):
-            profile(ax, arrays, metric)
-        for ax in axes.flat[len(metrics) :]:
-            ax.set_axis_off()
-        axes.flat[0].legend()
-        figure.suptitle(title)
+    height = 0.72 if plt.rcParams["figure.figsize"][0] > 5 else 0.9
+    figure, axes = grid(-(-len(metrics) // 2), 2, height, sharex=True)
+    for ax, metric in zip(axes.flat, metrics, strict=False):
+        profile(ax, arrays, metric)
+    for ax in axes[:-1].flat:
+        ax.set_xlabel("")
+    for ax in axes.flat[len(metrics) :]:
+        ax.set_axis_off()
+    axes.flat[0].legend()
+    figure.suptitle(title)
     return figure
 
 
@@ -120,16 +154,18 @@ def surface(
     if "iterate_xy" in arrays:
         texts = _iterates(ax, arrays, metric, colours)
     x, y = shown.T
-    filled = {"s": 64, "c": arrays[f"point_{metric}"][: len(shown)], "zorder": 5, **colours}
-    ax.scatter(x, y, ec="white", lw=4, **filled)
-    ax.scatter(x, y, ec="black", lw=1.6, **filled)
+    size = plt.rcParams["lines.markersize"]
+    losses = arrays[f"point_{metric}"][: len(shown)]
+    filled = {"s": (1.33 * size) ** 2, "c": losses, "zorder": 5, **colours}
+    ax.scatter(x, y, ec="white", lw=size / 1.5, **filled)
+    ax.scatter(x, y, ec="black", lw=size / 3.8, **filled)
     named = [(str(n), xy, True) for n, xy in zip(labels, shown, strict=False)]
     lines = [arrays[k] for k in ("curve_xy", "iterate_xy") if k in arrays]
     ax.add_artist(labelling.Labels(ax, named + texts, [segment, *lines]))
     ax.set(aspect="equal", xlim=arrays["x"][[0, -1]], ylim=arrays["y"][[0, -1]])
     towards = f"along {labels[1]}" if around else f"from {labels[0]} towards {labels[1]}"
     ax.set_xlabel(f"weight distance {towards}")
-    ax.set_ylabel(f"weight distance {f'along {labels[2]}' if around else 'at a right angle'}")
+    ax.set_ylabel(f"weight distance\n{f'along {labels[2]}' if around else 'at a right angle'}")
     ax.grid(False)
     return ax
 
@@ -140,27 +176,38 @@ def surface_figure(
     labels: Sequence[str] | None = None,
     clip: float | None = None,
 ) -> Figure:
-    """A `surface` of each metric, side by side, with a legend; as large as its aspect asks for."""
+    """A `surface` of each metric, side by side where there is room, with a legend."""
     metrics = [metrics] if isinstance(metrics, str) else metrics
-    width, height = (np.ptp(arrays[axis]) for axis in "xy")
-    scale = min(5.2 / width, 5.2 / height)
-    panel = (max(scale * width, 3) + 1.8, max(scale * height, 2) + 1.1)
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            1, len(metrics), figsize=(panel[0] * len(metrics), panel[1]), squeeze=False
-        )
-        for ax, metric in zip(axes.flat, metrics, strict=True):
-            surface(ax, arrays, metric, labels, clip)
-        handles = {}  # by label: a panel alone may have points that are not finite
-        for ax in axes.flat:
-            artists, names = ax.get_legend_handles_labels()
-            handles |= dict(zip(names, artists, strict=True))
-        columns = len(handles) if figure.get_figwidth() > 6 else 2
-        figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns)
-        figure.draw_without_rendering()
-        box = figure.get_tightbbox()
-        figure.set_size_inches(box.width + 0.1, box.height + 0.1)
+    columns = max(1, min(len(metrics), int(plt.rcParams["figure.figsize"][0] // 3)))
+    aspect = np.ptp(arrays["y"]) / np.ptp(arrays["x"])
+    figure, axes = grid(-(-len(metrics) // columns), columns, min(aspect, 1.5))
+    for ax, metric in zip(axes.flat, metrics, strict=False):
+        surface(ax, arrays, metric, labels, clip)
+    handles = {}  # by label: a panel alone may have points that are not finite
+    for ax in axes.flat:
+        artists, names = ax.get_legend_handles_labels()
+        handles |= dict(zip(names, artists, strict=True))
+    wide = figure.get_figwidth() > 5
+    figure.legend(
+        handles.values(), handles, loc="outside lower center", ncols=len(handles) if wide else 2
+    )
+    for ax in axes.flat[len(metrics) :]:
+        ax.set_axis_off()
+    _fit_height(figure, axes, aspect)
     return figure
+
+
+def _fit_height(figure, axes, aspect):
+    """Makes the figure as high as its panels, ``aspect`` times their width, and what is around."""
+    for ax in axes.flat:
+        ax.set_aspect("auto")  # the layout finds what is around only where panels fill their place
+    figure.draw_without_rendering()
+    width, height = figure.get_size_inches()
+    place, rows = axes[0, 0].get_position(), len(axes)
+    panel = np.clip(aspect * place.width * width, 1.0, 8.0 / rows)
+    for ax in axes.flat:
+        ax.set_aspect("equal")
+    figure.set_figheight(height * (1 - rows * place.height) + rows * panel)
 
 
 def sharpness(ax: Axes, arrays: Mapping[str, np.ndarray]) -> Axes:
@@ -171,8 +218,9 @@ def sharpness(ax: Axes, arrays: Mapping[str, np.ndarray]) -> Axes:
       arrays: ``t`` ``[P]`` and ``eigenvalues`` ``[P, k]``, falling, as in ``sharpness.npz``.
     """
     values = arrays["eigenvalues"]
-    for index, (column, color) in enumerate(zip(values.T, itertools.cycle(COLORS), strict=False)):
-        ax.plot(arrays["t"], column, ".-", color=color, label=f"$\\lambda_{{{index + 1}}}$")
+    for index, column in enumerate(values.T):
+        label = f"$\\lambda_{{{index + 1}}}$"
+        ax.plot(arrays["t"], column, ".-", color=color(index), label=label)
     if (values[np.isfinite(values)] > 0).all():
         ax.set_yscale("log")
         for write in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
@@ -184,28 +232,65 @@ def sharpness(ax: Axes, arrays: Mapping[str, np.ndarray]) -> Axes:
 
 def sharpness_figure(arrays: Mapping[str, np.ndarray], title: str) -> Figure:
     """A `sharpness` profile above the training loss at the same points."""
-    with plt.rc_context(STYLE):
-        figure, (above, below) = plt.subplots(2, 1, figsize=(5, 5), sharex=True)
-        sharpness(above, arrays).set_xlabel("")
-        if arrays["eigenvalues"].shape[1] > 1:
-            above.legend()
-        below.plot(arrays["t"], arrays["train_loss"], ".-", color=COLORS[0])
-        below.set(xlabel="t", ylabel=METRIC_LABELS["train_loss"])
-        figure.suptitle(title)
+    figure, axes = grid(2, 1, 0.45, sharex=True)
+    above, below = axes.flat
+    sharpness(above, arrays).set_xlabel("")
+    if arrays["eigenvalues"].shape[1] > 1:
+        above.legend()
+    below.plot(arrays["t"], arrays["train_loss"], ".-", color=color(0))
+    below.set(xlabel="t", ylabel=METRIC_LABELS["train_loss"])
+    figure.suptitle(title)
     return figure
 
 
 def barrier_matrix(
     curves: Sequence[tuple[str, str, float]], segments: Sequence[tuple[str, str, float]]
 ) -> Figure:
+    """A figure of `barriers`, as large as its cells ask for."""
+    count = len({name for pair in (*curves, *segments) for name in pair[:2]})
+    side = min(2.6 + 0.62 * count, plt.rcParams["figure.figsize"][0])
+    figure = Figure(figsize=(side, 0.85 * side), layout="constrained")
+    barriers(figure.subplots(), curves, segments)
+    return figure
+
+
+def barriers(
+    ax: Axes,
+    curves: Sequence[tuple[str, str, float]],
+    segments: Sequence[tuple[str, str, float]],
+) -> Axes:
     """The barriers between every two modes: curves below the diagonal, segments above it.
 
     Args:
+      ax: where to draw.
       curves: mode, mode and the curve's height over the higher end; several of one pair (seeds)
         are averaged.
       segments: likewise the segment's.
     """
     names = list(dict.fromkeys(name for pair in (*curves, *segments) for name in pair[:2]))
+    heights = _heights(names, curves, segments)
+    positive = heights[np.isfinite(heights) & (heights > 0)]
+    low, high = (positive.min(), positive.max()) if positive.size else (1.0, 1.0)
+    norm = colors.LogNorm(low, max(high, 1.01 * low))
+    cmap = plt.get_cmap().reversed()
+    image = ax.imshow(np.where(heights > 0, heights, np.nan), norm=norm, cmap=cmap)
+    for (row, column), height in np.ndenumerate(heights):
+        if not np.isnan(height):
+            dark = height > 0 and norm(height) > 0.55
+            text = f"{height:.2g}" if height > 0 else "none"
+            ax.text(column, row, text, ha="center", va="center", fontsize="small",
+                    color="white" if dark else "black")  # fmt: skip
+    ax.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 3 else 0)
+    ax.set_yticks(range(len(names)), names)
+    ax.spines[:].set_visible(False)
+    ax.grid(False)
+    ax.set_title("barriers: segments above\nthe diagonal, curves below it")
+    ax.figure.colorbar(image, ax=ax, label="training loss over the higher end")
+    return ax
+
+
+def _heights(names, curves, segments):
+    """Mean heights ``[modes, modes]``, not a number where there is no path."""
     cells: dict[tuple[int, int], list[float]] = {}
     for below, pairs in ((True, curves), (False, segments)):
         for start, end, height in pairs:
@@ -214,25 +299,7 @@ def barrier_matrix(
     heights = np.full((len(names), len(names)), np.nan)
     for cell, values in cells.items():
         heights[cell] = np.mean(values)
-    positive = heights[np.isfinite(heights) & (heights > 0)]
-    low, high = (positive.min(), positive.max()) if positive.size else (1.0, 1.0)
-    norm = colors.LogNorm(low, max(high, 1.01 * low))
-    with plt.rc_context(STYLE | {"axes.grid": False}):
-        side = 1.6 + 0.62 * len(names)
-        figure, ax = plt.subplots(figsize=(side + 1, side))
-        image = ax.imshow(np.where(heights > 0, heights, np.nan), norm=norm, cmap="viridis_r")
-        for (row, column), height in np.ndenumerate(heights):
-            if not np.isnan(height):
-                dark = height > 0 and norm(height) > 0.55
-                text = f"{height:.2g}" if height > 0 else "none"
-                ax.text(column, row, text, ha="center", va="center", fontsize="small",
-                        color="white" if dark else "black")  # fmt: skip
-        ax.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 3 else 0)
-        ax.set_yticks(range(len(names)), names)
-        ax.spines[:].set_visible(False)
-        ax.set_title("barriers: segments above\nthe diagonal, curves below it")
-        figure.colorbar(image, ax=ax, label="training loss over the higher end")
-    return figure
+    return heights
 
 
 def default_clip(values: np.ndarray, points: np.ndarray) -> float:
@@ -269,7 +336,7 @@ def _contours(ax, arrays, metric, clip):
     clipped = not finite.all() or top > levels[-1]
     shown = np.clip(np.where(finite, values, np.inf), levels[0], 10 * levels[-1])
     norm = (colors.LogNorm if log else colors.Normalize)(levels[0], levels[-1])
-    cmap = plt.get_cmap("viridis").with_extremes(over="0.82", bad="0.82")
+    cmap = plt.get_cmap().with_extremes(over="0.82", bad="0.82")
     filled = ax.contourf(
         arrays["x"], arrays["y"], shown, levels, cmap=cmap, norm=norm,
         extend="max" if clipped else "neither",
@@ -282,7 +349,8 @@ def _contours(ax, arrays, metric, clip):
             )
         ax.fill_between([], [], [], fc="0.82", ec="0.45", hatch="///", label="not finite")
     bar = ax.figure.colorbar(filled, ax=ax, label=METRIC_LABELS.get(metric, metric), pad=0.02)
-    bar.set_ticks(levels[:: -(-len(levels) // 12)] if log else ticker.MaxNLocator(8))
+    most = int(np.clip(ax.get_window_extent().height / ax.figure.dpi / 0.25, 3, 12))
+    bar.set_ticks(levels[:: -(-len(levels) // most)] if log else ticker.MaxNLocator(min(most, 8)))
     bar.minorticks_off()
     bar.ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:.3g}"))
     if clipped:
@@ -314,15 +382,16 @@ def _bends(ax, arrays):
 
 def _iterates(ax, arrays, metric, colours):
     """Markers, and arrows from each iterate to the next; returns what to write beside them."""
-    xy, color = arrays["iterate_xy"], COLORS[1]
+    xy, ink = arrays["iterate_xy"], color(1)
     for start, end in itertools.pairwise(xy):
         ax.annotate(
             "", end, start, zorder=3.5,
-            arrowprops={"arrowstyle": "-|>", "color": color, "lw": 1, "mutation_scale": 8,
+            arrowprops={"arrowstyle": "-|>", "color": ink, "lw": 1, "mutation_scale": 8,
                         "shrinkA": 0, "shrinkB": 3},
         )  # fmt: skip
     ax.scatter(
-        *xy.T, 26, arrays[f"iterate_{metric}"], ec=color, lw=1.3, zorder=4, **colours,
+        *xy.T, (0.85 * plt.rcParams["lines.markersize"]) ** 2, arrays[f"iterate_{metric}"],
+        ec=ink, lw=1.3, zorder=4, **colours,
         label="iterate: epoch (distance from the plane)",
     )  # fmt: skip
     small = 2e-3 * np.ptp(arrays["x"])
@@ -338,22 +407,26 @@ def _iterates(ax, arrays, metric, colours):
 
 
 def save(figure: Figure, stem: Path) -> Path:
-    """Saves a figure as PNG and PDF and closes it; returns the PNG's path."""
+    """Saves a figure as PDF, SVG and PNG; returns the PNG's path.
+
+    The same figure gives the same bytes: no dates, no random names. The PNG comes last.
+    """
     stem.parent.mkdir(parents=True, exist_ok=True)
-    for suffix, undated in ((".pdf", {"CreationDate": None}), (".png", {})):
-        temporary = stem.with_name(f".{stem.name}.tmp{suffix}")
-        figure.savefig(temporary, dpi=160, metadata=undated)
-        temporary.replace(stem.with_name(stem.name + suffix))
-    plt.close(figure)
-    return stem.with_name(stem.name + ".png")
+    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+    for suffix in FORMATS:
+        temporary = stem.with_name(f".{stem.name}.tmp.{suffix}")
+        with plt.rc_context({"svg.hashsalt": "mcjax"}):
+            figure.savefig(temporary, metadata=undated[suffix])
+        temporary.replace(stem.with_name(f"{stem.name}.{suffix}"))
+    return stem.with_name(f"{stem.name}.png")
 
 
 def is_whole(stem: Path) -> bool:
-    """Whether `save` wrote the figure, and nothing cut it short since."""
-    ends = {".png": b"IEND\xaeB`\x82", ".pdf": b"%%EOF\n"}
+    """Whether `save` wrote the figure in every format, and nothing cut it short since."""
+    ends = {"png": b"IEND\xaeB`\x82", "pdf": b"%%EOF\n", "svg": b"</svg>\n"}
     try:
         return all(
-            stem.with_name(stem.name + suffix).read_bytes().endswith(end)
+            stem.with_name(f"{stem.name}.{suffix}").read_bytes().endswith(end)
             for suffix, end in ends.items()
         )
     except FileNotFoundError:

@@ -42,7 +42,8 @@ def main(figure=None, epochs=30, grid=(13, 13)):
 
     shared.show(arrays, "Flax linen", figure)
     if figure:
-        plots.save(plots.surface_figure(plane, "train_loss"), Path(f"{figure}_surface"))
+        with plots.style():
+            plots.save(plots.surface_figure(plane, "train_loss"), Path(f"{figure}_surface"))
     return arrays | plane
 
 

@@ -39,12 +39,13 @@ def show(arrays: dict[str, np.ndarray], title: str, figure: str | None) -> Any:
         height = arrays[f"{path}_train_loss_over_max"]
         print(f"{path}: barrier of {height:.3g} over the higher end's training loss")
     if figure:
-        print(f"figure: {plots.save(plots.curve_figure(arrays, title), Path(figure))}")
+        with plots.style():
+            print(f"figure: {plots.save(plots.curve_figure(arrays, title), Path(figure))}")
     return arrays
 
 
 def command(main: Callable[..., Any], doc: str) -> None:
     """Runs an example with the command line's ``--figure``."""
     parser = argparse.ArgumentParser(description=doc)
-    parser.add_argument("--figure", metavar="PATH", help="draws PATH.png and PATH.pdf")
+    parser.add_argument("--figure", metavar="PATH", help="draws PATH.png, .pdf and .svg")
     main(**vars(parser.parse_args()))

@@ -18,7 +18,7 @@ from experiments import problem as problems
 from experiments.arrays import load_arrays
 from experiments.config import CurveConfig, ModeConfig, UsageError, parse_flagfile, to_flags
 from experiments.runs import Run, parse_name
-from mcjax import curves, training
+from mcjax import curves, plots, training
 
 MODE = ModeConfig(
     dataset="digits", train_size=200, validation_size=60, model="mlp", width=0.25,
@@ -99,7 +99,7 @@ def test_run_folders_tell_their_story(base):
         "curve.npz", "curve@1.npz", "figures",
     }  # fmt: skip
     names = {p.name for p in (curve.path / "figures").iterdir()}
-    assert names == {f"curve{e}.{s}" for e in ("", "@1") for s in ("png", "pdf")}
+    assert names == {f"curve{e}.{s}" for e in ("", "@1") for s in plots.FORMATS}
     assert {p.name for p in mode.path.iterdir()} == {
         ".lock", "flags.cfg", "run.json", "metrics.jsonl", "checkpoints",
     }  # fmt: skip
@@ -214,9 +214,15 @@ def test_epochs_of_a_mode_by_name(base):
 def test_what_is_printed(base):
     *summary, figure = (base / "printed").read_text().splitlines()
     assert figure == f"figure: {base}/GB/figures/curve.png"
+    *summary, heading, start, end, middle, both, few, some, all_ = summary
     assert [line.split()[0] for line in summary] == ["ends", "curve", "segment"]
     arrays = load_arrays(base / "GB" / "curve.npz")
     assert f"start training loss {arrays['curve_train_loss'][0]:.4g}" in summary[0]
+    assert heading.split() == ["ensemble,", "validation", "accuracy", "NLL", "ECE"]
+    rows = Run(base / "GB").info["ensembles"]["rows"]
+    for row, line in zip(rows, (start, end, middle, both, few, some, all_), strict=True):
+        numbers = (f"{100 * row['accuracy']:.2f}", "%", f"{row['nll']:.4f}", f"{row['ece']:.4f}")
+        assert line.split() == [*row["members"].split(), *numbers]
     for line in summary[1:]:
         path = line.split()[0]
         worst = arrays[f"{path}_train_loss"].argmax()
@@ -226,7 +232,78 @@ def test_what_is_printed(base):
         assert f"lowest validation accuracy {low:.2f} %" in line
         barrier = arrays[f"{path}_train_loss_over_max"] > 0
         assert f"barrier {'yes' if barrier else 'no'}" in line
-    assert Run(base / "GB").info["summary"] == "\n".join(summary)
+    *whole, _ = (base / "printed").read_text().splitlines()
+    assert Run(base / "GB").info["summary"] == "\n".join(whole)
+
+
+def own_probabilities(name):
+    """A point's predictions on the validation split, from its parameters and the images."""
+    point, problem = ends.load(parse_name(name)), problems.make_problem(MODE)
+    data = problem.dataset.validation
+    images = (data.images / 255 - problem.mean) / problem.std
+    logits = problem.model.apply({"params": point.params}, jnp.float32(images), False)
+    powers = np.exp(np.asarray(logits, np.float64))
+    return powers / powers.sum(axis=1, keepdims=True), data.labels
+
+
+def nll_and_accuracy(probabilities, labels):
+    mean = np.mean(probabilities, axis=0)
+    right = mean[np.arange(len(labels)), labels]
+    return {
+        "nll": pytest.approx(-np.log(right).mean(), rel=1e-5),
+        "accuracy": (mean.argmax(axis=1) == labels).mean(),
+    }
+
+
+def test_ensembles_of_a_curve(base, tmp_path):
+    curve, other = base / "GB", str(base / "G@2")
+    fit_curve.run(curve_config(base, ensemble_with=(other,)))
+    facts = Run(curve).info["ensembles"]
+    assert facts["with"] == [other]
+    rows = {row["members"]: row for row in facts["rows"]}
+    points = [own_probabilities(f"{curve}~{t}")[0] for t in np.linspace(0, 1, 11).round(1)]
+    alone, labels = own_probabilities(other)
+    expected = {
+        "start": points[:1], "end": points[-1:], "middle": [points[5]],
+        "both ends": [points[0], points[-1]], "curve, 3 points": points[::5],
+        "curve, 6 points": points[::2], "curve, 11 points": points, other: [alone],
+        "3 modes": [points[0], points[-1], alone],
+    }  # fmt: skip
+    assert list(rows) == list(expected)
+    for name, networks in expected.items():
+        assert rows[name]["networks"] == len(networks)
+        for metric, value in nll_and_accuracy(networks, labels).items():
+            assert rows[name][metric] == value, (name, metric)
+        assert 0 < rows[name]["ece"] < 1
+    arrays = load_arrays(curve / "curve.npz")
+    for name, index in (("start", 0), ("middle", 4), ("end", -1)):
+        loss = arrays["curve_validation_loss"][index]
+        assert rows[name]["nll"] == pytest.approx(loss, rel=1e-5)
+        assert rows[name]["accuracy"] == pytest.approx(
+            arrays["curve_validation_accuracy"][index], rel=1e-6
+        )
+    fit_curve.run(curve_config(base))  # what was asked for before stays
+    assert Run(curve).info["ensembles"] == facts
+
+
+def test_a_done_run_without_ensembles_stays_so(base, tmp_path):
+    shutil.copytree(base / "GB", tmp_path / "GB")
+    run = Run(tmp_path / "GB")
+    info = {name: value for name, value in run.info.items() if name != "ensembles"}
+    (run.path / "run.json").unlink()
+    run.update(**info)
+    shutil.rmtree(run.path / "checkpoints")
+    fit_curve.run(curve_config(base, workdir=str(run.path)))
+    assert run.status == "done"
+    assert "ensembles" not in run.info
+    assert len(run.info["summary"].splitlines()) == 3
+
+
+def test_wrong_modes_for_an_ensemble(base, tmp_path):
+    other = train_mode.run(change(MODE, width=0.3, epochs=1, keep=(), workdir=str(tmp_path / "o")))
+    for name, message in ((other.path, "differs from --start in --width"), ("none", "no run at")):
+        with pytest.raises(UsageError, match=message):
+            fit_curve.run(curve_config(base, ensemble_with=(str(name),)))
 
 
 def test_the_same_command_again_does_nothing(base, monkeypatch):
@@ -259,6 +336,42 @@ def test_a_lost_figure_or_array_is_made_again(base):
         assert (base / "GB" / "figures" / name).stat().st_size > 5000
     again = load_arrays(base / "GB" / "curve@1.npz")
     np.testing.assert_array_equal(again["segment_train_loss"], arrays["segment_train_loss"])
+
+
+def test_another_style_draws_a_done_run_again(base, tmp_path):
+    png = base / "GB" / "figures" / "curve@1.png"
+    plain = png.read_bytes()
+    for color in ("red", "blue"):
+        (tmp_path / "mine.mplstyle").write_text(f"text.color: {color}\n")
+        before = png.read_bytes()
+        fit_curve.run(curve_config(base, style=("ggplot", str(tmp_path / "mine.mplstyle"))))
+        assert png.read_bytes() != before
+    fit_curve.run(curve_config(base, style=()))
+    assert png.read_bytes() == plain
+    when = png.stat().st_mtime_ns
+    fit_curve.run(curve_config(base, style=()))
+    assert png.stat().st_mtime_ns == when
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such style; give a matplotlib style's name or an .mplstyle file"),
+        ("axes.grids: True", "Bad key axes.grids"),
+        ("font.size: huge", "Bad value"),
+        ("no colon", "Missing colon"),
+        (b"\xff\xfe", "decode"),
+    ],
+)
+def test_a_wrong_style_is_said_before_any_work(base, tmp_path, content, message):
+    file = tmp_path / "mine.mplstyle"
+    if content is not None:
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UsageError, match=message) as caught:
+        fit_curve.run(curve_config(base, workdir=str(tmp_path / "new"), style=(str(file),)))
+    assert str(caught.value).startswith(f"--style={file}: ")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "new").exists()
 
 
 @contextlib.contextmanager

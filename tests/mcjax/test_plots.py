@@ -1,7 +1,13 @@
+import functools
+import itertools
+from xml.etree import ElementTree
+
 import matplotlib.image
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib import text
+from matplotlib.figure import Figure
 
 from mcjax import plots
 
@@ -46,16 +52,111 @@ def test_points_that_are_not_finite_can_be_drawn(tmp_path):
     assert plots.save(plots.curve_figure(arrays, "broken"), tmp_path / "f").is_file()
 
 
-def test_saved_as_png_and_pdf(tmp_path):
+def test_saved_in_three_formats_and_the_same_bytes_again(tmp_path):
     arrays = some_arrays()
-    path = plots.save(plots.curve_figure(arrays, "t"), tmp_path / "figures" / "curve@20")
+    paths = []
+    for name in ("figures/curve@20", "again/figure"):
+        with plots.style():
+            figure = plots.curve_figure(arrays, "t")
+        paths.append(plots.save(figure, tmp_path / name))  # outside of the style, too
+    path, again = paths
     assert path == tmp_path / "figures" / "curve@20.png"
-    assert {p.name for p in path.parent.iterdir()} == {"curve@20.png", "curve@20.pdf"}
-    image = matplotlib.image.imread(path)
-    assert image.shape[:2] == (800, 1120)  # 5 x 7 inches at 160 dots
-    assert image.std() > 0.05
+    assert {p.name for p in path.parent.iterdir()} == {f"curve@20.{s}" for s in plots.FORMATS}
+    assert plots.is_whole(path.with_suffix(""))
+    assert matplotlib.image.imread(path).std() > 0.05
     assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+    assert ElementTree.parse(path.with_suffix(".svg")).getroot().tag.endswith("svg")
+    for suffix in plots.FORMATS:
+        assert (
+            path.with_suffix(f".{suffix}").read_bytes()
+            == again.with_suffix(f".{suffix}").read_bytes()
+        )
+    path.with_suffix(".svg").write_bytes(path.with_suffix(".svg").read_bytes()[:-9])
+    assert not plots.is_whole(path.with_suffix(""))
     assert plt.get_fignums() == []
-    again = plots.save(plots.curve_figure(arrays, "t"), tmp_path / "again")
-    for suffix in (".png", ".pdf"):
-        assert path.with_suffix(suffix).read_bytes() == again.with_suffix(suffix).read_bytes()
+
+
+def pairs(rng, names):
+    return [(a, b, rng.uniform(-1, 3)) for a, b in itertools.combinations(names, 2)]
+
+
+@functools.cache
+def every_figure(*more):
+    with plots.style(*more):
+        return _every_figure()
+
+
+def _every_figure():
+    rng = np.random.default_rng(1)
+    surface = {
+        "x": np.linspace(-1, 5, 7), "y": np.linspace(-2, 3, 5),
+        "point_xy": np.array([[0.0, 0], [4, 0], [1, 2]]), "point_name": np.array(["a", "b", "c"]),
+    }  # fmt: skip
+    for split in ("train", "validation"):
+        surface[f"{split}_loss"] = rng.uniform(0.1, 5, (5, 7))
+        surface[f"point_{split}_loss"] = np.array([0.2, 0.3, 0.1])
+    sharpness = {"t": T, "train_loss": T, "eigenvalues": rng.uniform(1, 9, (7, 2))}
+    return {
+        "curve": plots.curve_figure(some_arrays(), "t"),
+        "surface": plots.surface_figure(surface, ("train_loss", "validation_loss")),
+        "sharpness": plots.sharpness_figure(sharpness, "t"),
+        "barriers": plots.barrier_matrix(pairs(rng, "GABCDEF"), pairs(rng, "GABCDEF")),
+    }
+
+
+@pytest.mark.parametrize(
+    ("more", "width", "smallest"), [((), 6.75, 5.5), (("mcjax.one_column",), 3.25, 5.2)]
+)
+def test_figures_are_as_wide_as_a_page_s_columns_and_legible(more, width, smallest):
+    with plots.style(*more):
+        for name, figure in every_figure(*more).items():
+            assert figure.get_figwidth() == pytest.approx(width), name
+            assert figure.get_figheight() < 9, name
+            figure.draw_without_rendering()
+            box = figure.get_tightbbox()  # nothing is cut off
+            size = [width, figure.get_figheight()]
+            assert box.min.min() > -0.02, name
+            assert (box.max <= np.array(size) + 0.02).all(), name
+            texts = [t for t in figure.findobj(text.Text) if t.get_text()]
+            assert min(t.get_fontsize() for t in texts) > smallest, name
+
+
+def test_a_surface_s_panels_fill_their_figure():
+    figure = every_figure()["surface"]
+    figure.draw_without_rendering()
+    for ax in figure.axes[:2]:
+        cell, seen = ax.get_position(original=True), ax.get_position()
+        assert seen.width == pytest.approx(cell.width, rel=0.07)
+        assert seen.height == pytest.approx(cell.height, rel=0.07)
+
+
+def test_a_style_on_top_changes_colours_maps_and_width(tmp_path):
+    style = tmp_path / "mine.mplstyle"
+    style.write_text(
+        'axes.prop_cycle: cycler("color", ["123456", "654321"])\n'
+        "image.cmap: magma\nfigure.figsize: 4, 3\n"
+    )
+    before = dict(plt.rcParams)
+    figures = every_figure(style)
+    assert dict(plt.rcParams) == before
+    lines = figures["curve"].axes[0].lines
+    assert [line.get_color() for line in lines] == ["#123456", "#654321"]
+    assert figures["barriers"].axes[0].images[0].get_cmap().name == "magma_r"
+    assert figures["curve"].get_figwidth() == 4
+    figures = every_figure()
+    lines = figures["curve"].axes[0].lines
+    assert [line.get_color() for line in lines] == list(plots.COLORS[:2])
+    assert figures["barriers"].axes[0].images[0].get_cmap().name == "viridis_r"
+
+
+def test_panels_compose_into_a_figure_of_one_s_own():
+    figure = Figure(figsize=(5, 2))
+    left, right = figure.subplots(1, 2)
+    assert plots.profile(left, some_arrays(), "train_loss", ["curve"]) is left
+    assert [line.get_label() for line in left.lines] == ["curve"]
+    segments, curves = [("a", "b", 2.0), ("a", "c", -0.5)], [("b", "a", 0.25), ("a", "b", 0.75)]
+    assert plots.barriers(right, curves, segments) is right
+    assert {t.get_position(): t.get_text() for t in right.texts} == {
+        (1, 0): "2", (2, 1): "none", (0, 1): "0.5",
+    }  # fmt: skip
+    assert plt.get_fignums() == []
