@@ -11,6 +11,7 @@ import os
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 
