@@ -308,16 +308,21 @@ class BenchmarkConfig(Machine):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportConfig(Machine):
-    """A finished run in another format."""
+    """A finished run, or a checkpoint, in another format."""
 
-    run: str = flag("", "The folder of a finished curve or surface.")
+    run: str = flag(
+        "", "The folder of a finished curve or surface; pt, safetensors: RUN[@EPOCH][~T]."
+    )
     format: str | None = flag(
         None,
         "garipov: curve.npz or plane.npz; h5: Goldstein's surface file; vtp: a surface for "
-        "ParaView.",
-        ("garipov", "h5", "vtp"),
+        "ParaView; pt, safetensors: weights for PyTorch.",
+        ("garipov", "h5", "vtp", "pt", "safetensors"),
     )
     output: str = flag("", "The file to write.", identity=False)
+    name_map: str | None = flag(
+        None, "pt, safetensors: file of lines 'THEIRS = OURS'; Garipov's names by default."
+    )
     metric: str = flag("train_loss", "vtp: the metric that is the height.")
     log: bool = flag(False, "vtp: its decimal logarithm is the height.")
     clip: float | None = flag(

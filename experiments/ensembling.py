@@ -62,7 +62,7 @@ def evaluate(run: Run, problem: problems.Problem, modes: Sequence[str]) -> list[
 
 def _groups(modes):
     """By ensemble, its networks: points of the curve come first, then the independent modes."""
-    groups = {"start": [0], "end": [POINTS - 1], "middle": [POINTS // 2]}
+    groups: dict[str, Sequence[int]] = {"start": [0], "end": [POINTS - 1], "middle": [POINTS // 2]}
     groups["both ends"] = [0, POINTS - 1]
     for count in COUNTS:
         groups[f"curve, {count} points"] = range(0, POINTS, (POINTS - 1) // (count - 1))

@@ -1,4 +1,4 @@
-"""Writes a finished curve or surface in a format that people already plot from.
+"""Writes a finished curve or surface, or a network, in a format that people already use.
 
     python -m experiments.export --run=runs/GB --format=garipov --output=curve.npz
     python -m experiments.export --run=runs/plane --format=vtp --log --output=plane.vtp
@@ -6,6 +6,10 @@
 garipov: ``curve.npz`` or ``plane.npz`` with the keys of timgaripov/dnn-mode-connectivity; h5: a
 surface file of tomgoldstein/loss-landscape (needs h5py); vtp: a surface for ParaView. What each
 converts and leaves out stands in experiments/plot_formats.py.
+
+    python -m experiments.export --run=runs/G@60 --format=safetensors --output=G.safetensors
+
+pt and safetensors: the weights of a checkpoint RUN[@EPOCH][~T] for PyTorch, under Garipov's names.
 """
 
 import io
@@ -13,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import command, plot_formats, results
+from experiments import command, export_torch, plot_formats, results
 from experiments.config import ExportConfig, UsageError
-from experiments.progress import show
+from experiments.progress import say, show
 from experiments.runs import write_atomically
 
 
@@ -75,7 +79,19 @@ def _vtp(config: ExportConfig) -> bytes:
     return text.encode()
 
 
-FORMATS = {"garipov": _garipov, "h5": _h5, "vtp": _vtp}
+def _weights(config: ExportConfig) -> bytes:
+    if not config.run:
+        raise UsageError("--run is missing: a checkpoint RUN[@EPOCH][~T]")
+    form = config.format or ""
+    found = export_torch.export_torch(config.run, form, config.data_dir, config.name_map)
+    mean, std = (", ".join(f"{x:.4g}" for x in values) for values in (found.mean, found.std))
+    say(f"its images are normalized by (pixels / 255 - mean) / std, mean {mean}, std {std}")
+    return found.content
+
+
+FORMATS = {
+    "garipov": _garipov, "h5": _h5, "vtp": _vtp, "pt": _weights, "safetensors": _weights,
+}  # fmt: skip
 """From a name to the function that gives the file's bytes."""
 
 

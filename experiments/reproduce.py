@@ -11,6 +11,7 @@ import os
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -223,7 +224,7 @@ def _fitted(source, todo):
 
 def _ensemble_blocks(sources, todo):
     """A table for each repetition that has ensembles: runs of older versions have none."""
-    blocks = []
+    blocks: list[Any] = []
     for k, source in enumerate(sources):
         found = {
             job.name: Run(job.config.workdir).info.get("ensembles") for job in _fitted(source, todo)

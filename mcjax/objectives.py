@@ -144,7 +144,7 @@ def cross_entropy(model: nn.Module) -> Objective:
         totals = sums(logits, batch)
         return totals["loss"] / jnp.maximum(totals["count"], 1), (totals, state)
 
-    def logits(params, state, batch):
+    def logits(params, state, batch) -> Any:
         return model.apply({"params": params, **state}, batch["images"], False)
 
     def evaluate(params, state, batch):

@@ -36,8 +36,7 @@ def main(figure=None, epochs=30):
         key=jax.random.key(2),
     )  # fmt: skip
     arrays = simple.profile(loss, simple.ONE_BEND, points, train, held_out)
-    shared.show(arrays, "Equinox", figure)
-    return arrays
+    return shared.show(arrays, "Equinox", figure)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def create(key, characters):
 
 
 def loss(params, batch):
-    """Mean cross-entropy of the next character, in nats; ``batch`` is int32 [B, LENGTH]."""
+    """Mean cross-entropy of the next character, in nats; ``batch`` is int [B, LENGTH]."""
 
     def block(x, weights):
         heads = (jax.nn.standardize(x) @ weights["qkv"]).reshape(*batch.shape, 3, HEADS, -1)
@@ -44,15 +44,15 @@ def main(figure=None, epochs=5, points=13):
     """Trains two networks, fits the curve between them, and looks at it."""
     text = np.frombuffer(Path(__file__).with_name("austen.txt").read_bytes(), np.uint8)
     characters, codes = np.unique(text, return_inverse=True)
-    rows = codes[: len(codes) // LENGTH * LENGTH].reshape(-1, LENGTH).astype(np.int32)
-    train, held_out, how = rows[:-300], rows[-300:], {"epochs": epochs, "batch_size": 32}
-    params = (create(jax.random.key(seed), len(characters)) for seed in (0, 1))
-    ends = [shared.train(loss, p, train, seed=seed, **how) for seed, p in enumerate(params)]
-    fit = {"optimizer": optax.adam(3e-3), "key": jax.random.key(2)} | how
-    control_points, _ = simple.fit_curve(loss, *ends, train, **fit)
-    arrays = simple.profile(loss, simple.ONE_BEND, control_points, train, held_out, points=points)
-    shared.show(arrays, "a transformer on characters", figure)
-    return arrays
+    train, held_out = np.split(codes[: -(len(codes) % LENGTH)].reshape(-1, LENGTH), [-300])
+    params = [create(jax.random.key(seed), len(characters)) for seed in (0, 1)]
+    start, end = (shared.train(loss, params[i], train, i, epochs, batch_size=32) for i in (0, 1))
+    found, _ = simple.fit_curve(
+        loss, start, end, train, optimizer=shared.ADAM, key=jax.random.key(2),
+        epochs=epochs, batch_size=32,
+    )  # fmt: skip
+    arrays = simple.profile(loss, simple.ONE_BEND, found, train, held_out, points=points)
+    return shared.show(arrays, "a transformer on characters", figure)
 
 
 if __name__ == "__main__":

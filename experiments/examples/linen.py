@@ -19,7 +19,7 @@ MODEL = nn.Sequential([*CONVOLUTIONS, jax.vmap(jnp.ravel), nn.Dense(10)])
 
 def loss(params, batch):
     """Mean cross-entropy; a batch holds rows of the data, images and labels."""
-    logits = MODEL.apply(params, batch["images"] / 255)
+    logits = jnp.asarray(MODEL.apply(params, batch["images"] / 255))
     return optax.softmax_cross_entropy_with_integer_labels(logits, batch["labels"]).mean()
 
 
@@ -34,8 +34,8 @@ def main(figure=None, epochs=30, grid=(13, 13)):
 
     curve = simple.ONE_BEND
     points, _ = simple.fit_curve(
-        loss, *ends, train, curve=curve, optimizer=optax.adam(3e-3), epochs=epochs, batch_size=50,
-        key=jax.random.key(2),
+        loss, ends[0], ends[1], train, curve=curve, optimizer=optax.adam(3e-3), epochs=epochs,
+        batch_size=50, key=jax.random.key(2),
     )  # fmt: skip
     arrays = simple.profile(loss, curve, points, train, held_out)
     plane = simple.surface(loss, (*ends, points[1]), train, curve=(curve, points), grid=grid)

@@ -33,7 +33,7 @@ def step(model, optimizer, batch):
 
 def train(model, examples, seed, steps):
     """Trains a module and takes its parameters out."""
-    optimizer = nnx.Optimizer(model, optax.adam(3e-3), wrt=nnx.Param)
+    optimizer = nnx.Optimizer(model, shared.ADAM, wrt=nnx.Param)
     for rows in np.random.default_rng(seed).integers(len(examples["labels"]), size=(steps, 50)):
         step(model, optimizer, {name: x[rows] for name, x in examples.items()})
     return nnx.state(model, nnx.Param)
@@ -44,16 +44,15 @@ def main(figure=None, epochs=30):
     digits = data.load("digits")
     examples, held_out = digits.train._asdict(), digits.validation._asdict()
     start, end = (train(create(seed), examples, seed, 25 * epochs) for seed in (0, 1))
-    graph, _, rest = nnx.split(create(0), nnx.Param, ...)  # rest: dropout's keys, if any
+    graph, _, rest = nnx.split(create(0), nnx.Param, ...)  # rest: dropout's keys
     loss = lambda params, batch: model_loss(nnx.merge(graph, params, rest), batch)  # noqa: E731
-    curve = curves.bezier(1)
+    curve, adam, key = curves.bezier(1), optax.adam(3e-3), jax.random.key(2)
     points, _ = simple.fit_curve(
-        loss, start, end, examples, curve=curve, optimizer=optax.adam(3e-3), epochs=epochs,
-        batch_size=50, key=jax.random.key(2),
+        loss, start, end, examples, curve=curve, optimizer=adam, epochs=epochs, batch_size=50,
+        key=key,
     )  # fmt: skip
     arrays = simple.profile(loss, curve, points, examples, held_out)
-    shared.show(arrays, "Flax NNX", figure)
-    return arrays
+    return shared.show(arrays, "Flax NNX", figure)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ ADAM = optax.adam(3e-3)
 
 
 def train(
-    loss: Callable[..., Any], params: Any, data: Any, *, seed: int, epochs: int, batch_size: int
+    loss: Callable[..., Any], params: Any, data: Any, seed: int, epochs: int, batch_size: int
 ) -> Any:
     """Trains ``params``, as anyone would; mcjax comes in afterwards."""
     opt_state, rng = ADAM.init(params), np.random.default_rng(seed)
@@ -33,14 +33,15 @@ def _step(loss, params, opt_state, batch):
     return optax.apply_updates(params, updates), opt_state
 
 
-def show(arrays: dict[str, np.ndarray], title: str, figure: str | None) -> None:
-    """Prints the barriers of segment and curve; draws them where ``figure`` says, if it does."""
+def show(arrays: dict[str, np.ndarray], title: str, figure: str | None) -> Any:
+    """Prints the barriers of segment and curve, draws both where ``figure`` says; the arrays."""
     for path in ("segment", "curve"):
         height = arrays[f"{path}_train_loss_over_max"]
         print(f"{path}: barrier of {height:.3g} over the higher end's training loss")
     if figure:
         with plots.style():
             print(f"figure: {plots.save(plots.curve_figure(arrays, title), Path(figure))}")
+    return arrays
 
 
 def command(main: Callable[..., Any], doc: str) -> None:

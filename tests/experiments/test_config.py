@@ -12,6 +12,7 @@ COMMANDS = {
     "fit_curve": "CurveConfig",
     "fit_curves": "CurvesConfig",
     "loss_surface": "SurfaceConfig",
+    "sharpness": "SharpnessConfig",
     "reproduce": "ReproduceConfig",
 }
 
@@ -23,8 +24,8 @@ MODE = ModeConfig(
     sgdr_mult=3, lr_min=1e-9, schedule_per_epoch=True, crop_padding=2, flip=True, seed=11,
     keep=(1, 3), eval_every=0, profile=True, keep_going=True, fork="runs/o",
     dataset="tfds:svhn_cropped", use_test=True, train_size=99,
-    validation_size=13, downsample=2, pad_to=32, model="my.package:net", width=0.25,
-    dropout=0.0, init_scale=3.0, objective="my.package:loss",
+    validation_size=13, downsample=2, pad_to=32, normalization="imagenet",
+    model="my.package:net", width=0.25, dropout=0.0, init_scale=3.0, objective="my.package:loss",
 )  # fmt: skip
 CURVE = CurveConfig(
     workdir="runs/c", start="runs/G@20~0.25", end="runs/B", modes_dir="runs", curve="bezier",

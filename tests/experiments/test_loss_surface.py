@@ -4,11 +4,21 @@ import os
 import shutil
 import signal
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments import config as flags
-from experiments import export, fit_curve, loop, loss_surface, train_mode, view
+from experiments import (
+    export,
+    fit_curve,
+    loop,
+    loss_surface,
+    surface_sources,
+    train_mode,
+    view,
+)
 from experiments.arrays import load_arrays, save_arrays
 from experiments.config import (
     CurveConfig,
@@ -19,6 +29,7 @@ from experiments.config import (
     ViewConfig,
 )
 from experiments.runs import Run
+from mcjax import plots
 
 MODE = {"dataset": "digits", "model": "mlp", "width": 0.125, "train_size": 200, "batch_size": 50,
         "validation_size": 90, "schedule": "constant"}  # fmt: skip
@@ -26,7 +37,7 @@ MODE = {"dataset": "digits", "model": "mlp", "width": 0.125, "train_size": 200, 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Two modes, a curve between them, and one that says it is of another network."""
+    """Two modes, a curve between them, one of another network, of zeros and of NaNs."""
     folder = tmp_path_factory.mktemp("runs")
 
     def mode(name, **changes):
@@ -39,6 +50,13 @@ def runs(tmp_path_factory):
     info = Run(folder / "wide").info
     info["flags"]["width"] = 0.25
     Run(folder / "wide").update(**info)
+    for name, value in (("zero", 0.0), ("nan", np.nan)):
+        shutil.copytree(folder / "b", folder / name)
+        tree, step = Run(folder / name).restore(), Run(folder / name).step_of(None)
+        tree["params"] = jax.tree.map(lambda x, v=value: jnp.full_like(x, v), tree["params"])
+        shutil.rmtree(folder / name / "checkpoints")
+        with Run(folder / name).checkpoints() as saved:
+            saved.save(step, tree)
     curve = CurveConfig(
         workdir=str(folder / "ab"), start=str(folder / "a"), end=str(folder / "b"), epochs=2,
         batch_size=50, points=3, lr=0.05, allow_failed=True,
@@ -177,6 +195,19 @@ def test_slow_row_is_left_after_a_signal(monkeypatch):
         ({"grid": "5,5"}, "write 21 or 31x21"),
         ({"margin": -1.0}, "--margin=-1.0"),
         ({"clip": 0.0}, "--clip=0.0"),
+        ({"directions": "filter"}, "--directions=filter needs one checkpoint, the centre, got 3"),
+        ({"directions": "pca", "iterates": ()}, "needs --iterates=RUN"),
+        ({"directions": "pca", "points": (), "iterates": ("b",)}, "three iterates or more, got 1"),
+        (
+            {"directions": "pca", "points": "a", "iterates": ("a@1", "a@1", "a@2")},
+            "--directions=pca: the points lie on a line",
+        ),
+        ({"directions": "pca", "points": (), "extent": 2.0}, "--extent=2.0: .* --margin"),
+        ({"extent": 2.0}, "--extent=2.0"),
+        ({"directions": "random", "points": "a", "extent": 0.0}, "--extent=0.0: use more than 0"),
+        ({"directions": "random", "points": "a", "direction_seed": -1}, "--direction_seed=-1"),
+        ({"directions": "filter", "points": ("zero",)}, "--directions=filter: direction 1 is zero"),
+        ({"directions": "hessian", "points": ("nan",)}, "--directions=hessian: .* not finite"),
     ],
 )
 def test_wrong_input_leaves_no_run(runs, tmp_path, changes, message):
@@ -189,6 +220,93 @@ def test_wrong_input_leaves_no_run(runs, tmp_path, changes, message):
         loss_surface.run(make(runs, tmp_path, **changes))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run.json").exists()
+
+
+def around(runs, workdir, kind, **changes):
+    options = {"points": (str(runs / "a"),), "curve": "", "iterates": (), "grid": "5x3"}
+    return make(runs, workdir, **options | {"directions": kind} | changes)
+
+
+@pytest.mark.parametrize("kind", ["random", "filter", "hessian"])
+def test_surface_around_a_checkpoint(runs, done, tmp_path, kind, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(loss_surface, "draw", lambda arrays, *_: drawn.append(arrays) or [])
+    folder = loss_surface.run(around(runs, tmp_path, kind, extent=0.05))
+    arrays = load_arrays(folder.path / "surface.npz")
+    assert arrays["point_name"][0] == "a"
+    own = load_arrays(done.path / "surface.npz")["point_train_loss"][0]
+    np.testing.assert_allclose(arrays["train_loss"][1, 2], own, rtol=1e-5)
+    reach = 0.05 * arrays["direction_norm"]
+    np.testing.assert_allclose(arrays["x"], np.linspace(-1, 1, 5) * reach[0], rtol=1e-5)
+    np.testing.assert_allclose(arrays["y"], np.linspace(-1, 1, 3) * reach[1], rtol=1e-5)
+    if kind == "hessian":  # the loss curves upwards as the eigenvalues say
+        np.testing.assert_allclose(arrays["direction_norm"], 1, rtol=1e-5)
+        for line, step, value in (
+            (arrays["train_loss"][1, ::2], 0.05, arrays["eigenvalues"][0]),
+            (arrays["train_loss"][:, 2], 0.05, arrays["eigenvalues"][1]),
+        ):
+            second = (line[0] - 2 * line[1] + line[2]) / step**2
+            assert 0.97 < second / value < 1.6  # ReLUs' corners come on top
+        assert arrays["eigenvalues"][0] > arrays["eigenvalues"][1]
+        assert arrays["residuals"].max() < 1e-2
+    with plots.plt.rc_context(plots.STYLE):
+        figure, ax = plots.plt.subplots()
+        plots.surface(ax, drawn[0], "train_loss")
+    assert ax.get_xlabel() == f"weight distance along {arrays['point_name'][1]}"
+    assert not ax.get_legend_handles_labels()[1]  # no segment to a point that is no network
+    plots.plt.close(figure)
+
+
+def test_directions_of_flags(runs, tmp_path):
+    def ways(kind, **changes):
+        points = surface_sources.load(around(runs, tmp_path, kind, **changes)).points
+        leaves = [jax.tree.leaves(p) for p in points]
+        return [np.asarray(b - a) for a, b in zip(leaves[0], leaves[1], strict=True)], leaves[0]
+
+    filtered, weights = ways("filter")
+    for d, w in zip(filtered, weights, strict=True):
+        expected = np.linalg.norm(w, axis=0) if w.ndim > 1 else np.zeros(len(w))
+        found = np.linalg.norm(d, axis=0) if w.ndim > 1 else d
+        np.testing.assert_allclose(found, expected, rtol=1e-3)
+    everything, _ = ways("random", ignore_vectors=False)
+    assert all(d.any() for d in everything)
+    again, other = ways("filter")[0], ways("filter", direction_seed=1)[0]
+    assert all(np.array_equal(a, b) for a, b in zip(filtered, again, strict=True))
+    assert not np.allclose(filtered[-1], other[-1])
+
+
+def test_principal_directions_of_iterates(runs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(loss_surface, "draw", lambda *_: [])
+    config = around(runs, tmp_path, "pca", points=(), iterates=(str(runs / "a"),))
+    arrays = load_arrays(loss_surface.run(config).path / "surface.npz")
+    assert "explained variance ratio" in capsys.readouterr().out
+    np.testing.assert_allclose(arrays["explained_variance_ratio"].sum(), 1)  # of three iterates
+    np.testing.assert_allclose(arrays["iterate_distance"], 0, atol=1e-4)
+    np.testing.assert_allclose(arrays["iterate_xy"][-1], 0, atol=1e-4)
+    np.testing.assert_allclose(
+        np.cov(arrays["iterate_xy"].T), np.diag(arrays["explained_variance"]), atol=1e-4
+    )
+    assert arrays["explained_variance"].min() > 0.01
+    assert arrays["point_name"][0] == "a@3"
+    for axis, seen in zip("xy", arrays["iterate_xy"].T, strict=True):
+        assert arrays[axis][0] < seen.min()
+        assert arrays[axis][-1] > seen.max()
+
+
+def test_run_from_before_a_flag_was_added_is_found_done(done, runs, tmp_path, monkeypatch):
+    shutil.copytree(done.path, tmp_path / "old")
+    info = Run(tmp_path / "old").info
+    for name in ("directions", "direction_seed", "ignore_vectors", "extent"):
+        del info["flags"][name]
+    info.pop("status")
+    before = Run(tmp_path / "old")
+    (before.path / "run.json").unlink()
+    before.update(status="done", **info)
+    monkeypatch.setattr(loss_surface.surfaces, "evaluate", None)
+    monkeypatch.setattr(loss_surface, "draw", lambda *_: [])
+    assert loss_surface.run(make(runs, before.path)).status == "done"
+    with pytest.raises(UsageError, match="--direction_seed: 0 there, 1 now"):
+        loss_surface.run(make(runs, before.path, direction_seed=1))
 
 
 def test_surface_is_no_point(runs, done, tmp_path):

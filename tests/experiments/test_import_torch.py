@@ -1,0 +1,266 @@
+"""PyTorch's checkpoints as run folders, and run folders as PyTorch's checkpoints."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import ends, export, fit_curve, import_torch, loop, surface_sources, train_mode
+from experiments.config import (
+    CurveConfig,
+    ExportConfig,
+    ImportConfig,
+    ModeConfig,
+    SurfaceConfig,
+    UsageError,
+    parse_flagfile,
+)
+from experiments.export_torch import export_torch
+from experiments.runs import Run, parse_name
+from mcjax import torch_files
+from mcjax.data import augmentation
+
+NETWORK = {
+    "dataset": "digits", "train_size": 200, "validation_size": 60, "model": "tests.nets:normed",
+}  # fmt: skip
+MODE = ModeConfig(**NETWORK, batch_size=40, epochs=4, lr=0.1, schedule="constant")
+IMPORT = ImportConfig(**NETWORK, normalization="own", epoch=4)
+CURVE = CurveConfig(batch_size=40, epochs=3, lr=0.1, points=5, seed=4)
+NAMES = """
+fc1 = Dense_0 flattens 1
+norm = BatchNorm_0
+fc2 = Dense_1
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A mode with batch norm, its weights as files in two orders of hidden units, and names."""
+    folder = tmp_path_factory.mktemp("torch")
+    (folder / "names").write_text(NAMES)
+    train_mode.run(dataclasses.replace(MODE, workdir=str(folder / "a")))
+    _export(folder, str(folder / "a"), "a.safetensors")
+    arrays = torch_files.read(folder / "a.safetensors")
+    for name, array in arrays.items():
+        if name != "fc2.bias":
+            arrays[name] = array[:, ::-1] if name == "fc2.weight" else array[::-1]
+    torch_files.write(folder / "b.safetensors", arrays)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def curve(trained):
+    """A curve between the two, imported."""
+    start, end = (_import(trained, f"{n}.safetensors", trained / f"from_{n}").path for n in "ab")
+    config = dataclasses.replace(
+        CURVE, start=str(start), end=f"{end}@4", workdir=str(trained / "curve")
+    )
+    return fit_curve.run(config)
+
+
+def _export(folder, name, file):
+    found = export_torch(name, "safetensors", name_map=str(folder / "names"))
+    (folder / file).write_bytes(found.content)
+    return found
+
+
+def _import(trained, file, workdir, **changes):
+    changes = {"name_map": str(trained / "names"), **changes}
+    return import_torch.run(
+        dataclasses.replace(IMPORT, file=str(trained / file), workdir=str(workdir), **changes)
+    )
+
+
+def assert_same_bits(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_there_and_back(trained, tmp_path, capsys):
+    """The same weights, state and metrics as the run that the file came from."""
+    run = _import(trained, "a.safetensors", tmp_path / "run")
+    before, now = Run(trained / "a").info, run.info
+    for key in ("final", "final_with_running_averages"):
+        assert now[key] == before[key]
+    assert (now["kind"], now["status"]) == ("mode", "done")
+    assert now["imported"]["file"] == "a.safetensors"
+    for name in ("", "@4"):
+        there, here = (ends.load(parse_name(f"{f}{name}")) for f in (trained / "a", run.path))
+        assert_same_bits(tuple(there), tuple(here))
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].startswith(f"{run.path}: train accuracy ")
+    assert shown[1].startswith("with its own running averages: train accuracy ")
+
+
+def test_the_command_writes_what_the_function_gives(trained, tmp_path):
+    output = tmp_path / "a.safetensors"
+    name, names = f"{trained / 'a'}@4", str(trained / "names")
+    export.run(ExportConfig(run=name, format="safetensors", name_map=names, output=str(output)))
+    assert output.read_bytes() == (trained / "a.safetensors").read_bytes()
+
+
+def test_arrays_are_pytorchs(trained):
+    """Dense kernels are ``[out, in]``; statistics are the mode's running averages."""
+    arrays = torch_files.read(trained / "a.safetensors")
+    params, state = ends.load(parse_name(str(trained / "a")))
+    assert arrays["fc1.weight"].shape == (12, 64)
+    np.testing.assert_array_equal(arrays["fc2.weight"], params["Dense_1"]["kernel"].T)
+    np.testing.assert_array_equal(
+        arrays["norm.running_var"], state["batch_stats"]["BatchNorm_0"]["var"]
+    )
+
+
+def test_again_is_nothing_to_do(trained, tmp_path, monkeypatch):
+    run = _import(trained, "a.safetensors", tmp_path / "run")
+    content = (run.path / "run.json").read_bytes()
+    monkeypatch.setattr(train_mode, "evaluate", None)
+    _import(trained, "a.safetensors", tmp_path / "run")
+    assert (run.path / "run.json").read_bytes() == content
+    with pytest.raises(UsageError, match=r"holds another file, a.safetensors; use another --work"):
+        _import(trained, "b.safetensors", tmp_path / "run")
+
+
+def test_flagfile_imports_it_again(trained, tmp_path):
+    run = _import(trained, "a.safetensors", tmp_path / "run")
+    again = parse_flagfile(ImportConfig, run.path / "flags.cfg")
+    again = dataclasses.replace(again, workdir=str(tmp_path / "again"))
+    assert import_torch.run(again).info["final"] == run.info["final"]
+
+
+def test_curves_take_it(curve, trained, capsys):
+    """With its own metrics at the ends; of its seed nothing is known or said."""
+    with np.load(curve.path / "curve.npz") as arrays:
+        for split, metrics in Run(trained / "a").info["final"].items():
+            for name in metrics if split != "params" else ():
+                ends_of_curve = arrays[f"curve_{split}_{name}"][[0, -1]]
+                np.testing.assert_allclose(ends_of_curve, metrics[name], rtol=1e-5)
+    capsys.readouterr()
+    fit_curve.check(
+        dataclasses.replace(
+            CURVE, start=str(trained / "from_a"), end=str(trained / "from_b"), workdir="/nowhere"
+        )
+    )
+    assert capsys.readouterr().err == ""
+
+
+def test_surfaces_take_it(curve, trained):
+    """With the epoch that it was said to be of."""
+    points = (str(trained / "from_a"), str(trained / "from_b@4"), str(curve.path))
+    sources = surface_sources.load(SurfaceConfig(points=points, iterates=(points[0],)))
+    assert sources.iterates == ((f"{points[0]}@4", 4),)
+
+
+def test_point_of_a_curve_has_its_own_statistics(curve, trained, tmp_path):
+    """What its importer sees with the averages of the file is what the evaluator recomputes."""
+    _export(trained, f"{curve.path}~0.25", "middle.safetensors")
+    info = _import(trained, "middle.safetensors", tmp_path / "run").info
+    with np.load(curve.path / "curve.npz") as arrays:
+        assert arrays["t"][1] == 0.25
+        for split in ("train", "validation"):
+            averages = info["final_with_running_averages"][split]
+            assert averages["loss"] == pytest.approx(arrays[f"curve_{split}_loss"][1], rel=1e-5)
+            assert averages == pytest.approx(info["final"][split], rel=1e-5)
+
+
+def test_normalization(trained, tmp_path):
+    """The same numbers said outright give the same metrics; others give others, and no curve.
+
+    Batch norm behind the first layer hides the difference where its statistics are recomputed.
+    """
+    found = _export(trained, str(trained / "a"), "again.safetensors")
+    same = f"{found.mean[0]!s}/{found.std[0]!s}"
+    losses = {}
+    for name, said in (("own", "own"), ("same", same), ("other", "0.2/0.5")):
+        run = _import(trained, "a.safetensors", tmp_path / name, normalization=said)
+        losses[name] = run.info["final_with_running_averages"]["train"]["loss"]
+    assert losses["same"] == pytest.approx(losses["own"], rel=1e-5)
+    assert losses["other"] > 1.2 * losses["own"]
+    differing = dataclasses.replace(
+        CURVE, start=str(tmp_path / "own"), end=str(tmp_path / "other"), workdir="/nowhere"
+    )
+    with pytest.raises(UsageError, match=r"differ in --normalization: None and 0\.2/0\.5"):
+        fit_curve.check(differing)
+
+
+@pytest.mark.parametrize(
+    ("text", "channels", "words"),
+    [
+        ("imagenet", 1, "'imagenet' of images with 1 channels"),
+        ("0.1,0.2/1,1", 3, "as many means and deviations"),
+        ("image", 3, "imagenet or cifar"),
+        ("0.1", 1, "MEAN,.../STD"),
+        ("nan/1", 1, "MEAN,.../STD"),
+        ("0/0", 1, "must be positive"),
+        ("0/inf", 1, "must be positive"),
+    ],
+)
+def test_wrong_normalization(text, channels, words):
+    with pytest.raises(ValueError, match=words.replace(".", r"\.")):
+        augmentation.fixed_statistics(text, channels)
+
+
+def test_named_normalizations():
+    mean, std = augmentation.fixed_statistics("imagenet", 3)
+    np.testing.assert_array_equal(mean, np.float32([0.485, 0.456, 0.406]))
+    np.testing.assert_array_equal(std, np.float32([0.229, 0.224, 0.225]))
+    assert augmentation.fixed_statistics("cifar", 3)[0][0] == np.float32(0.4914)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"workdir": ""}, "--workdir is missing"),
+        ({"file": ""}, "--file is missing"),
+        ({"file": "/nowhere/x.pt"}, "there is no file /nowhere/x.pt"),
+        ({"normalization": None}, "--normalization is missing: how .* imagenet .*or own"),
+        ({"normalization": "imagenet"}, "'imagenet' of images with 1 channels"),
+        ({"epoch": 0}, "--epoch=0: use 1 or more"),
+        ({"model": "vgg61"}, "unknown model 'vgg61'"),
+        ({"name_map": None}, "no PyTorch names are known for a Normed: give a name map, --name_"),
+        ({"name_map": "/nowhere/map"}, "name map /nowhere/map cannot be read"),
+        ({"model": "mlp", "width": 0.25}, "the network has no layer 'BatchNorm_0'"),
+        (
+            {"model": "vgg7", "name_map": None},
+            r"do not fit: no place for .* and 2 more.*--name_map",
+        ),
+    ],
+    ids=str,
+)
+def test_wrong_flags(trained, tmp_path, changes, words, capsys):
+    flags = {"file": str(trained / "a.safetensors"), "workdir": str(tmp_path / "run")}
+    config = dataclasses.replace(IMPORT, name_map=str(trained / "names"), **flags)
+    with pytest.raises(UsageError, match=words) as caught:
+        import_torch.run(dataclasses.replace(config, **changes))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+    if "do not fit" in words:
+        said = capsys.readouterr().err
+        assert "\n  fc1.weight\n" in said
+        assert "\n  Conv_3/bias (layer_blocks.1.1.bias)\n" in said
+
+
+def test_a_network_at_chance_has_failed(trained, tmp_path):
+    arrays = torch_files.read(trained / "a.safetensors")
+    arrays["fc2.weight"] = np.zeros_like(arrays["fc2.weight"])
+    torch_files.write(tmp_path / "x.safetensors", arrays)
+    with pytest.raises(loop.RunFailed, match=r"of the imported network is at chance .* --normali"):
+        _import(tmp_path, "x.safetensors", tmp_path / "run", name_map=str(trained / "names"))
+    assert Run(tmp_path / "run").status == "failed"
+
+
+def test_a_trained_mode_is_left_alone(trained, tmp_path):
+    run = train_mode.run(dataclasses.replace(MODE, workdir=str(tmp_path / "run"), epochs=1))
+    content = (run.path / "run.json").read_bytes()
+    same = json.loads(content)["flags"]
+    assert same["epochs"] == 1
+    with pytest.raises(UsageError, match="use another --workdir"):
+        _import(trained, "a.safetensors", run.path, epoch=1)
+    assert (run.path / "run.json").read_bytes() == content
+
+
+def test_wrong_exports(trained):
+    with pytest.raises(UsageError, match="no PyTorch names are known for a Normed"):
+        export_torch(str(trained / "a"), "safetensors")
+    with pytest.raises(UsageError, match="is a mode; only a curve has points"):
+        export_torch(f"{trained / 'a'}~0.5", "safetensors")

@@ -1,0 +1,149 @@
+import dataclasses
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from experiments import config as flags
+from experiments import ends, loop, sharpness
+from experiments import problem as problems
+from experiments.arrays import load_arrays
+from experiments.config import CurveConfig, ModeConfig, SharpnessConfig, UsageError
+from experiments.runs import Run
+from mcjax import curves
+
+MODE = ModeConfig(
+    dataset="digits", model="mlp", width=0.06, downsample=4, train_size=120, validation_size=60
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def curve(tmp_path_factory):
+    """A folder as `fit_curve` leaves it, of a chain with a bend off the segment, and a mode's."""
+    folder = tmp_path_factory.mktemp("runs")
+    problem = problems.make_problem(MODE)
+    start, bend, end = (problems.init(problem, MODE, jax.random.key(i))[0] for i in range(3))
+    mode, run = Run(folder / "a"), Run(folder / "ab")
+    mode.open("mode", MODE, steps_per_epoch=1)
+    run.open("curve", CurveConfig(), steps_per_epoch=1, mode=flags.identity(MODE))
+    with mode.checkpoints() as saved:
+        saved.save(1, {"params": start, "model_state": {}})
+    with run.checkpoints() as saved:
+        saved.save(1, {"params": (bend,), "model_state": {}})
+    with run.ends() as saved:
+        saved.save(0, {"start": start, "end": end})
+    for one in (mode, run):
+        one.update(status="done")
+    return run.path
+
+
+def make(curve, workdir, **changes):
+    return SharpnessConfig(
+        workdir=str(workdir), **{"curve": str(curve), "points": 4, "eigenvalues": 2} | changes
+    )
+
+
+@pytest.fixture(scope="module")
+def done(curve, tmp_path_factory):
+    return sharpness.run(make(curve, tmp_path_factory.mktemp("sharpness") / "whole"))
+
+
+def hessian(params):
+    """The whole Hessian of the mean cross-entropy of the training images, and that loss."""
+    problem = problems.make_problem(MODE)
+    data = problem.dataset.train
+    images = jnp.float32((data.images / 255 - problem.mean) / problem.std)
+    vector, unravel = ravel_pytree(params)
+
+    def loss(vector):
+        logits = problem.model.apply({"params": unravel(vector)}, images, False)
+        return -jnp.mean(jax.nn.log_softmax(logits)[jnp.arange(len(images)), data.labels])
+
+    return jax.jit(jax.hessian(loss))(vector), jax.jit(loss)(vector)
+
+
+def test_eigenvalues_are_those_of_the_whole_hessian(done, curve):
+    arrays = load_arrays(done.path / "sharpness.npz")
+    np.testing.assert_allclose(arrays["t"], [0, 1 / 3, 2 / 3, 1])
+    assert arrays["eigenvalues"].shape == arrays["residuals"].shape == (4, 2)
+    family, points, _ = ends.load_curve(Run(curve))
+    matrix, loss = hessian(curves.point(family, points, 1 / 3))
+    expected = np.linalg.eigvalsh(np.asarray(matrix, np.float64))[::-1][:2]
+    assert expected[0] > 1.02 * expected[1] > 0
+    np.testing.assert_allclose(arrays["eigenvalues"][1], expected, rtol=1e-3)
+    np.testing.assert_allclose(arrays["train_loss"][1], loss, rtol=1e-5)
+    assert done.status == "done"
+    assert not (done.path / "points").exists()
+    for suffix in ("png", "pdf"):
+        assert (done.path / "figures" / f"sharpness.{suffix}").exists()
+
+
+def test_done_is_found_done(done, curve, monkeypatch, capsys):
+    monkeypatch.setattr(sharpness.hessian, "sharpness", None)
+    config = flags.parse_flagfile(SharpnessConfig, done.path / "flags.cfg")
+    assert config == make(curve, done.path)
+    sharpness.run(config)
+    assert "largest eigenvalue: start " in capsys.readouterr().out
+    with pytest.raises(UsageError, match="--points: 4 there, 5 now"):
+        sharpness.run(make(curve, done.path, points=5))
+
+
+def test_interrupted_run_goes_on_to_the_same_arrays(done, curve, tmp_path, monkeypatch):
+    plain, asked = sharpness.hessian.eigenpairs, []
+
+    def eigenpairs(*args, **options):
+        asked.append(1)
+        if len(asked) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)  # in the midst of the second point
+        return plain(*args, **options)
+
+    monkeypatch.setattr(sharpness.hessian, "eigenpairs", eigenpairs)
+    config = make(curve, tmp_path)
+    with pytest.raises(loop.Interrupted):
+        sharpness.run(config)
+    assert [file.name for file in (tmp_path / "points").glob("*.npz")] == ["0000.npz"]
+    assert Run(tmp_path).status == "running"
+    sharpness.run(config)
+    assert len(asked) == 5
+    expected, found = (load_arrays(p / "sharpness.npz") for p in (done.path, tmp_path))
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"curve": ""}, "--curve is missing"),
+        ({"workdir": ""}, "--workdir is missing"),
+        ({"curve": "a"}, "a: write RUN"),
+        ({"curve": "ab~0.5"}, "write RUN"),
+        ({"curve": "nowhere"}, "no run at"),
+        ({"curve": "ab@9"}, "no checkpoint of epoch 9"),
+        ({"points": 1}, "--points=1"),
+        ({"eigenvalues": 0}, "--eigenvalues=0"),
+        ({"eigenvalues": 10**6}, "--eigenvalues=1000000: the network has [0-9]+ parameters"),
+    ],
+)
+def test_wrong_input_leaves_no_run(curve, tmp_path, changes, message):
+    if changes.get("curve"):
+        changes = {"curve": str(curve.parent / changes["curve"])}
+    config = dataclasses.replace(make(curve, tmp_path / "s"), **changes)
+    with pytest.raises(UsageError, match=message) as error:
+        sharpness.run(config)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "s").exists()
+
+
+def test_summary_of_points_without_eigenvalues():
+    values = np.array([[np.nan, np.nan], [3.0, 1.0], [5.0, 2.0]])
+    arrays = {"t": np.array([0, 0.5, 1]), "eigenvalues": values, "residuals": values / 100}
+    text = sharpness.summarize(arrays)
+    assert "3 (t=0.50) to 5 (t=1.00)" in text
+    assert "residuals at most 0.05; not found at 1 of 3 points" in text
+    nothing = {name: np.full_like(value, np.nan) for name, value in arrays.items()}
+    assert sharpness.summarize(nothing) == "largest eigenvalue: nowhere found"
