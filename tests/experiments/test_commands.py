@@ -293,7 +293,7 @@ def test_a_done_run_without_ensembles_stays_so(base, tmp_path):
     (run.path / "run.json").unlink()
     run.update(**info)
     shutil.rmtree(run.path / "checkpoints")
-    fit_curve.run(curve_config(base, workdir=str(run.path)))
+    fit_curve.run(curve_config(base, workdir=str(run.path), ensemble_with=()))
     assert run.status == "done"
     assert "ensembles" not in run.info
     assert len(run.info["summary"].splitlines()) == 3

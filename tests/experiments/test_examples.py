@@ -10,6 +10,8 @@ import pytest
 from experiments.examples import equinox_mlp, language_model, linen, nnx, shared
 from mcjax import parallel
 
+pytestmark = pytest.mark.long  # minutes in all
+
 
 @pytest.fixture(autouse=True)
 def one_device(monkeypatch):

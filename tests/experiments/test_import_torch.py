@@ -22,6 +22,8 @@ from experiments.runs import Run, parse_name
 from mcjax import torch_files
 from mcjax.data import augmentation
 
+pytestmark = pytest.mark.long  # minutes in all
+
 NETWORK = {
     "dataset": "digits", "train_size": 200, "validation_size": 60, "model": "tests.nets:normed",
 }  # fmt: skip

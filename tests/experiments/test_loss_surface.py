@@ -249,7 +249,7 @@ def test_surface_around_a_checkpoint(runs, done, tmp_path, kind, monkeypatch):
             assert 0.97 < second / value < 1.6  # ReLUs' corners come on top
         assert arrays["eigenvalues"][0] > arrays["eigenvalues"][1]
         assert arrays["residuals"].max() < 1e-2
-    with plots.plt.rc_context(plots.STYLE):
+    with plots.style():
         figure, ax = plots.plt.subplots()
         plots.surface(ax, drawn[0], "train_loss")
     assert ax.get_xlabel() == f"weight distance along {arrays['point_name'][1]}"

@@ -16,6 +16,8 @@ from experiments.config import CurveConfig, ModeConfig, SharpnessConfig, UsageEr
 from experiments.runs import Run
 from mcjax import curves
 
+pytestmark = pytest.mark.long  # minutes in all
+
 MODE = ModeConfig(
     dataset="digits", model="mlp", width=0.06, downsample=4, train_size=120, validation_size=60
 )  # fmt: skip

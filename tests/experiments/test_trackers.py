@@ -16,6 +16,8 @@ from experiments.config import CurveConfig, ModeConfig, UsageError, to_flags
 from experiments.runs import Run
 from mcjax import training
 
+pytestmark = pytest.mark.long  # minutes in all
+
 MODE = ModeConfig(
     dataset="digits", train_size=200, validation_size=60, model="mlp", width=0.25,
     batch_size=40, epochs=3, lr=0.1, schedule="constant", tracker=("tensorboard",),

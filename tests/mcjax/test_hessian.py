@@ -10,6 +10,8 @@ from mcjax import evaluation, hessian, models, objectives, parallel
 from tests import nets
 from tests.mcjax import small
 
+pytestmark = pytest.mark.long  # minutes in all
+
 SIZE = 45  # batches of 16 leave a ragged one
 DATA = small.data(SIZE, seed=1)
 

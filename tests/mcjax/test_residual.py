@@ -14,6 +14,8 @@ from mcjax.models import convolution, preresnet, wide_resnet
 from tests.mcjax import small
 from tests.mcjax.test_models import count, draw, draw_variables, shapes_of
 
+pytestmark = pytest.mark.long  # minutes in all
+
 RESIDUAL = {
     "preresnet8": functools.partial(preresnet.PreResNet, 8, width=0.25),
     "wrn10x2": functools.partial(wide_resnet.WideResNet, 10, 2, width=0.25),
