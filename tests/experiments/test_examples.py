@@ -47,7 +47,7 @@ def test_the_plane_and_the_figures_too(tmp_path, capsys):
     arrays = linen.main(str(tmp_path / "drawn"), epochs=4, grid=(3, 2))
     check(arrays, capsys.readouterr().out)
     assert arrays["train_loss"].shape == (2, 3)
-    names = {f"drawn{what}{kind}" for what in ("", "_surface") for kind in (".png", ".pdf")}
+    names = {f"drawn{what}{kind}" for what in ("", "_surface") for kind in (".png", ".pdf", ".svg")}
     assert {file.name for file in tmp_path.iterdir()} == names
 
 

@@ -197,7 +197,7 @@ def test_one_and_eight_devices_agree(name):
 
     mapped = jax.shard_map(
         lambda images: forward(shared, images),
-        mesh=jax.make_mesh((8,), (parallel.DATA_AXIS,)),
+        mesh=jax.make_mesh((8,), (parallel.DATA_AXIS,), axis_types=(jax.sharding.AxisType.Auto,)),
         in_specs=P(parallel.DATA_AXIS),
         out_specs=(P(parallel.DATA_AXIS), P()),
     )
