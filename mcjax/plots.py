@@ -198,16 +198,23 @@ def surface_figure(
 
 
 def _fit_height(figure, axes, aspect):
-    """Makes the figure as high as its panels, ``aspect`` times their width, and what is around."""
+    """Makes the figure as high as its panels, ``aspect`` times their width, and what is around.
+
+    The layout is found for panels that fill their places, and then kept: it does not know that an
+    aspect makes them smaller, and would let labels overlap.
+    """
     for ax in axes.flat:
-        ax.set_aspect("auto")  # the layout finds what is around only where panels fill their place
-    figure.draw_without_rendering()
-    width, height = figure.get_size_inches()
-    place, rows = axes[0, 0].get_position(), len(axes)
-    panel = np.clip(aspect * place.width * width, 1.0, 8.0 / rows)
+        ax.set_aspect("auto")
+    for _ in range(2):  # what is around depends a little on the height
+        figure.get_layout_engine().execute(figure)
+        width, height = figure.get_size_inches()
+        place, rows = axes[0, 0].get_position(), len(axes)
+        panel = np.clip(aspect * place.width * width, 1.0, 8.0 / rows)
+        figure.set_figheight(height * (1 - rows * place.height) + rows * panel)
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine("none")
     for ax in axes.flat:
         ax.set_aspect("equal")
-    figure.set_figheight(height * (1 - rows * place.height) + rows * panel)
 
 
 def sharpness(ax: Axes, arrays: Mapping[str, np.ndarray]) -> Axes:

@@ -16,8 +16,6 @@ from experiments.config import CurveConfig, ModeConfig, UsageError, to_flags
 from experiments.runs import Run
 from mcjax import training
 
-pytestmark = pytest.mark.long  # minutes in all
-
 MODE = ModeConfig(
     dataset="digits", train_size=200, validation_size=60, model="mlp", width=0.25,
     batch_size=40, epochs=3, lr=0.1, schedule="constant", tracker=("tensorboard",),
@@ -63,6 +61,40 @@ def stopped_at(monkeypatch, step):
     monkeypatch.setattr(training, "chunks", stepwise)
 
 
+def a_run(folder, steps=()):
+    """A run folder with lines of metrics, as training leaves it."""
+    run = Run(folder)
+    folder.mkdir()
+    run.update(format=1, status="running", flags={"lr": 0.1})
+    for step in steps:
+        run.add_metrics(**a_line(step))
+    return run
+
+
+def a_line(step):
+    return {"epoch": step // 5, "step": step, "lr": 0.1, "train": {"loss": 1 / step}}
+
+
+def test_trackers_start_with_what_the_metrics_say(tmp_path, monkeypatch):
+    stand_in = StandIn()
+    monkeypatch.setitem(sys.modules, "wandb", stand_in)
+    run = a_run(tmp_path / "run", (5, 10))
+    for steps in ((), (15, 20)):  # a start, and one after a stop
+        told = trackers.start(("tensorboard", "wandb"), run)
+        for step in steps:
+            run.add_metrics(**a_line(step))
+            for tracker in told:
+                tracker.add(a_line(step))
+        for tracker in told:
+            tracker.close()
+    assert events_of(run) == expected(run)
+    assert len({step for step, *_ in events_of(run)}) == 4
+    assert stand_in.logged == {
+        run.info["wandb"]: {line["step"]: trackers.scalars(line) for line in run.metrics()}
+    }
+
+
+@pytest.mark.long
 def test_event_files_say_what_the_metrics_say_after_a_stop_too(tmp_path, monkeypatch):
     config = change(MODE, workdir=str(tmp_path / "run"))
     stopped_at(monkeypatch, 7)
@@ -82,6 +114,7 @@ def test_event_files_say_what_the_metrics_say_after_a_stop_too(tmp_path, monkeyp
     assert seen == expected(run)
 
 
+@pytest.mark.long
 def test_a_tracker_asked_for_half_way_has_all_epochs(tmp_path, monkeypatch):
     config = change(MODE, workdir=str(tmp_path), tracker=())
     stopped_at(monkeypatch, 12)
@@ -92,6 +125,7 @@ def test_a_tracker_asked_for_half_way_has_all_epochs(tmp_path, monkeypatch):
     assert [s for s, name, _ in events_of(Run(tmp_path)) if name == "epoch"] == [5, 10, 15]
 
 
+@pytest.mark.long
 def test_a_curve_tracks_the_modes_that_it_trains(tmp_path):
     for name, seed in (("G", 1), ("B", 2)):
         config = change(MODE, seed=seed, epochs=1, tracker=())
@@ -130,6 +164,7 @@ class StandIn(types.ModuleType):
         )
 
 
+@pytest.mark.long
 def test_wandb_is_one_run_with_every_step_once(tmp_path, monkeypatch):
     stand_in = StandIn()
     monkeypatch.setitem(sys.modules, "wandb", stand_in)
@@ -153,7 +188,7 @@ def test_wandb_that_does_not_start_is_one_line(tmp_path, monkeypatch):
     stand_in.init = lambda **options: (_ for _ in ()).throw(RuntimeError("no key\nat all"))
     monkeypatch.setitem(sys.modules, "wandb", stand_in)
     with pytest.raises(UsageError, match=r"--tracker=wandb: no key at all; .*WANDB_MODE=offline"):
-        train_mode.run(change(MODE, workdir=str(tmp_path), tracker=("wandb",)))
+        trackers.start(("wandb",), a_run(tmp_path / "run"))
 
 
 @pytest.mark.parametrize(
