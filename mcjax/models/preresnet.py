@@ -11,11 +11,9 @@ from collections.abc import Callable
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from mcjax.models import layers
+from mcjax.models import layers, residual
 
-PLANES = (16, 32, 64)
 DEPTHS = (8, 20, 56, 110, 164)
 
 
@@ -101,27 +99,25 @@ class PreResNet(nn.Module):
         """Logits ``[B, num_classes]`` of images ``[B, H, W, C]`` of any size."""
         count, bottleneck = blocks(self.depth)
         x = layers.conv(
-            layers.scaled(PLANES[0], self.width),
+            layers.scaled(residual.CHANNELS[0], self.width),
             3,
             use_bias=False,
             kernel_init=layers.he_normal(self.init_scale, outputs=True),
             name="conv1",
         )(images)
-        for stage, planes in enumerate(PLANES, start=1):
-            for i in range(count):
-                x = Block(
-                    layers.scaled(planes, self.width),
-                    2 if stage > 1 and i == 0 else 1,
-                    bottleneck,
-                    self.dropout,
-                    self.init_scale,
-                    self.axis_name,
-                    name=f"layer{stage}_{i}",
-                )(x, train)
-        x = nn.relu(layers.batch_norm(train, self.axis_name, "bn")(x))
-        x = jnp.mean(x, axis=(1, 2))
-        init = layers.uniform(x.shape[-1], self.init_scale)
-        return nn.Dense(self.num_classes, kernel_init=init, bias_init=init, name="fc")(x)
+        for name, planes, stride in residual.blocks(count):
+            x = Block(
+                layers.scaled(planes, self.width),
+                stride,
+                bottleneck,
+                self.dropout,
+                self.init_scale,
+                self.axis_name,
+                name=name,
+            )(x, train)
+        return residual.logits(
+            x, train, self.num_classes, self.init_scale, self.axis_name, ("bn", "fc")
+        )
 
 
 def blocks(depth: int) -> tuple[int, bool]:

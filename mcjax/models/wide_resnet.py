@@ -11,11 +11,8 @@ from collections.abc import Callable
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from mcjax.models import layers
-
-CHANNELS = (16, 32, 64)
+from mcjax.models import layers, residual
 
 
 class Block(nn.Module):
@@ -87,22 +84,20 @@ class WideResNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
         """Logits ``[B, num_classes]`` of images ``[B, H, W, C]`` of any size."""
-        first = layers.scaled(CHANNELS[0], self.width)
+        first = layers.scaled(residual.CHANNELS[0], self.width)
         x = _conv(images, first, 3, 1, self.init_scale, "conv1")
-        for stage, channels in enumerate(CHANNELS, start=1):
-            for i in range((self.depth - 4) // 6):
-                x = Block(
-                    layers.scaled(channels * self.widen, self.width),
-                    2 if stage > 1 and i == 0 else 1,
-                    self.dropout,
-                    self.init_scale,
-                    self.axis_name,
-                    name=f"layer{stage}_{i}",
-                )(x, train)
-        x = nn.relu(layers.batch_norm(train, self.axis_name, "bn1")(x))
-        x = jnp.mean(x, axis=(1, 2))
-        init = layers.uniform(x.shape[-1], self.init_scale)
-        return nn.Dense(self.num_classes, kernel_init=init, bias_init=init, name="linear")(x)
+        for name, channels, stride in residual.blocks((self.depth - 4) // 6):
+            x = Block(
+                layers.scaled(channels * self.widen, self.width),
+                stride,
+                self.dropout,
+                self.init_scale,
+                self.axis_name,
+                name=name,
+            )(x, train)
+        return residual.logits(
+            x, train, self.num_classes, self.init_scale, self.axis_name, ("bn1", "linear")
+        )
 
 
 def factories() -> dict[str, Callable[..., WideResNet]]:
