@@ -288,9 +288,12 @@ def check_matching(trees: Sequence[Params]) -> None:
         raise ValueError("no control points: a curve needs at least its two ends")
     reference, structure = jax.tree_util.tree_flatten_with_path(trees[0])
     for path, leaf in reference:
-        if isinstance(leaf, str):  # result_type would take "f" for the name of a dtype
+        # Not left to result_type, which would take the text "f" for the name of a dtype.
+        if not (hasattr(leaf, "dtype") or isinstance(leaf, bool | int | float | complex)):
+            what = "text" if isinstance(leaf, str) else type(leaf).__name__
             raise ValueError(
-                f"leaf {_name(path)} is the text {leaf!r}: only floating-point leaves can be mixed"
+                f"leaf {_name(path)} is the {what} {leaf!r}: only floating-point leaves can be "
+                "mixed"
             )
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
             raise ValueError(
