@@ -148,6 +148,18 @@ def check_unchanged(run: Run, both: dict[str, Any]) -> None:
             )
 
 
+def curve_name(text: str) -> Name:
+    """The curve that ``--curve`` names; whether it is there is not looked at.
+
+    Raises:
+      UsageError: it is a point of a curve, or a run of another kind.
+    """
+    name = parse_name(text)
+    if name.t is not None or Run(name.run).info.get("kind", "curve") != "curve":
+        raise UsageError(f"--curve={text}: write RUN[@EPOCH] of a curve")
+    return name
+
+
 def load_curve(run: Run, epoch: int | None = None) -> tuple[curves.Curve, tuple[Any, ...], Any]:
     """A curve run's family, control points and network state at an epoch."""
     tree = run.restore(epoch)

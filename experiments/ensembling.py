@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from experiments import ends
@@ -12,7 +11,7 @@ from experiments import problem as problems
 from experiments.config import ModeConfig, UsageError
 from experiments.progress import Progress
 from experiments.runs import Run, parse_name
-from mcjax import ensembles, parallel
+from mcjax import ensembles, parallel, paths
 
 POINTS = 11
 """Points of the curve, t equally spaced from 0 to 1."""
@@ -76,7 +75,7 @@ def _groups(modes):
 def _predictions(run, problem, modes, bar):
     curve, points, state = ends.load_curve(run)
     points, state = parallel.replicate((points, state), problem.mesh)
-    coefficients = jax.jit(jax.vmap(curve.coefficients))(np.linspace(0, 1, POINTS, dtype="f4"))
+    coefficients = paths.coefficients(curve, np.linspace(0, 1, POINTS))
     along = ensembles.members(problem.evaluator, points, coefficients, state, "validation")
     others = (_alone(problem, text, state) for text in modes)
     for number, one in enumerate(itertools.chain(along, others)):

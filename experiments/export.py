@@ -12,6 +12,7 @@ converts and leaves out stands in experiments/plot_formats.py.
 pt and safetensors: the weights of a checkpoint RUN[@EPOCH][~T] for PyTorch, under Garipov's names.
 """
 
+import functools
 import io
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from experiments import command, export_torch, plot_formats, results
 from experiments.config import ExportConfig, UsageError
 from experiments.progress import say, show
 from experiments.runs import write_atomically
+from mcjax import torch_files
 
 
 def run(config: ExportConfig) -> Path:
@@ -79,19 +81,21 @@ def _vtp(config: ExportConfig) -> bytes:
     return text.encode()
 
 
-def _weights(config: ExportConfig) -> bytes:
+def _weights(file_format: str, config: ExportConfig) -> bytes:
     if not config.run:
         raise UsageError("--run is missing: a checkpoint RUN[@EPOCH][~T]")
-    form = config.format or ""
-    found = export_torch.export_torch(config.run, form, config.data_dir, config.name_map)
+    found = export_torch.export_torch(config.run, file_format, config.data_dir, config.name_map)
     mean, std = (", ".join(f"{x:.4g}" for x in values) for values in (found.mean, found.std))
     say(f"its images are normalized by (pixels / 255 - mean) / std, mean {mean}, std {std}")
     return found.content
 
 
 FORMATS = {
-    "garipov": _garipov, "h5": _h5, "vtp": _vtp, "pt": _weights, "safetensors": _weights,
-}  # fmt: skip
+    "garipov": _garipov,
+    "h5": _h5,
+    "vtp": _vtp,
+    **{name: functools.partial(_weights, name) for name in torch_files.FORMATS},
+}
 """From a name to the function that gives the file's bytes."""
 
 

@@ -130,8 +130,7 @@ def _places(sources):
     } | sources.facts
     if sources.curve:
         curve, control = sources.curve
-        pieces = curve.num_bends + 1
-        t = np.union1d(np.linspace(0, 1, 61), np.arange(pieces + 1) / pieces)
+        t = surfaces.drawn_t(curve)
         seen = surfaces.on_plane(sources.plane, points, curve, control, t)
         arrays |= {f"curve_{name}": value for name, value in seen.items()}
     return arrays | _projected(sources)

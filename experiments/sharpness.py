@@ -20,8 +20,8 @@ from experiments import problem as problems
 from experiments.arrays import load_arrays, save_arrays
 from experiments.config import ModeConfig, SharpnessConfig, UsageError, identity
 from experiments.progress import Progress, show
-from experiments.runs import Run, parse_name
-from mcjax import curves, hessian, parallel, plots
+from experiments.runs import Run
+from mcjax import curves, hessian, parallel, paths, plots
 
 
 class Sources(NamedTuple):
@@ -91,10 +91,8 @@ def _check_flags(config, folder):
 
 
 def _load(config):
-    name = parse_name(config.curve)
+    name = ends.curve_name(config.curve)
     run = Run(name.run)
-    if name.t is not None or run.info.get("kind", "curve") != "curve":
-        raise UsageError(f"--curve={config.curve}: write RUN[@EPOCH] of a curve")
     run.step_of(name.epoch)
     mode = problems.mode_config(run.info, data_dir=config.data_dir)
     problem = problems.make_problem(mode)
@@ -113,7 +111,7 @@ def _evaluate(folder, config, sources):
     saved.mkdir(exist_ok=True)
     found = {i: load_arrays(file) for i in range(len(t)) if (file := _file(saved, i)).exists()}
     bar = Progress(f"{folder.path.name}: sharpness", len(t), "point", len(found))
-    coefficients = jax.vmap(sources.curve.coefficients)(t.astype(np.float32))
+    coefficients = paths.coefficients(sources.curve, t)
     with loop.signals() as received:
 
         def progress(index, products):

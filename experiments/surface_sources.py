@@ -51,8 +51,8 @@ def load(config: SurfaceConfig) -> Sources:
       Interrupted: a signal came while eigenvectors were sought.
     """
     curve = _find("--curve", config.curve) if config.curve else None
-    if curve and (curve.name.t is not None or Run(curve.name.run).info["kind"] != "curve"):
-        raise UsageError(f"--curve={config.curve}: write RUN[@EPOCH] of a curve")
+    if curve:
+        ends.curve_name(config.curve)
     others = [curve] if curve else []
     others += [_find("--iterates", text) for text in config.iterates]
     iterates = tuple(one for text in config.iterates for one in _iterates(text))

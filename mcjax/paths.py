@@ -35,8 +35,7 @@ def profile(
       (from the start, in units of weight distance), and what `summarize` adds.
     """
     parts = []
-    coefficients = _coefficients(curve, t)
-    for first, metrics in evaluator.blocks(control_points, coefficients, state):
+    for first, metrics in evaluator.blocks(control_points, coefficients(curve, t), state):
         parts.append(metrics)
         progress(first + len(metrics["params"]["l2"]))
     arrays = {
@@ -72,7 +71,7 @@ def end_slopes(
     """
     inwards = step * np.array([0, 1, 2, 4])
     t = np.concatenate([inwards, 1 - inwards])
-    metrics = evaluator(control_points, _coefficients(curve, t), state)
+    metrics = evaluator(control_points, coefficients(curve, t), state)
     speed = jax.jit(
         lambda points, t: jnp.sqrt(curves.squared_norm(curves.tangent(curve, points, t)))
     )
@@ -90,7 +89,8 @@ def end_slopes(
     return found
 
 
-def _coefficients(curve, t):
+def coefficients(curve: curves.Curve, t: np.ndarray) -> np.ndarray:
+    """A curve's coefficients at many ``t``: from ``[P]`` to ``[P, num_bends + 2]``, float32."""
     return np.asarray(jax.jit(jax.vmap(curve.coefficients))(np.asarray(t, np.float32)))
 
 

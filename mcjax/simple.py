@@ -209,8 +209,7 @@ def surface(
         _check_number(family, control_points)
         curves.check_matching((points[0], *control_points))
         control_points = parallel.replicate(tuple(control_points), mesh)
-        pieces = family.num_bends + 1
-        t = np.union1d(np.linspace(0, 1, 61), np.arange(pieces + 1) / pieces)
+        t = surfaces.drawn_t(family)
         seen = surfaces.on_plane(plane, points, family, control_points, t)
     x, y = surfaces.grid(plane, grid, margin, seen.get("xy"))
     own = surfaces.at_points(evaluator, points, state)

@@ -179,6 +179,12 @@ def on_plane(
     }
 
 
+def drawn_t(curve: curves.Curve) -> np.ndarray:
+    """Where a curve is drawn: 61 equally spaced ``t``, and those of a chain's corners."""
+    pieces = curve.num_bends + 1
+    return np.union1d(np.linspace(0, 1, 61), np.arange(pieces + 1) / pieces)
+
+
 def project(plane: planes.Plane, points: Sequence[Any], w: Any) -> Arrays:
     """`mcjax.planes.project` as arrays by name: the affine projection and A.2's unconstrained one.
 

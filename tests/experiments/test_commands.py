@@ -19,6 +19,7 @@ from experiments.arrays import load_arrays
 from experiments.config import CurveConfig, ModeConfig, UsageError, parse_flagfile, to_flags
 from experiments.runs import Run, parse_name
 from mcjax import curves, plots, training
+from tests.comparison import assert_same_bits
 
 MODE = ModeConfig(
     dataset="digits", train_size=200, validation_size=60, model="mlp", width=0.25,
@@ -53,10 +54,6 @@ def own_metrics(text, split):
 def tree_of(run, epoch=None):
     with run.checkpoints(read_only=True) as saved:
         return saved.restore(run.step_of(epoch))
-
-
-def assert_same_bits(a, b):
-    jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
 def lines_of(run):

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import jax
 import numpy as np
 import pytest
 
@@ -21,6 +20,7 @@ from experiments.export_torch import export_torch
 from experiments.runs import Run, parse_name
 from mcjax import torch_files
 from mcjax.data import augmentation
+from tests.comparison import assert_same_bits
 
 pytestmark = pytest.mark.long  # minutes in all
 
@@ -73,10 +73,6 @@ def _import(trained, file, workdir, **changes):
     return import_torch.run(
         dataclasses.replace(IMPORT, file=str(trained / file), workdir=str(workdir), **changes)
     )
-
-
-def assert_same_bits(a, b):
-    jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
 def test_there_and_back(trained, tmp_path, capsys):

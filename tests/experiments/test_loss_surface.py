@@ -30,6 +30,7 @@ from experiments.config import (
 )
 from experiments.runs import Run
 from mcjax import plots
+from tests.comparison import assert_same_bits
 
 MODE = {"dataset": "digits", "model": "mlp", "width": 0.125, "train_size": 200, "batch_size": 50,
         "validation_size": 90, "schedule": "constant"}  # fmt: skip
@@ -163,9 +164,7 @@ def test_interrupted_run_goes_on_to_the_same_arrays(done, runs, tmp_path, monkey
     loss_surface.run(config)
     assert len(evaluated) == 4
     expected, found = (load_arrays(p / "surface.npz") for p in (done.path, tmp_path))
-    assert expected.keys() == found.keys()
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    assert_same_bits(found, expected)
 
 
 def test_slow_row_is_left_after_a_signal(monkeypatch):

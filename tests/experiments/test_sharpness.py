@@ -15,6 +15,7 @@ from experiments.arrays import load_arrays
 from experiments.config import CurveConfig, ModeConfig, SharpnessConfig, UsageError
 from experiments.runs import Run
 from mcjax import curves
+from tests.comparison import assert_same_bits
 
 pytestmark = pytest.mark.long  # minutes in all
 
@@ -112,9 +113,7 @@ def test_interrupted_run_goes_on_to_the_same_arrays(done, curve, tmp_path, monke
     sharpness.run(config)
     assert len(asked) == 5
     expected, found = (load_arrays(p / "sharpness.npz") for p in (done.path, tmp_path))
-    assert expected.keys() == found.keys()
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    assert_same_bits(found, expected)
 
 
 @pytest.mark.parametrize(
