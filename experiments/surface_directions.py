@@ -88,11 +88,14 @@ def make(
 
 
 def _drawn(config, centre):
-    by_name = {"random": directions.random, "filter": directions.filter_normalized}
-    draw = jax.jit(by_name[config.directions], static_argnums=2)
+    name, function = {
+        "random": ("random direction", directions.random),
+        "filter": ("filter-normalized direction", directions.filter_normalized),
+    }[config.directions]
+    draw = jax.jit(function, static_argnums=2)
     keys = jax.random.split(jax.random.key(config.direction_seed))
     pair = tuple(draw(centre.params, key, config.ignore_vectors) for key in keys)
-    return pair, _numbered(config.directions), {}
+    return pair, _numbered(name), {}
 
 
 def _principal(centre, iterates):
