@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from experiments import loop, train_mode
 from experiments import problem as problems
@@ -140,7 +141,7 @@ def check_unchanged(run: Run, both: dict[str, Any]) -> None:
       UsageError: one of them was trained anew since.
     """
     for which, saved in run.restore_ends().items():
-        equal = jax.tree.map(lambda a, b: jnp.array_equal(a, b, equal_nan=True), saved, both[which])
+        equal = jax.tree.map(lambda a, b: np.array_equal(a, b, equal_nan=True), saved, both[which])
         if not jax.tree.all(equal):
             raise UsageError(
                 f"--{which} has been trained anew since the curve in {run.path} was begun: give "

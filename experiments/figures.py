@@ -107,6 +107,10 @@ def figure_4(source: Source) -> Figure:
         if name not in source.missing:
             points[f"θ {name}"] = ends.load(parse_name(str(source.workdir / name))).params
             chains.append(("G", f"θ {name}", mode))
+    if len(points) <= PERPLEXITY:
+        return paper_plots.message_figure(
+            f"No t-SNE: {len(points)} networks trained, perplexity {PERPLEXITY:g} needs more"
+        )
     xy = embedding.tsne(embedding.distances(list(points.values())), PERPLEXITY)
     return paper_plots.embedding_figure(dict(zip(points, xy, strict=True)), chains, PERPLEXITY)
 

@@ -9,7 +9,7 @@ import logging
 import time
 from pathlib import Path
 
-from tests.campaign import commands, damage, disk, kills
+from tests.campaign import commands, conditions, damage, kills
 
 
 def main() -> int:
@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--damage", type=float, default=1.0, help="share of all damages to try")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="kills,damage,disk")
+    parser.add_argument("--only", default="kills,damage,conditions")
     chosen = parser.parse_args()
     for name in ("absl", "asyncio"):  # as the commands do
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -53,8 +53,11 @@ def main() -> int:
             folder / "whole", interrupted, folder / "damaged", chosen.seed, chosen.damage,
             lambda t: count("damaged", t.file.split("/")[0], damage.is_good(t), 0, t),
         )  # fmt: skip
-    if "disk" in chosen.only:
-        disk.run(ground, folder / "full", lambda t: count("disk full", t.command, not t.why, 0, t))
+    if "conditions" in chosen.only:
+        conditions.run(
+            ground, folder / "conditions",
+            lambda kind, t: count(kind, t.command, not t.why, 0, t),
+        )  # fmt: skip
     print(f"\n{time.monotonic() - began:.0f} s\n")
     print("| fault | where | trials | kills | survived |\n|---|---|---|---|---|")
     for (kind, what), (tried, times, good) in sorted(rows.items()):

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +32,10 @@ def commands(folder: Path, modes: Path) -> dict[str, tuple[str, list[str]]]:
             ["--grid=4x3", f"--points={modes}/A,{modes}/B,{modes}/AB", f"--curve={modes}/AB",
              f"--workdir={folder}/surface"],
         ),
+        "reproduction": (
+            "reproduce",
+            ["--figures=2", "--epochs_factor=0.02", f"--workdir={folder}/reproduction"],
+        ),
     }  # fmt: skip
 
 
@@ -39,10 +45,28 @@ def environment(cache: Path) -> dict[str, str]:
     return os.environ | {"MCJAX_CACHE": str(cache), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": single}
 
 
+READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+
+
 def finish(
-    module: str, flags: list[str], cache: Path, sabotage: str = "", seconds: float = 300
+    module: str,
+    flags: list[str],
+    cache: Path,
+    sabotage: str = "",
+    seconds: float = 600,
+    with_children: bool = False,
+    read_only: Path | None = None,
 ) -> tuple[int, str]:
     """Runs a command, with a sabotage (see `sabotage`) if one is named.
+
+    Args:
+      module: of the command.
+      flags: its flags.
+      cache: of compiled programs.
+      sabotage: what befalls it.
+      seconds: after so many it is killed.
+      with_children: whether the processes that it started are killed with it.
+      read_only: a folder that it cannot write.
 
     Returns:
       Its status, -9 if it was killed (here, after ``seconds``, or by its sabotage), and what it
@@ -50,13 +74,26 @@ def finish(
     """
     runner = ["-m", "tests.campaign.sabotage", sabotage] if sabotage else ["-m"]
     command = [sys.executable, *runner, f"experiments.{module}", *flags]
+    if read_only:
+        command = ["unshare", "-rm", "sh", "-c", READ_ONLY, str(read_only), *command]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env=environment(cache),
+    )  # fmt: skip
     try:
-        ended = subprocess.run(
-            command, capture_output=True, text=True, env=environment(cache), timeout=seconds
-        )
+        error = process.communicate(timeout=seconds)[1]
     except subprocess.TimeoutExpired:
+        for pid in [process.pid, *(children(process.pid) if with_children else ())]:
+            os.kill(pid, signal.SIGKILL)
+        process.communicate()
         return -9, f"not done after {seconds:.0f} s"
-    return ended.returncode, ended.stderr
+    return process.returncode, error
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, on Linux."""
+    started = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(text) for text in started.read_text().split()] if started.exists() else []
 
 
 def result(run: Path) -> dict[str, Any]:
@@ -72,9 +109,16 @@ def result(run: Path) -> dict[str, Any]:
     if here.info["kind"] in ("mode", "curve"):
         import jax
 
-        for epoch in (2, None):
-            tree = here.restore(epoch)
-            found[f"epoch {epoch}"] = [digest(x) for x in jax.tree.leaves(tree)]
+        with here.checkpoints(read_only=True) as saved:
+            found["checkpoints"] = {
+                step: [digest(x) for x in jax.tree.leaves(saved.restore(step))]
+                for step in saved.steps()
+            }
+    if here.info["kind"] == "reproduction":
+        found["runs"] = {f.parent.name: result(f.parent) for f in sorted(run.glob("*/run.json"))}
+        found["claims"] = (run / "claims.json").read_text()
+        text = (run / "report.md").read_text().replace(str(run), "")
+        found["report"] = re.sub(r"Training alone took .* in all", "", text)
     found["figures"] = sorted(f.name for f in (run / "figures").glob("*") if f.stat().st_size)
     return json.loads(json.dumps(found))
 

@@ -16,6 +16,7 @@ MOMENTS = {
     "mode": {"write": 7, "rename": 5, "metrics": 6, "checkpoint": 12, "random": 1},
     "curve": {"write": 10, "rename": 12, "metrics": 4, "checkpoint": 12, "figure": 4, "random": 1},
     "surface": {"write": 12, "rename": 13, "figure": 4, "random": 1},
+    "reproduction": {"write": 9, "rename": 6, "figure": 3, "random": 1, "with its jobs": 1},
 }
 """Where a command can be killed, and how often each moment comes in an untouched run."""
 
@@ -45,7 +46,7 @@ class Ground(NamedTuple):
     seconds: dict[str, float]
 
 
-def prepare(folder: Path, names: Sequence[str] = ("mode", "curve", "surface")) -> Ground:
+def prepare(folder: Path, names: Sequence[str] = tuple(MOMENTS)) -> Ground:
     """Trains the modes and a curve, and runs the named commands without harm."""
     modes, cache, whole = folder / "modes", folder / "cache", folder / "whole"
     if set(names) != {"mode"}:
@@ -97,7 +98,8 @@ def run(ground: Ground, folder: Path, kills: int, seed: int, report: Callable[[T
 
 
 def _plan(rng, ground):
-    command = rng.choice(sorted(ground.ends))
+    names = sorted(ground.ends)  # a reproduction is many runs, and comes less often
+    command = rng.choices(names, [1 if name == "reproduction" else 3 for name in names])[0]
     moment, times_it_comes = rng.choice(list(MOMENTS[command].items()))
     times = [rng.uniform(0.2, 1.0) for _ in range(rng.choice((0, 1, 2, 3)))]
     return command, moment, rng.randint(1, times_it_comes), rng.uniform(0.2, 1.0), times
@@ -107,11 +109,13 @@ def _trial(ground, folder, command, moment, count, when, more):
     here = Path(tempfile.mkdtemp(dir=folder))
     module, flags = commands.commands(here, ground.modes)[command]
     span = ground.seconds[command]
-    sabotage = "" if moment == "random" else f"{moment}:{count}"
-    first = (sabotage, 300.0) if sabotage else ("", when * span)
+    children = moment == "with its jobs"
+    sabotage = "" if moment == "random" or children else f"{moment}:{count}"
+    first = (sabotage, 600.0) if sabotage else ("", when * span)
     attempts = [first, *(("", share * span) for share in more)]
     kills = sum(
-        commands.finish(module, flags, ground.cache, *attempt)[0] == -9 for attempt in attempts
+        commands.finish(module, flags, ground.cache, *attempt, children)[0] == -9
+        for attempt in attempts
     )
     status, error = commands.finish(module, flags, ground.cache)
     if status:

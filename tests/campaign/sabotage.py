@@ -1,13 +1,15 @@
-"""Runs a command in a process that is killed, or whose disk is full, at a chosen moment.
+"""Runs a command in a process that is killed at a chosen moment, or whose disk or clock is bad.
 
     python -m tests.campaign.sabotage KIND:COUNT experiments.train_mode FLAGS
 
 KIND is ``write`` (half of a small file is written, then SIGKILL), ``metrics`` (half of a line),
 ``checkpoint`` (some milliseconds after a checkpoint was handed over), ``figure`` (half of a
-figure), ``rename`` (before a file gets its final name) or ``disk`` (no file may grow beyond COUNT
-bytes); COUNT is the how-manieth time.
+figure) or ``rename`` (before a file gets its final name); COUNT is the how-manieth time. Or it is
+``disk`` (no file may grow beyond COUNT bytes) or ``clock`` (at every other look it is COUNT hours
+later).
 """
 
+import itertools
 import os
 import resource
 import runpy
@@ -75,6 +77,13 @@ def soon(milliseconds):
     return instead
 
 
+def jump(hours):
+    """A clock that jumps forth and back."""
+    original, looks = time.time, itertools.count()
+    time.time = lambda: original() + 3600 * hours * (next(looks) % 2)
+    time.time_ns = lambda: int(1e9 * time.time())
+
+
 def main() -> None:
     """Arms the sabotage and runs the command."""
     kind, _, count = sys.argv[1].partition(":")
@@ -89,6 +98,8 @@ def main() -> None:
         at(number, matplotlib.figure.Figure, "savefig", half_a_figure)
     elif kind == "checkpoint":
         at(1 + number % 5, Checkpoints, "save", soon(7 * number % 90))
+    elif kind == "clock":
+        jump(number)
     elif kind == "disk":
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing then fails with EFBIG
         resource.setrlimit(resource.RLIMIT_FSIZE, (number, number))
