@@ -254,6 +254,12 @@ def _check_model(model, dataset):
             f"--model gives {getattr(logits, 'shape', type(logits).__name__)} for two images: "
             f"expected logits of shape {(2, dataset.num_classes)}"
         )
+    leaves = jax.tree_util.tree_flatten_with_path(variables.get("params", {}))[0]
+    if not leaves:
+        raise UsageError("--model has no parameters")
+    for name, values in (("logits", logits), *((jax.tree_util.keystr(k), x) for k, x in leaves)):
+        if not jnp.issubdtype(values.dtype, jnp.floating):
+            raise UsageError(f"--model: {name} are {values.dtype}, and no floating-point numbers")
 
 
 def mode_config(info: dict[str, Any], **changes: Any) -> ModeConfig:

@@ -58,7 +58,8 @@ def read(builder: Any, cache_dir: str | None) -> Source:
     """A prepared data set: its ``train`` and its ``test`` (or else ``validation``) split.
 
     Raises:
-      ValueError: a split is missing, or the images are not uint8 or of different sizes.
+      ValueError: a split is missing, a file is damaged, or the images are not uint8 or of different
+        sizes.
     """
     info = builder.info
     held_out = next((split for split in ("test", "validation") if split in info.splits), None)
@@ -170,13 +171,22 @@ def _keys(builder):
     return keys
 
 
+def _whole(builder: Any, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except Exception as error:  # whatever tfds and array_record raise at damaged files
+        message = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{builder.data_dir} is damaged ({message}); prepare it anew") from error
+
+
 def _read_split(builder, split):
     image_key, label_key = _keys(builder)
-    source = builder.as_data_source(split=split)
+    source = _whole(builder, lambda: builder.as_data_source(split=split))
     images, labels = None, np.empty(len(source), np.int32)
     for start in range(0, len(source), _BATCH):
         rows = range(start, min(start + _BATCH, len(source)))
-        for row, record in zip(rows, source.__getitems__(list(rows)), strict=True):
+        records = _whole(builder, lambda rows=rows: source.__getitems__(list(rows)))
+        for row, record in zip(rows, records, strict=True):
             image = record[image_key]
             if images is None:
                 images = np.empty((len(source), *image.shape), np.uint8)

@@ -4,45 +4,21 @@ Each case count is small here and large with ``-m long``.
 """
 
 import dataclasses
-import gzip
 import json
-import struct
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from experiments import config as flags
-from experiments import fit_curve, loss_surface, runs, train_mode
+from experiments import fit_curve, loss_surface, problem, runs, train_mode
 from experiments.arrays import load_arrays
 from experiments.config import CurveConfig, ModeConfig, SurfaceConfig, UsageError
-from mcjax import curves
-from mcjax.data import idx
-
-FEW = 30
-CASES = pytest.mark.parametrize(
-    "cases", [pytest.param(FEW, id="few"), pytest.param(1000, marks=pytest.mark.long, id="many")]
-)
-QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-
-
-def fuzz(cases, *strategies):
-    """``@fuzz(cases, strategy...)``: runs the function below on so many examples, now."""
-
-    def run(function):
-        settings(
-            max_examples=cases,
-            deadline=None,
-            suppress_health_check=QUIET,
-            database=None,
-            derandomize=cases <= FEW,  # the short run is the same each time
-        )(given(*strategies)(function))()
-
-    return run
-
+from mcjax import curves, simple
+from tests.fuzzing import CASES, fuzz
 
 NAMES = [f.name for f in dataclasses.fields(ModeConfig)]
 TOKENS = st.one_of(
@@ -176,28 +152,99 @@ def test_control_points(cases):
             assert jax.tree.structure(point) == jax.tree.structure(a)
 
 
+MODELS = st.fixed_dictionaries(
+    {
+        "takes": st.sampled_from(["images, train", "images", "", "images, train, more", "*a"]),
+        "gives": st.sampled_from(
+            ["x", "x[0]", "x[:, :3]", "x[:, 0]", "None", "(x, x)", "x.astype(int)", "0.5",
+             "x > 0", "{'logits': x}", "x / 0", "x.astype(jnp.bfloat16)", "x + 1j", "nothing", "''"]
+        ),
+        "holds": st.sampled_from(
+            ["nn.Dense(10)", "nn.BatchNorm(not train)", "lambda x: x",
+            "lambda x: x[:, :10]", "nn.Dense(10, param_dtype=jnp.bfloat16)",
+            "nn.Dense(9)", "None",
+             "lambda x: x @ self.param('i', lambda key: jnp.ones((64, 10), int))",
+             "lambda x: x @ self.param('e', lambda key: jnp.ones((64, 0)))",
+             "lambda x: x * self.param('s', lambda key: jnp.float32(1))[()]",
+             "lambda x: x * len(self.param('n', lambda key: None) or '')"]
+        ),
+    }
+)  # fmt: skip
+
+
+def write_model(takes, gives, holds):
+    """The text of a module with one network."""
+    return f"""
+import flax.linen as nn
+import jax.numpy as jnp
+class Net(nn.Module):
+    num_classes: int
+    @nn.compact
+    def __call__(self, {takes}):
+        x = images.reshape(len(images), -1)
+        x = ({holds})(x)
+        return {gives}
+"""
+
+
 @CASES
-def test_idx_files(cases, tmp_path):
-    whole = struct.pack(">BBBBIII", 0, 0, 8, 3, 4, 2, 2) + bytes(range(16))
+def test_models_of_a_user(cases, tmp_path, monkeypatch):
+    """A network is refused in one line, or it makes logits for two images of its own."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    @fuzz(cases // 3, MODELS)
+    def one(chosen):
+        name = f"net_{abs(hash(tuple(chosen.values())))}"
+        (tmp_path / f"{name}.py").write_text(write_model(**chosen))
+        mode = ModeConfig(model=f"{name}:Net", train_size=60, validation_size=20)
+        try:
+            made = problem.make_problem(mode)
+            params, state = problem.init(made, mode, jax.random.key(0))
+        except UsageError as error:
+            assert "model" in str(error)
+            assert "\n" not in str(error)
+        else:
+            logits = made.model.apply({"params": params, **state}, jnp.ones((2, 8, 8, 1)), False)
+            assert logits.shape == (2, 10)
+            assert jnp.issubdtype(logits.dtype, jnp.floating)
+
+
+LOSSES = [
+    lambda p, b: jnp.sum(p["w"] ** 2) + jnp.mean(b),
+    lambda p, b, key: jnp.sum(p["w"]) + jnp.mean(b),
+    lambda p: 1.0, lambda *a: a, lambda p, b, k, x: 1.0, lambda p, b: p["w"], lambda p, b: None,
+    lambda p, b: jnp.sum(p["w"]).astype(int), lambda p, b: jnp.sum(p["w"]) * 1j,
+    lambda p, b: "no",
+    lambda p, b: jnp.log(-jnp.sum(p["w"] ** 2) - jnp.mean(b)), lambda p, b: 0.5,
+    lambda p, b: p["v"],
+    lambda p, b: jnp.sum(p["w"] @ b), lambda p, b: jnp.sum(p["w"])[None], None,
+]  # fmt: skip
+DATA = st.one_of(
+    st.sampled_from([np.ones((6, 3), np.float32), np.ones((0, 3)), np.arange(6), np.ones(())]),
+    TREES,
+)
+
+
+@CASES
+def test_losses_and_parameters_of_a_user(cases):
+    """Three arrays of losses, or an error that says something."""
+    good = {"w": jnp.arange(3.0)}
 
     @fuzz(
-        cases,
-        st.one_of(
-            st.binary(max_size=40),
-            st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255)).map(
-                lambda x: whole[: x[0]] + bytes([x[1]]) + whole[x[0] + 1 :]
-            ),
-            st.integers(0, len(whole)).map(lambda n: whole[:n]),
-        ),
-        st.booleans(),
-    )
-    def one(content, compressed):
-        path = tmp_path / f"images{'.gz' if compressed else ''}"
-        path.write_bytes(gzip.compress(content) if compressed else content)
+        cases // 3,
+        st.sampled_from(LOSSES), st.one_of(st.just(good), TREES), st.one_of(st.just(good), TREES),
+        DATA,
+    )  # fmt: skip
+    def one(loss, start, end, data):
         try:
-            array = idx.read_array(path, 3)
-        except ValueError as error:
-            assert str(path) in str(error)
+            points, losses = simple.fit_curve(
+                loss, start, end, data, optimizer=optax.sgd(0.01), epochs=1, batch_size=2,
+                key=jax.random.key(0),
+            )  # fmt: skip
+            arrays = simple.profile(loss, simple.ONE_BEND, points, data, points=3)
+        except (ValueError, TypeError, KeyError, IndexError, FloatingPointError) as error:
+            assert str(error)
         else:
-            assert (array.ndim, array.dtype) == (3, np.uint8)
-            assert array.size == len(content) - 16
+            assert losses.shape == (1,)
+            assert np.isfinite(losses).all()
+            assert arrays["curve_train_loss"].shape == (3,)

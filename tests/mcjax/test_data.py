@@ -15,6 +15,7 @@ import pytest
 
 from mcjax import data
 from mcjax.data import cache, cifar, idx, network, pickles, sources, splits, tfds_source
+from tests.mcjax import data_sets
 
 RNG = np.random.default_rng(11)
 
@@ -215,52 +216,10 @@ def test_the_real_fashion_mnist():
 # ---- CIFAR
 
 
-def cifar_content(name, test=False):
-    rng = np.random.default_rng(test)
-    layouts = cifar.LAYOUTS[name]
-    counts = [3] if test else [4] * len(layouts[0].train)
-    return [
-        (
-            rng.integers(0, 256, (n, 3072), dtype=np.uint8),
-            rng.integers(0, layouts[0].num_classes, n, dtype=np.uint8),
-            rng.integers(0, 20, n, dtype=np.uint8),
-        )
-        for n in counts
-    ]
-
-
-def batch_bytes(layout, images, labels, coarse):
-    if layout.label == 1:
-        return np.hstack([labels[:, None], images]).tobytes()
-    if layout.label == 2:
-        return np.hstack([coarse[:, None], labels[:, None], images]).tobytes()
-    batch = {b"data": images, layout.label: labels.tolist(), b"batch_label": b"of a test"}
-    if layout.label == b"fine_labels":
-        batch[b"coarse_labels"] = coarse.tolist()
-    return pickle.dumps(batch, protocol=2)
-
-
-def cifar_files(name, layout):
-    content = cifar_content(name) + cifar_content(name, True)
-    parts = zip((*layout.train, layout.test), content, strict=True)
-    return {f"{layout.folder}/{file}": batch_bytes(layout, *part) for file, part in parts}
-
-
-def write_archive(path, files):
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-
-
-LAYOUTS = [(name, layout) for name, pair in cifar.LAYOUTS.items() for layout in pair]
-
-
 def assert_is_cifar(dataset, name):
     for split, test in ((dataset.train, False), (dataset.test, True)):
         images, labels, _ = (
-            np.concatenate(x) for x in zip(*cifar_content(name, test), strict=True)
+            np.concatenate(x) for x in zip(*data_sets.cifar_content(name, test), strict=True)
         )
         assert split.images.shape == (len(labels), 32, 32, 3)
         # channel by channel, row by row, as the official description has it
@@ -271,11 +230,11 @@ def assert_is_cifar(dataset, name):
     assert dataset.num_classes == cifar.LAYOUTS[name][0].num_classes
 
 
-@pytest.mark.parametrize(("name", "layout"), LAYOUTS)
+@pytest.mark.parametrize(("name", "layout"), data_sets.LAYOUTS)
 def test_cifar_archive_then_cache_then_folder(tmp_path, monkeypatch, name, layout):
-    files = cifar_files(name, layout)
+    files = data_sets.cifar_files(name, layout)
     path = tmp_path / layout.archive
-    write_archive(path, files)
+    data_sets.write_archive(path, files)
     load = lambda: data.load(name, data_dir=str(tmp_path), use_test=True)  # noqa: E731
     assert_is_cifar(load(), name)
     monkeypatch.setattr(cifar, "read", None)
@@ -290,11 +249,11 @@ def test_cifar_archive_then_cache_then_folder(tmp_path, monkeypatch, name, layou
 
 def test_foreign_members_of_an_archive_are_never_written(tmp_path):
     layout = cifar.LAYOUTS["cifar10"][0]
-    files = cifar_files("cifar10", layout)
+    files = data_sets.cifar_files("cifar10", layout)
     bad = {"../escape.bin": b"x", "/escape.bin": b"x", f"../{layout.folder}/test_batch.bin": b"x"}
     inside = tmp_path / "inside"
     inside.mkdir()
-    write_archive(inside / layout.archive, {**bad, **files, f"x/{layout.test}": b"x"})
+    data_sets.write_archive(inside / layout.archive, {**bad, **files, f"x/{layout.test}": b"x"})
     assert_is_cifar(data.load("cifar10", data_dir=str(inside), use_test=True), "cifar10")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "inside"]
     assert [p.name for p in inside.iterdir()] == [layout.archive]
@@ -320,9 +279,9 @@ def test_links_in_an_archive_are_not_followed(tmp_path):
 )
 def test_damaged_cifar_is_named(tmp_path, change, message):
     layout = cifar.LAYOUTS["cifar10"][0]
-    files = cifar_files("cifar10", layout)
+    files = data_sets.cifar_files("cifar10", layout)
     name = f"{layout.folder}/data_batch_3.bin"
-    write_archive(tmp_path / layout.archive, {**files, name: change(files[name])})
+    data_sets.write_archive(tmp_path / layout.archive, {**files, name: change(files[name])})
     with pytest.raises(ValueError, match=message):
         data.load("cifar10", data_dir=str(tmp_path))
 
@@ -330,7 +289,7 @@ def test_damaged_cifar_is_named(tmp_path, change, message):
 def test_a_cut_archive_is_named(tmp_path):
     layout = cifar.LAYOUTS["cifar10"][0]
     path = tmp_path / layout.archive
-    write_archive(path, cifar_files("cifar10", layout))
+    data_sets.write_archive(path, data_sets.cifar_files("cifar10", layout))
     path.write_bytes(path.read_bytes()[:20000])
     with pytest.raises(ValueError, match=r"cifar-10-binary\.tar\.gz"):
         data.load("cifar10", data_dir=str(tmp_path))
@@ -346,9 +305,11 @@ class _Command:
 
 def test_a_malicious_pickle_is_refused_and_not_run(tmp_path):
     layout = cifar.LAYOUTS["cifar10"][1]
-    files = cifar_files("cifar10", layout)
+    files = data_sets.cifar_files("cifar10", layout)
     bad = pickle.dumps({b"data": _Command(str(tmp_path / "done"))}, protocol=2)
-    write_archive(tmp_path / layout.archive, {**files, f"{layout.folder}/test_batch": bad})
+    data_sets.write_archive(
+        tmp_path / layout.archive, {**files, f"{layout.folder}/test_batch": bad}
+    )
     with pytest.raises(ValueError, match=r"test_batch.*mkdir"):
         data.load("cifar10", data_dir=str(tmp_path))
     assert not (tmp_path / "done").exists()
@@ -395,45 +356,9 @@ def test_a_pickle_of_python_2_is_read():
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A tfds data set, prepared as array_record without TensorFlow; its folder and its content."""
-    tfds = pytest.importorskip("tensorflow_datasets")
-    image = pytest.importorskip("PIL.Image")
-    rng = np.random.default_rng(3)
-    content = {
-        s: [
-            (rng.integers(0, 256, (5, 4, 3), dtype=np.uint8), int(rng.integers(7)))
-            for _ in range(n)
-        ]
-        for s, n in (("train", 20), ("test", 6))
-    }
-
-    class McjaxShapes(tfds.core.GeneratorBasedBuilder):
-        VERSION = tfds.core.Version("1.0.0")
-
-        def _info(self):
-            features = {
-                "image": tfds.features.Image(shape=(5, 4, 3)),
-                "label": tfds.features.ClassLabel(num_classes=7),
-                "number": np.int64,
-            }
-            return tfds.core.DatasetInfo(
-                builder=self, features=tfds.features.FeaturesDict(features)
-            )
-
-        def _split_generators(self, dl_manager):
-            return {split: self._generate_examples(split) for split in content}
-
-        def _generate_examples(self, split):
-            for i, (pixels, label) in enumerate(content[split]):
-                file = io.BytesIO()
-                image.fromarray(pixels).save(file, "PNG")
-                file.seek(0)
-                yield i, {"image": file, "label": label, "number": i}
-
+    """A folder with the set of `data_sets.prepare_tfds`, and its content."""
     folder = tmp_path_factory.mktemp("tfds")
-    builder = McjaxShapes(data_dir=folder, file_format="array_record")
-    builder.download_and_prepare(file_format="array_record")
-    return folder, content
+    return folder, data_sets.prepare_tfds(folder)
 
 
 def as_set(pairs):
@@ -544,7 +469,7 @@ def served(monkeypatch, tmp_path, nothing_here):
 
 def test_what_is_not_here_is_downloaded_and_read_without_tensorflow(served, tmp_path):
     layout = cifar.LAYOUTS["cifar100"][0]
-    write_archive(served / layout.archive, cifar_files("cifar100", layout))
+    data_sets.write_archive(served / layout.archive, data_sets.cifar_files("cifar100", layout))
     assert_is_cifar(data.load("cifar100", data_dir=str(tmp_path), use_test=True), "cifar100")
     arrays = write_idx(served, compress=True)
     mnist = data.load("mnist", data_dir=str(tmp_path), use_test=True)
