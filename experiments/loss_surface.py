@@ -137,19 +137,21 @@ def _places(sources):
 
 
 def _projected(sources):
-    """Each iterate's projections and its own metrics; one is in memory at a time."""
-    rows = []
+    """The iterates: how each projects, its own metrics and its name."""
     sharding = jax.tree.leaves(sources.points)[0].sharding
-    for text, epoch in sources.iterates:
-        w = jax.device_put(ends.load(parse_name(text)).params, sharding)
-        surface_sources.check_matching(text, (sources.points[0], w))
-        own = surfaces.at_points(sources.problem.evaluator, (w,), sources.state)
-        row = surfaces.project(sources.plane, sources.points, w)
-        row |= {name: value[0] for name, value in own.items()}
-        rows.append(row | {"epoch": epoch, "name": ends.label(text)})
-    if not rows:
-        return {}
-    return {f"iterate_{name}": np.array([row[name] for row in rows]) for name in rows[0]}
+
+    def loaded():
+        for text, epoch in sources.iterates:
+            w = jax.device_put(ends.load(parse_name(text)).params, sharding)
+            surface_sources.check_matching(text, (sources.points[0], w))
+            yield epoch, w
+
+    found = surfaces.iterates(
+        sources.problem.evaluator, sources.plane, sources.points, loaded(), sources.state
+    )
+    if found:
+        found["name"] = np.array([ends.label(text) for text, _ in sources.iterates])
+    return {f"iterate_{name}": value for name, value in found.items()}
 
 
 def _rows(folder, sources, x, y):

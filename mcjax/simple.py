@@ -167,6 +167,7 @@ def surface(
     validation: Any = None,
     *,
     curve: tuple[curves.Curve, Sequence[Any]] | None = None,
+    iterates: Mapping[int, Any] | None = None,
     names: Sequence[str] = ("start", "end", "bend"),
     grid: tuple[int, int] = (21, 21),
     margin: float = 0.2,
@@ -182,6 +183,7 @@ def surface(
       data: the training split.
       validation: another split, of the same structure.
       curve: a curve and its control points, to be seen on the plane.
+      iterates: parameters of a training run by epoch, to be seen on the plane.
       names: of the three points.
       grid: how many points along x and along y.
       margin: room around what is drawn, as a share of the larger extent.
@@ -193,7 +195,8 @@ def surface(
       The arrays of ``surface.npz``, as `mcjax.plots.surface_figure` draws them: ``x`` ``[W]`` and
       ``y`` ``[H]`` in units of weight distance, ``train_loss`` ``[H, W]``, ``point_xy`` ``[3, 2]``,
       ``point_train_loss`` ``[3]``, ``point_name`` ``[3]``; ``validation_loss`` likewise; and what
-      `mcjax.surfaces.on_plane` says of the curve (``curve_xy``, ``curve_distance``, ...).
+      `mcjax.surfaces.on_plane` says of the curve (``curve_xy``, ``curve_distance``, ...) and
+      `mcjax.surfaces.iterates` of the iterates (``iterate_xy``, ``iterate_epoch``, ...).
 
     Raises:
       ValueError: an argument is wrong, or the points span no plane; found before any long work.
@@ -211,13 +214,23 @@ def surface(
         control_points = parallel.replicate(tuple(control_points), mesh)
         t = surfaces.drawn_t(family)
         seen = surfaces.on_plane(plane, points, family, control_points, t)
-    x, y = surfaces.grid(plane, grid, margin, seen.get("xy"))
+    passed = surfaces.iterates(evaluator, plane, points, _placed(iterates, points, mesh), state)
+    drawn = np.concatenate([s["xy"] for s in ({"xy": plane.anchors}, seen, passed) if s])
+    x, y = surfaces.grid(plane, grid, margin, drawn)
     own = surfaces.at_points(evaluator, points, state)
     rows = [row for _, row in surfaces.evaluate(evaluator, points, plane, x, y, state, progress)]
     arrays = {"x": x, "y": y} | {name: np.stack([r[name] for r in rows]) for name in rows[0]}
     arrays |= {"point_xy": plane.anchors, "point_name": np.array(names)}
     arrays |= {f"point_{name}": values for name, values in own.items()}
+    arrays |= {f"iterate_{name}": values for name, values in passed.items()}
     return arrays | {f"curve_{name}": values for name, values in seen.items()}
+
+
+def _placed(iterates, points, mesh):
+    """Pairs of epoch and parameters on all devices, one after another."""
+    for epoch, params in (iterates or {}).items():
+        curves.check_matching((points[0], params))
+        yield epoch, parallel.replicate(params, mesh)
 
 
 def _evaluator(loss, points, data, validation, batch_size):

@@ -6,7 +6,7 @@ a run's iterates, is seen by its affine projection; `on_plane` and `project` say
 out.
 """
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -192,6 +192,35 @@ def project(plane: planes.Plane, points: Sequence[Any], w: Any) -> Arrays:
       ``xy`` ``[2]``, ``distance``, ``affine`` ``[3]``, ``span`` ``[3]`` and ``span_distance``.
     """
     return {n: np.asarray(v) for n, v in planes.project(plane, points, w)._asdict().items()}
+
+
+def iterates(
+    evaluator: evaluation.Evaluator,
+    plane: planes.Plane,
+    points: Sequence[Any],
+    run: Iterable[tuple[int, Any]],
+    state: Any,
+) -> Arrays:
+    """Iterates of a training run seen from the plane, and the metrics of each itself.
+
+    Args:
+      evaluator: for the network and data.
+      plane: through ``points``.
+      points: three.
+      run: pairs of epoch and parameters; one is in memory at a time.
+      state: the network's state; batch-norm averages in it are replaced at every iterate.
+
+    Returns:
+      What `project` and `at_points` give, and ``epoch``, each with a leading axis of N iterates;
+      ``{}`` where there are none.
+    """
+    rows = []
+    for epoch, w in run:
+        own = at_points(evaluator, (w,), state)
+        rows.append(
+            project(plane, points, w) | {n: v[0] for n, v in own.items()} | {"epoch": epoch}
+        )
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]} if rows else {}
 
 
 @jax.jit

@@ -137,7 +137,7 @@ def test_surface_in_closed_form_and_drawn():
     told = []
     arrays = simple.surface(
         quadratic, (START, END, THIRD), TARGETS, HELD_OUT, curve=(CURVE, CONTROL), grid=(4, 3),
-        names=("a", "b", "c"), progress=told.append,
+        names=("a", "b", "c"), progress=told.append, iterates={3: THIRD, 8: FOURTH},
     )  # fmt: skip
     assert arrays["train_loss"].shape == arrays["validation_loss"].shape == (3, 4)
     assert told[-1] == 12
@@ -158,6 +158,14 @@ def test_surface_in_closed_form_and_drawn():
         np.testing.assert_allclose(arrays[f"curve_{name}"], seen[name], atol=1e-4)
     assert set(np.arange(4) / 3) <= set(arrays["curve_t"])
     assert arrays["y"][-1] > arrays["curve_xy"][:, 1].max()
+    np.testing.assert_array_equal(arrays["iterate_epoch"], [3, 8])
+    expected = [arrays["point_xy"][2], arrays["curve_control_xy"][2]]
+    np.testing.assert_allclose(arrays["iterate_xy"], expected, atol=1e-5)
+    off = VECTORS[3] - VECTORS[0]
+    off = np.linalg.norm(off - (off @ u) * u - (off @ v) * v)
+    np.testing.assert_allclose(arrays["iterate_distance"], [0, off], atol=1e-4)
+    each = [at(VECTORS[2]), at(VECTORS[3])]
+    np.testing.assert_allclose(arrays["iterate_train_loss"], each, rtol=1e-5)
     plots.plt.close(plots.surface_figure(arrays, ["train_loss", "validation_loss"]))
 
 
