@@ -65,8 +65,9 @@ def read(builder: Any, cache_dir: str | None) -> Source:
     held_out = next((split for split in ("test", "validation") if split in info.splits), None)
     if "train" not in info.splits or held_out is None:
         raise ValueError(
-            f"tfds:{info.name} has the splits {', '.join(info.splits) or 'none'}; a train and a "
-            "test (or validation) split are needed"
+            f"tfds:{info.name} in {builder.data_dir} has the splits "
+            f"{', '.join(info.splits) or 'none'}; a train and a test (or validation) split are "
+            "needed"
         )
     files = [path for path in Path(builder.data_dir).iterdir() if path.is_file()]
 

@@ -5,9 +5,11 @@ import pytest
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _compiled_programs(tmp_path_factory):
+def _compiled_programs(tmp_path_factory, request):
+    base = tmp_path_factory.getbasetemp()  # of pytest-xdist's workers each has one, in a common one
+    shared = base.parent if hasattr(request.config, "workerinput") else base
     settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("programs")),
+        "jax_compilation_cache_dir": str(shared / "programs"),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": 0,
         "jax_disable_most_optimizations": True,
