@@ -109,11 +109,11 @@ def result(run: Path) -> dict[str, Any]:
     if here.info["kind"] in ("mode", "curve"):
         import jax
 
-        with here.checkpoints(read_only=True) as saved:
-            found["checkpoints"] = {
-                step: [digest(x) for x in jax.tree.leaves(saved.restore(step))]
-                for step in saved.steps()
-            }
+        flags = here.info["flags"]
+        kept = [*flags.get("keep", ()), *flags.get("eval_epochs", ()), None]  # the others vary
+        found["checkpoints"] = {
+            epoch: [digest(x) for x in jax.tree.leaves(here.restore(epoch))] for epoch in kept
+        }
     if here.info["kind"] == "reproduction":
         found["runs"] = {f.parent.name: result(f.parent) for f in sorted(run.glob("*/run.json"))}
         found["claims"] = (run / "claims.json").read_text()
