@@ -23,12 +23,16 @@ def check(names: Sequence[str], mode: ModeConfig) -> None:
     """Checks the independent modes of --ensemble_with against the start's flags.
 
     Raises:
-      UsageError: there is no such checkpoint, or it is of another problem.
+      UsageError: there is no such checkpoint of a mode, it is of another problem, or comes twice.
     """
+    if len(set(names)) < len(names):
+        raise UsageError(f"--ensemble_with={','.join(names)}: a mode comes twice")
     for text in names:
         name = parse_name(text)
         run = Run(name.run)
         run.step_of(name.epoch)
+        if name.t is not None or run.info["kind"] != "mode":
+            raise UsageError(f"--ensemble_with={text} is no mode: write RUN[@EPOCH] of one")
         differing = problems.same_problem(mode, problems.mode_config(run.info))
         if differing:
             raise UsageError(f"--ensemble_with={text}: it differs from --start in {differing[0]}")
@@ -66,7 +70,7 @@ def _groups(modes):
     for count in COUNTS:
         groups[f"curve, {count} points"] = range(0, POINTS, (POINTS - 1) // (count - 1))
     others = range(POINTS, POINTS + len(modes))
-    groups |= {text: [number] for text, number in zip(modes, others, strict=True)}
+    groups |= {f"mode {text}": [number] for text, number in zip(modes, others, strict=True)}
     if modes:
         groups[f"{2 + len(modes)} modes"] = [0, POINTS - 1, *others]
     return groups

@@ -21,7 +21,7 @@ import numpy as np
 from experiments import command, export_torch, plot_formats, results
 from experiments.config import ExportConfig, UsageError
 from experiments.progress import say, show
-from experiments.runs import write_atomically
+from experiments.runs import Run, parse_name, write_atomically
 from mcjax import torch_files
 
 
@@ -49,10 +49,18 @@ def _garipov(config: ExportConfig) -> bytes:
     kind = found.info["kind"]
     training = found.info["flags" if kind == "curve" else "mode"]
     penalty = 0.0 if training["optimizer"] == "adamw" else training["weight_decay"]
+    if kind == "surface" and _imported(found.info):
+        penalty = np.nan
+        say("note: tr_loss and te_loss are nan: nobody knows the weight decay of imported networks")
     convert = plot_formats.garipov_curve if kind == "curve" else plot_formats.garipov_plane
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **convert(found.arrays, penalty))
     return buffer.getvalue()
+
+
+def _imported(info):
+    """Whether one of a surface's points was trained elsewhere."""
+    return any("imported" in Run(parse_name(p).run).info for p in info["flags"].get("points", ()))
 
 
 def _h5(config: ExportConfig) -> bytes:
@@ -87,6 +95,11 @@ def _weights(file_format: str, config: ExportConfig) -> bytes:
     found = export_torch.export_torch(config.run, file_format, config.data_dir, config.name_map)
     mean, std = (", ".join(f"{x:.4g}" for x in values) for values in (found.mean, found.std))
     say(f"its images are normalized by (pixels / 255 - mean) / std, mean {mean}, std {std}")
+    if found.skipped_by_garipov:
+        say(
+            "note: the VGG16BN and VGG19BN of Garipov's code skip layers (its issue 2): they take "
+            "these weights and compute something else"
+        )
     return found.content
 
 

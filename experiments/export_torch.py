@@ -20,11 +20,13 @@ class Exported(NamedTuple):
       content: the file's bytes.
       mean: what its images are normalized by, ``(pixels / 255 - mean) / std``, a channel each.
       std: likewise.
+      skipped_by_garipov: whether Garipov's network of this name runs only some of the layers.
     """
 
     content: bytes
     mean: np.ndarray
     std: np.ndarray
+    skipped_by_garipov: bool
 
 
 def export_torch(
@@ -57,4 +59,5 @@ def export_torch(
         content = torch_files.encode(arrays, file_format)
     except ValueError as error:
         raise UsageError(f"{name}: {error}") from None
-    return Exported(content, problem.mean, problem.std)
+    skipped = name_map is None and getattr(problem.model, "batch_norm", False)
+    return Exported(content, problem.mean, problem.std, skipped)

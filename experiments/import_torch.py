@@ -1,7 +1,7 @@
 r"""Makes a run folder of a network that was trained in PyTorch: curves and surfaces take it then.
 
     python -m experiments.import_torch --file=checkpoint-200.pt --workdir=runs/theirs \
-        --model=vgg16_bn --dataset=cifar10 --data_dir=DIR --normalization=imagenet
+        --model=vgg16 --dataset=cifar10 --data_dir=DIR --normalization=imagenet
 
 The file is a state dict, alone or in a dict as Garipov's checkpoints have it, or a safetensors
 file. What it shows at the end, on clean data, is to be what the network was known for. Where
@@ -64,6 +64,7 @@ def check(config: ImportConfig) -> Imported:
     mode = mode_of(config)
     try:
         arrays = torch_files.read(config.file)
+        _check_norms(config, torch_checkpoints.unused_norms(arrays))
         problem = problems.make_problem(mode)
         layers = layers_of(problem, config.name_map)
         variables = torch_checkpoints.to_flax(arrays, template(problem, mode), layers)
@@ -77,6 +78,18 @@ def check(config: ImportConfig) -> Imported:
         raise UsageError(str(error)) from None
     crc32 = zlib.crc32(Path(config.file).read_bytes())
     return Imported(mode, problem, variables, {"file": Path(config.file).name, "crc32": crc32})
+
+
+def _check_norms(config, unused):
+    """Refuses a network of which parts were never run: here they would run."""
+    if unused:
+        raise UsageError(
+            f"--file={config.file}: no batch ever went through {', '.join(unused[:3])}"
+            f"{f' and {len(unused) - 3} more' if len(unused) > 3 else ''}, though through others: "
+            "its code skips layers that --model would run (as Garipov's VGG16BN and VGG19BN do, "
+            "https://github.com/timgaripov/dnn-mode-connectivity/issues/2), and that is another "
+            "network"
+        )
 
 
 def mode_of(config: ImportConfig) -> ModeConfig:

@@ -6,6 +6,7 @@ says what it converts.
 """
 
 import base64
+import re
 from collections.abc import Mapping
 from xml.sax.saxutils import quoteattr
 
@@ -121,6 +122,7 @@ def vtp(
       arrays: as in ``surface.npz``.
       metric: for example ``train_loss``.
       log: whether the height is ``log10``; what is not above zero is as low as the lowest that is.
+        Without anything above zero the height is zero.
       clip: the greatest metric drawn; `mcjax.plots.default_clip` by default, for a loss.
       note: a comment for the file's first lines.
     """
@@ -132,7 +134,7 @@ def vtp(
     names = [n for n in arrays if n == "l2" or n.startswith(("train_", "validation_"))]
     data = "".join(_array(n, arrays[n].ravel()) for n in names)
     return (
-        f'<?xml version="1.0"?>\n<!-- {note.replace("--", "- -")} -->\n'
+        f'<?xml version="1.0"?>\n<!-- {re.sub("-(?=-)", "- ", note)} -->\n'
         '<VTKFile type="PolyData" version="1.0" byte_order="LittleEndian" header_type="UInt64">\n'
         f'<PolyData><Piece NumberOfPoints="{x.size}" NumberOfPolys="{len(quads)}">\n'
         f'<PointData Scalars="zvalue">\n{_array("zvalue", height)}{data}</PointData>\n'
@@ -146,10 +148,13 @@ def vtp(
 def _height(arrays, metric, log, clip):
     values = arrays[metric]
     if clip is None and metric.endswith("loss"):
-        clip = plots.default_clip(values, arrays[f"point_{metric}"])
+        clip = plots.default_clip(values, plots.networks(arrays, metric))
     top = values[np.isfinite(values)].max(initial=0) if clip is None else clip
     height = np.minimum(np.where(np.isfinite(values), values, top), top)
-    return np.log10(np.maximum(height, height[height > 0].min(initial=top))) if log else height
+    if not log:
+        return height
+    lowest = height[height > 0].min(initial=max(top, 0))
+    return np.log10(np.maximum(height, lowest)) if lowest > 0 else np.zeros_like(height)
 
 
 def _array(name, values, components=1):

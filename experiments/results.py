@@ -79,9 +79,10 @@ def provenance(info: dict[str, Any]) -> str:
 
 def check_output(path: Path) -> None:
     """Makes the folder of an output file; raises UsageError where the file cannot be written."""
-    if path.suffix == ".npz" and (path.parent / "run.json").exists():
+    own = path.suffix in (".npz", ".json", ".jsonl", ".cfg")
+    if own and (path.parent / "run.json").exists():
         raise UsageError(
-            f"--output={path}: the .npz files of a run folder are its own; write elsewhere"
+            f"--output={path}: the {path.suffix} files of a run folder are its own; write elsewhere"
         )
     if path.is_dir():
         raise UsageError(f"--output={path} is a folder; give a file in it")

@@ -105,7 +105,13 @@ def _load(config):
 
 
 def _evaluate(folder, config, sources):
-    folder.open("sharpness", config, mode=identity(sources.mode))
+    norms = [float(curves.squared_norm(point)) for point in sources.points]
+    if folder.info.get("control_l2", norms) != norms:
+        raise UsageError(
+            f"--curve={config.curve} has been trained anew since {folder.path} was begun: use "
+            "another --workdir, or delete it"
+        )
+    folder.open("sharpness", config, mode=identity(sources.mode), control_l2=norms)
     began, t = time.monotonic(), np.linspace(0, 1, config.points)
     saved = folder.path / "points"
     saved.mkdir(exist_ok=True)

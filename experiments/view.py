@@ -82,8 +82,10 @@ def render(data: dict[str, Any], title: str, subtitle: str, notes: list[str], li
 def _heading(found: Results) -> tuple[str, str]:
     """Title and subtitle: what the run is of, its folder, and where it comes from."""
     if found.info["kind"] == "surface":
-        names = [str(name) for name in found.arrays["point_name"]]
-        title = f"Plane through {', '.join(names[:-1])} and {names[-1]}"
+        first, second, third = (str(name) for name in found.arrays["point_name"])
+        title = f"Plane through {first}, {second} and {third}"
+        if "direction_norm" in found.arrays:
+            title = f"Around {first}, along {second} and {third}"
     else:
         start, end = (ends.label(found.info["flags"][which]) for which in ("start", "end"))
         title = f"Curve from {start} to {end}"
@@ -104,12 +106,13 @@ def _surface(found: Results) -> tuple[dict[str, Any], list[str]]:
     """The page's data for a surface's run, and what its reader has to know."""
     arrays = found.arrays
     names = results.metrics(arrays, "point_")
+    networks = {f"point_{n}": plots.networks(arrays, n) for n in (*names, "xy", "name")}
     surface = {
         "x": arrays["x"],
         "y": arrays["y"],
         "values": _values(arrays, "", names),
-        "points": _layer(arrays, "point", names, arrays["point_xy"])
-        | {"name": arrays["point_name"]},
+        "points": _layer(networks, "point", names, networks["point_xy"])
+        | {"name": networks["point_name"]},
     }
     profile, notes = None, []
     if "iterate_xy" in arrays:
@@ -123,7 +126,7 @@ def _surface(found: Results) -> tuple[dict[str, Any], list[str]]:
         profile["others"]["distance from the plane"] = {"curve": distance}
     if "iterates" in surface or "segment" in surface:
         notes = [HEIGHTS, *notes]
-    metrics = [_metric(name, arrays[name], arrays[f"point_{name}"]) for name in names]
+    metrics = [_metric(name, arrays[name], networks[f"point_{name}"]) for name in names]
     return {"metrics": metrics, "surface": surface, "profile": profile}, notes
 
 

@@ -114,12 +114,14 @@ def pca(points: Sequence[curves.Params]) -> Principal:
       points: three or more parameter pytrees.
 
     Raises:
-      ValueError: there are fewer than three points, they do not match, hold values that are not
-        finite, or lie on a line (to one part in 1e6 of their spread).
+      ValueError: there are fewer than three points, they do not match, hold values that are complex
+        or not finite, or lie on a line (to one part in 1e6 of their spread).
     """
     if len(points) < 3:
         raise ValueError(f"{len(points)} points have no two principal directions: give 3 or more")
     curves.check_matching(points)
+    if any(jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(points)):
+        raise ValueError("complex parameters have no principal directions here")
     with np.errstate(invalid="ignore", over="ignore"):  # said below
         gram = sum(x @ x.T for x in map(_centred, *map(jax.tree.leaves, points)))
     if not np.isfinite(gram).all():
@@ -159,7 +161,7 @@ def _without_vectors(tree):
 
 def _leaf_norm(x, axes):
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    return jnp.sqrt(jnp.sum(wide**2, axis=axes, keepdims=True))
+    return jnp.sqrt(jnp.sum(jnp.abs(wide) ** 2, axis=axes, keepdims=True))
 
 
 def _norm(tree):

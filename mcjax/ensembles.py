@@ -77,14 +77,21 @@ def averages(
     Returns:
       By ensemble, the logarithm of its mean probabilities.
 
+    Raises:
+      ValueError: a group is empty, or names a network twice or one that is not there.
+
     >>> sure, unsure = np.log([[0.9, 0.1]]), np.log([[0.5, 0.5]])
     >>> np.exp(averages([sure, unsure], {"both": [0, 1]})["both"]).round(3)
     array([[0.7, 0.3]])
     """
     totals: dict[str, np.ndarray] = {}
+    number = -1
     for number, one in enumerate(predictions):
         for name in (name for name, group in groups.items() if number in group):
             totals[name] = np.logaddexp(totals[name], one) if name in totals else one
+    for name, group in groups.items():
+        if sorted(group) != sorted(set(group) & set(range(number + 1))) or not group:
+            raise ValueError(f"ensemble {name!r} of networks {list(group)}: there are {number + 1}")
     return {name: totals[name] - np.log(len(group)) for name, group in groups.items()}
 
 

@@ -44,7 +44,9 @@ class Objective(NamedTuple):
     logits: Callable[..., jax.Array] | None = None
 
 
-def from_loss(loss: Callable[..., jax.Array], axis_name: str | None = None) -> Objective:
+def from_loss(
+    loss: Callable[..., jax.Array], axis_name: str | None = None, numbers: str | None = None
+) -> Objective:
     """Lifts the simplest form, ``loss(params, batch)`` or ``loss(params, batch, key)``, a mean.
 
     The only metric is ``loss``. A batch that is a dict with ``weight`` (as the evaluator and
@@ -55,6 +57,8 @@ def from_loss(loss: Callable[..., jax.Array], axis_name: str | None = None) -> O
       loss: the mean over a batch.
       axis_name: the mapped axis over which a batch is shared, in equal contiguous parts: then an
         example's key is that of its place in the whole batch, whatever the number of devices.
+      numbers: the entry of such a dict that holds the examples' numbers in the data: then an
+        example's key is that of its number, whatever batch it is in. ``loss`` is not given it.
 
     Raises:
       ValueError: ``loss`` takes neither two nor three arguments.
@@ -66,11 +70,15 @@ def from_loss(loss: Callable[..., jax.Array], axis_name: str | None = None) -> O
             count = len(jax.tree.leaves(batch)[0])
             return mean(params, batch, key) * count, jnp.float32(count)
         weight = batch["weight"]
-        positions = jnp.arange(len(weight))
-        if axis_name is not None:
-            positions += jax.lax.axis_index(axis_name) * len(weight)
+        if numbers is not None:
+            positions = batch[numbers]
+        else:
+            positions = jnp.arange(len(weight))
+            if axis_name is not None:
+                positions += jax.lax.axis_index(axis_name) * len(weight)
+        apart = ("weight", numbers)
         alone = jax.tree.map(
-            lambda x: x[:, None], {name: x for name, x in batch.items() if name != "weight"}
+            lambda x: x[:, None], {name: x for name, x in batch.items() if name not in apart}
         )
         each = jax.vmap(lambda one, i: mean(params, one, jax.random.fold_in(key, i)))(
             alone, positions

@@ -142,8 +142,8 @@ def surface(
     labels = [str(name) for name in arrays["point_name"]] if labels is None else labels
     colours = _contours(ax, arrays, metric, clip)
     lines = {"color": "black", "path_effects": [labelling.halo("white", 2.8)], "zorder": 3}
-    around = "direction_norm" in arrays  # along directions: only the first point is a network
-    shown = arrays["point_xy"][: 1 if around else 3]
+    shown = networks(arrays, "xy")
+    around = len(shown) < 3
     segment = arrays["point_xy"][[0, 0 if around else 1]]
     if not around:
         ax.plot(*segment.T, "--", lw=1.1, label="segment", **lines)
@@ -155,7 +155,7 @@ def surface(
         texts = _iterates(ax, arrays, metric, colours)
     x, y = shown.T
     size = plt.rcParams["lines.markersize"]
-    losses = arrays[f"point_{metric}"][: len(shown)]
+    losses = networks(arrays, metric)
     filled = {"s": (1.33 * size) ** 2, "c": losses, "zorder": 5, **colours}
     ax.scatter(x, y, ec="white", lw=size / 1.5, **filled)
     ax.scatter(x, y, ec="black", lw=size / 3.8, **filled)
@@ -314,11 +314,11 @@ def default_clip(values: np.ndarray, points: np.ndarray) -> float:
 
     Args:
       values: losses on the grid.
-      points: losses at the three points, which are never clipped.
+      points: losses at the points that are networks (see `networks`), which are never clipped.
 
     Returns:
       The largest finite loss; or, where that is smaller, the larger of the losses' third quartile
-      and ten times the highest of the three points, rounded up to one digit.
+      and ten times the highest of these points, rounded up to one digit.
     """
     finite = values[np.isfinite(values)]
     if not finite.size:
@@ -329,6 +329,14 @@ def default_clip(values: np.ndarray, points: np.ndarray) -> float:
     return float(min(finite.max(), digit * np.ceil(enough / digit)))
 
 
+def networks(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """``point_NAME`` of a surface's points that are networks.
+
+    All three; or, of a surface along directions, only the first: the others are their tips.
+    """
+    return arrays[f"point_{name}"][: 1 if "direction_norm" in arrays else 3]
+
+
 def _contours(ax, arrays, metric, clip):
     """Filled contours, contour lines and the colour bar; returns ``cmap`` and ``norm``."""
     loss = metric.endswith("loss")
@@ -336,7 +344,7 @@ def _contours(ax, arrays, metric, clip):
     finite = np.isfinite(values)
     top = values[finite].max() if finite.any() else 1.0
     if clip is None:
-        clip = default_clip(values, arrays[f"point_{metric}"]) if loss else top
+        clip = default_clip(values, networks(arrays, metric)) if loss else top
     log = loss and clip > 0 and not (values[finite] < 0).any()
     low = values[finite & ((values > 0) | (not log))].min(initial=clip)
     levels = _levels(max(low, 1e-9 * clip), clip) if log else np.linspace(low, clip + 1e-9, 12)

@@ -262,11 +262,11 @@ def _prepare(loss, points, data):
     mean = objectives.with_key(loss)
     _check_mean(mean, points[0], data)
     rows = lambda params, batch, key: mean(params, batch["rows"], key)  # noqa: E731
-    return objectives.from_loss(rows, parallel.DATA_AXIS), _rows_and_weight, mesh
+    return objectives.from_loss(rows, parallel.DATA_AXIS, "numbers"), _rows_and_numbers, mesh
 
 
-def _rows_and_weight(data, rows, examples, weight, key):
-    return {"rows": jax.tree.map(lambda x: x[rows], data), "weight": weight}
+def _rows_and_numbers(data, rows, examples, weight, key):
+    return {"rows": jax.tree.map(lambda x: x[rows], data), "weight": weight, "numbers": examples}
 
 
 def _with_weight(data, rows, examples, weight, key):

@@ -94,6 +94,24 @@ def to_flax(arrays: Mapping[str, np.ndarray], template: Any, layers: Sequence[La
     return variables
 
 
+def unused_norms(arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Batch norms that no batch ever went through, where one has gone through others.
+
+    Their running averages are as they were made, zero and one. Garipov's VGG16BN and VGG19BN have
+    such: their ``forward`` pairs the layers of a block, a convolution and a batch norm each, with
+    half as many activations, and the rest is never run. What they compute is not what a network
+    with all of these layers does.
+    """
+    norms = [n.removesuffix(".running_mean") for n in arrays if n.endswith(".running_mean")]
+    unused = [
+        n
+        for n in norms
+        if not np.any(arrays[f"{n}.running_mean"])
+        and np.all(np.asarray(arrays.get(f"{n}.running_var", 0)) == 1)
+    ]
+    return unused if len(unused) < len(norms) else []
+
+
 def from_flax(variables: Any, layers: Sequence[Layer]) -> Arrays:
     """A state dict from Flax variables: the inverse of `to_flax`, same arguments.
 

@@ -97,10 +97,16 @@ def _read_torch(path: Path) -> Arrays:
             f"{path} holds a {type(found).__name__}{keys}, not a state dict, alone or under "
             f"{', '.join(CONTAINERS)}"
         )
-    return {
-        n: (t.float() if t.dtype == torch.bfloat16 else t).detach().numpy()
-        for n, t in tensors.items()
-    }
+    arrays = {}
+    for name, tensor in tensors.items():
+        wide = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+        try:
+            arrays[name] = wide.detach().numpy()
+        except (TypeError, RuntimeError):
+            raise ValueError(
+                f"{path}: {name} is of type {tensor.dtype} ({tensor.layout}), which is not read"
+            ) from None
+    return arrays
 
 
 def encode(arrays: Mapping[str, np.ndarray], file_format: str) -> bytes:
@@ -117,7 +123,7 @@ def encode(arrays: Mapping[str, np.ndarray], file_format: str) -> bytes:
     if file_format == "pt":
         torch = _torch("format pt")
         buffer = io.BytesIO()
-        torch.save({name: torch.from_numpy(array) for name, array in solid.items()}, buffer)
+        torch.save({name: _tensor(torch, array) for name, array in solid.items()}, buffer)
         return buffer.getvalue()
     if file_format != "safetensors":
         raise ValueError(f"format {file_format!r} is unknown: use {' or '.join(FORMATS)}")
@@ -126,6 +132,12 @@ def encode(arrays: Mapping[str, np.ndarray], file_format: str) -> bytes:
     except ImportError:
         raise ValueError("format safetensors needs it: pip install safetensors") from None
     return safetensors.save(solid, metadata={"format": "pt"})
+
+
+def _tensor(torch, array):
+    if array.dtype == jnp.bfloat16:
+        return torch.from_numpy(array.astype(np.float32)).bfloat16()
+    return torch.from_numpy(array)
 
 
 def write(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:

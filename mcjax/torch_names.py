@@ -58,7 +58,8 @@ def layers_of(model: nn.Module) -> tuple[Layer, ...]:
     if isinstance(model, wide_resnet.WideResNet):
         count = (model.depth - 4) // 6
         parts = ["bn1", "conv1", "bn2", "conv2"]
-        return _residual(count, parts, "shortcut", model.widen != 1, ("bn1", "linear"))
+        narrow, wide = (layers.scaled(16 * k, model.width) for k in (1, model.widen))
+        return _residual(count, parts, "shortcut", narrow != wide, ("bn1", "linear"))
     raise ValueError(f"no PyTorch names are known for a {type(model).__name__}: give a name map")
 
 
@@ -115,7 +116,8 @@ def read_map(path: Path | str, known: Sequence[Layer] = ()) -> tuple[Layer, ...]
         if not match or not theirs:
             raise ValueError(f"{where}: write THEIRS = OURS, or THEIRS = OURS flattens CHANNELS")
         name, channels = match.groups()
-        found.append(Layer(theirs, name, int(channels or flattened.get(name, 0))))
+        inner = flattened.get(name.removesuffix("/kernel"), 0)
+        found.append(Layer(theirs, name, int(channels or inner)))
     for names in zip(*[(layer.theirs, layer.ours) for layer in found], strict=True):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

@@ -1,5 +1,5 @@
 "use strict";
-// The page of experiments/view.py. Data: see `page_data` there; null stands for what is not finite.
+// The page of experiments/view.py. Data: see `_surface` and `_curve` there; null stands for what is not finite.
 const data = JSON.parse(document.getElementById("data").textContent);
 const {surface, profile} = data;
 const element = (id) => document.getElementById(id);
@@ -25,8 +25,8 @@ const lines = (values, i) => data.metrics.map((m) => `${m.label}: ${show(values[
 function range(m) {
   const all = surface.values[m.key].flat().concat(...layers().map((l) => l.values[m.key]));
   const finite = all.filter((v) => v !== null && (!isLog() || v > 0));
-  const top = m.clip ?? (finite.length ? Math.max(...finite) : 1);
-  const bottom = Math.min(top, ...finite);
+  const top = m.clip ?? (finite.length ? finite.reduce((a, b) => Math.max(a, b)) : 1);
+  const bottom = finite.reduce((a, b) => Math.min(a, b), top);
   if (isLog() && !(top > 0)) return [-1, 0];  // every loss is 0
   return isLog() ? [Math.log10(Math.max(bottom, 1e-9 * top)), Math.log10(top)] : [bottom, top];
 }

@@ -263,7 +263,7 @@ def test_ensembles_of_a_curve(base, tmp_path):
     expected = {
         "start": points[:1], "end": points[-1:], "middle": [points[5]],
         "both ends": [points[0], points[-1]], "curve, 3 points": points[::5],
-        "curve, 6 points": points[::2], "curve, 11 points": points, other: [alone],
+        "curve, 6 points": points[::2], "curve, 11 points": points, f"mode {other}": [alone],
         "3 modes": [points[0], points[-1], alone],
     }  # fmt: skip
     assert list(rows) == list(expected)
@@ -298,9 +298,15 @@ def test_a_done_run_without_ensembles_stays_so(base, tmp_path):
 
 def test_wrong_modes_for_an_ensemble(base, tmp_path):
     other = train_mode.run(change(MODE, width=0.3, epochs=1, keep=(), workdir=str(tmp_path / "o")))
-    for name, message in ((other.path, "differs from --start in --width"), ("none", "no run at")):
+    for names, message in (
+        ((other.path,), "differs from --start in --width"),
+        (("none",), "no run at"),
+        ((base / "G", base / "G"), "comes twice"),
+        ((f"{base / 'G'}~0.3",), "is no mode"),
+        ((base / "GB",), "is no mode"),
+    ):
         with pytest.raises(UsageError, match=message):
-            fit_curve.run(curve_config(base, ensemble_with=(str(name),)))
+            fit_curve.run(curve_config(base, ensemble_with=tuple(map(str, names))))
 
 
 def test_the_same_command_again_does_nothing(base, monkeypatch):

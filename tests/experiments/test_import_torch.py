@@ -109,6 +109,17 @@ def test_arrays_are_pytorchs(trained):
     )
 
 
+def test_layers_that_were_never_run_are_said(trained, tmp_path):
+    arrays = torch_files.read(trained / "a.safetensors")
+    new = {n: np.zeros(3, np.float32) for n in ("b.running_mean", "b.weight", "b.bias")}
+    torch_files.write(
+        trained / "half.safetensors", arrays | new | {"b.running_var": np.ones(3, np.float32)}
+    )
+    with pytest.raises(UsageError, match=r"half.safetensors: no batch ever went through b, though"):
+        _import(trained, "half.safetensors", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_again_is_nothing_to_do(trained, tmp_path, monkeypatch):
     run = _import(trained, "a.safetensors", tmp_path / "run")
     content = (run.path / "run.json").read_bytes()

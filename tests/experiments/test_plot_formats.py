@@ -1,7 +1,11 @@
+import base64
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 
 from experiments import plot_formats
+from mcjax import plots
 
 GARIPOV_STATS = [
     f"{split}_{metric}{stat}"
@@ -139,3 +143,23 @@ def test_the_height_is_clipped_as_in_figures_and_zero_has_a_logarithm():
     assert height[0, 2] == height[1, 2] == height.max() < 5
     accuracy = plot_formats._height(arrays, "train_accuracy", False, None)
     np.testing.assert_array_equal(accuracy, arrays["train_accuracy"])
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_nothing_above_zero_has_no_logarithm(value):
+    arrays = surface_arrays()
+    arrays["train_loss"] = np.full((2, 3), value)
+    root = ElementTree.fromstring(plot_formats.vtp(arrays, log=True, note="runs/a---b-"))
+    zvalue = next(x for x in root.iter("DataArray") if x.get("Name") == "zvalue")
+    raw = base64.b64decode(zvalue.text)[8:]
+    np.testing.assert_array_equal(np.frombuffer(raw, "<f8"), np.zeros(6))
+
+
+def test_the_tips_of_directions_are_no_networks_to_be_kept_from_clipping():
+    arrays = surface_arrays() | {"direction_norm": np.ones(2)}
+    arrays["train_loss"] = np.array([[0.001, 0.2, 32], [0.1, 0.2, 8]])
+    arrays["point_train_loss"] = np.array([0.001, 8.0, 8.0])
+    assert plots.networks(arrays, "name").tolist() == ["a"]
+    expected = plots.default_clip(arrays["train_loss"], np.array([0.001]))
+    assert expected < 32
+    assert plot_formats._height(arrays, "train_loss", False, None).max() == expected

@@ -110,6 +110,11 @@ def test_interrupted_run_goes_on_to_the_same_arrays(done, curve, tmp_path, monke
         sharpness.run(config)
     assert [file.name for file in (tmp_path / "points").glob("*.npz")] == ["0000.npz"]
     assert Run(tmp_path).status == "running"
+    norms = Run(tmp_path).info["control_l2"]
+    Run(tmp_path).update(control_l2=[0.0, *norms[1:]])  # as if the curve had been another one
+    with pytest.raises(UsageError, match="trained anew"):
+        sharpness.run(config)
+    Run(tmp_path).update(control_l2=norms)
     sharpness.run(config)
     assert len(asked) == 5
     expected, found = (load_arrays(p / "sharpness.npz") for p in (done.path, tmp_path))

@@ -80,6 +80,16 @@ def test_a_surface_alone(folder):
     assert "float above" not in text
 
 
+def test_directions_tips_are_not_shown_as_networks(folder):
+    arrays = load_arrays(folder / "surface" / "surface.npz") | {"direction_norm": np.ones(2)}
+    save_arrays(folder / "surface" / "surface.npz", arrays)
+    text, data = page(folder / "surface")
+    assert data["surface"]["points"]["name"] == ["A"]
+    assert len(data["surface"]["points"]["x"]) == 1
+    assert len(data["surface"]["points"]["values"]["train_loss"]) == 1
+    assert "Around A, along B&lt;/script&gt; and AB" in text
+
+
 def test_a_curve_out_of_reach_lies_on_the_surface(folder, capsys):
     shutil.move(folder / "curve", folder / "moved")
     text, data = page(folder / "surface")

@@ -135,3 +135,10 @@ def test_an_objective_without_logits_has_no_ensembles():
     evaluator = make(objective, {"train": small.data(4)})
     with pytest.raises(ValueError, match="has no logits"):
         next(ensembles.members(evaluator, (jnp.float32(1.0),), [[1.0]], {}, "train"))
+
+
+@pytest.mark.parametrize("group", [[], [0, 0], [0, 2], [-1]])
+def test_groups_that_name_no_network_or_one_twice(group):
+    predictions = [np.log([[0.5, 0.5]])] * 2
+    with pytest.raises(ValueError, match=r"ensemble 'odd' of networks .*: there are 2"):
+        ensembles.averages(predictions, {"odd": group})

@@ -259,3 +259,14 @@ def test_wrong_input_of_profiles_and_surfaces(call, message):
 def test_a_fit_that_diverges_says_so():
     with pytest.raises(FloatingPointError, match="not finite at step 3: try a lower"):
         fit(optimizer=optax.sgd(lambda step: jnp.where(step == 2, jnp.inf, 0.01)))
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 7, 50])
+def test_an_example_has_its_own_key_whatever_the_batch(batch_size):
+    noise = lambda params, batch, key: jnp.sum(params * 0) + jax.random.uniform(key)  # noqa: E731
+    data = np.zeros(23, np.float32)
+    segment = (jnp.zeros(2), jnp.ones(2))
+    arrays = simple.profile(noise, curves.segment(), segment, data, points=2, batch_size=batch_size)
+    keys = [jax.random.fold_in(jax.random.key(0), i) for i in range(23)]
+    mean = np.mean([jax.random.uniform(key) for key in keys])
+    np.testing.assert_allclose(arrays["segment_train_loss"], [mean, mean], rtol=1e-6)

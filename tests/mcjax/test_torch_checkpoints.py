@@ -13,6 +13,7 @@ import pytest
 from mcjax import models, torch_checkpoints, torch_files, torch_names
 from mcjax.models import convolution
 from mcjax.torch_names import Layer
+from tests.comparison import assert_same_bits
 
 RECORDED = Path(__file__).parent / "recorded"
 WIDTHS = {"vgg16_bn": 1 / 32, "preresnet8": 0.25, "wrn16x4": 1 / 16}
@@ -265,3 +266,47 @@ def test_packages_that_are_not_there(monkeypatch, tmp_path):
             torch_files.read(tmp_path / name)
         with pytest.raises(ValueError, match=remedy):
             torch_files.write(tmp_path / name, {})
+
+
+def test_a_map_of_arrays_flattens_as_the_layers_do(tmp_path):
+    model, _, layers = network("vgg7", 0.1, 8)
+    variables = model.init(jax.random.key(3), jnp.zeros((1, 8, 8, 3)), False)
+    arrays = torch_checkpoints.from_flax(variables, layers)
+    lines = [
+        f"{layer.theirs}.{theirs} = {layer.ours}/{ours}"
+        for layer in layers
+        for theirs, ours in (("weight", "kernel"), ("bias", "bias"))
+    ]
+    (tmp_path / "map").write_text("\n".join(lines))
+    named = torch_names.read_map(tmp_path / "map", layers)
+    assert any(layer.flattened > 1 for layer in named)
+    assert_same_bits(torch_checkpoints.to_flax(arrays, variables, named), variables)
+
+
+def test_narrow_wide_resnets_have_the_names_of_their_layers():
+    """At a sixteenth of the width the first 16 channels and the stage's 64 are both few."""
+    for width in (1.0, 1 / 16, 1 / 64):
+        model, template, layers = network("wrn16x4", width)
+        variables = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), template)
+        assert len(torch_checkpoints.from_flax(variables, layers)) > 60, model
+
+
+def test_norms_that_nothing_went_through(recorded):
+    """Garipov's VGG16BN runs half of its layers; what is never run keeps the averages it had."""
+    assert torch_checkpoints.unused_norms(recorded) == []
+    for name in ("layer_blocks.0.3", "layer_blocks.4.5"):
+        recorded[f"{name}.running_mean"] = np.zeros_like(recorded[f"{name}.running_mean"])
+        recorded[f"{name}.running_var"] = np.ones_like(recorded[f"{name}.running_var"])
+    assert torch_checkpoints.unused_norms(recorded) == ["layer_blocks.0.3", "layer_blocks.4.5"]
+    untrained = {"a.running_mean": np.zeros(3), "a.running_var": np.ones(3)}
+    assert torch_checkpoints.unused_norms(untrained) == []
+
+
+def test_numbers_of_other_types(tmp_path):
+    torch = pytest.importorskip("torch")
+    content = torch_files.encode({"w": np.ones(2, jnp.bfloat16)}, "pt")
+    (tmp_path / "b.pt").write_bytes(content)
+    assert torch.load(tmp_path / "b.pt", weights_only=True)["w"].dtype == torch.bfloat16
+    torch.save({"w": torch.ones(2).to_sparse()}, tmp_path / "s.pt")
+    with pytest.raises(ValueError, match=r"s\.pt: w is of type torch.float32 .*sparse"):
+        torch_files.read(tmp_path / "s.pt")
