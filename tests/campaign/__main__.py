@@ -20,11 +20,12 @@ def main() -> int:
     parser.add_argument("--damage", type=float, default=1.0, help="share of all damages to try")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="kills,damage,conditions")
+    parser.add_argument("--commands", default=",".join(kills.MOMENTS), help="kills and conditions")
     chosen = parser.parse_args()
     for name in ("absl", "asyncio"):  # as the commands do
         logging.getLogger(name).setLevel(logging.CRITICAL)
     folder = chosen.folder.resolve()
-    ground = kills.prepare(folder)
+    ground = kills.prepare(folder, chosen.commands.split(","))
     rows: dict[tuple[str, str], list[int]] = collections.defaultdict(lambda: [0, 0, 0])
 
     def count(kind, what, good, times, words):
