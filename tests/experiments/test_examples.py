@@ -10,8 +10,6 @@ import pytest
 from experiments.examples import equinox_mlp, language_model, linen, nnx, shared
 from mcjax import parallel
 
-pytestmark = pytest.mark.long  # minutes in all
-
 
 @pytest.fixture(autouse=True)
 def one_device(monkeypatch):
@@ -36,13 +34,14 @@ def check(arrays, said):
     [
         (nnx, {"epochs": 4}),
         (equinox_mlp, {"epochs": 4}),
-        (language_model, {"epochs": 1, "points": 3}),
+        pytest.param(language_model, {"epochs": 1, "points": 3}, marks=pytest.mark.long),
     ],
 )
 def test_the_curve_is_lower_than_the_segment(example, options, capsys):
     check(example.main(**options), capsys.readouterr().out)
 
 
+@pytest.mark.long
 def test_the_plane_and_the_figures_too(tmp_path, capsys):
     arrays = linen.main(str(tmp_path / "drawn"), epochs=4, grid=(3, 2))
     check(arrays, capsys.readouterr().out)
@@ -51,6 +50,7 @@ def test_the_plane_and_the_figures_too(tmp_path, capsys):
     assert {file.name for file in tmp_path.iterdir()} == names
 
 
+@pytest.mark.long
 @pytest.mark.long
 @pytest.mark.parametrize("example", [linen, nnx, equinox_mlp, language_model])
 def test_examples_in_full(example, capsys):

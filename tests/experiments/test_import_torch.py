@@ -22,8 +22,6 @@ from mcjax import torch_files
 from mcjax.data import augmentation
 from tests.comparison import assert_same_bits
 
-pytestmark = pytest.mark.long  # minutes in all
-
 NETWORK = {
     "dataset": "digits", "train_size": 200, "validation_size": 60, "model": "tests.nets:normed",
 }  # fmt: skip

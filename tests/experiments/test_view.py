@@ -12,8 +12,6 @@ from experiments.config import UsageError, ViewConfig
 from experiments.runs import Run
 from tests import finished_runs
 
-pytestmark = pytest.mark.long  # minutes in all
-
 BROWSER, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 
 

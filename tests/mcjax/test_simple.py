@@ -9,8 +9,6 @@ import pytest
 from mcjax import curves, evaluation, objectives, parallel, paths, planes, plots, simple, surfaces
 from tests.mcjax import small
 
-pytestmark = pytest.mark.long  # minutes in all
-
 RNG = np.random.default_rng(4)
 VECTORS = RNG.normal(size=(4, 5)) * 2 + 0.5
 TARGETS = {"x": [RNG.normal(size=(41, 5)).astype(np.float32) + 1]}
