@@ -1,5 +1,6 @@
 """What every command does around its ``run(config)``: flags, errors, precision, quiet libraries."""
 
+import contextlib
 import errno
 import logging
 import os
@@ -31,7 +32,8 @@ def main(config: type, run: Callable[[Any], Any], doc: str) -> None:
     the same command goes on.
     """
     _quiet()
-    status, message = _run(config, run, doc)
+    with _sigterm_raises():
+        status, message = _run(config, run, doc)
     if message:
         print(f"{os.path.basename(sys.argv[0]).removesuffix('.py')}: {message}", file=sys.stderr)
     if status and jax.distributed.is_initialized():
@@ -39,6 +41,28 @@ def main(config: type, run: Callable[[Any], Any], doc: str) -> None:
         sys.stderr.flush()
         os._exit(status)  # at once: the usual way out would wait for the other processes
     sys.exit(status)
+
+
+class _Terminated(BaseException):
+    """SIGTERM came where nothing has to be saved first."""
+
+
+@contextlib.contextmanager
+def _sigterm_raises():
+    """SIGTERM ends the command as Ctrl-C does, but where a loop saves its state first."""
+
+    def terminate(*_):
+        raise _Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, terminate)
+    except ValueError:  # only the main thread may set handlers
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(config, run, doc):
@@ -58,6 +82,8 @@ def _run(config, run, doc):
         return 75 if error.signum == signal.SIGTERM else 130, error
     except KeyboardInterrupt:
         return 130, "stopped by SIGINT; the same command goes on"
+    except _Terminated:
+        return 75, "stopped by SIGTERM; the same command goes on"
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise

@@ -353,7 +353,7 @@ def parse(config: type[C], argv: list[str], doc: str = "") -> C:
     try:
         left = values(["", *argv])[1:]
     except (absl_flags.Error, UnicodeError, OSError, RecursionError) as error:
-        raise UsageError(" ".join(str(error).split())) from None
+        raise UsageError(" ".join(str(error).removeprefix("ERROR:: ").split())) from None
     if left:
         raise UsageError(f"{left[0]!r} is not a flag; flags are written --name=value")
     return config(**{f.name: getattr(values, f.name) for f in dataclasses.fields(config)})

@@ -248,7 +248,10 @@ def _check_model(model, dataset):
         logits = jax.eval_shape(lambda v: model.apply(v, jnp.zeros(shape), False), variables)
     except Exception as error:
         message = str(error).split("\n")[0]
-        raise UsageError(f"--model does not take images of shape {shape[1:]}: {message}") from None
+        raise UsageError(
+            f"--model: module(images, train), with images of shape {shape}, has to give logits; it "
+            f"fails: {message}"
+        ) from None
     if getattr(logits, "shape", None) != (2, dataset.num_classes):
         raise UsageError(
             f"--model gives {getattr(logits, 'shape', type(logits).__name__)} for two images: "

@@ -88,7 +88,12 @@ def profile(
       arrays: ``t`` and ``PATH_METRIC`` as in ``curve.npz``.
       metric: for example ``train_loss``; accuracies are drawn in percent.
       paths: which of ``curve`` and ``segment`` to draw.
+
+    Raises:
+      ValueError: the arrays do not have the metric.
     """
+    for path in paths:
+        _check_metric(arrays, metric, f"{path}_")
     scale = 100 if metric.endswith("accuracy") else 1
     for path in paths:
         values = scale * arrays[f"{path}_{metric}"]
@@ -100,11 +105,18 @@ def profile(
     return ax
 
 
+def _check_metric(arrays, metric, prefix):
+    if f"{prefix}{metric}" not in arrays:
+        there = [m for m in METRIC_LABELS if f"{prefix}{m}" in arrays]
+        raise ValueError(f"there is no {prefix}{metric}; of metrics there are {', '.join(there)}")
+
+
 def curve_figure(arrays: Mapping[str, np.ndarray], title: str) -> Figure:
     """All metrics of a curve and its segment, one panel each."""
     metrics = [m for m in METRIC_LABELS if f"curve_{m}" in arrays]
     height = 0.72 if plt.rcParams["figure.figsize"][0] > 5 else 0.9
-    figure, axes = grid(-(-len(metrics) // 2), 2, height, sharex=True)
+    columns = min(len(metrics), 2)
+    figure, axes = grid(-(-len(metrics) // 2), columns, height * columns / 2, sharex=True)
     for ax, metric in zip(axes.flat, metrics, strict=False):
         profile(ax, arrays, metric)
     for ax in axes[:-1].flat:
@@ -138,7 +150,11 @@ def surface(
       metric: for example ``train_loss``; accuracies are drawn in percent.
       labels: names of the three points; ``point_name`` by default.
       clip: the upper end of the colour scale; `default_clip` by default.
+
+    Raises:
+      ValueError: the arrays do not have the metric.
     """
+    _check_metric(arrays, metric, "")
     labels = [str(name) for name in arrays["point_name"]] if labels is None else labels
     colours = _contours(ax, arrays, metric, clip)
     lines = {"color": "black", "path_effects": [labelling.halo("white", 2.8)], "zorder": 3}
@@ -421,11 +437,12 @@ def _iterates(ax, arrays, metric, colours):
     ]
 
 
-def save(figure: Figure, stem: Path) -> Path:
+def save(figure: Figure, stem: Path | str) -> Path:
     """Saves a figure as PDF, SVG and PNG; returns the PNG's path.
 
     The same figure gives the same bytes: no dates, no random names. The PNG comes last.
     """
+    stem = Path(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
     undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
     for suffix in FORMATS:

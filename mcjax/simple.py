@@ -90,6 +90,8 @@ def fit_curve(
         raise ValueError(f"a {curve.name} has no bends: there is nothing to fit")
     if epochs < 1:
         raise ValueError(f"epochs={epochs}: use 1 or more")
+    if not isinstance(key, jax.Array):
+        raise ValueError(f"key={key!r} is no key: write jax.random.key({key!r})")
     trainer = training.make_trainer(
         objectives.on_curve(curve, objective), fetch, optimizer,
         size=_size(data), batch_size=batch_size, mesh=mesh,

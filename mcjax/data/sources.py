@@ -24,8 +24,9 @@ def read(name: str, data_dir: str | None = None, cache_dir: str | None = None) -
     """Reads a data set; for the arguments and errors see `mcjax.data.load`."""
     kind, _, tfds_name = name.partition(":")
     if name not in names()[:-1] and not (kind == "tfds" and tfds_name):
-        close = difflib.get_close_matches(name, names()) or names()
-        raise ValueError(f"dataset={name!r} is unknown; did you mean {', '.join(close)}?")
+        close = difflib.get_close_matches(name, names())
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise ValueError(f"dataset {name!r} is unknown: {hint}There are {', '.join(names())}")
     if name == "digits":
         return _digits()
     if data_dir is not None and not Path(data_dir).is_dir():

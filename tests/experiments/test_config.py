@@ -1,8 +1,11 @@
 import dataclasses
+import os
 import re
+import signal
 
 import pytest
 
+from experiments import command
 from experiments import config as flags
 from experiments.config import CurveConfig, ModeConfig, UsageError
 
@@ -239,3 +242,14 @@ def test_flagfiles_are_found_from_anywhere(tmp_path, monkeypatch):
     assert flags.find_flagfile("runs/G@20") is None
     with pytest.raises(UsageError, match=r"no flagfile nothing\.cfg"):
         flags.find_flagfile("nothing.cfg")
+
+
+def test_a_signal_where_nothing_is_to_be_saved(monkeypatch, capsys):
+    """As while the data are read: nothing is lost, and a scheduler sees that it may go on."""
+    monkeypatch.setattr("sys.argv", ["train_mode", "--nocompilation_cache"])
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        command.main(ModeConfig, lambda config: os.kill(os.getpid(), signal.SIGTERM), "doc")
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert ended.value.code == 75
+    assert capsys.readouterr().err == "train_mode: stopped by SIGTERM; the same command goes on\n"

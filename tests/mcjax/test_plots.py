@@ -160,3 +160,24 @@ def test_panels_compose_into_a_figure_of_one_s_own():
         (1, 0): "2", (2, 1): "none", (0, 1): "0.5",
     }  # fmt: skip
     assert plt.get_fignums() == []
+
+
+def test_a_metric_that_is_not_there_is_named():
+    arrays = {
+        "t": np.linspace(0, 1, 3),
+        "curve_train_loss": np.ones(3),
+        "train_loss": np.ones((2, 2)),
+    }
+    for draw, words in ((plots.profile, "curve_train_accuracy"), (plots.surface, "train_accuracy")):
+        with pytest.raises(ValueError, match=f"no {words}; of metrics there are train_loss"):
+            draw(plots.plt.gca(), arrays, "train_accuracy")
+    plots.plt.close()
+
+
+def test_a_single_metric_fills_the_figure():
+    arrays = {"t": np.linspace(0, 1, 3)}
+    arrays |= {f"{path}_train_loss": np.ones(3) for path in ("curve", "segment")}
+    with plots.style():
+        figure = plots.curve_figure(arrays, "one")
+    assert [ax.get_ylabel() for ax in figure.axes] == ["training loss"]
+    plots.plt.close(figure)
