@@ -110,8 +110,7 @@ def _check_flags(config, folder):
 def _grid(sources, shape, margin, arrays):
     plane = sources.plane
     if sources.half_widths is not None:
-        x, y = (np.linspace(-r, r, n) for r, n in zip(sources.half_widths, shape, strict=True))
-        return x, y
+        return surfaces.grid_around(sources.half_widths, shape)
     others = [arrays[name] for name in ("curve_xy", "iterate_xy") if name in arrays]
     try:
         return surfaces.grid(plane, shape, margin, np.concatenate([plane.anchors, *others]))

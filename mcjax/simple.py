@@ -171,6 +171,7 @@ def surface(
     curve: tuple[curves.Curve, Sequence[Any]] | None = None,
     iterates: Mapping[int, Any] | None = None,
     names: Sequence[str] = ("start", "end", "bend"),
+    extent: float | None = None,
     grid: tuple[int, int] = (21, 21),
     margin: float = 0.2,
     batch_size: int | None = None,
@@ -187,6 +188,9 @@ def surface(
       curve: a curve and its control points, to be seen on the plane.
       iterates: parameters of a training run by epoch, to be seen on the plane.
       names: of the three points.
+      extent: for a surface around one point: ``points`` are then of `mcjax.directions.around`, and
+        the grid reaches so many lengths of either direction to both sides of the first one. The
+        other two are no networks, and are not drawn as such.
       grid: how many points along x and along y.
       margin: room around what is drawn, as a share of the larger extent.
       batch_size: examples of a forward pass; by default the backend's.
@@ -198,13 +202,16 @@ def surface(
       ``y`` ``[H]`` in units of weight distance, ``train_loss`` ``[H, W]``, ``point_xy`` ``[3, 2]``,
       ``point_train_loss`` ``[3]``, ``point_name`` ``[3]``; ``validation_loss`` likewise; and what
       `mcjax.surfaces.on_plane` says of the curve (``curve_xy``, ``curve_distance``, ...) and
-      `mcjax.surfaces.iterates` of the iterates (``iterate_xy``, ``iterate_epoch``, ...).
+      `mcjax.surfaces.iterates` of the iterates (``iterate_xy``, ``iterate_epoch``, ...). With
+      ``extent`` also the directions' lengths, ``direction_norm`` ``[2]``.
 
     Raises:
       ValueError: an argument is wrong, or the points span no plane; found before any long work.
     """
     if len(names) != 3:
         raise ValueError(f"{len(names)} names: a plane has three points")
+    if extent is not None and not 0 < extent < np.inf:
+        raise ValueError(f"extent={extent}: use more than 0")
     evaluator, mesh = _evaluator(loss, points, data, validation, batch_size)
     points, state = parallel.replicate((tuple(points), _of(state)), mesh)
     plane = planes.plane(points)
@@ -217,12 +224,18 @@ def surface(
         t = surfaces.drawn_t(family)
         seen = surfaces.on_plane(plane, points, family, control_points, t)
     passed = surfaces.iterates(evaluator, plane, points, _placed(iterates, points, mesh), state)
-    drawn = np.concatenate([s["xy"] for s in ({"xy": plane.anchors}, seen, passed) if s])
-    x, y = surfaces.grid(plane, grid, margin, drawn)
+    if extent is None:
+        drawn = np.concatenate([s["xy"] for s in ({"xy": plane.anchors}, seen, passed) if s])
+        x, y = surfaces.grid(plane, grid, margin, drawn)
+        lengths = {}
+    else:
+        norms = np.linalg.norm(plane.anchors[1:] - plane.anchors[0], axis=1)
+        x, y = surfaces.grid_around(extent * norms, grid)
+        lengths = {"direction_norm": norms}
     own = surfaces.at_points(evaluator, points, state)
     rows = [row for _, row in surfaces.evaluate(evaluator, points, plane, x, y, state, progress)]
     arrays = {"x": x, "y": y} | {name: np.stack([r[name] for r in rows]) for name in rows[0]}
-    arrays |= {"point_xy": plane.anchors, "point_name": np.array(names)}
+    arrays |= {"point_xy": plane.anchors, "point_name": np.array(names)} | lengths
     arrays |= {f"point_{name}": values for name, values in own.items()}
     arrays |= {f"iterate_{name}": values for name, values in passed.items()}
     return arrays | {f"curve_{name}": values for name, values in seen.items()}

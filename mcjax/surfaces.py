@@ -44,8 +44,7 @@ def grid(
     >>> grid(plane, (3, 2), margin=0.25)
     (array([-1.,  2.,  5.]), array([-1.,  4.]))
     """
-    if min(shape) < 2:
-        raise ValueError(f"a grid of {shape[0]} x {shape[1]} points: a side needs at least 2")
+    _check_shape(shape)
     if not 0 <= margin < np.inf:
         raise ValueError(f"margin {margin}: use 0 or more")
     covered = plane.anchors if others is None else np.concatenate([plane.anchors, others])
@@ -55,6 +54,31 @@ def grid(
     room = margin * (high - low).max()
     x, y = (np.linspace(a - room, b + room, n) for a, b, n in zip(low, high, shape, strict=True))
     return x, y
+
+
+def grid_around(
+    half_widths: np.ndarray, shape: tuple[int, int] = (21, 21)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Equally spaced coordinates around the first point.
+
+    Args:
+      half_widths: ``[2]``, how far they reach to each side, in units of weight distance.
+      shape: how many points along x and along y; with odd numbers the point itself is one.
+
+    Returns:
+      ``x`` of shape ``[W]`` and ``y`` of shape ``[H]``.
+
+    Raises:
+      ValueError: a side has less than 2 points.
+    """
+    _check_shape(shape)
+    x, y = (np.linspace(-r, r, n) for r, n in zip(half_widths, shape, strict=True))
+    return x, y
+
+
+def _check_shape(shape):
+    if min(shape) < 2:
+        raise ValueError(f"a grid of {shape[0]} x {shape[1]} points: a side needs at least 2")
 
 
 def evaluate(

@@ -6,7 +6,18 @@ import numpy as np
 import optax
 import pytest
 
-from mcjax import curves, evaluation, objectives, parallel, paths, planes, plots, simple, surfaces
+from mcjax import (
+    curves,
+    directions,
+    evaluation,
+    objectives,
+    parallel,
+    paths,
+    planes,
+    plots,
+    simple,
+    surfaces,
+)
 from tests.mcjax import small
 
 RNG = np.random.default_rng(4)
@@ -221,6 +232,7 @@ def test_an_objective_brings_its_metrics_and_its_state():
         ({"loss": lambda params, batch: (0.0, {})}, "loss gave tuple: expected one real number"),
         ({"loss": lambda params, batch: 1}, "expected one real number"),
         ({"epochs": 0}, "epochs=0"),
+        ({"key": 0}, r"key=0 is no key: write jax.random.key\(0\)"),
         ({"batch_size": 42}, "batch_size=42.* 41 examples"),
         ({"curve": curves.segment()}, "nothing to fit"),
         ({"loss": objectives.from_loss(quadratic), "data": TARGETS["x"]}, "Objective's data"),
@@ -268,3 +280,23 @@ def test_an_example_has_its_own_key_whatever_the_batch(batch_size):
     keys = [jax.random.fold_in(jax.random.key(0), i) for i in range(23)]
     mean = np.mean([jax.random.uniform(key) for key in keys])
     np.testing.assert_allclose(arrays["segment_train_loss"], [mean, mean], rtol=1e-6)
+
+
+def test_a_surface_around_a_point_along_two_directions():
+    """Centred on the point, whatever the directions' angle; their tips are no networks."""
+    pair = [jax.tree.map(lambda a, b: 0.5 * (a - b), END, START), directions.random(START, KEY)]
+    points = directions.around(START, pair)
+    arrays = simple.surface(
+        quadratic, points, TARGETS, extent=0.5, grid=(5, 3), names=("a", "first", "second")
+    )
+    lengths = [float(jnp.sqrt(curves.squared_norm(d))) for d in pair]
+    np.testing.assert_allclose(arrays["direction_norm"], lengths, rtol=1e-5)
+    np.testing.assert_allclose(arrays["x"], 0.5 * lengths[0] * np.linspace(-1, 1, 5), rtol=1e-5)
+    np.testing.assert_allclose(arrays["y"], 0.5 * lengths[1] * np.array([-1, 0, 1]), rtol=1e-5)
+    np.testing.assert_allclose(arrays["train_loss"][1, 2], at(VECTORS[0]), rtol=1e-5)
+    np.testing.assert_allclose(
+        arrays["train_loss"][1, 4], at(0.75 * VECTORS[0] + 0.25 * VECTORS[1]), rtol=1e-4
+    )
+    assert plots.networks(arrays, "name").tolist() == ["a"]
+    with pytest.raises(ValueError, match="extent=0"):
+        simple.surface(quadratic, points, TARGETS, extent=0)
