@@ -35,8 +35,8 @@ def main() -> int:
         row[2] += good
         if not good:
             print(f"NOT SURVIVED: {words}", flush=True)
-        elif row[0] % 10 == 0:
-            print(f"{kind}, {what}: {row[0]}", flush=True)
+        elif kind != "damaged" or row[0] % 10 == 0:
+            print(f"{kind}, {what}: {row[2]} of {row[0]} survived, {row[1]} kills", flush=True)
 
     began = time.monotonic()
     if "kills" in chosen.only:

@@ -33,7 +33,7 @@ def check(arrays, said):
     ("example", "options"),
     [
         (nnx, {"epochs": 4}),
-        (equinox_mlp, {"epochs": 4}),
+        pytest.param(equinox_mlp, {"epochs": 4}, marks=pytest.mark.long),
         pytest.param(language_model, {"epochs": 1, "points": 3}, marks=pytest.mark.long),
     ],
 )

@@ -135,6 +135,7 @@ def test_flagfile_imports_it_again(trained, tmp_path):
     assert import_torch.run(again).info["final"] == run.info["final"]
 
 
+@pytest.mark.long
 def test_curves_take_it(curve, trained, capsys):
     """With its own metrics at the ends; of its seed nothing is known or said."""
     with np.load(curve.path / "curve.npz") as arrays:
@@ -151,6 +152,7 @@ def test_curves_take_it(curve, trained, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.long
 def test_surfaces_take_it(curve, trained):
     """With the epoch that it was said to be of."""
     points = (str(trained / "from_a"), str(trained / "from_b@4"), str(curve.path))
@@ -158,6 +160,7 @@ def test_surfaces_take_it(curve, trained):
     assert sources.iterates == ((f"{points[0]}@4", 4),)
 
 
+@pytest.mark.long
 def test_point_of_a_curve_has_its_own_statistics(curve, trained, tmp_path):
     """What its importer sees with the averages of the file is what the evaluator recomputes."""
     _export(trained, f"{curve.path}~0.25", "middle.safetensors")

@@ -181,6 +181,7 @@ one.emit("plotly_hover", {points: [{data: trace, pointNumber: arguments[2], x, y
 """
 
 
+@pytest.mark.long
 def test_in_a_browser(folder, browser):
     """Slider, hover, metric and scale each change what they should; the console stays empty."""
     browser.get(f"file://{view.run(ViewConfig(run=str(folder / 'surface')))}")
@@ -240,6 +241,7 @@ def _quiet(browser):
     assert not [one for one in titles if re.search("share|cloud|studio", one or "", re.IGNORECASE)]
 
 
+@pytest.mark.long
 def test_a_curve_alone_in_a_browser(folder, browser):
     browser.get(f"file://{view.run(ViewConfig(run=str(folder / 'curve')))}")
     assert not browser.find_element("id", "surface").is_displayed()
@@ -249,6 +251,7 @@ def test_a_curve_alone_in_a_browser(folder, browser):
     _quiet(browser)
 
 
+@pytest.mark.long
 def test_metrics_that_are_nowhere_finite_or_all_alike_in_a_browser(folder, browser):
     special = {"train_loss": np.nan, "validation_loss": 0.0, "train_accuracy": np.inf,
                "validation_accuracy": 0.1}  # fmt: skip
