@@ -36,15 +36,19 @@ def main(config: type, run: Callable[[Any], Any], doc: str) -> None:
         status, message = _run(config, run, doc)
     if message:
         print(f"{os.path.basename(sys.argv[0]).removesuffix('.py')}: {message}", file=sys.stderr)
-    if status and jax.distributed.is_initialized():
+    if status and (jax.distributed.is_initialized() or isinstance(message, _Unwritten)):
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(status)  # at once: the usual way out would wait for the other processes
+        os._exit(status)  # at once: the usual way out would wait for other processes, or threads
     sys.exit(status)
 
 
 class _Terminated(BaseException):
     """SIGTERM came where nothing has to be saved first."""
+
+
+class _Unwritten(str):
+    """Last words of a command that could not write: orbax's threads may wait for ever for it."""
 
 
 @contextlib.contextmanager
@@ -87,7 +91,8 @@ def _run(config, run, doc):
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
-        return 1, f"cannot write: {error}; what is saved is whole, and the same command goes on"
+        words = f"cannot write: {error}; what is saved is whole, and the same command goes on"
+        return 1, _Unwritten(words)
     except jax.errors.JaxRuntimeError as error:
         if not jax.distributed.is_initialized():
             raise

@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--damage", type=float, default=1.0, help="share of all damages to try")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="kills,damage,conditions")
+    parser.add_argument("--kinds", default="disk full,clock jumps,folder read-only")
     parser.add_argument("--commands", default=",".join(kills.MOMENTS), help="kills and conditions")
     chosen = parser.parse_args()
     for name in ("absl", "asyncio"):  # as the commands do
@@ -56,7 +57,7 @@ def main() -> int:
         )  # fmt: skip
     if "conditions" in chosen.only:
         conditions.run(
-            ground, folder / "conditions",
+            ground, folder / "conditions", chosen.kinds.split(","),
             lambda kind, t: count(kind, t.command, not t.why, 0, t),
         )  # fmt: skip
     print(f"\n{time.monotonic() - began:.0f} s\n")
