@@ -1,5 +1,6 @@
 """Small data sets in the official formats, for the tests of their readers."""
 
+import functools
 import io
 import pickle
 import tarfile
@@ -56,6 +57,15 @@ LAYOUTS = [(name, layout) for name, pair in cifar.LAYOUTS.items() for layout in 
 
 def prepare_tfds(folder: Path) -> dict[str, Any]:
     """A tfds data set, ``mcjax_shapes``, as array_record without TensorFlow; what it holds."""
+    make, content = _shapes()
+    builder = make(data_dir=folder, file_format="array_record")
+    builder.download_and_prepare(file_format="array_record")
+    return content
+
+
+@functools.cache
+def _shapes():
+    """The builder, of which tfds takes one of a name in a process, and what it makes."""
     tfds = pytest.importorskip("tensorflow_datasets")
     image = pytest.importorskip("PIL.Image")
     rng = np.random.default_rng(3)
@@ -90,6 +100,4 @@ def prepare_tfds(folder: Path) -> dict[str, Any]:
                 file.seek(0)
                 yield i, {"image": file, "label": label, "number": i}
 
-    builder = McjaxShapes(data_dir=folder, file_format="array_record")
-    builder.download_and_prepare(file_format="array_record")
-    return content
+    return McjaxShapes, content
