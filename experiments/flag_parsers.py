@@ -1,7 +1,6 @@
 """A dataclass's fields as absl flags, and what their values are written like."""
 
 import dataclasses
-import difflib
 import sys
 import types
 import typing
@@ -9,19 +8,21 @@ from typing import Any
 
 from absl import flags as absl_flags
 
+from mcjax import choices
+
 
 def define(config: type, values: absl_flags.FlagValues) -> None:
     """Defines a config's fields as absl flags."""
     types_of = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
-        text, choices = field.metadata["help"], field.metadata["choices"]
+        text, words = field.metadata["help"], field.metadata["choices"]
         kind = types_of[field.name]
         options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
         default: Any = field.default
         parser: Any
         serializer: Any
-        if choices:
-            parser, serializer = _ChoiceParser(choices), absl_flags.ArgumentSerializer()
+        if words:
+            parser, serializer = _ChoiceParser(words), absl_flags.ArgumentSerializer()
         elif bool in options:
             flag_ = absl_flags.BooleanFlag(field.name, default, text)
             absl_flags.DEFINE_flag(flag_, values, module_name=sys.argv[0])
@@ -44,15 +45,13 @@ def define(config: type, values: absl_flags.FlagValues) -> None:
 class _ChoiceParser(absl_flags.ArgumentParser):
     """One of a few words; a wrong one is answered with the nearest."""
 
-    def __init__(self, choices):
-        self._choices = choices
+    def __init__(self, words):
+        self._choices = words
 
     def parse(self, argument):
         if argument in self._choices:
             return argument
-        near = difflib.get_close_matches(argument, self._choices)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise ValueError(f"{hint}There are {', '.join(self._choices)}")
+        raise ValueError(choices.hint(argument, self._choices))
 
     def flag_type(self):
         return "|".join(self._choices)

@@ -20,7 +20,7 @@ from experiments import problem as problems
 from experiments.config import ImportConfig, ModeConfig, Network, UsageError, to_flags
 from experiments.progress import say, show
 from experiments.runs import Run, write_atomically
-from mcjax import parallel, torch_checkpoints, torch_files, torch_names
+from mcjax import choices, parallel, torch_checkpoints, torch_files, torch_names
 
 OWN = "own"
 """The `--normalization` by the training split's own numbers."""
@@ -84,8 +84,8 @@ def _check_norms(config, unused):
     """Refuses a network of which parts were never run: here they would run."""
     if unused:
         raise UsageError(
-            f"--file={config.file}: no batch ever went through {', '.join(unused[:3])}"
-            f"{f' and {len(unused) - 3} more' if len(unused) > 3 else ''}, though through others: "
+            f"--file={config.file}: no batch ever went through {choices.listed(unused, 3)}, though "
+            "through others: "
             "its code skips layers that --model would run (as Garipov's VGG16BN and VGG19BN do, "
             "https://github.com/timgaripov/dnn-mode-connectivity/issues/2), and that is another "
             "network"

@@ -8,7 +8,6 @@ Event files for TensorBoard are read back in the tests. For Weights & Biases the
 calls made on a stand-in; the package itself (0.31) has been tried in offline mode only.
 """
 
-import difflib
 import importlib
 import os
 import time
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple
 
 from experiments.config import UsageError
 from experiments.runs import Run
-from mcjax import parallel
+from mcjax import choices, parallel
 
 PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
 """What each tracker needs; `tensorboardX` writes event files without TensorFlow."""
@@ -44,9 +43,7 @@ def check(names: Sequence[str]) -> None:
     """
     for name in names:
         if name not in PACKAGES:
-            near = difflib.get_close_matches(name, PACKAGES)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise UsageError(f"--tracker={name}: {hint}There are {', '.join(PACKAGES)}")
+            raise UsageError(f"--tracker={name}: {choices.hint(name, PACKAGES)}")
         try:
             importlib.import_module(PACKAGES[name])
         except ImportError as error:

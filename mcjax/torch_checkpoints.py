@@ -21,6 +21,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from mcjax import choices
 from mcjax.torch_files import Arrays
 from mcjax.torch_names import Layer
 
@@ -49,9 +50,8 @@ class Mismatch(ValueError):
             ("no value for", missing),
             ("another shape in", misshapen),
         ):
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             if names:
-                said.append(f"{words} {', '.join(names[:SHOWN])}{more}")
+                said.append(f"{words} {choices.listed(names, SHOWN)}")
         super().__init__(f"checkpoint and network do not fit: {'; '.join(said)}")
 
 

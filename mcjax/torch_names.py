@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import flax.linen as nn
 
-from mcjax.models import layers, preresnet, vgg, wide_resnet
+from mcjax.models import layers, preresnet, residual, vgg, wide_resnet
 
 
 class Layer(NamedTuple):
@@ -58,7 +58,9 @@ def layers_of(model: nn.Module) -> tuple[Layer, ...]:
     if isinstance(model, wide_resnet.WideResNet):
         count = (model.depth - 4) // 6
         parts = ["bn1", "conv1", "bn2", "conv2"]
-        narrow, wide = (layers.scaled(16 * k, model.width) for k in (1, model.widen))
+        narrow, wide = (
+            layers.scaled(residual.CHANNELS[0] * k, model.width) for k in (1, model.widen)
+        )
         return _residual(count, parts, "shortcut", narrow != wide, ("bn1", "linear"))
     raise ValueError(f"no PyTorch names are known for a {type(model).__name__}: give a name map")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mcjax import choices
 from mcjax.data import cache, cifar, idx, tfds_source
 from mcjax.data.network import DataUnavailable
 from mcjax.data.splits import Source, Split
@@ -24,9 +25,7 @@ def read(name: str, data_dir: str | None = None, cache_dir: str | None = None) -
     """Reads a data set; for the arguments and errors see `mcjax.data.load`."""
     kind, _, tfds_name = name.partition(":")
     if name not in names()[:-1] and not (kind == "tfds" and tfds_name):
-        close = difflib.get_close_matches(name, names())
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise ValueError(f"dataset {name!r} is unknown: {hint}There are {', '.join(names())}")
+        raise ValueError(f"dataset {name!r} is unknown: {choices.hint(name, names())}")
     if name == "digits":
         return _digits()
     if data_dir is not None and not Path(data_dir).is_dir():

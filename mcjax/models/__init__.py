@@ -7,7 +7,6 @@
 ShapeDtypeStruct(shape=(5, 10), dtype=float32)
 """
 
-import difflib
 import importlib
 import inspect
 import math
@@ -16,6 +15,7 @@ from typing import Any
 
 import flax.linen as nn
 
+from mcjax import choices
 from mcjax.models import mlp, preresnet, vgg, wide_resnet
 
 _FACTORIES: dict[str, Callable[..., nn.Module]] = {
@@ -73,10 +73,8 @@ def create(
     if ":" in name:
         return _call_users(name, _import_users(name), settings)
     if name not in _FACTORIES:
-        near = difflib.get_close_matches(name, names())
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise ValueError(
-            f"unknown model {name!r}: {hint}There are {', '.join(names())}, "
+            f"unknown model {name!r}: {choices.hint(name, names())}, "
             "and package.module:factory for your own"
         )
     return _FACTORIES[name](**settings)

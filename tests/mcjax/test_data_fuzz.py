@@ -32,10 +32,8 @@ def test_idx_files(cases, tmp_path):
         cases,
         st.one_of(
             st.binary(max_size=40),
-            st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255)).map(
-                lambda x: whole[: x[0]] + bytes([x[1]]) + whole[x[0] + 1 :]
-            ),
-            st.integers(0, len(whole)).map(lambda n: whole[:n]),
+            damaged(len(whole)).map(lambda damage: damage(whole)),
+            st.just(whole),
         ),
         st.booleans(),
     )
