@@ -14,8 +14,8 @@ have no such trap. So on CPU a convolution is written here as matrix products, i
   of `direct`'s multiplications. Its float32 error is about 1e-6 of the largest output.
 
 Both are plain jax, so gradients, ``vmap`` over kernels (products become batched) and ``shard_map``
-need nothing special. `conv_general_dilated` chooses; GPU and TPU keep ``lax``'s, whose compilers
-choose for themselves.
+need nothing special. Where nothing is differentiated ``lax``'s own convolution is a third form.
+`conv_general_dilated` chooses; GPU and TPU keep ``lax``'s, whose compilers choose for themselves.
 """
 
 import functools
@@ -26,8 +26,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 
-from mcjax.models.convolution_table import MILLISECONDS
+from mcjax.models.convolution_table import FORWARD, STEP
 
 _NHWC = lax.conv_dimension_numbers((1, 1, 1, 1), (1, 1, 1, 1), ("NHWC", "HWIO", "NHWC"))
 
@@ -66,7 +67,7 @@ def conv_general_dilated(
     if plain:
         pads = _pads(padding, lhs.shape[1:3], rhs.shape[:2], window_strides)
         if set(window_strides) == {1} and pads == _same(rhs.shape[:2]):
-            return choose(lhs.shape, rhs.shape)(lhs, rhs, precision=precision)
+            return _same_convolution(lhs, rhs, precision)
         if _overlaps(lhs.shape[1:3], rhs.shape[:2], pads):
             return direct(lhs, rhs, window_strides, pads, precision=precision)
     return lax.conv_general_dilated(
@@ -85,17 +86,41 @@ def conv_general_dilated(
     )
 
 
-def choose(images: Sequence[int], kernel: Sequence[int]) -> Callable[..., jax.Array]:
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _same_convolution(x, kernel, precision):
+    """At stride one with SAME padding: one form for the value alone, another for gradients."""
+    narrow = x.dtype.itemsize < 4  # lax's would not sum it in float32
+    return choose(x.shape, kernel.shape, narrow)(x, kernel, precision=precision)
+
+
+@functools.partial(_same_convolution.defjvp, symbolic_zeros=True)
+def _same_convolution_jvp(precision, primals, tangents):
+    x, kernel = primals
+    form = functools.partial(choose(x.shape, kernel.shape, True), precision=precision)
+    moved = [not isinstance(t, SymbolicZero) for t in tangents]
+
+    def of_moved(*values):
+        left = iter(values)
+        return form(*(next(left) if m else p for m, p in zip(moved, primals, strict=True)))
+
+    only = lambda values: [v for m, v in zip(moved, values, strict=True) if m]  # noqa: E731
+    return jax.jvp(of_moved, only(primals), only(tangents))
+
+
+def choose(
+    images: Sequence[int], kernel: Sequence[int], differentiated: bool = False
+) -> Callable[..., jax.Array]:
     """The form for images ``[B, H, W, C]`` and a kernel ``[h, w, C, O]`` on CPU, by their shapes.
 
     At stride one with SAME padding; elsewhere there is `direct` only. For 3x3 kernels it is the
     form that was faster at the nearest shape of `convolution_table` (in factors of size and
-    channels); ``python -m experiments.convolution_table --write`` measures it anew. Only `direct`
-    takes other kernels.
+    channels), forward or, if ``differentiated``, forward and backward;
+    ``python -m experiments.convolution_table --write`` measures it anew. Only `direct` takes other
+    kernels.
 
-    >>> choose((100, 32, 32, 3), (3, 3, 3, 64)).__name__
+    >>> choose((100, 32, 32, 3), (3, 3, 3, 64), differentiated=True).__name__
     'direct'
-    >>> choose((100, 8, 8, 256), (3, 3, 256, 256)).__name__
+    >>> choose((100, 8, 8, 256), (3, 3, 256, 256), differentiated=True).__name__
     'winograd'
     """
     if tuple(kernel[:2]) != (3, 3) or 0 in images or 0 in kernel:
@@ -105,7 +130,9 @@ def choose(images: Sequence[int], kernel: Sequence[int]) -> Callable[..., jax.Ar
     def distance(measured):
         return sum(math.log(a / b) ** 2 for a, b in zip(shape, measured, strict=True))
 
-    times = MILLISECONDS[min(MILLISECONDS, key=distance)]
+    times = dict((STEP if differentiated else FORWARD)[min(FORWARD, key=distance)])
+    if "lax" in times:
+        times["lax"] *= LAX_IN_NETWORKS
     return FORMS[min(times, key=lambda name: times[name])]
 
 
@@ -156,23 +183,23 @@ def winograd(x: jax.Array, kernel: jax.Array, *, precision: Any = None) -> jax.A
     wide = jnp.promote_types(x.dtype, jnp.float32)
     padding = ((0, 0), (1, 2 * down + 1 - height), (1, 2 * across + 1 - width), (0, 0))
     padded = jnp.pad(x.astype(wide), padding)
-    parities = _phases(padded, 2, 2)
-    # Element (i, j) of every tile.
-    tiles = [
-        [
-            parities[i % 2][j % 2][:, i // 2 : i // 2 + down, j // 2 : j // 2 + across]
-            for j in range(4)
-        ]
-        for i in range(4)
-    ]
-    inputs = _both_ways(_input_transform, tiles)
-    kernels = _both_ways(_kernel_transform, list(kernel.astype(wide)))
-    products = [
-        [_product(d, g, precision) for d, g in zip(*row, strict=True)]
-        for row in zip(inputs, kernels, strict=True)
-    ]
-    outputs = _both_ways(_output_transform, products)
-    return _interleaved(outputs)[:, :height, :width].astype(x.dtype)
+    # All rows first, then columns: so the gradients, too, are sums over whole rows.
+    rows = _input_transform(*_elements(padded, axis=1))
+    kernel_rows = _kernel_transform(*kernel.astype(wide))
+    outputs = []
+    for row, kernel_row in zip(rows, kernel_rows, strict=True):
+        inputs = _input_transform(*_elements(row, axis=2))
+        pairs = zip(inputs, _kernel_transform(*kernel_row), strict=True)
+        outputs.append(_output_transform(*(_product(d, g, precision) for d, g in pairs)))
+    columns = [_output_transform(*column) for column in zip(*outputs, strict=True)]
+    parts = list(zip(*columns, strict=True))
+    return _interleaved(parts)[:, :height, :width].astype(x.dtype)
+
+
+def _lax(x, kernel, *, precision=None):
+    return lax.conv_general_dilated(
+        x, kernel, (1, 1), "SAME", dimension_numbers=_NHWC, precision=precision
+    )
 
 
 def max_pool_2x2(x: jax.Array) -> jax.Array:
@@ -231,10 +258,12 @@ def _product(x, matrix, precision):
     return y.reshape(*x.shape[:-1], matrix.shape[-1])
 
 
-def _both_ways(transform, tiles):
-    """Applies a transform to the columns, then to the rows, of a matrix of arrays."""
-    columns = [transform(*column) for column in zip(*tiles, strict=True)]
-    return [transform(*row) for row in zip(*columns, strict=True)]
+def _elements(x, axis):
+    """The four elements along a dimension of size ``2 n + 2`` of its n tiles, which overlap."""
+    even, odd = (jnp.squeeze(part, axis + 1) for part in _split(x, axis, 2))
+    first, second = slice(None, -1), slice(1, None)
+    at = lambda part, places: part[(slice(None),) * axis + (places,)]  # noqa: E731
+    return at(even, first), at(odd, first), at(even, second), at(odd, second)
 
 
 def _input_transform(d0, d1, d2, d3):
@@ -280,5 +309,10 @@ def _interleaved(parts):
     return y.reshape(batch, 2 * down, 2 * across, channels)
 
 
-FORMS = {"direct": direct, "winograd": winograd}
-"""What `choose` chooses from, by the names in the table."""
+FORMS = {"direct": direct, "winograd": winograd, "lax": _lax}
+"""What `choose` chooses from, by the names in the table; ``lax`` only where nothing is derived."""
+
+LAX_IN_NETWORKS = 1.2
+"""How much slower than in the table, where it is alone, lax's convolution is between other layers:
+at 16x16 pixels and 128 channels, 21 ms in the table, it made VGG16's forward pass 5 ms longer than
+`winograd`'s 22 ms do."""

@@ -1,6 +1,7 @@
 """The benchmark without PyTorch, on a network that takes no time."""
 
 import json
+from pathlib import Path
 
 import flax.linen as nn
 import pytest
@@ -52,12 +53,16 @@ def test_wrong_flags():
 
 
 def test_the_table_of_convolutions_is_the_one_that_was_written(monkeypatch):
-    text = convolution_table.source(committed.MILLISECONDS)
-    names = {}
-    exec(text, names)
-    assert names["MILLISECONDS"] == committed.MILLISECONDS
-    assert set(committed.MILLISECONDS) == set(convolution_table.SHAPES)
+    text = convolution_table.source(committed.FORWARD, committed.STEP)
+    assert text == Path(committed.__file__).read_text()
+    for table in (committed.FORWARD, committed.STEP):
+        assert set(table) == set(convolution_table.SHAPES)
     monkeypatch.setattr(convolution_table, "BATCH", 2)
-    times = convolution_table.milliseconds((4, 8, 8), 1e-4)
-    assert set(times) == {"direct", "winograd"}
-    assert all(0 < ms < 1e4 for ms in times.values())
+    monkeypatch.setattr(convolution_table, "SHAPES", ((4, 8, 8), (4, 3, 8)))
+    forward, step = convolution_table.run(convolution_table.TableConfig(seconds=1e-4))
+    assert set(forward) == set(step) == {(4, 8, 8), (4, 3, 8)}
+    assert all(set(times) == {"direct", "winograd", "lax"} for times in forward.values())
+    assert all(set(times) == {"direct", "winograd"} for times in step.values())
+    assert all(
+        0 < ms < 1e4 for table in (forward, step) for t in table.values() for ms in t.values()
+    )

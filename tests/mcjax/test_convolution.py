@@ -121,6 +121,39 @@ def test_precision_reaches_every_product(form):
     assert all(e.params["precision"] == (lax.Precision.HIGHEST,) * 2 for e in products)
 
 
+def test_the_value_alone_has_a_form_of_its_own():
+    shape, kernel = (2, 32, 32, 16), (3, 3, 16, 16)
+    assert convolution.choose(shape, kernel).__name__ == "_lax"
+    assert convolution.choose(shape, kernel, differentiated=True) is convolution.winograd
+    narrow = [jnp.zeros(s, jnp.bfloat16) for s in (shape, kernel)]
+    assert not has_convolution(dispatched, *narrow)
+    with jax.enable_x64(True):
+        x, k, dx, dk = draw(shape, kernel, shape, kernel)
+        assert has_convolution(dispatched, x, k)
+        assert not has_convolution(value_and_gradients(dispatched), x, k, x)
+
+        def both(form):
+            loss = lambda x, k: jnp.sum(form(x, k) ** 4)  # noqa: E731
+            forward = jax.jvp(form, (x, k), (dx, dk))
+            backward = jax.grad(loss, (0, 1))(x, k)
+            one = jax.jvp(lambda k: form(x, k), (k,), (dk,))
+            hessian = jax.jvp(jax.grad(loss, (0, 1)), (x, k), (dx, dk))[1]
+            other = jax.grad(lambda x, k: jax.jvp(loss, (x, k), (dx, dk))[1], (0, 1))(x, k)
+            return *forward, *backward, *one, *hessian, *other
+
+        assert_close(jax.jit(lambda: both(dispatched))(), jax.jit(lambda: both(reference))(), 1e-12)
+
+
+def test_only_the_gradients_asked_for_are_computed():
+    args = [jnp.zeros(s) for s in ((2, 8, 8, 32), (3, 3, 32, 32))]
+    loss = lambda x, k: jnp.sum(dispatched(x, k) ** 2)  # noqa: E731
+
+    def products(argnums):
+        return str(jax.make_jaxpr(jax.grad(loss, argnums))(*args)).count("dot_general[")
+
+    assert [products(0), products(1), products((0, 1))] == [32, 32, 48]
+
+
 @pytest.mark.parametrize("channels", [3, 16])
 def test_gradients_in_a_scan_contain_no_convolution(channels):
     x, kernels, targets = draw((2, 5, 6, channels), (3, 3, 3, channels, 8), (2, 5, 6, 8))
