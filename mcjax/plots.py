@@ -458,8 +458,8 @@ def is_whole(stem: Path) -> bool:
     ends = {"png": b"IEND\xaeB`\x82", "pdf": b"%%EOF\n", "svg": b"</svg>\n"}
     try:
         return all(
-            stem.with_name(f"{stem.name}.{suffix}").read_bytes().endswith(end)
-            for suffix, end in ends.items()
+            stem.with_name(f"{stem.name}.{suffix}").read_bytes().endswith(ends[suffix])
+            for suffix in FORMATS
         )
     except FileNotFoundError:
         return False

@@ -50,7 +50,8 @@ def conv_general_dilated(
     """``lax.conv_general_dilated``, the faster form on CPU where there is one (see `choose`).
 
     For ``flax.linen.Conv(..., conv_general_dilated=convolution.conv_general_dilated)``. The special
-    forms are for NHWC images without dilation and groups; all other convolutions are lax's.
+    forms are for NHWC images without dilation and groups; all other convolutions are lax's. Many
+    networks are faster in ``lax.map`` than in ``vmap``, which makes lax's form a grouped one.
     """
     plain = (
         jax.default_backend() == "cpu"

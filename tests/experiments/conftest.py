@@ -3,6 +3,8 @@
 import jax
 import pytest
 
+from mcjax import plots
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _compiled_programs(tmp_path_factory, request):
@@ -20,3 +22,11 @@ def _compiled_programs(tmp_path_factory, request):
     yield
     for name, value in before.items():
         jax.config.update(name, value)
+
+
+@pytest.fixture(scope="module")
+def png_only():
+    """For tests that draw, but not to look at what is drawn: a third of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "FORMATS", ("png",))
+        yield

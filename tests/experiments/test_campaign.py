@@ -14,9 +14,9 @@ def ground(tmp_path_factory):
     return folder, kills.prepare(folder, ("mode",))
 
 
-def test_six_kills(ground, tmp_path):
-    trials = kills.run(ground[1], tmp_path, 6, seed=1, report=lambda _: None, workers=1)
-    assert sum(t.kills for t in trials) >= 6
+def test_two_kills(ground, tmp_path):
+    trials = kills.run(ground[1], tmp_path, 2, seed=1, report=lambda _: None, workers=1)
+    assert sum(t.kills for t in trials) >= 2
     assert not [t.why for t in trials if t.why]
 
 

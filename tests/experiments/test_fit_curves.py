@@ -24,7 +24,7 @@ change = dataclasses.replace
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
+def base(png_only, tmp_path_factory):
     """Modes A to C and all three curves between them."""
     base = tmp_path_factory.mktemp("pairs")
     for seed, name in enumerate("ABC"):
