@@ -13,7 +13,6 @@ in bfloat16.
 
 import json
 import math
-import os
 import platform
 import statistics
 import time
@@ -135,9 +134,8 @@ def machine() -> str:
     """The machine and the versions, in a line."""
     device = jax.devices()[0]
     what = _processor() if device.platform == "cpu" else device.device_kind
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     torch = _torch()
-    words = f"{what}, {cores} CPU cores, JAX {jax.__version__}"
+    words = f"{what}, {command.cores()} CPU cores, JAX {jax.__version__}"
     return words + (f", PyTorch {torch.__version__}" if torch else ", no PyTorch")
 
 

@@ -19,6 +19,8 @@ from mcjax.data import cache
 
 HEARTBEAT_SECONDS = 30
 """After so long without a sign of life from one of several processes the others end, too."""
+MOST_CPU_DEVICES = 8
+"""Each holds the data and the control points."""
 DISK_ERRORS = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
 }  # fmt: skip
@@ -105,8 +107,8 @@ def _start_processes(config):
     """Lays out the CPU's devices and joins the other processes; before any device is touched."""
     if config.cpu_devices < 0:
         raise flags.UsageError(f"--cpu_devices={config.cpu_devices}: use 1 or more")
-    if config.cpu_devices:
-        jax.config.update("jax_num_cpu_devices", config.cpu_devices)
+    if devices := cpu_devices(config):
+        jax.config.update("jax_num_cpu_devices", devices)
         single = "--xla_cpu_multi_thread_eigen=false"
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {single}".strip()
     if not (config.distributed or config.coordinator):
@@ -123,6 +125,18 @@ def _start_processes(config):
             f"--distributed: {' '.join(str(error).split())}; where no cluster is detected give "
             "--coordinator=HOST:PORT --num_processes=N --process_id=I"
         ) from None
+
+
+def cpu_devices(config: flags.Machine) -> int:
+    """Devices of one thread each to make of the CPU; zero to leave it one with all cores."""
+    if config.cpu_devices or not config.divides or config.distributed or config.coordinator:
+        return config.cpu_devices
+    return min(cores(), MOST_CPU_DEVICES)
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _keep_compiled_programs():

@@ -6,7 +6,7 @@ does the work, so that tests and notebooks need no flags.
 
 import dataclasses
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from absl import flags as absl_flags
 
@@ -35,8 +35,13 @@ def flag(default: Any, text: str, choices: tuple[str, ...] = (), identity: bool 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where and how a command runs; nothing here changes what is computed but `precision`."""
+    """Where and how a command runs; nothing here changes what is computed but `precision`.
 
+    Attributes:
+      divides: whether the command gives devices points or curves of their own.
+    """
+
+    divides: ClassVar[bool] = False
     workdir: str = flag("", "Run folder: made, gone on with, or reused.", identity=False)
     data_dir: str | None = flag(None, "Folder with data files you have.", identity=False)
     precision: str = flag(
@@ -49,8 +54,8 @@ class Machine:
     )
     cpu_devices: int = flag(
         0,
-        "On CPU: so many devices of one thread each, the faster way for small networks; 0 for one "
-        "device with all cores.",
+        "On CPU: so many devices of one thread each. 0 for what is faster: one with all cores for "
+        "training, one a core (up to 8) where points of a surface or curves are divided over them.",
         identity=False,
     )
     distributed: bool = flag(
@@ -223,6 +228,7 @@ class CurveConfig(Fitting):
 class CurvesConfig(Fitting):
     """Several curves between modes of one problem."""
 
+    divides: ClassVar[bool] = True
     modes: tuple[str, ...] = flag(
         (), "Connect every two of these: checkpoints or flagfiles, as fit_curve's --start."
     )
@@ -237,6 +243,7 @@ class CurvesConfig(Fitting):
 class SurfaceConfig(Drawing):
     """The loss on the plane through three checkpoints, or around one; data and model are theirs."""
 
+    divides: ClassVar[bool] = True
     points: tuple[str, ...] = flag(
         (), "Three checkpoints RUN[@EPOCH][~T] that span the plane; with --directions its centre."
     )

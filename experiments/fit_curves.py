@@ -11,6 +11,7 @@ finds their curves done and puts all together: WORKDIR/pairs.json and WORKDIR/fi
 """
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import re
@@ -89,9 +90,9 @@ def plan(config: CurvesConfig) -> list[CurveConfig]:
     if not pairs:
         raise UsageError("--modes or --pairs is missing: two modes or more, or START:END")
     shared = {
-        field: getattr(config, field)
-        for field in CurveConfig.__dataclass_fields__
-        if field not in ("workdir", "start", "end", "seed", "modes_dir")
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(CurveConfig)
+        if field.name not in ("workdir", "start", "end", "seed", "modes_dir")
     }
     folder = Path(config.workdir)
     found: dict[str, CurveConfig] = {}

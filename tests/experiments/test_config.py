@@ -7,7 +7,7 @@ import pytest
 
 from experiments import command
 from experiments import config as flags
-from experiments.config import CurveConfig, ModeConfig, UsageError
+from experiments.config import CurveConfig, CurvesConfig, ModeConfig, SurfaceConfig, UsageError
 
 FLAGFILES = sorted((flags.PACKAGE_ROOT / "experiments" / "flags").rglob("*.cfg"))
 COMMANDS = {
@@ -253,3 +253,13 @@ def test_a_signal_where_nothing_is_to_be_saved(monkeypatch, capsys):
     assert signal.getsignal(signal.SIGTERM) == before
     assert ended.value.code == 75
     assert capsys.readouterr().err == "train_mode: stopped by SIGTERM; the same command goes on\n"
+
+
+def test_a_core_is_a_device_where_there_is_much_to_divide():
+    alone, divided = ModeConfig(), (SurfaceConfig(), CurvesConfig())
+    assert command.cpu_devices(alone) == 0
+    assert {command.cpu_devices(c) for c in divided} == {min(command.cores(), 8)}
+    change = dataclasses.replace
+    assert [command.cpu_devices(change(c, cpu_devices=3)) for c in (alone, *divided)] == [3, 3, 3]
+    assert command.cpu_devices(change(divided[0], coordinator="host:1")) == 0
+    assert command.cpu_devices(change(divided[0], distributed=True)) == 0
