@@ -102,6 +102,8 @@ def profile(
     ax.set_xlabel("t")
     ax.set_ylabel(METRIC_LABELS.get(metric, metric))
     ax.set_xlim(0, 1)
+    if scale == 100:  # no axis up to 105 %
+        ax.set_ylim(top=min(ax.get_ylim()[1], 101), auto=True)
     return ax
 
 

@@ -46,6 +46,19 @@ def test_a_panel_for_each_metric_and_percent_for_accuracies(metrics, panels):
     plt.close(figure)
 
 
+def test_an_accuracy_of_one_throughout_has_no_axis_above_it():
+    whole, low = np.ones(7), np.full(7, 0.5)
+    ax = Figure().add_subplot()
+    plots.profile(
+        ax, {"t": T, "curve_train_accuracy": low, "segment_train_accuracy": low}, "train_accuracy"
+    )
+    plots.profile(
+        ax, {"t": T, "curve_train_accuracy": whole, "segment_train_accuracy": low}, "train_accuracy"
+    )
+    bottom, top = ax.get_ylim()
+    assert bottom < 50 < 100 < top <= 101
+
+
 def test_points_that_are_not_finite_can_be_drawn(tmp_path):
     arrays = some_arrays()
     arrays["segment_train_loss"][2:4] = np.nan, np.inf
