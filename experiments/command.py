@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -39,6 +40,8 @@ def main(config: type, run: Callable[[Any], Any], doc: str) -> None:
     if message:
         print(f"{os.path.basename(sys.argv[0]).removesuffix('.py')}: {message}", file=sys.stderr)
     if status and (jax.distributed.is_initialized() or isinstance(message, _Unwritten)):
+        if jax.distributed.is_initialized():
+            time.sleep(1)  # others may be joining: they would wait minutes for a first process gone
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)  # at once: the usual way out would wait for other processes, or threads
