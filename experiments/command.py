@@ -39,9 +39,10 @@ def main(config: type, run: Callable[[Any], Any], doc: str) -> None:
         status, message = _run(config, run, doc)
     if message:
         print(f"{os.path.basename(sys.argv[0]).removesuffix('.py')}: {message}", file=sys.stderr)
-    if status and (jax.distributed.is_initialized() or isinstance(message, _Unwritten)):
-        if jax.distributed.is_initialized():
-            time.sleep(1)  # others may be joining: they would wait minutes for a first process gone
+    joined = jax.distributed.is_initialized()
+    if status and joined:
+        time.sleep(1)  # others may be joining: they would wait minutes for a first process gone
+    if status and (joined or isinstance(message, _Unwritten)):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)  # at once: the usual way out would wait for other processes, or threads

@@ -131,10 +131,8 @@ def choose(
     def distance(measured):
         return sum(math.log(a / b) ** 2 for a, b in zip(shape, measured, strict=True))
 
-    times = dict((STEP if differentiated else FORWARD)[min(FORWARD, key=distance)])
-    if "lax" in times:
-        times["lax"] *= LAX_IN_NETWORKS
-    return FORMS[min(times, key=lambda name: times[name])]
+    times = (STEP if differentiated else FORWARD)[min(FORWARD, key=distance)]
+    return FORMS[min(times, key=lambda name: times[name] * IN_NETWORKS.get(name, 1))]
 
 
 def direct(
@@ -262,9 +260,8 @@ def _product(x, matrix, precision):
 def _elements(x, axis):
     """The four elements along a dimension of size ``2 n + 2`` of its n tiles, which overlap."""
     even, odd = (jnp.squeeze(part, axis + 1) for part in _split(x, axis, 2))
-    first, second = slice(None, -1), slice(1, None)
-    at = lambda part, places: part[(slice(None),) * axis + (places,)]  # noqa: E731
-    return at(even, first), at(odd, first), at(even, second), at(odd, second)
+    firsts = [lax.slice_in_dim(part, 0, -1, axis=axis) for part in (even, odd)]
+    return *firsts, *(lax.slice_in_dim(part, 1, None, axis=axis) for part in (even, odd))
 
 
 def _input_transform(d0, d1, d2, d3):
@@ -313,7 +310,9 @@ def _interleaved(parts):
 FORMS = {"direct": direct, "winograd": winograd, "lax": _lax}
 """What `choose` chooses from, by the names in the table; ``lax`` only where nothing is derived."""
 
-LAX_IN_NETWORKS = 1.2
-"""How much slower than in the table, where it is alone, lax's convolution is between other layers:
-at 16x16 pixels and 128 channels, 21 ms in the table, it made VGG16's forward pass 5 ms longer than
-`winograd`'s 22 ms do."""
+IN_NETWORKS = {"lax": 1.2}
+"""How much slower than in the table, where it is alone, a form is between other layers.
+
+At 16x16 pixels and 128 channels, 21 ms in the table, lax's made VGG16's forward pass 5 ms longer
+than `winograd`'s 22 ms do.
+"""
