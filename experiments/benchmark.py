@@ -8,7 +8,7 @@ table gives the median over the rounds and their range. Shares are of the rate o
 measured in the same rounds, counted in the arithmetic of direct convolution (a fast algorithm can
 exceed 100 %). PyTorch (``pip install torch``) is optional; it runs in the memory format, and
 evaluates at the batch size, that is faster for it. On a GPU every work is timed in full float32 and
-in bfloat16.
+with networks in bfloat16 (PyTorch: by autocast).
 """
 
 import json
@@ -35,6 +35,7 @@ from mcjax.data import batches
 BATCH = 100
 LONGEST = 256
 CURVES = 6
+DTYPES = {"float32": jnp.float32, "bf16": jnp.bfloat16}
 
 
 class Net(NamedTuple):
@@ -159,7 +160,7 @@ def _time_net(name, precision, config):
     """Rows of a net's works."""
     say(f"{NETS[name].title}, {precision}: compiling")
     works = _works(name, precision)
-    gemm = _matmul()
+    gemm = _matmul(DTYPES[precision])
     counts = [(_count(w.ours, config), w.other and _count(w.other, config)) for w in works]
     times: list[list[tuple[float, float | None, float]]] = [[] for _ in works]
     for number in range(config.rounds):
@@ -204,10 +205,10 @@ def _count(work, config):
     return max(1, min(LONGEST, round(config.seconds / once)))
 
 
-def _matmul():
-    """``() -> (flops, seconds)`` of one large square matrix product in float32 or as set."""
+def _matmul(dtype):
+    """``() -> (flops, seconds)`` of one large square matrix product."""
     size = 2048 if jax.default_backend() == "cpu" else 8192
-    x = jax.random.normal(jax.random.key(0), (size, size))
+    x = jax.random.normal(jax.random.key(0), (size, size), dtype)
     product = jax.jit(jnp.dot)
     jax.block_until_ready(product(x, x))
 
@@ -222,7 +223,7 @@ def _matmul():
 
 def _works(name, precision):
     net = NETS[name]
-    ours = Subject(net)
+    ours = Subject(net, precision)
     reference = _reference(net, precision) if _torch() else None
     forward = forward_flops(ours.model, net.shape)
     step = 3 * forward * BATCH
@@ -242,7 +243,7 @@ def _works(name, precision):
              ours.plain_steps, "training step", 1.05, step),
     ]  # fmt: skip
     if name == "digits":
-        several = Subject(net, CURVES)
+        several = Subject(net, precision, CURVES)
         works.append(
             Work(f"a step of {CURVES} curves at once, {net.title}", name, several.curve_steps,
                  theirs(lambda r, n: r.steps(CURVES * n, BATCH, True)), "PyTorch", 0.4,
@@ -258,7 +259,7 @@ GOALS = {"vgg16": (0.8, 0.8), "quarter": (1.0, 0.8), "digits": (0.5, 0.4)}
 class Subject:
     """mcjax at work on a net: curve steps, plain steps, points of a surface."""
 
-    def __init__(self, net: Net, runs: int | None = None):
+    def __init__(self, net: Net, precision: str, runs: int | None = None):
         mesh = parallel.make_mesh()
         axis = parallel.DATA_AXIS
         self.model = models.create(net.model, num_classes=10, width=net.width, axis_name=axis)
@@ -271,7 +272,7 @@ class Subject:
         place = parallel.split if runs else parallel.replicate
         self.ends = place((stacked[0], stacked[2]), mesh)
         self.data = parallel.replicate(data.Split(*random_images(net)), mesh)
-        objective = objectives.cross_entropy(self.model)
+        objective = objectives.cross_entropy(self.model, DTYPES[precision])
         fetch = batches.image_batches(np.full(net.shape[2], 0.5), np.full(net.shape[2], 0.25))
         penalised = objectives.with_l2(objective, 5e-4)
         options: dict[str, Any] = {"size": net.examples, "batch_size": BATCH, "mesh": mesh}

@@ -46,7 +46,8 @@ class Machine:
     data_dir: str | None = flag(None, "Folder with data files you have.", identity=False)
     precision: str = flag(
         "float32",
-        "Matrix products: full float32, or faster and coarser on GPU and TPU.",
+        "Of networks: full float32; tf32, its products coarser on GPU and TPU; bf16, all of it in "
+        "bfloat16 between float32 parameters and float32 losses.",
         ("float32", "tf32", "bf16"),
     )
     compilation_cache: bool = flag(

@@ -174,7 +174,7 @@ def check(config: CurveConfig) -> Fit:
             f"{start.name.run}: give the flagfiles different names"
         )
     ensembling.check(config.ensemble_with, start.mode)
-    problem = problems.make_problem(start.mode)
+    problem = problems.make_problem(start.mode, config.precision)
     ends.check_shapes(problem, start, end)
     state = jax.eval_shape(lambda k: problems.init(problem, start.mode, k)[1], jax.random.key(0))
     problems.check_batch(problem, config.batch_size, state, config.t_strata)

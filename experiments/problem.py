@@ -49,8 +49,12 @@ class Problem(NamedTuple):
     mesh: jax.sharding.Mesh
 
 
-def make_problem(mode: ModeConfig) -> Problem:
+def make_problem(mode: ModeConfig, precision: str | None = None) -> Problem:
     """The problem of a mode's flags; made once for all modes that agree on it.
+
+    Args:
+      mode: the flags.
+      precision: of the command, if it is not the one that trains the mode.
 
     Raises:
       UsageError: a data set, model or objective is unknown or unusable.
@@ -58,15 +62,15 @@ def make_problem(mode: ModeConfig) -> Problem:
     chosen = tuple(getattr(mode, name) for name in PROBLEM_FLAGS)
     try:
         make_model(mode, num_classes=10)  # init_scale is not among the problem's flags
-        return _make_problem(chosen, mode.data_dir)
+        return _make_problem(chosen, mode.data_dir, precision or mode.precision)
     except ValueError as error:
         raise UsageError(str(error)) from None
 
 
 @functools.lru_cache(maxsize=4)
-def _make_problem(chosen, data_dir):
+def _make_problem(chosen, data_dir, precision):
     flags: dict[str, Any] = dict(zip(PROBLEM_FLAGS, chosen, strict=True))
-    mode = ModeConfig(**flags)
+    mode = ModeConfig(**flags, precision=precision)
     model = make_model(mode, num_classes=10)  # a name that is wrong is said before data are read
     dataset = load_dataset(mode, data_dir)
     model = make_model(mode, dataset.num_classes)
@@ -126,9 +130,15 @@ def make_model(mode: ModeConfig, num_classes: int) -> nn.Module:
 
 
 def make_objective(mode: ModeConfig, model: nn.Module) -> objectives.Objective:
-    """Cross-entropy, or the user's objective for this model."""
+    """Cross-entropy in the mode's precision, or the user's objective for this model."""
+    dtype = jnp.bfloat16 if mode.precision == "bf16" else None
     if mode.objective is None:
-        return objectives.cross_entropy(model)
+        return objectives.cross_entropy(model, dtype)
+    if dtype is not None:
+        raise UsageError(
+            "--precision=bf16 is for cross-entropy: an --objective of your own chooses the dtype "
+            "that the network computes in"
+        )
     module, _, name = mode.objective.partition(":")
     try:
         objective = getattr(importlib.import_module(module), name)(model)

@@ -138,7 +138,8 @@ def _gradient_norms(source, plan, config):
     if file.exists():
         return json.loads(file.read_text())
     run = Run(source.workdir / "sgdr")
-    problem = problems.make_problem(problems.mode_config(run.info, data_dir=config.data_dir))
+    mode = problems.mode_config(run.info, data_dir=config.data_dir)
+    problem = problems.make_problem(mode, config.precision)
     norms = {}
     for epoch in (70, 150):
         name = parse_name(f"{run.path}@{plan.epochs['sgdr'][epoch]}")

@@ -95,7 +95,7 @@ def _load(config):
     run = Run(name.run)
     run.step_of(name.epoch)
     mode = problems.mode_config(run.info, data_dir=config.data_dir)
-    problem = problems.make_problem(mode)
+    problem = problems.make_problem(mode, config.precision)
     curve, points, state = ends.load_curve(run, name.epoch)
     size = sum(x.size for x in jax.tree.leaves(points[0]))
     if config.eigenvalues >= size:

@@ -109,17 +109,27 @@ def with_key(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     return loss if takes == 3 else lambda params, batch, key: loss(params, batch)
 
 
-def cross_entropy(model: nn.Module) -> Objective:
+def cross_entropy(model: nn.Module, dtype: Any = None) -> Objective:
     """Softmax cross-entropy and accuracy of a Flax linen classifier.
 
     Args:
       model: a module called as ``model(images, train) -> logits [B, classes]``. Batch norm keeps
         its averages in the collection ``batch_stats``; dropout draws from the stream ``dropout``.
+      dtype: what the network computes in, such as ``jnp.bfloat16``: parameters and images are cast
+        to it on their way in. The parameters, their gradients, batch norm's averages, the logits
+        once they are there and all sums stay float32. None for the dtype of the parameters.
 
     Returns:
       An objective over batches ``{"images": float32 [B, H, W, C], "labels": int32 [B],
       "weight": float32 [B]}``, with the sums ``loss``, ``accuracy`` and ``count``.
     """
+
+    def inside(tree):
+        cast = lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x  # noqa: E731
+        return tree if dtype is None else jax.tree.map(cast, tree)
+
+    def outside(logits):
+        return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
     def sums(logits, batch):
         weight = batch["weight"]
@@ -138,14 +148,15 @@ def cross_entropy(model: nn.Module) -> Objective:
         }
 
     def forward(params, state, batch, key):
+        params, images = inside((params, batch["images"]))
         logits, state = model.apply(
             {"params": params, **state},
-            batch["images"],
+            images,
             True,
             rngs={"dropout": key},
             mutable=list(state),
         )
-        return logits, state
+        return outside(logits), state
 
     def train(params, state, batch, key):
         logits, state = forward(params, state, batch, key)
@@ -153,7 +164,8 @@ def cross_entropy(model: nn.Module) -> Objective:
         return totals["loss"] / jnp.maximum(totals["count"], 1), (totals, state)
 
     def logits(params, state, batch) -> Any:
-        return model.apply({"params": params, **state}, batch["images"], False)
+        params, images = inside((params, batch["images"]))
+        return outside(model.apply({"params": params, **state}, images, False))
 
     def evaluate(params, state, batch):
         return sums(logits(params, state, batch), batch)

@@ -1,6 +1,9 @@
-"""Eight fake CPU devices for every test: set before the backend starts."""
+"""Eight fake CPU devices for every test, before the backend starts; never a GPU or TPU."""
 
 import importlib.util
+import os
+
+os.environ["JAX_PLATFORMS"] = "cpu"  # of the commands that tests start, too
 
 import jax
 

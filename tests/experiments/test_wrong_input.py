@@ -57,6 +57,7 @@ MODE_FLAGS = to_flags(MODE).split()
         (["--optimizer=adamax"], ["--optimizer=adamax", "adam"]),
         (["--objective=tests.nets:nothing"], ["--objective=tests.nets:nothing"]),
         (["--objective=tests.nets:normed"], ["--objective=tests.nets:normed"]),
+        (["--objective=tests.nets:no_accuracy", "--precision=bf16"], ["--precision=bf16", "dtype"]),
         (["--batch_size=201"], ["--batch_size=201", "200 examples"]),
         (["--batch_size=0"], ["--batch_size=0"]),
         ([*NORMED, "--batch_size=20"], ["--batch_size=20", "8 devices", "multiple of 8"]),

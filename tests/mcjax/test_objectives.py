@@ -2,11 +2,13 @@ import functools
 
 import flax.linen as nn
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mcjax import objectives
+from mcjax import models, objectives
+from tests import nets
 
 KEY = jax.random.key(5)
 
@@ -238,3 +240,36 @@ def test_small_losses_keep_their_digits_under_large_logits():
 
 
 LOGITS = jnp.array([[8.0, 0.0], [9.0, 0.5]])
+
+
+@pytest.mark.parametrize("model", [models.create("mlp", num_classes=4), nets.normed(4, None)])
+def test_in_bfloat16_parameters_averages_and_sums_stay_float32(model):
+    rng = np.random.default_rng(1)
+    batch = {
+        "images": jnp.asarray(rng.normal(size=(32, 8, 8, 1)), jnp.float32),
+        "labels": jnp.asarray(rng.integers(0, 4, 32), jnp.int32),
+        "weight": jnp.ones(32),
+    }
+    state = dict(model.init(KEY, batch["images"], False))
+    params = state.pop("params")
+
+    def results(objective):
+        step = jax.value_and_grad(objective.train, has_aux=True)
+        (loss, (sums, new)), gradient = jax.jit(step)(params, state, batch, KEY)
+        averages = jax.jit(objective.statistics)(params, state, batch)
+        logits = jax.jit(objective.logits)(params, state, batch)
+        return loss, sums["loss"], gradient, new, averages, logits
+
+    objective = objectives.cross_entropy(model, jnp.bfloat16)
+    pairs = zip(results(objective), results(objectives.cross_entropy(model)), strict=True)
+    for coarse, exact in pairs:
+        assert {x.dtype for x in jax.tree.leaves(coarse)} <= {jnp.dtype("float32")}
+        a, b = (np.array([0, *jax.flatten_util.ravel_pytree(t)[0]]) for t in (coarse, exact))
+        assert 0 <= np.linalg.norm(a - b) <= 0.1 * np.linalg.norm(b)
+    products = [
+        [x.aval.dtype for x in equation.invars]
+        for equation in jax.make_jaxpr(objective.logits)(params, state, batch).eqns
+        if equation.primitive is jax.lax.dot_general_p
+    ]
+    assert len(products) >= 2
+    assert all(dtypes == [jnp.bfloat16] * 2 for dtypes in products)
