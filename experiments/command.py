@@ -153,7 +153,6 @@ def _keep_compiled_programs():
 
 def _quiet():
     """Keeps the libraries' log lines off the screen: what is wrong is said in one line, by us."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     for name in ("jax", "tensorflow_datasets"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for name in ("absl", "orbax", "asyncio"):  # they log what they also raise, with tracebacks

@@ -15,7 +15,10 @@ have no such trap. So on CPU a convolution is written here as matrix products, i
 
 Both are plain jax, so gradients, ``vmap`` over kernels (products become batched) and ``shard_map``
 need nothing special. Where nothing is differentiated ``lax``'s own convolution is a third form.
-`conv_general_dilated` chooses; GPU and TPU keep ``lax``'s, whose compilers choose for themselves.
+
+On GPU full float32 has no matrix units, and cuDNN's kernels run at half of the rate of a matrix
+product (VGG16, H200): there `winograd` with its products in one batch is faster from 64 channels.
+In TF32 and bfloat16, and on TPU, convolutions are ``lax``'s. `conv_general_dilated` chooses.
 """
 
 import functools
@@ -50,12 +53,11 @@ def conv_general_dilated(
     """``lax.conv_general_dilated``, the faster form on CPU where there is one (see `choose`).
 
     For ``flax.linen.Conv(..., conv_general_dilated=convolution.conv_general_dilated)``. The special
-    forms are for NHWC images without dilation and groups; all other convolutions are lax's. Many
-    networks are faster in ``lax.map`` than in ``vmap``, which makes lax's form a grouped one.
+    forms are for NHWC images without dilation and groups; all other convolutions are lax's. On CPU
+    many networks are faster in ``lax.map`` than in ``vmap``, which makes lax's form a grouped one.
     """
     plain = (
-        jax.default_backend() == "cpu"
-        and lhs.ndim == 4
+        lhs.ndim == 4
         and lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) == _NHWC
         and feature_group_count == batch_group_count == 1
         and lhs.shape[3] == rhs.shape[2]
@@ -66,10 +68,14 @@ def conv_general_dilated(
         and out_sharding is None
     )
     if plain:
+        on_cpu = jax.default_backend() == "cpu"
         pads = _pads(padding, lhs.shape[1:3], rhs.shape[:2], window_strides)
         if set(window_strides) == {1} and pads == _same(rhs.shape[:2]):
-            return _same_convolution(lhs, rhs, precision)
-        if _overlaps(lhs.shape[1:3], rhs.shape[:2], pads):
+            if on_cpu:
+                return _same_convolution(lhs, rhs, precision)
+            if _suits_gpu(lhs, rhs, precision):
+                return winograd(lhs, rhs, precision=precision, batched=True)
+        if on_cpu and _overlaps(lhs.shape[1:3], rhs.shape[:2], pads):
             return direct(lhs, rhs, window_strides, pads, precision=precision)
     return lax.conv_general_dilated(
         lhs,
@@ -84,6 +90,20 @@ def conv_general_dilated(
         precision=precision,
         preferred_element_type=preferred_element_type,
         out_sharding=out_sharding,
+    )
+
+
+def _suits_gpu(x, kernel, precision):
+    """Whether `winograd` is faster than cuDNN: 3x3, wide, on a GPU, in full float32."""
+    full = {"float32", "highest", lax.Precision.HIGHEST}
+    asked = precision or jax.config.jax_default_matmul_precision
+    return (
+        jax.default_backend() == "gpu"
+        and x.dtype == jnp.float32
+        and kernel.shape[:2] == (3, 3)
+        and min(x.shape[1:3]) > 1
+        and min(kernel.shape[2:]) >= GPU_CHANNELS
+        and full.issuperset(asked if isinstance(asked, tuple) else (asked,))
     )
 
 
@@ -171,11 +191,14 @@ def direct(
     return _product(patches, kernel.reshape(-1, kernel.shape[-1]), precision).astype(x.dtype)
 
 
-def winograd(x: jax.Array, kernel: jax.Array, *, precision: Any = None) -> jax.Array:
+def winograd(
+    x: jax.Array, kernel: jax.Array, *, precision: Any = None, batched: bool = False
+) -> jax.Array:
     """3x3 convolution with SAME padding by Winograd's F(2x2,3x3); see the module's docstring.
 
     From ``[B, H, W, C]`` of any size and ``[3, 3, C, O]`` to ``[B, H, W, O]`` in the dtype of
-    ``x``; 16-bit types are computed in float32. ``precision`` is the products', as in ``lax.dot``.
+    ``x``; 16-bit types are computed in float32. ``precision`` is the products', as in ``lax.dot``;
+    they are one batched product if ``batched``, else sixteen.
     """
     _, height, width, _ = x.shape
     down, across = -(-height // 2), -(-width // 2)
@@ -184,12 +207,15 @@ def winograd(x: jax.Array, kernel: jax.Array, *, precision: Any = None) -> jax.A
     padded = jnp.pad(x.astype(wide), padding)
     # All rows first, then columns: so the gradients, too, are sums over whole rows.
     rows = _input_transform(*_elements(padded, axis=1))
+    tiles = [d for row in rows for d in _input_transform(*_elements(row, axis=2))]
     kernel_rows = _kernel_transform(*kernel.astype(wide))
-    outputs = []
-    for row, kernel_row in zip(rows, kernel_rows, strict=True):
-        inputs = _input_transform(*_elements(row, axis=2))
-        pairs = zip(inputs, _kernel_transform(*kernel_row), strict=True)
-        outputs.append(_output_transform(*(_product(d, g, precision) for d, g in pairs)))
+    kernels = [g for row in kernel_rows for g in _kernel_transform(*row)]
+    if batched:
+        products = _batched_products(tiles, kernels, precision)
+    else:
+        pairs = zip(tiles, kernels, strict=True)
+        products = [_product(d, g, precision) for d, g in pairs]
+    outputs = [_output_transform(*products[i : i + 4]) for i in range(0, 16, 4)]
     columns = [_output_transform(*column) for column in zip(*outputs, strict=True)]
     parts = list(zip(*columns, strict=True))
     return _interleaved(parts)[:, :height, :width].astype(x.dtype)
@@ -257,6 +283,13 @@ def _product(x, matrix, precision):
     return y.reshape(*x.shape[:-1], matrix.shape[-1])
 
 
+def _batched_products(tiles, kernels, precision):
+    d = jnp.stack(tiles)
+    rows = d.reshape(len(tiles), -1, d.shape[-1])
+    y = jnp.matmul(rows, jnp.stack(kernels), precision=precision)
+    return y.reshape(*d.shape[:-1], y.shape[-1])
+
+
 def _elements(x, axis):
     """The four elements along a dimension of size ``2 n + 2`` of its n tiles, which overlap."""
     even, odd = (jnp.squeeze(part, axis + 1) for part in _split(x, axis, 2))
@@ -306,6 +339,9 @@ def _interleaved(parts):
     batch, down, _, across, _, channels = y.shape
     return y.reshape(batch, 2 * down, 2 * across, channels)
 
+
+GPU_CHANNELS = 64
+"""From so many input and output channels `winograd` is taken on GPU; fewer are not measured."""
 
 FORMS = {"direct": direct, "winograd": winograd, "lax": _lax}
 """What `choose` chooses from, by the names in the table; ``lax`` only where nothing is derived."""

@@ -12,7 +12,8 @@ from jax import lax
 from mcjax.models import convolution
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
-FORMS = [convolution.direct, convolution.winograd]
+BATCHED = functools.partial(convolution.winograd, batched=True)
+FORMS = [convolution.direct, convolution.winograd, BATCHED]
 SHAPES = [  # [B, H, W, C] and the output channels
     ((2, 1, 1, 3), 4),
     ((3, 2, 2, 2), 3),
@@ -117,7 +118,7 @@ def test_precision_reaches_every_product(form):
     args = draw((1, 4, 4, 2), (3, 3, 2, 2), dtype=np.float32)
     jaxpr = jax.make_jaxpr(lambda x, k: form(x, k, precision="highest"))(*args)
     products = [e for e in jaxpr.eqns if e.primitive is lax.dot_general_p]
-    assert len(products) == {convolution.direct: 1, convolution.winograd: 16}[form]
+    assert len(products) == {convolution.direct: 1, convolution.winograd: 16, BATCHED: 1}[form]
     assert all(e.params["precision"] == (lax.Precision.HIGHEST,) * 2 for e in products)
 
 
@@ -243,6 +244,29 @@ def test_other_backends_keep_lax(monkeypatch):
     assert not has_convolution(dispatched, *args)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert has_convolution(lambda *a: dispatched(*a), *args)  # a new function: no cached trace
+
+
+@pytest.mark.parametrize(
+    ("channels", "precision", "dtype", "remains"),
+    [
+        (64, "float32", "float32", False),
+        (64, "tensorfloat32", "float32", True),
+        (64, None, "float32", True),  # which is TF32 there
+        (64, "float32", "bfloat16", True),
+        (48, "float32", "float32", True),
+    ],
+)
+def test_wide_convolutions_on_gpu_in_full_float32(monkeypatch, channels, precision, dtype, remains):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    args = draw((2, 5, 4, channels), (3, 3, channels, 64), dtype=np.float32)
+    args = [jnp.asarray(a, dtype) for a in args]
+    with jax.default_matmul_precision(precision):
+        assert has_convolution(lambda *a: dispatched(*a), *args) == remains
+        assert_close([dispatched(*args)], [reference(*args)], 1e-5)
+    ours = lambda *a: convolution.conv_general_dilated(  # noqa: E731
+        *a, (1, 1), "SAME", dimension_numbers=LAYOUT, precision=precision
+    )
+    assert has_convolution(ours, *args) == remains
 
 
 @pytest.mark.parametrize("channels", [3, 16])

@@ -165,7 +165,7 @@ def test_what_does_not_fit_is_named(recorded):
 def test_many_that_do_not_fit_are_counted(recorded):
     _, template, layers = network("vgg16_bn", 1 / 32, 64)
     strange = {f"net.{name}": array for name, array in recorded.items()}
-    with pytest.raises(torch_checkpoints.Mismatch, match=r"layer_blocks.\S+ and 78 more; no value"):
+    with pytest.raises(torch_checkpoints.Mismatch, match=r"net\.\S+ and 78 more; no value"):
         torch_checkpoints.to_flax(strange, template, layers)
 
 
