@@ -51,7 +51,7 @@ def run(config: TableConfig) -> tuple[Table, Table]:
       UsageError: this is no CPU.
     """
     if jax.default_backend() != "cpu":
-        raise UsageError("only CPUs choose among forms; GPU and TPU keep lax's convolution")
+        raise UsageError("the table is for CPUs alone; run it with JAX_PLATFORMS=cpu")
     tables: tuple[Table, Table] = ({}, {})
     for shape in SHAPES:
         for table, work, what in zip(tables, (_forward, _step), ("forward", "step"), strict=True):
