@@ -193,7 +193,11 @@ class Evaluator:
 
 
 def default_points_per_call() -> int:
-    """Points evaluated at once: one on CPU, where grouped convolutions are slow; else four."""
+    """Points evaluated at once: one on CPU, where grouped convolutions are slow; else four.
+
+    Measured by this project on an H200, ms a point one by one and in fours: VGG16 with 1,000 images
+    23.1 and 17.1 (float32), 2.9 and 2.1 (bf16); a small net with 1,797 images 1.6 and 0.9.
+    """
     return 1 if jax.default_backend() == "cpu" else 4
 
 
@@ -201,7 +205,8 @@ def default_batch_size() -> int:
     """Examples of a forward pass: on CPU as many as fit its caches, on others more.
 
     Measured by this project on a small net (8x8 pixels), ms a point of 1,797 images, a device a
-    core: 36 with 25 to 100 examples, 40 with 200, 59 with 500, 99 with 1,800.
+    core: 36 with 25 to 100 examples, 40 with 200, 59 with 500, 99 with 1,800. On an H200, VGG16
+    with 1,000 images took the same time in two batches and in one.
     """
     return 100 if jax.default_backend() == "cpu" else 500
 
