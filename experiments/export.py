@@ -92,7 +92,9 @@ def _vtp(config: ExportConfig) -> bytes:
 def _weights(file_format: str, config: ExportConfig) -> bytes:
     if not config.run:
         raise UsageError("--run is missing: a checkpoint RUN[@EPOCH][~T]")
-    found = export_torch.export_torch(config.run, file_format, config.data_dir, config.name_map)
+    found = export_torch.export_torch(
+        config.run, file_format, config.data_dir, config.name_map, config.precision
+    )
     mean, std = (", ".join(f"{x:.4g}" for x in values) for values in (found.mean, found.std))
     say(f"its images are normalized by (pixels / 255 - mean) / std, mean {mean}, std {std}")
     if found.skipped_by_garipov:

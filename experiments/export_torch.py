@@ -30,7 +30,11 @@ class Exported(NamedTuple):
 
 
 def export_torch(
-    name: str, file_format: str, data_dir: str | None = None, name_map: str | None = None
+    name: str,
+    file_format: str,
+    data_dir: str | None = None,
+    name_map: str | None = None,
+    precision: str = "float32",
 ) -> Exported:
     """The network that a checkpoint's name stands for, as a state dict.
 
@@ -42,13 +46,14 @@ def export_torch(
       file_format: one of `mcjax.torch_files.FORMATS`.
       data_dir: where the data set is.
       name_map: a file as `experiments.import_torch` takes it; by default Garipov's names.
+      precision: in which the statistics are computed.
 
     Raises:
       UsageError: there is no such checkpoint, the network's layers have no names, or a package is
         not installed.
     """
-    end = ends.resolve(name, Run(parse_name(name).run).path, data_dir, "float32")
-    problem = problems.make_problem(dataclasses.replace(end.mode, data_dir=data_dir))
+    end = ends.resolve(name, Run(parse_name(name).run).path, data_dir, precision)
+    problem = problems.make_problem(dataclasses.replace(end.mode, data_dir=data_dir), precision)
     point = ends.load(end.name)
     params, state = point
     if Run(end.name.run).info["kind"] == "curve":

@@ -202,7 +202,7 @@ def _blocks(folder, config, scale, repetitions, sources, drawn, todo):
     blocks += [
         report.Heading("Settings and cost"),
         report.Text(
-            f"{versions}. Device: {info['device']}, matrix products in {config.precision}. "
+            f"{versions}. Device: {info['device']}, networks in {config.precision}. "
             f"An epoch has {_steps(todo)} steps here and 500 in the paper. Training alone took "
             f"{seconds / 60:.1f} process minutes; the command's last run, which builds only what "
             f"was missing, took {info['seconds'] / 60:.1f} minutes in all."

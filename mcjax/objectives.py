@@ -116,8 +116,10 @@ def cross_entropy(model: nn.Module, dtype: Any = None) -> Objective:
       model: a module called as ``model(images, train) -> logits [B, classes]``. Batch norm keeps
         its averages in the collection ``batch_stats``; dropout draws from the stream ``dropout``.
       dtype: what the network computes in, such as ``jnp.bfloat16``: parameters and images are cast
-        to it on their way in. The parameters, their gradients, batch norm's averages, the logits
-        once they are there and all sums stay float32. None for the dtype of the parameters.
+        to it on their way in; layers that name a dtype of their own keep it. The parameters, their
+        gradients, batch norm's averages, the logits once they are there and all sums (those over
+        pixels in the gradients of the biases of `nn.Conv` and `nn.Dense`, too) stay float32. None
+        for the dtype of the parameters.
 
     Returns:
       An objective over batches ``{"images": float32 [B, H, W, C], "labels": int32 [B],
@@ -149,14 +151,15 @@ def cross_entropy(model: nn.Module, dtype: Any = None) -> Objective:
 
     def forward(params, state, batch, key):
         params, images = inside((params, batch["images"]))
-        logits, state = model.apply(
-            {"params": params, **state},
-            images,
-            True,
-            rngs={"dropout": key},
-            mutable=list(state),
-        )
-        return outside(logits), state
+        with nn.intercept_methods(_sum_bias_gradients_in_float32):
+            logits, new = model.apply(
+                {"params": params, **state},
+                images,
+                True,
+                rngs={"dropout": key},
+                mutable=list(state),
+            )
+        return outside(logits), jax.tree.map(lambda n, old: n.astype(old.dtype), new, state)
 
     def train(params, state, batch, key):
         logits, state = forward(params, state, batch, key)
@@ -165,7 +168,8 @@ def cross_entropy(model: nn.Module, dtype: Any = None) -> Objective:
 
     def logits(params, state, batch) -> Any:
         params, images = inside((params, batch["images"]))
-        return outside(model.apply({"params": params, **state}, images, False))
+        with nn.intercept_methods(_sum_bias_gradients_in_float32):
+            return outside(model.apply({"params": params, **state}, images, False))
 
     def evaluate(params, state, batch):
         return sums(logits(params, state, batch), batch)
@@ -216,6 +220,37 @@ def on_curve_with_free_ends(
 def at_point(objective: Objective) -> Callable[..., Any]:
     """The training function of a mode: the objective at the parameters themselves."""
     return lambda params, _, state, batch, key, stratum: objective.train(params, state, batch, key)
+
+
+def _sum_bias_gradients_in_float32(next_call, args, kwargs, context):
+    """Adds a layer's 16-bit bias by `_add_bias`."""
+    layer, bias = context.module, None
+    if isinstance(layer, nn.Conv | nn.Dense) and context.method_name == "__call__":
+        bias = layer.get_variable("params", "bias") if layer.use_bias else None
+    if bias is None or bias.dtype.itemsize >= 4:
+        return next_call(*args, **kwargs)
+    object.__setattr__(layer, "use_bias", False)
+    try:
+        outputs = next_call(*args, **kwargs)
+    finally:
+        object.__setattr__(layer, "use_bias", True)
+    return _add_bias(outputs, bias.astype(outputs.dtype))
+
+
+@jax.custom_jvp
+def _add_bias(outputs, bias):
+    """``outputs + bias``; the gradient's sum over examples and pixels is taken in float32.
+
+    XLA sums 16-bit numbers in 16 bits, where a sum of a hundred thousand ones is a few hundred.
+    """
+    return outputs + bias
+
+
+@_add_bias.defjvp
+def _add_bias_jvp(primals, tangents):
+    outputs, bias = tangents
+    wide = jnp.broadcast_to(bias.astype(jnp.float32), outputs.shape)
+    return _add_bias(*primals), outputs + wide.astype(outputs.dtype)
 
 
 def _forget_the_past(next_call, args, kwargs, context):

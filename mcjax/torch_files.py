@@ -6,6 +6,7 @@ need safetensors alone.
 
 import io
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -71,7 +72,8 @@ def _read_safetensors(path: Path) -> Arrays:
 def _read_torch(path: Path) -> Arrays:
     torch = _torch(path)
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of sparse tensors, which are refused below
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch has no class for what is wrong with a file
         refused = re.search(r"GLOBAL (\S+) was not an allowed", str(error))
         if refused:

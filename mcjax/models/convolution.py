@@ -56,10 +56,12 @@ def conv_general_dilated(
     forms are for NHWC images without dilation and groups; all other convolutions are lax's. On CPU
     many networks are faster in ``lax.map`` than in ``vmap``, which makes lax's form a grouped one.
     """
+    precision = tuple(precision) if isinstance(precision, list) else precision
     plain = (
         lhs.ndim == 4
         and lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) == _NHWC
         and feature_group_count == batch_group_count == 1
+        and 0 not in lhs.shape + rhs.shape
         and lhs.shape[3] == rhs.shape[2]
         and all(set(s or (1,)) == {1} for s in (lhs_dilation, rhs_dilation))
         and lhs.dtype == rhs.dtype
@@ -144,7 +146,7 @@ def choose(
     >>> choose((100, 8, 8, 256), (3, 3, 256, 256), differentiated=True).__name__
     'winograd'
     """
-    if tuple(kernel[:2]) != (3, 3) or 0 in images or 0 in kernel:
+    if tuple(kernel[:2]) != (3, 3):
         return direct
     shape = (math.sqrt(images[1] * images[2]), *kernel[2:])
 

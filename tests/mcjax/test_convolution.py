@@ -213,6 +213,9 @@ CASES = {
     "channels first": ((2, 16, 4, 4), (4, 16, 3, 3), {"dimension_numbers": None}, True),
     "one dimension": ((2, 9, 4), (3, 4, 5), {"window_strides": (1,), "dimension_numbers":
                       ("NWC", "WIO", "NWC")}, True),
+    "no pixels": ((2, 0, 5, 3), (3, 3, 3, 4), {}, True),
+    "no features": ((2, 4, 5, 3), (3, 3, 3, 0), {}, True),
+    "precisions": ((2, 4, 5, 3), (3, 3, 3, 4), {"precision": ["highest", "highest"]}, False),
     "element type": ((2, 4, 5, 16), (3, 3, 16, 4), {"preferred_element_type": np.float64}, True),
 }  # fmt: skip
 

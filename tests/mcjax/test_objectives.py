@@ -273,3 +273,46 @@ def test_in_bfloat16_parameters_averages_and_sums_stay_float32(model):
     ]
     assert len(products) >= 2
     assert all(dtypes == [jnp.bfloat16] * 2 for dtypes in products)
+
+
+class Layered(nn.Module):
+    """A convolution and a dense layer, both used twice; a state in the dtype of what comes by."""
+
+    @nn.compact
+    def __call__(self, images, train):
+        mean = self.variable("stats", "mean", jnp.zeros, (8,))
+        conv, dense = nn.Conv(8, (3, 3)), nn.Dense(8)
+        x = conv(conv(images))
+        if train:
+            mean.value = jnp.mean(x, (0, 1, 2))
+        return jnp.mean(dense(dense(x)), (1, 2))
+
+
+def test_in_bfloat16_gradients_of_biases_are_summed_in_float32():
+    objective = objectives.cross_entropy(Layered(), jnp.bfloat16)
+    exact = objectives.cross_entropy(Layered())
+    rng = np.random.default_rng(0)
+    batch = {
+        "images": jnp.asarray(rng.normal(size=(64, 32, 32, 8)), jnp.float32),
+        "labels": jnp.zeros(64, jnp.int32),  # so that the sums are not of mean zero
+        "weight": jnp.ones(64),
+    }
+    state = dict(Layered().init(KEY, batch["images"], False))
+    params = state.pop("params")
+    (_, (_, new)), gradient = jax.value_and_grad(objective.train, has_aux=True)(
+        params, state, batch, KEY
+    )
+    expected = jax.grad(exact.train, has_aux=True)(params, state, batch, KEY)[0]
+    assert {x.dtype for x in jax.tree.leaves(new)} == {jnp.dtype("float32")}
+    for layer in ("Conv_0", "Dense_0"):
+        a, b = (g[layer]["bias"] for g in (gradient, expected))
+        assert np.linalg.norm(a - b) <= 0.01 * np.linalg.norm(b), layer
+    np.testing.assert_array_equal(
+        objective.logits(params, state, batch),
+        Layered().apply(
+            {"params": jax.tree.map(lambda x: x.astype(jnp.bfloat16), params), **state},
+            batch["images"].astype(jnp.bfloat16), False,
+        ),
+    )  # fmt: skip
+    for order in (jax.jvp, lambda f, *a: jax.vjp(f, *a[0])):  # also through the Hessian's way
+        order(jax.grad(lambda p: objective.train(p, state, batch, KEY)[0]), (params,), (params,))
