@@ -98,7 +98,7 @@ def conv_general_dilated(
 def _suits_gpu(x, kernel, precision):
     """Whether `winograd` is faster than cuDNN: 3x3, wide, on a GPU, in full float32."""
     full = {"float32", "highest", lax.Precision.HIGHEST}
-    asked = precision or jax.config.jax_default_matmul_precision
+    asked = precision or jax.config.jax_default_matmul_precision  # pyrefly: ignore
     return (
         jax.default_backend() == "gpu"
         and x.dtype == jnp.float32
