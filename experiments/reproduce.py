@@ -7,7 +7,6 @@ is WORKDIR/report.html (and report.md), WORKDIR/figures and WORKDIR/claims.json.
 """
 
 import json
-import os
 import statistics
 import time
 from pathlib import Path
@@ -103,7 +102,7 @@ def _place(folder: Run, config: ReproduceConfig, seed: int) -> Path:
 
 def _default_jobs() -> int:
     """One process a core on CPU; one on a GPU or TPU, which a process takes whole."""
-    return min(os.cpu_count() or 1, 8) if jax.default_backend() == "cpu" else 1
+    return min(command.cores(), 8) if jax.default_backend() == "cpu" else 1
 
 
 def _announce(scale, todo, costs):
