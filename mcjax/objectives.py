@@ -126,11 +126,16 @@ def cross_entropy(model: nn.Module, dtype: Any = None) -> Objective:
       "weight": float32 [B]}``, with the sums ``loss``, ``accuracy`` and ``count``.
     """
 
-    def inside(tree):
-        cast = lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x  # noqa: E731
-        return tree if dtype is None else jax.tree.map(cast, tree)
+    def cast(x):
+        moved = dtype is not None and jnp.issubdtype(x.dtype, jnp.floating)
+        return x.astype(dtype) if moved else x
 
-    def outside(logits):
+    def apply(params, state, batch, train, **options):
+        params, images = jax.tree.map(cast, (params, batch["images"]))
+        with nn.intercept_methods(_sum_bias_gradients_in_float32):
+            return model.apply({"params": params, **state}, images, train, **options)
+
+    def widened(logits):
         return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
     def sums(logits, batch):
@@ -150,16 +155,9 @@ def cross_entropy(model: nn.Module, dtype: Any = None) -> Objective:
         }
 
     def forward(params, state, batch, key):
-        params, images = inside((params, batch["images"]))
-        with nn.intercept_methods(_sum_bias_gradients_in_float32):
-            logits, new = model.apply(
-                {"params": params, **state},
-                images,
-                True,
-                rngs={"dropout": key},
-                mutable=list(state),
-            )
-        return outside(logits), jax.tree.map(lambda n, old: n.astype(old.dtype), new, state)
+        options = {"rngs": {"dropout": key}, "mutable": list(state)}
+        logits, new = apply(params, state, batch, True, **options)
+        return widened(logits), jax.tree.map(lambda n, old: n.astype(old.dtype), new, state)
 
     def train(params, state, batch, key):
         logits, state = forward(params, state, batch, key)
@@ -167,9 +165,7 @@ def cross_entropy(model: nn.Module, dtype: Any = None) -> Objective:
         return totals["loss"] / jnp.maximum(totals["count"], 1), (totals, state)
 
     def logits(params, state, batch) -> Any:
-        params, images = inside((params, batch["images"]))
-        with nn.intercept_methods(_sum_bias_gradients_in_float32):
-            return outside(model.apply({"params": params, **state}, images, False))
+        return widened(apply(params, state, batch, False))
 
     def evaluate(params, state, batch):
         return sums(logits(params, state, batch), batch)

@@ -61,7 +61,7 @@ def _read_safetensors(path: Path) -> Arrays:
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged or no safetensors file: {error}") from None
     arrays = {}
-    for name, raw in found:
+    for name, raw in sorted(found, key=lambda pair: pair[0]):  # they come in a random order
         if raw["dtype"] not in _TYPES:
             raise ValueError(f"{path}: {name} is of type {raw['dtype']}, which is not read")
         array = np.frombuffer(raw["data"], _TYPES[raw["dtype"]]).reshape(raw["shape"])

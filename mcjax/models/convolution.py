@@ -50,7 +50,7 @@ def conv_general_dilated(
     preferred_element_type: Any = None,
     out_sharding: Any = None,
 ) -> jax.Array:
-    """``lax.conv_general_dilated``, the faster form on CPU where there is one (see `choose`).
+    """``lax.conv_general_dilated``, the faster form where there is one.
 
     For ``flax.linen.Conv(..., conv_general_dilated=convolution.conv_general_dilated)``. The special
     forms are for NHWC images without dilation and groups; all other convolutions are lax's. On CPU
@@ -254,9 +254,9 @@ def _same(kernel):
 
 
 def _overlaps(sizes, kernel, pads):
-    """Whether every place of the kernel meets the image, and there is one, in each dimension."""
+    """Whether every place of the kernel meets the image in each dimension."""
     return all(
-        size > 0 and min(pair) >= 0 and max(pair) < k <= size + sum(pair)
+        min(pair) >= 0 and max(pair) < k <= size + sum(pair)
         for size, k, pair in zip(sizes, kernel, pads, strict=True)
     )
 

@@ -26,8 +26,10 @@ def reference(x, kernel):
     return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT)
 
 
-def dispatched(x, kernel):
-    return convolution.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT)
+def dispatched(x, kernel, **options):
+    return convolution.conv_general_dilated(
+        x, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT, **options
+    )
 
 
 def draw(*shapes, dtype=np.float64, seed=0):
@@ -266,10 +268,7 @@ def test_wide_convolutions_on_gpu_in_full_float32(monkeypatch, channels, precisi
     with jax.default_matmul_precision(precision):
         assert has_convolution(lambda *a: dispatched(*a), *args) == remains
         assert_close([dispatched(*args)], [reference(*args)], 1e-5)
-    ours = lambda *a: convolution.conv_general_dilated(  # noqa: E731
-        *a, (1, 1), "SAME", dimension_numbers=LAYOUT, precision=precision
-    )
-    assert has_convolution(ours, *args) == remains
+    assert has_convolution(functools.partial(dispatched, precision=precision), *args) == remains
 
 
 @pytest.mark.parametrize("channels", [3, 16])

@@ -314,5 +314,10 @@ def test_in_bfloat16_gradients_of_biases_are_summed_in_float32():
             batch["images"].astype(jnp.bfloat16), False,
         ),
     )  # fmt: skip
-    for order in (jax.jvp, lambda f, *a: jax.vjp(f, *a[0])):  # also through the Hessian's way
-        order(jax.grad(lambda p: objective.train(p, state, batch, KEY)[0]), (params,), (params,))
+
+    def hessian_times_itself(objective):
+        slope = jax.grad(lambda p: objective.train(p, state, batch, KEY)[0])
+        return jax.flatten_util.ravel_pytree(jax.jvp(slope, (params,), (params,))[1])[0]
+
+    a, b = hessian_times_itself(objective), hessian_times_itself(exact)
+    assert 0 < np.linalg.norm(a - b) <= 0.05 * np.linalg.norm(b)

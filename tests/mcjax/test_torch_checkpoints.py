@@ -165,8 +165,11 @@ def test_what_does_not_fit_is_named(recorded):
 def test_many_that_do_not_fit_are_counted(recorded):
     _, template, layers = network("vgg16_bn", 1 / 32, 64)
     strange = {f"net.{name}": array for name, array in recorded.items()}
-    with pytest.raises(torch_checkpoints.Mismatch, match=r"net\.\S+ and 78 more; no value"):
+    with pytest.raises(torch_checkpoints.Mismatch, match=r"and 78 more; no value") as caught:
         torch_checkpoints.to_flax(strange, template, layers)
+    assert caught.value.unplaced == sorted(strange)
+    assert "no place for net.classifier.1.bias, " in str(caught.value)
+    assert ", net.classifier.6.weight and 78 more; no value for " in str(caught.value)
 
 
 def test_layers_that_are_not_there(recorded):
