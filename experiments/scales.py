@@ -54,8 +54,6 @@ SCALES = {
             2.6,
             1.5,
             "2 CPU cores",
-            mode_factor=0.25,
-            curve_factor=0.15,
         ),
         Scale("fashion_mnist_vgg16", "Fashion-MNIST, 32x32, VGG16", 21, None, None, "one GPU"),
         Scale("cifar10", "CIFAR-10, VGG16: the paper's own", 21, None, None, "one GPU or TPU"),
