@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import command, drawing, ends, ensembling, loop, train_mode
+from experiments import command, drawing, ends, ensembling, loop
 from experiments import problem as problems
 from experiments.arrays import load_arrays, save_arrays
 from experiments.config import CurveConfig, UsageError, identity
@@ -124,16 +124,15 @@ def judge(fit: Fit) -> None:
     if fit.folder.status != "fitted":
         return
     arrays = load_arrays(fit.folder.path / "curve.npz")
-    middle = arrays.get("curve_train_accuracy", np.ones_like(arrays["t"]))[len(arrays["t"]) // 2]
-    chance = problems.chance(fit.problem)
-    if middle >= chance + train_mode.CHANCE_MARGIN:
+    accuracy = arrays.get("curve_train_accuracy")
+    reason = None
+    if accuracy is not None:
+        middle = float(accuracy[len(accuracy) // 2])
+        reason = problems.chance_failure(fit.problem, middle, "the middle of the curve")
+    if reason is None:
         fit.folder.update(status="done")
         return
-    failure = loop.mark_failed(
-        fit.folder,
-        f"training accuracy {100 * middle:.1f} % in the middle of the curve is at chance "
-        f"({100 * chance:.1f} %): it did not train",
-    )
+    failure = loop.mark_failed(fit.folder, reason)
     if not fit.config.allow_failed:
         raise loop.RunFailed(failure)
 

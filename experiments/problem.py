@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from scipy import special
 
 from experiments import trackers
 from experiments.config import ModeConfig, Training, UsageError
@@ -19,6 +20,7 @@ from mcjax.data import augmentation, batches
 # A power of two, so that any usual number of devices divides it: batch-norm statistics are then
 # the same numbers on all of them.
 STATISTICS_BATCH = 128
+CHANCE_LEVEL = 1e-3
 PROBLEM_FLAGS = (
     "dataset", "use_test", "train_size", "validation_size", "downsample", "pad_to",
     "normalization", "model", "width", "dropout", "objective",
@@ -230,10 +232,43 @@ def same_problem(a: ModeConfig, b: ModeConfig) -> list[str]:
     return [f"--{n}: {getattr(a, n)} and {getattr(b, n)}" for n in differing if n != "dropout"]
 
 
-def chance(problem: Problem) -> float:
-    """The accuracy of always answering the most frequent class of the training split."""
+def chance_failure(problem: Problem, accuracy: float, network: str) -> str | None:
+    """Why a network with this training accuracy did not train, in words, or None.
+
+    Args:
+      problem: its data.
+      accuracy: on the training split.
+      network: which network, for the words: "the last epoch's network".
+    """
     labels = problem.dataset.train.labels
-    return float(np.bincount(labels).max() / len(labels))
+    if is_above_chance(labels, accuracy):
+        return None
+    share = np.bincount(labels).max() / len(labels)
+    return (
+        f"training accuracy {100 * accuracy:.1f} % of {network} is at chance (the most frequent "
+        f"label has {100 * share:.1f} % of {len(labels)} examples): it did not train"
+    )
+
+
+def is_above_chance(labels: np.ndarray, accuracy: float) -> bool:
+    """Whether answers that do not depend on the images reach an accuracy in less than 1 of 1,000.
+
+    Let ``p`` and ``q`` be the shares of the most and the second most frequent label. The
+    probability that ``k`` of ``n`` such answers are right is at most ``P(Binomial(n, p) >= k)``
+    (Hoeffding, 1956), and at most ``(q / p)^(k - n p)``: answers other than the most frequent
+    label gain an example with a probability of at most ``q`` and lose one with ``p`` (Chernoff's
+    bound). The first decides where classes are balanced, the second where one dominates. A
+    constant network never exceeds ``p`` and is at chance.
+
+    Args:
+      labels: integers ``[n]`` of the split.
+      accuracy: on that split; NaN is at chance.
+    """
+    n = len(labels)
+    first, second = np.sort(np.append(np.bincount(labels), 0))[:-3:-1]
+    right = np.rint(accuracy * n)
+    luck = min(special.bdtrc(right - 1, n, first / n), (second / first) ** max(right - first, 0))
+    return bool(luck < CHANCE_LEVEL)
 
 
 def device_limit() -> float:

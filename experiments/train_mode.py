@@ -17,8 +17,6 @@ from experiments.progress import say
 from experiments.runs import Run
 from mcjax import objectives
 
-CHANCE_MARGIN = 0.05
-
 
 def check(config: ModeConfig) -> problems.Problem:
     """Everything that can be wrong with a mode's flags, before any long work.
@@ -111,13 +109,7 @@ def failure(
     if not np.isfinite(losses).all():
         return f"the loss of {network} is not finite: {losses}"
     accuracy = final["train"].get("accuracy")
-    chance = problems.chance(problem)
-    if accuracy is not None and accuracy < chance + CHANCE_MARGIN:
-        return (
-            f"training accuracy {100 * accuracy:.1f} % of {network} is at chance "
-            f"({100 * chance:.1f} %): it did not train"
-        )
-    return None
+    return None if accuracy is None else problems.chance_failure(problem, accuracy, network)
 
 
 def describe(final: dict) -> str:
