@@ -79,6 +79,8 @@ def _run(config, run, doc):
     """Exit status and last words."""
     try:
         chosen = flags.parse(config, sys.argv[1:], doc)
+        for name in flags.without_effect(chosen):
+            print(f"note: --{name} does nothing in this command", file=sys.stderr)
         if chosen.compilation_cache:
             _keep_compiled_programs()
         _start_processes(chosen)

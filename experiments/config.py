@@ -10,9 +10,10 @@ from typing import Any, ClassVar, TypeVar
 
 from absl import flags as absl_flags
 
-from experiments import flag_parsers
+from experiments import flag_help, flag_parsers
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+LAUNCH = ("distributed", "coordinator", "num_processes", "process_id")
 C = TypeVar("C", bound="Machine")
 
 
@@ -39,9 +40,13 @@ class Machine:
 
     Attributes:
       divides: whether the command gives devices points or curves of their own.
+      topic: what the command's own flags are about, for ``--help``.
+      unused: inherited flags that do nothing in this command: ``--help`` leaves them out.
     """
 
     divides: ClassVar[bool] = False
+    topic: ClassVar[str] = "this command"
+    unused: ClassVar[tuple[str, ...]] = ()
     workdir: str = flag("", "Run folder: made, gone on with, or reused.", identity=False)
     data_dir: str | None = flag(None, "Folder with data files you have.", identity=False)
     precision: str = flag(
@@ -73,6 +78,9 @@ class Machine:
     checkpoint_seconds: float = flag(
         60.0, "Save at least this often, beside the kept epochs.", identity=False
     )
+
+
+DEVICES = ("precision", "compilation_cache", "cpu_devices", *LAUNCH, "checkpoint_seconds")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -175,6 +183,7 @@ class ModeConfig(Network, Training):
 class ImportConfig(Network):
     """A network that was trained elsewhere."""
 
+    unused: ClassVar[tuple[str, ...]] = ("checkpoint_seconds",)
     file: str = flag("", "The checkpoint: a PyTorch state dict (.pt, .pth) or .safetensors.")
     name_map: str | None = flag(
         None,
@@ -193,6 +202,7 @@ class ImportConfig(Network):
 class Fitting(Training, Drawing):
     """What the fitting of one curve and of several have in common."""
 
+    topic: ClassVar[str] = "curve"
     modes_dir: str | None = flag(
         None,
         "Where modes given as flagfiles are trained; WORKDIR/modes by default.",
@@ -245,6 +255,8 @@ class SurfaceConfig(Drawing):
     """The loss on the plane through three checkpoints, or around one; data and model are theirs."""
 
     divides: ClassVar[bool] = True
+    topic: ClassVar[str] = "surface"
+    unused: ClassVar[tuple[str, ...]] = ("checkpoint_seconds",)
     points: tuple[str, ...] = flag(
         (), "Three checkpoints RUN[@EPOCH][~T] that span the plane; with --directions its centre."
     )
@@ -279,6 +291,8 @@ class SurfaceConfig(Drawing):
 class SharpnessConfig(Drawing):
     """The Hessian's largest eigenvalues along a curve; data set and model are its modes'."""
 
+    topic: ClassVar[str] = "sharpness"
+    unused: ClassVar[tuple[str, ...]] = ("checkpoint_seconds",)
     curve: str = flag("", "The curve, RUN[@EPOCH].")
     points: int = flag(11, "Points, t equally spaced from 0 to 1.")
     eigenvalues: int = flag(2, "How many eigenvalues, from the largest down.")
@@ -288,6 +302,7 @@ class SharpnessConfig(Drawing):
 class ReproduceConfig(Drawing):
     """The whole paper."""
 
+    unused: ClassVar[tuple[str, ...]] = LAUNCH
     scale: str = flag(
         "digits",
         "Size of the experiment.",
@@ -307,6 +322,7 @@ class ReproduceConfig(Drawing):
 class BenchmarkConfig(Machine):
     """Speed beside PyTorch's."""
 
+    unused: ClassVar[tuple[str, ...]] = ("data_dir", "precision", *LAUNCH, "checkpoint_seconds")
     nets: tuple[str, ...] = flag(("vgg16", "quarter", "digits"), "Networks to time.")
     rounds: int = flag(7, "Rounds of measurements; the table gives medians.")
     seconds: float = flag(2.0, "Length of one measurement.")
@@ -316,6 +332,9 @@ class BenchmarkConfig(Machine):
 class ExportConfig(Machine):
     """A finished run, or a checkpoint, in another format."""
 
+    unused: ClassVar[tuple[str, ...]] = (
+        "workdir", "cpu_devices", *LAUNCH, "checkpoint_seconds",
+    )  # fmt: skip
     run: str = flag(
         "", "The folder of a finished curve or surface; pt, safetensors: RUN[@EPOCH][~T]."
     )
@@ -340,8 +359,18 @@ class ExportConfig(Machine):
 class ViewConfig(Machine):
     """A finished run as an interactive page."""
 
+    unused: ClassVar[tuple[str, ...]] = ("workdir", "data_dir", *DEVICES)
     run: str = flag("", "The folder of a finished surface or curve.")
     output: str = flag("", "The HTML file to write; RUN/view.html by default.", identity=False)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PruneConfig(Machine):
+    """The checkpoints of finished runs."""
+
+    unused: ClassVar[tuple[str, ...]] = ("workdir", "data_dir", *DEVICES)
+    runs: tuple[str, ...] = flag((), "Folders of finished modes or curves.")
+    drop: tuple[int, ...] = flag((), "Kept epochs whose checkpoints go as well; never the last.")
 
 
 def parse(config: type[C], argv: list[str], doc: str = "") -> C:
@@ -355,8 +384,7 @@ def parse(config: type[C], argv: list[str], doc: str = "") -> C:
     values = absl_flags.FlagValues()
     flag_parsers.define(config, values)
     if {"--help", "-h", "-help", "--helpfull"} & set(argv):
-        print(f"{doc.strip()}\n\nFlags (any of them may stand in a file: --flagfile=FILE):")
-        print(values.get_help())
+        print(flag_help.page(config, doc))
         raise SystemExit(0)
     try:
         left = values(["", *argv])[1:]
@@ -392,6 +420,12 @@ def to_flags(config: Any) -> str:
 
     items = ((f.name, getattr(config, f.name)) for f in dataclasses.fields(config))
     return "".join(f"{line(n, v)}\n" for n, v in items if v is not None)
+
+
+def without_effect(config: Machine) -> list[str]:
+    """The flags that were given a value and do nothing in this command."""
+    defaults = type(config)()
+    return [n for n in config.unused if getattr(config, n) != getattr(defaults, n)]
 
 
 def identity(config: Any) -> dict[str, Any]:

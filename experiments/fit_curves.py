@@ -1,6 +1,6 @@
 r"""Fits the curves of many pairs of modes at once, and compares their barriers (Section 2).
 
-    python -m experiments.fit_curves --flagfile=experiments/flags/digits/curve.cfg \
+    python -m experiments.fit_curves --flagfile=experiments/flags/digits/pairs.cfg \
         --modes=runs/G,runs/A,runs/B --workdir=runs/pairs
 
 --modes connects every two, --pairs=START:END,... those given. Each curve has its run folder in
