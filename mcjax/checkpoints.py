@@ -9,7 +9,7 @@ bytes is saved, computed on the device, and compared when it is read.
 import contextlib
 import errno
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,13 @@ class Checkpoints(contextlib.AbstractContextManager):
         for later in self.steps():
             if later > step:
                 self._manager.delete(later)
+
+    def keep_only(self, steps: Collection[int]) -> None:
+        """Deletes the checkpoints of all other steps, once everything is on disk."""
+        self.wait()
+        for step in self.steps():
+            if step not in steps:
+                self._manager.delete(step)
 
     def restore(self, step: int, like: Any = None) -> Any:
         """Restores a step, bit for bit.
