@@ -142,7 +142,7 @@ def run(config: ImportConfig) -> Run:
         write_atomically(folder.path / "flags.cfg", to_flags(config))
         if folder.status != "done":
             _import(folder, found)
-    show(f"{folder.path}: {train_mode.describe(folder.info['final'])}")
+    show(train_mode.result(folder))
     if averages := folder.info.get("final_with_running_averages"):
         show(f"with its own running averages: {train_mode.describe(averages)}")
     return folder
