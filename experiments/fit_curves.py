@@ -66,7 +66,9 @@ def _fit_all(fits):
     going = [fit for fit in fits if fit.folder.path.name not in failures]
     for group in _groups([fit for fit in going if fit.folder.status == "running"]):
         _train(group)
-    for fit in going:
+    for number, fit in enumerate(going, 1):
+        if fit.folder.status == "fitted":
+            say(f"evaluating {fit.folder.path.name}: curve {number} of {len(going)}")
         if fit.folder.status in ("fitted", "done"):
             fit_curve.finish(fit)
         with contextlib.suppress(loop.RunFailed):

@@ -73,6 +73,15 @@ def test_together_they_tell_all_barriers(base):
     assert (base / "pairs" / "figures" / "barriers.png").stat().st_size > 5000
 
 
+def test_curves_are_named_while_they_are_evaluated(base, capsys):
+    for name in ("A_B", "B_C"):
+        Run(base / "pairs" / name).update(status="fitted")
+    fit_curves.run(config(base))
+    said = [x for x in capsys.readouterr().err.splitlines() if x.startswith("evaluating")]
+    assert said == ["evaluating A_B: curve 1 of 3", "evaluating B_C: curve 3 of 3"]
+    assert Run(base / "pairs" / "A_B").status == "done"
+
+
 def test_shards_need_nobody_and_can_be_put_together(base, capsys):
     short = {"epochs": 1, "eval_epochs": (), "points": 3}
     names = [
