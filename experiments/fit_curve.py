@@ -3,8 +3,8 @@
     python -m experiments.fit_curve --flagfile=experiments/flags/quickstart.cfg --workdir=runs/quick
 
 --start and --end are checkpoints (RUN[@EPOCH], or RUN[@EPOCH]~T for a point of a curve) or
-flagfiles of modes; a mode that is not trained yet is trained first. The same command again goes on
-where it was stopped; with another --style it draws a done run again.
+flagfiles of modes; a mode that is not trained yet is trained first. The same command again resumes
+where it was stopped. A done run needs its modes no longer: with another --style it is drawn again.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from experiments import problem as problems
 from experiments.arrays import load_arrays, save_arrays
 from experiments.config import CurveConfig, UsageError, identity
 from experiments.progress import Progress, say, show
-from experiments.runs import Run
+from experiments.runs import Name, Run
 from mcjax import curves, objectives, parallel, paths, plots
 
 
@@ -163,27 +163,46 @@ def check(config: CurveConfig) -> Fit:
     folder = Run(config.workdir)
     folder.check_same("curve", config)
     modes_dir = Path(config.modes_dir) if config.modes_dir else folder.path / "modes"
-    start, end = (
-        ends.resolve(text, modes_dir, config.data_dir, config.precision, config.tracker)
-        for text in (config.start, config.end)
-    )
+    start, end = (_end(text, modes_dir, folder, config) for text in (config.start, config.end))
     if start.name.run == end.name.run and identity(start.mode) != identity(end.mode):
         raise UsageError(
             f"--start={config.start} and --end={config.end} would both be trained in "
             f"{start.name.run}: give the flagfiles different names"
         )
-    ensembling.check(config.ensemble_with, start.mode)
+    if list(config.ensemble_with) != folder.info.get("ensembles", {}).get("with"):
+        ensembling.check(config.ensemble_with, start.mode)
     problem = problems.make_problem(start.mode, config.precision)
     ends.check_shapes(problem, start, end)
     state = jax.eval_shape(lambda k: problems.init(problem, start.mode, k)[1], jax.random.key(0))
     problems.check_batch(problem, config.batch_size, state, config.t_strata)
+    if not _is_fitted(folder):
+        _note_seeds(start, end)
+    return Fit(folder, config, start, end, problem)
+
+
+def _note_seeds(start, end):
     seeded = not any("imported" in Run(one.name.run).info for one in (start, end))
     if seeded and start.mode.seed == end.mode.seed and start.name.run != end.name.run:
         say(
             f"note: both modes have seed {start.mode.seed}: they share their initialisation "
             "and data order"
         )
-    return Fit(folder, config, start, end, problem)
+
+
+def _is_fitted(folder):
+    """Whether there is a curve to evaluate or to show, and nothing left to train."""
+    return folder.status not in ("new", "running")
+
+
+def _end(text, modes_dir, folder, config):
+    """One end; a fitted curve whose mode has gone or changed still has its own copy."""
+    try:
+        return ends.resolve(text, modes_dir, config.data_dir, config.precision, config.tracker)
+    except UsageError:
+        if not _is_fitted(folder):
+            raise
+        mode = problems.mode_config(folder.info, data_dir=config.data_dir)
+        return ends.End(Name(Path(text), None, None), mode, False)
 
 
 def prepare(fit: Fit) -> tuple[Callable[..., Any], loop.Start]:
