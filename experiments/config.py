@@ -21,7 +21,13 @@ class UsageError(ValueError):
     """Wrong input: one line for the user, exit status 2."""
 
 
-def flag(default: Any, text: str, choices: tuple[str, ...] = (), identity: bool = True) -> Any:
+def flag(
+    default: Any,
+    text: str,
+    choices: tuple[str, ...] = (),
+    identity: bool = True,
+    evaluation: bool = False,
+) -> Any:
     """A field that is a flag.
 
     Args:
@@ -29,8 +35,15 @@ def flag(default: Any, text: str, choices: tuple[str, ...] = (), identity: bool 
       text: what ``--help`` says.
       choices: the values it may have, if they are few.
       identity: whether two runs that differ in it are different runs.
+      evaluation: whether it only says how a run is evaluated: the same run is evaluated again
+        where it differs.
     """
-    metadata = {"help": text, "choices": choices, "identity": identity}
+    metadata = {
+        "help": text,
+        "choices": choices,
+        "identity": identity and not evaluation,
+        "evaluation": evaluation,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -92,6 +105,24 @@ class Drawing(Machine):
         "Matplotlib styles on top of mcjax's, names or .mplstyle files: mcjax.one_column for "
         "figures one column wide; a run that is done is drawn again.",
         identity=False,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measuring(Drawing):
+    """What is measured along a curve or on a surface."""
+
+    splits: tuple[str, ...] = flag(
+        ("train", "validation"),
+        "What is measured on: train, and any of validation and test. With the modes' --use_test "
+        "the validation split is the test images already.",
+        evaluation=True,
+    )
+    metrics: str | None = flag(
+        None,
+        "package.module:factory, called with the model, of an mcjax.objectives.Objective whose "
+        "metrics are measured beside the modes' own.",
+        evaluation=True,
     )
 
 
@@ -199,7 +230,7 @@ class ImportConfig(Network):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Fitting(Training, Drawing):
+class Fitting(Training, Measuring):
     """What the fitting of one curve and of several have in common."""
 
     topic: ClassVar[str] = "curve"
@@ -212,8 +243,10 @@ class Fitting(Training, Drawing):
     bends: int = flag(1, "Control points between the two ends.")
     free_ends: bool = flag(False, "Train the two ends as well.")
     t_strata: int = flag(1, "Parts of the batch, each with its own t from its part of [0, 1].")
-    points: int = flag(61, "Evaluated points, t equally spaced from 0 to 1.")
-    eval_epochs: tuple[int, ...] = flag((), "Curve epochs to evaluate, beside the last.")
+    points: int = flag(61, "Evaluated points, t equally spaced from 0 to 1.", evaluation=True)
+    eval_epochs: tuple[int, ...] = flag(
+        (), "Curve epochs to evaluate, beside the last.", evaluation=True
+    )
     ensemble_with: tuple[str, ...] = flag(
         (),
         "Independent modes, RUN[@EPOCH], whose ensemble with the two ends the ensembles of the "
@@ -251,7 +284,7 @@ class CurvesConfig(Fitting):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SurfaceConfig(Drawing):
+class SurfaceConfig(Measuring):
     """The loss on the plane through three checkpoints, or around one; data and model are theirs."""
 
     divides: ClassVar[bool] = True
@@ -275,13 +308,16 @@ class SurfaceConfig(Drawing):
         None,
         "random, filter, hessian: how far the plane reaches on each side of its centre, in lengths "
         "of the directions (random, filter: the weights'; hessian: 1); 1 by default.",
+        evaluation=True,
     )
     curve: str = flag("", "A curve to draw, RUN[@EPOCH]; none by default.")
     iterates: tuple[str, ...] = flag(
         (), "Iterates to project: RUN for all its kept epochs, or RUN@30,RUN@70."
     )
-    grid: str = flag("21", "Points a side, 21, or along x and along y, 31x21.")
-    margin: float = flag(0.2, "Room around all that is drawn, as a share of its larger extent.")
+    grid: str = flag("21", "Points a side, 21, or along x and along y, 31x21.", evaluation=True)
+    margin: float = flag(
+        0.2, "Room around all that is drawn, as a share of its larger extent.", evaluation=True
+    )
     clip: float | None = flag(
         None, "Upper loss of the colour scale; chosen from the losses by default.", identity=False
     )
@@ -294,8 +330,8 @@ class SharpnessConfig(Drawing):
     topic: ClassVar[str] = "sharpness"
     unused: ClassVar[tuple[str, ...]] = ("checkpoint_seconds",)
     curve: str = flag("", "The curve, RUN[@EPOCH].")
-    points: int = flag(11, "Points, t equally spaced from 0 to 1.")
-    eigenvalues: int = flag(2, "How many eigenvalues, from the largest down.")
+    points: int = flag(11, "Points, t equally spaced from 0 to 1.", evaluation=True)
+    eigenvalues: int = flag(2, "How many eigenvalues, from the largest down.", evaluation=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -430,6 +466,15 @@ def without_effect(config: Machine) -> list[str]:
 
 def identity(config: Any) -> dict[str, Any]:
     """The flags that make a run what it is, as JSON values."""
-    fields = (f for f in dataclasses.fields(config) if f.metadata["identity"])
+    return _json_values(config, "identity")
+
+
+def recorded(config: Any) -> dict[str, Any]:
+    """The flags that ``run.json`` has: the run's identity, and how it was evaluated."""
+    return _json_values(config, "identity") | _json_values(config, "evaluation")
+
+
+def _json_values(config, kind):
+    fields = (f for f in dataclasses.fields(config) if f.metadata[kind])
     values = ((f.name, getattr(config, f.name)) for f in fields)
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values}

@@ -4,7 +4,10 @@
 
 --start and --end are checkpoints (RUN[@EPOCH], or RUN[@EPOCH]~T for a point of a curve) or
 flagfiles of modes; a mode that is not trained yet is trained first. The same command again resumes
-where it was stopped. A done run needs its modes no longer: with another --style it is drawn again.
+where it was stopped. A done run needs its modes no longer: with another --style it is drawn again,
+with other --eval_epochs more of its kept epochs are evaluated, and with other --points, --splits
+or --metrics all is evaluated again, while the earlier arrays and figures are kept in
+WORKDIR/earlier.
 """
 
 from collections.abc import Callable
@@ -14,13 +17,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import command, drawing, ends, ensembling, loop
+from experiments import command, drawing, ends, ensembling, evaluations, loop
 from experiments import problem as problems
 from experiments.arrays import load_arrays, save_arrays
 from experiments.config import CurveConfig, UsageError, identity
 from experiments.progress import Progress, say, show
 from experiments.runs import Name, Run
 from mcjax import curves, objectives, parallel, paths, plots
+
+EVALUATION = ("points", "splits", "metrics")
 
 
 class Fit(NamedTuple):
@@ -35,7 +40,7 @@ class Fit(NamedTuple):
     @property
     def keep(self) -> tuple[int, ...]:
         """Epochs whose checkpoints stay: those asked for, and those to evaluate."""
-        return (*self.config.keep, *self.config.eval_epochs)
+        return (*self.config.keep, *_evaluated(self.folder, self.config))
 
 
 def run(config: CurveConfig) -> Run:
@@ -112,7 +117,8 @@ def _ensembles(fit):
     due = asked or (info["status"] == "fitted" and not facts)
     if fit.problem.objective.logits is None or not due:
         return facts
-    return {"with": modes, "rows": ensembling.evaluate(fit.folder, fit.problem, modes)}
+    problem = problems.make_problem(fit.start.mode, fit.config.precision)  # whatever --splits are
+    return {"with": modes, "rows": ensembling.evaluate(fit.folder, problem, modes)}
 
 
 def judge(fit: Fit) -> None:
@@ -162,6 +168,7 @@ def check(config: CurveConfig) -> Fit:
         raise UsageError(f"there is no curve epoch {words}: --epochs={config.epochs}")
     folder = Run(config.workdir)
     folder.check_same("curve", config)
+    _check_kept(folder, config)
     modes_dir = Path(config.modes_dir) if config.modes_dir else folder.path / "modes"
     start, end = (_end(text, modes_dir, folder, config) for text in (config.start, config.end))
     if start.name.run == end.name.run and identity(start.mode) != identity(end.mode):
@@ -171,7 +178,7 @@ def check(config: CurveConfig) -> Fit:
         )
     if list(config.ensemble_with) != folder.info.get("ensembles", {}).get("with"):
         ensembling.check(config.ensemble_with, start.mode)
-    problem = problems.make_problem(start.mode, config.precision)
+    problem = problems.make_problem(start.mode, config.precision, config.splits, config.metrics)
     ends.check_shapes(problem, start, end)
     state = jax.eval_shape(lambda k: problems.init(problem, start.mode, k)[1], jax.random.key(0))
     problems.check_batch(problem, config.batch_size, state, config.t_strata)
@@ -205,6 +212,25 @@ def _end(text, modes_dir, folder, config):
         return ends.End(Name(Path(text), None, None), mode, False)
 
 
+def _evaluated(folder, config):
+    """Curve epochs to evaluate, now or when the command was given before, beside the last."""
+    before = folder.info.get("flags", {}).get("eval_epochs", ())
+    return sorted({*before, *config.eval_epochs})
+
+
+def _check_kept(folder, config):
+    """Raises UsageError where an epoch to evaluate is past and its checkpoint was not kept."""
+    with folder.checkpoints(read_only=True) as saved:
+        newest = max(saved.steps(), default=0)
+    fitted, per_epoch = folder.status in ("fitted", "done"), folder.info.get("steps_per_epoch", 1)
+    again = evaluations.changes(folder, config, EVALUATION)
+    for epoch, label in _labels(config):
+        past = epoch is not None and epoch * per_epoch <= newest
+        due = again or not (folder.path / f"{label}.npz").exists()
+        if (fitted or past) and due:
+            folder.step_of(epoch)
+
+
 def prepare(fit: Fit) -> tuple[Callable[..., Any], loop.Start]:
     """Loads the ends, saves them beside the curve, and lays the bends on the segment.
 
@@ -233,6 +259,10 @@ def prepare(fit: Fit) -> tuple[Callable[..., Any], loop.Start]:
 
 def evaluate(folder: Run, config: CurveConfig, problem: problems.Problem) -> None:
     """Writes ``curve.npz`` for the last epoch and ``curve@E.npz`` for each of --eval_epochs."""
+    evaluations.begin(folder, config, EVALUATION, ("curve*.npz", "figures/curve*"))
+    epochs = _evaluated(folder, config)
+    if epochs != folder.info["flags"]["eval_epochs"]:
+        folder.update(flags=folder.info["flags"] | {"eval_epochs": epochs})
     t = np.linspace(0, 1, config.points)
     segment = None
     for epoch, label in _labels(config):

@@ -192,7 +192,7 @@ def _train(fits):
         functions[0],
         starts,
         strata=config.t_strata,
-        keep=fits[0].keep,
+        keep=tuple({epoch for fit in fits for epoch in fit.keep}),
     )
     for fit in fits:
         if fit.folder.status == "running":

@@ -10,8 +10,9 @@ network and data set. --curve draws a curve, --iterates projects a run's iterate
 
 With --directions the plane is around one checkpoint, along two directions (Li et al., 2018). They
 are the ways from the first of the three points to the others; lengths are weight distances, as
-everywhere. The same command again goes on at the row where it was stopped; a done run is drawn
-again, with --clip and --style as given now.
+everywhere. The same command again resumes at the row where it was stopped; a done run is drawn
+again, with --clip and --style as given now. With another --grid, --margin, --extent, --splits or
+--metrics it is evaluated again, and the earlier arrays and figures are kept in WORKDIR/earlier.
 """
 
 import re
@@ -23,13 +24,22 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments import command, drawing, ends, loop, surface_directions, surface_sources
+from experiments import (
+    command,
+    drawing,
+    ends,
+    evaluations,
+    loop,
+    surface_directions,
+    surface_sources,
+)
 from experiments.arrays import load_arrays, save_arrays
 from experiments.config import SurfaceConfig, UsageError, identity
 from experiments.progress import Progress, show
 from experiments.runs import Run, parse_name
 from mcjax import parallel, plots, surfaces
 
+EVALUATION = ("grid", "margin", "extent", "splits", "metrics")
 ROW_SECONDS = 10.0
 """After a signal, a row that is not done within this time is left, and evaluated again later."""
 
@@ -44,6 +54,7 @@ def run(config: SurfaceConfig) -> Run:
     folder = Run(config.workdir)
     shape = _check_flags(config, folder)
     done = (folder.path / "surface.npz").exists()
+    done = done and not evaluations.changes(folder, config, EVALUATION)
     sources = None if done else surface_sources.load(config)
     with folder.locked():
         _evaluate(folder, config, shape, sources)
@@ -54,6 +65,8 @@ def _evaluate(folder, config, shape, sources):
     file = folder.path / "surface.npz"
     if sources is not None:
         folder.open("surface", config, mode=identity(sources.mode))
+        patterns = ("surface.npz", "rows", "figures/surface_*")
+        evaluations.begin(folder, config, EVALUATION, patterns)
         began = time.monotonic()
         arrays = _places(sources)
         x, y = _grid(sources, shape, config.margin, arrays)

@@ -21,6 +21,7 @@ from mcjax.data import augmentation, batches
 # the same numbers on all of them.
 STATISTICS_BATCH = 128
 CHANCE_LEVEL = 1e-3
+SPLITS = ("train", "validation")
 PROBLEM_FLAGS = (
     "dataset", "use_test", "train_size", "validation_size", "downsample", "pad_to",
     "normalization", "model", "width", "dropout", "objective",
@@ -51,22 +52,54 @@ class Problem(NamedTuple):
     mesh: jax.sharding.Mesh
 
 
-def make_problem(mode: ModeConfig, precision: str | None = None) -> Problem:
+def make_problem(
+    mode: ModeConfig,
+    precision: str | None = None,
+    splits: tuple[str, ...] = SPLITS,
+    metrics: str | None = None,
+) -> Problem:
     """The problem of a mode's flags; made once for all modes that agree on it.
 
     Args:
       mode: the flags.
       precision: of the command, if it is not the one that trains the mode.
+      splits: what its evaluator measures on: ``train`` and any of ``validation`` and ``test``.
+      metrics: ``package.module:factory`` of an objective that is measured beside the mode's own.
 
     Raises:
-      UsageError: a data set, model or objective is unknown or unusable.
+      UsageError: a data set, model or objective is unknown or unusable, or there is no such split.
     """
+    if "train" not in splits or not {*splits} <= {*SPLITS, "test"}:
+        raise UsageError(f"--splits={','.join(splits)}: train, and any of validation and test")
     chosen = tuple(getattr(mode, name) for name in PROBLEM_FLAGS)
     try:
         make_model(mode, num_classes=10)  # init_scale is not among the problem's flags
-        return _make_problem(chosen, mode.data_dir, precision or mode.precision)
+        return _measuring(chosen, mode.data_dir, precision or mode.precision, splits, metrics)
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+@functools.lru_cache(maxsize=4)
+def _measuring(chosen, data_dir, precision, splits, metrics):
+    """The problem, with an evaluator of these splits and metrics."""
+    problem = _make_problem(chosen, data_dir, precision)
+    if (splits, metrics) == (SPLITS, None):
+        return problem
+    placed = dict(problem.evaluator.splits)
+    if "test" in splits:
+        placed["test"] = parallel.replicate(problem.dataset.test, problem.mesh)
+    objective = problem.objective
+    if metrics:
+        own, more = objective.evaluate, _users_objective("metrics", metrics, problem.model).evaluate
+        objective = objective._replace(evaluate=lambda *args: more(*args) | own(*args))
+    evaluator = evaluation.Evaluator(
+        objective,
+        problem.evaluator.fetch,
+        {split: placed[split] for split in splits},
+        problem.mesh,
+        statistics_batch_size=STATISTICS_BATCH,
+    )
+    return problem._replace(evaluator=evaluator)
 
 
 @functools.lru_cache(maxsize=4)
@@ -141,13 +174,18 @@ def make_objective(mode: ModeConfig, model: nn.Module) -> objectives.Objective:
             "--precision=bf16 is for cross-entropy: an --objective of your own chooses the dtype "
             "that the network computes in"
         )
-    module, _, name = mode.objective.partition(":")
+    return _users_objective("objective", mode.objective, model)
+
+
+def _users_objective(flag, text, model):
+    """The objective of a user's ``package.module:factory``."""
+    module, _, name = text.partition(":")
     try:
         objective = getattr(importlib.import_module(module), name)(model)
     except Exception as error:
-        raise UsageError(f"--objective={mode.objective}: {error}") from None
+        raise UsageError(f"--{flag}={text}: {error}") from None
     if not isinstance(objective, objectives.Objective):
-        raise UsageError(f"--objective={mode.objective} gave no mcjax.objectives.Objective")
+        raise UsageError(f"--{flag}={text} gave no mcjax.objectives.Objective")
     return objective
 
 

@@ -17,7 +17,7 @@ import jax
 from experiments import claims, command, drawing, ends, figures, jobs, report, scales
 from experiments import problem as problems
 from experiments.arrays import load_arrays
-from experiments.config import ReproduceConfig, UsageError, identity
+from experiments.config import ReproduceConfig, UsageError, recorded
 from experiments.progress import say
 from experiments.runs import Run, parse_name, write_atomically
 from mcjax import data, parallel
@@ -253,8 +253,8 @@ def _steps(todo):
 def _flags(todo):
     rows = []
     for job in todo:
-        default = identity(type(job.config)())
-        mine = identity(job.config)
+        default = recorded(type(job.config)())
+        mine = recorded(job.config)
         text = " ".join(f"--{n}={v}" for n, v in mine.items() if v != default[n] and v is not None)
         rows.append((job.name, text))
     return rows

@@ -61,7 +61,7 @@ def metrics(arrays: dict[str, np.ndarray], prefix: str = "") -> list[str]:
     ...          "curve_train_loss": np.ones(3), "curve_train_loss_mean": np.ones(())}, "curve_")
     ['train_loss', 'train_accuracy']
     """
-    splits = (f"{prefix}train_", f"{prefix}validation_")
+    splits = tuple(f"{prefix}{split}_" for split in ("train", "validation", "test"))
     names = [n for n, x in arrays.items() if n.startswith(splits) and x.ndim]
     return sorted((n.removeprefix(prefix) for n in names), key=lambda n: not n.endswith("_loss"))
 

@@ -110,7 +110,7 @@ class Run:
                 format=FORMAT,
                 kind=kind,
                 status="running",
-                flags=flags.identity(config),
+                flags=flags.recorded(config),
                 versions={"mcjax": mcjax.__version__, "python": platform.python_version()}
                 | versions,
                 device=f"{jax.device_count()} x {device.device_kind} ({device.platform})",

@@ -5,7 +5,8 @@
 --curve is RUN[@EPOCH] of a curve. The Hessian is that of the mean training loss, on clean data,
 without the L2 penalty; batch-norm statistics are recomputed at every point and held. sharpness.npz
 has t, train_loss, eigenvalues [point, k] and residuals, ||H v - value v||. The same command again
-goes on at the point where it was stopped.
+resumes at the point where it was stopped. With other --points or --eigenvalues a done run is
+evaluated again, and the earlier arrays and figures are kept in WORKDIR/earlier.
 """
 
 import shutil
@@ -15,13 +16,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import command, drawing, ends, loop
+from experiments import command, drawing, ends, evaluations, loop
 from experiments import problem as problems
 from experiments.arrays import load_arrays, save_arrays
 from experiments.config import ModeConfig, SharpnessConfig, UsageError, identity
 from experiments.progress import Progress, show
 from experiments.runs import Run
 from mcjax import curves, hessian, parallel, paths, plots
+
+EVALUATION = ("points", "eigenvalues")
 
 
 class Sources(NamedTuple):
@@ -44,7 +47,8 @@ def run(config: SharpnessConfig) -> Run:
     folder = Run(config.workdir)
     _check_flags(config, folder)
     file = folder.path / "sharpness.npz"
-    sources = None if file.exists() else _load(config)
+    done = file.exists() and not evaluations.changes(folder, config, EVALUATION)
+    sources = None if done else _load(config)
     with folder.locked():
         if sources is not None:
             _evaluate(folder, config, sources)
@@ -112,6 +116,8 @@ def _evaluate(folder, config, sources):
             "another --workdir, or delete it"
         )
     folder.open("sharpness", config, mode=identity(sources.mode), control_l2=norms)
+    patterns = ("sharpness.npz", "points", "figures/sharpness*")
+    evaluations.begin(folder, config, EVALUATION, patterns)
     began, t = time.monotonic(), np.linspace(0, 1, config.points)
     saved = folder.path / "points"
     saved.mkdir(exist_ok=True)

@@ -42,6 +42,8 @@ METRIC_LABELS = {
     "validation_loss": "validation loss",
     "train_accuracy": "training accuracy (%)",
     "validation_accuracy": "validation accuracy (%)",
+    "test_loss": "test loss",
+    "test_accuracy": "test accuracy (%)",
 }
 
 
