@@ -21,9 +21,13 @@ import jax
 
 import mcjax
 from experiments import config as flags
+from experiments import flag_parsers, json_text
 from mcjax import checkpoints, parallel
 
 FORMAT = 1
+CONFIGS = ("flags", "mode")
+"""Flags in ``run.json``, whose texts are texts and whose numbers are finite."""
+NAMED = "write RUN[@EPOCH][~T]"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -58,7 +62,12 @@ class Run:
     """
 
     def __init__(self, path: Path | str):
-        self.path = Path(path)
+        self.path = Path(_local(str(path)))
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the folder holds a run, whatever its state."""
+        return os.path.isfile(self.path / "run.json")
 
     @property
     def info(self) -> dict[str, Any]:
@@ -69,7 +78,7 @@ class Run:
         """
         file = self.path / "run.json"
         try:
-            info = json.loads(file.read_text())
+            info = json.loads(file.read_bytes())
             version = int(info["format"])
             intact = info.pop("crc32") == _crc32(info)
         except (FileNotFoundError, NotADirectoryError):
@@ -80,7 +89,7 @@ class Run:
             raise flags.UsageError(f"{file} has format {version}; this mcjax reads {FORMAT}")
         if not intact:
             raise flags.UsageError(f"{file} is damaged: its checksum differs")
-        return info
+        return {k: v if k in CONFIGS else json_text.decoded(v) for k, v in info.items()}
 
     @property
     def status(self) -> str:
@@ -187,7 +196,7 @@ class Run:
             return
         if info["kind"] != kind:
             raise flags.UsageError(f"{self.path} holds a {info['kind']}, not a {kind}")
-        mine = json.loads(json.dumps(flags.identity(config)))
+        mine = json_text.encoded(flags.identity(config))
         # A flag that a later version added had its default in all runs before.
         there = flags.identity(type(config)()) | info["flags"]
         differing = [
@@ -203,8 +212,8 @@ class Run:
 
     def update(self, **facts: Any) -> None:
         """Writes facts into ``run.json``."""
-        info = json.loads(json.dumps(self.info | facts, default=float))
-        text = json.dumps(info | {"crc32": _crc32(info)}, indent=1)
+        info = json_text.encoded(self.info | facts)
+        text = json_text.dumps(info | {"crc32": _crc32(info)}, indent=1)
         write_atomically(self.path / "run.json", text + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -225,7 +234,7 @@ class Run:
                 line = json.loads(text)
             if not isinstance(line, dict) or line.pop("crc32", None) != _crc32(line):
                 raise flags.UsageError(f"{file} is damaged in line {number}")
-            lines.append(line)
+            lines.append(json_text.decoded(line))
         return lines
 
     def cut_metrics(self, step: int) -> None:
@@ -337,8 +346,8 @@ def _crc32(values: dict[str, Any]) -> int:
 
 def _line(values: dict[str, Any]) -> str:
     """A line of ``metrics.jsonl``."""
-    values = json.loads(json.dumps(values))
-    return json.dumps(values | {"crc32": _crc32(values)}) + "\n"
+    values = json_text.encoded(values)
+    return json_text.dumps(values | {"crc32": _crc32(values)}) + "\n"
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
