@@ -136,10 +136,10 @@ PATHS = ("curve", "segment")
 
 
 def _pair(text):
-    start, colon, end = text.partition(":")
-    if not (start and colon and end) or ":" in end:
-        raise UsageError(f"--pairs={text}: write START:END")
-    return start, end
+    match flag_parsers.split(text, ":"):
+        case [start, end] if start and end:
+            return start, end
+    raise UsageError(f"--pairs={text}: write START:END, and a colon in a name as \\:")
 
 
 def _shard(text):

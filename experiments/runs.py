@@ -40,18 +40,31 @@ class Name(NamedTuple):
 
 
 def parse_name(text: str) -> Name:
-    """Takes a checkpoint's name apart.
+    """Takes a checkpoint's name apart: a final ``@digits`` and ``~T``, whatever stands before them.
+
+    A run whose own folder is called so, like ``lr~0.1``, is meant where there is no other; with a
+    slash at the end, ``lr~0.1/``, it is meant in any case.
 
     >>> parse_name("runs/digits/GA@20~0.25")
     Name(run=PosixPath('runs/digits/GA'), epoch=20, t=0.25)
     """
-    match = re.fullmatch(r"([^@~]+)(?:@(\d+))?(?:~(\d*\.?\d+(?:[eE]-?\d+)?))?", text)
+    text = _local(text)
+    match = re.fullmatch(r"(.+?)(?:@(\d+))?(?:~(\d*\.?\d+(?:[eE]-?\d+)?))?", text)
     if match is None:
-        raise flags.UsageError(f"{text!r} is no checkpoint: write RUN[@EPOCH][~T]")
+        raise flags.UsageError(f"{text!r} is no checkpoint: {NAMED}")
     run, epoch, t = match.groups()
+    if Run(text).is_there and not Run(run).is_there:
+        return Name(Path(text), None, None)
     if t is not None and float(t) > 1:
         raise flags.UsageError(f"{text!r}: T is from 0 to 1")
     return Name(Path(run), None if epoch is None else int(epoch), None if t is None else float(t))
+
+
+def _local(text):
+    try:
+        return flag_parsers.local_text(text)
+    except ValueError as error:
+        raise flags.UsageError(f"{text}: {error}") from None
 
 
 class Run:
@@ -59,6 +72,9 @@ class Run:
 
     Args:
       path: the folder; it need not be there yet.
+
+    Raises:
+      UsageError: it is the address of a remote place.
     """
 
     def __init__(self, path: Path | str):
@@ -296,7 +312,7 @@ class Run:
         """
         info = self.info
         if not info:
-            raise flags.UsageError(f"there is no run at {self.path}")
+            raise flags.UsageError(f"there is no run at {self.path}; {NAMED}")
         if info["kind"] not in ("mode", "curve"):
             raise flags.UsageError(f"{self.path} is a {info['kind']}: it has no checkpoints")
         if info["status"] == "running" and epoch is None:
