@@ -14,7 +14,18 @@ from typing import Any
 
 import jax
 
-from experiments import claims, command, drawing, ends, figures, jobs, report, scales
+from experiments import (
+    claims,
+    command,
+    drawing,
+    ends,
+    figures,
+    jobs,
+    json_text,
+    processes,
+    report,
+    scales,
+)
 from experiments import problem as problems
 from experiments.arrays import load_arrays
 from experiments.config import ReproduceConfig, UsageError, identity
@@ -68,9 +79,9 @@ def _build(folder, config, scale, numbers, plans):
 def _check(config, folder):
     if not config.workdir:
         raise UsageError("--workdir is missing: the folder for all runs and the report")
-    if config.distributed or config.coordinator:
+    if launch := processes.given(config):
         raise UsageError(
-            "--distributed: reproduce starts processes of its own on one machine; on a cluster "
+            f"{launch}: reproduce starts processes of its own on one machine; on a cluster "
             "run the commands one by one, or fit_curves --shard"
         )
     scale = scales.SCALES[config.scale]
