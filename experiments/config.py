@@ -5,15 +5,16 @@ does the work, so that tests and notebooks need no flags.
 """
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from absl import flags as absl_flags
 
-from experiments import flag_help, flag_parsers
+from experiments import flag_help, flag_parsers, flagfiles
 
-PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 LAUNCH = ("distributed", "coordinator", "num_processes", "process_id")
+"""Flags of one process of one launch: never recorded, for whoever runs it again is alone."""
 C = TypeVar("C", bound="Machine")
 
 
@@ -412,6 +413,8 @@ class PruneConfig(Machine):
 def parse(config: type[C], argv: list[str], doc: str = "") -> C:
     """The config of a command line (without the program's name).
 
+    A flag beside ``--flagfile`` overrides the file's, wherever it stands.
+
     Raises:
       UsageError: a flag is unknown or has a wrong value, a flagfile cannot be read, or words are
         left over.
@@ -423,8 +426,8 @@ def parse(config: type[C], argv: list[str], doc: str = "") -> C:
         print(flag_help.page(config, doc))
         raise SystemExit(0)
     try:
-        left = values(["", *argv])[1:]
-    except (absl_flags.Error, UnicodeError, OSError, RecursionError) as error:
+        left = values(["", *flagfiles.expand(argv)])[1:]
+    except (absl_flags.Error, ValueError, OSError) as error:
         raise UsageError(" ".join(str(error).removeprefix("ERROR:: ").split())) from None
     if left:
         raise UsageError(f"{left[0]!r} is not a flag; flags are written --name=value")
@@ -437,25 +440,40 @@ def parse_flagfile(config: type[C], path: Path) -> C:
 
 
 def find_flagfile(name: str) -> Path | None:
-    """A flagfile by its path, from here or from the folder that holds ``experiments``."""
-    if not name.endswith((".cfg", ".flags", ".txt")):
+    """A flagfile by its path, from here or from the folder that holds ``experiments``.
+
+    Returns:
+      None for what is not named like a flagfile, or is a folder.
+
+    Raises:
+      UsageError: there is no such file.
+    """
+    if not name.endswith((".cfg", ".flags", ".txt")) or os.path.isdir(os.path.expanduser(name)):
         return None
-    for path in (Path(name), PACKAGE_ROOT / name):
-        if path.is_file():
-            return path
-    raise UsageError(f"no flagfile {name}")
+    try:
+        found = flagfiles.locate(name)
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from None
+    if found is None:
+        raise UsageError(f"no flagfile {name}")
+    return found
+
+
+def to_argv(config: Any) -> list[str]:
+    """The command line that gives this config again, without the flags of a launch."""
+
+    def word(name, value):
+        if isinstance(value, bool):
+            return f"--{'' if value else 'no'}{name}"
+        return f"--{name}={flag_parsers.join(value) if isinstance(value, tuple) else value}"
+
+    items = ((f.name, getattr(config, f.name)) for f in dataclasses.fields(config))
+    return [word(n, v) for n, v in items if v is not None and n not in LAUNCH]
 
 
 def to_flags(config: Any) -> str:
-    """The text of a flagfile that gives this config again."""
-
-    def line(name, value):
-        if isinstance(value, bool):
-            return f"--{'' if value else 'no'}{name}"
-        return f"--{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
-
-    items = ((f.name, getattr(config, f.name)) for f in dataclasses.fields(config))
-    return "".join(f"{line(n, v)}\n" for n, v in items if v is not None)
+    """The text of a flagfile that gives this config again, without the flags of a launch."""
+    return "".join(map(flagfiles.line, to_argv(config)))
 
 
 def without_effect(config: Machine) -> list[str]:

@@ -45,7 +45,7 @@ def run(config: ExportConfig) -> Path:
 
 
 def _garipov(config: ExportConfig) -> bytes:
-    found = results.load(config.run, ("curve", "surface"))
+    found = results.finished(config.run, ("curve", "surface"))
     kind = found.info["kind"]
     training = found.info["flags" if kind == "curve" else "mode"]
     penalty = 0.0 if training["optimizer"] == "adamw" else training["weight_decay"]
@@ -64,7 +64,7 @@ def _imported(info):
 
 
 def _h5(config: ExportConfig) -> bytes:
-    found = results.load(config.run, ("surface",))
+    found = results.finished(config.run, ("surface",))
     try:
         import h5py
     except ImportError:
@@ -78,7 +78,7 @@ def _h5(config: ExportConfig) -> bytes:
 
 
 def _vtp(config: ExportConfig) -> bytes:
-    found = results.load(config.run, ("surface",))
+    found = results.finished(config.run, ("surface",))
     names = results.metrics(found.arrays, "point_")
     if config.metric not in names:
         raise UsageError(f"--metric={config.metric}: {config.run} has {', '.join(names)}")

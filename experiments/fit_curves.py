@@ -13,14 +13,13 @@ finds their curves done and puts all together: WORKDIR/pairs.json and WORKDIR/fi
 import contextlib
 import dataclasses
 import itertools
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments import command, ends, fit_curve, loop
+from experiments import command, ends, fit_curve, flag_parsers, json_text, loop
 from experiments import problem as problems
 from experiments.arrays import load_arrays
 from experiments.config import CurveConfig, CurvesConfig, UsageError
@@ -139,10 +138,10 @@ PATHS = ("curve", "segment")
 
 
 def _pair(text):
-    start, colon, end = text.partition(":")
-    if not (start and colon and end) or ":" in end:
-        raise UsageError(f"--pairs={text}: write START:END")
-    return start, end
+    match flag_parsers.split(text, ":"):
+        case [start, end] if start and end:
+            return start, end
+    raise UsageError(f"--pairs={text}: write START:END, and a colon in a name as \\:")
 
 
 def _shard(text):
@@ -223,7 +222,7 @@ def _row(fit, failures):
 
 def _put_together(folder, rows, style):
     """Writes ``pairs.json`` and draws the matrix of barriers."""
-    write_atomically(folder / "pairs.json", json.dumps(rows, indent=1) + "\n")
+    write_atomically(folder / "pairs.json", json_text.dumps(rows, indent=1) + "\n")
     done = [row for row in rows if "why" not in row]
     if not done or not parallel.is_first():
         return

@@ -6,7 +6,6 @@ Only what is missing is built: it can be stopped at any time, and the same comma
 is WORKDIR/report.html (and report.md), WORKDIR/figures and WORKDIR/claims.json.
 """
 
-import json
 import statistics
 import time
 from pathlib import Path
@@ -14,7 +13,18 @@ from typing import Any
 
 import jax
 
-from experiments import claims, command, drawing, ends, figures, jobs, report, scales
+from experiments import (
+    claims,
+    command,
+    drawing,
+    ends,
+    figures,
+    jobs,
+    json_text,
+    processes,
+    report,
+    scales,
+)
 from experiments import problem as problems
 from experiments.arrays import load_arrays
 from experiments.config import ReproduceConfig, UsageError, recorded
@@ -68,9 +78,9 @@ def _build(folder, config, scale, numbers, plans):
 def _check(config, folder):
     if not config.workdir:
         raise UsageError("--workdir is missing: the folder for all runs and the report")
-    if config.distributed or config.coordinator:
+    if launch := processes.given(config):
         raise UsageError(
-            "--distributed: reproduce starts processes of its own on one machine; on a cluster "
+            f"{launch}: reproduce starts processes of its own on one machine; on a cluster "
             "run the commands one by one, or fit_curves --shard"
         )
     scale = scales.SCALES[config.scale]
@@ -135,7 +145,7 @@ def _gradient_norms(source, plan, config):
     """Norm of the training loss's gradient at w70 and w150, kept in ``gradients.json``."""
     file = source.workdir / "gradients.json"
     if file.exists():
-        return json.loads(file.read_text())
+        return json_text.loads(file.read_bytes())
     run = Run(source.workdir / "sgdr")
     mode = problems.mode_config(run.info, data_dir=config.data_dir)
     problem = problems.make_problem(mode, config.precision)
@@ -144,7 +154,7 @@ def _gradient_norms(source, plan, config):
         name = parse_name(f"{run.path}@{plan.epochs['sgdr'][epoch]}")
         point = parallel.replicate(ends.load(name), problem.mesh)
         norms[f"w{epoch}"] = problem.evaluator.gradient_norm(point.params, point.state)
-    write_atomically(file, json.dumps(norms))
+    write_atomically(file, json_text.dumps(norms))
     return norms
 
 
@@ -161,7 +171,7 @@ def _write(folder, config, scale, repetitions, sources, drawn, todo):
         }
         for one in zip(*repetitions, strict=True)
     ]
-    write_atomically(folder.path / "claims.json", json.dumps(table, indent=1, default=float) + "\n")
+    write_atomically(folder.path / "claims.json", json_text.dumps(table, indent=1) + "\n")
     title = f"Using mode connectivity for loss landscape analysis: {scale.title}"
     report.write(
         folder.path, title, _blocks(folder, config, scale, repetitions, sources, drawn, todo)

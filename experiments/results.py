@@ -1,16 +1,85 @@
-"""What a finished curve or surface left behind, for the commands that show it or pass it on."""
+"""What a run left behind: for Python, and for the commands that show it or pass it on.
+
+from experiments import results
+found = results.load("runs/digits/GA@20~0.25")
+"""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments import config as configs
+from experiments import ends
 from experiments.arrays import load_arrays
 from experiments.config import UsageError
-from experiments.runs import Run
+from experiments.runs import Name, Run, parse_name
 
-FILES = {"curve": "curve.npz", "surface": "surface.npz"}
+FILES = {"curve": "curve.npz", "surface": "surface.npz", "sharpness": "sharpness.npz"}
 """The arrays of a run, by its kind."""
+CONFIGS = {
+    "mode": configs.ModeConfig,
+    "curve": configs.CurveConfig,
+    "surface": configs.SurfaceConfig,
+    "sharpness": configs.SharpnessConfig,
+    "reproduction": configs.ReproduceConfig,
+}
+"""The flags of a run, by its kind."""
+
+
+class Loaded(NamedTuple):
+    """A run, a checkpoint of it, or a point of a curve.
+
+    Attributes:
+      params: the network's parameters, a pytree of arrays; None for a run without networks of its
+        own (a surface).
+      state: the network's other collections as training left them, ``{}`` where there are none;
+        None without networks. At points of a curve recompute batch norm's statistics
+        (`mcjax.evaluation.Evaluator.statistics`).
+      metrics: ``metrics.jsonl``, a dict for each epoch.
+      arrays: ``curve.npz`` (``curve@EPOCH.npz``), ``surface.npz`` or ``sharpness.npz`` by name;
+        empty for a mode, and where nothing was evaluated.
+      config: the flags that made the run what it is, the others at their defaults.
+      info: ``run.json``.
+    """
+
+    params: Any
+    state: Any
+    metrics: list[dict[str, Any]]
+    arrays: dict[str, np.ndarray]
+    config: configs.Machine
+    info: dict[str, Any]
+
+
+def load(name: str) -> Loaded:
+    """Loads what a name stands for, the same text that commands take.
+
+    Args:
+      name: ``RUN[@EPOCH][~T]``: a run's last checkpoint or that of an epoch; of a curve the point
+        at ``T``, 0.5 by default.
+
+    Raises:
+      UsageError: there is no such run, checkpoint or point, it is not finished, or is damaged.
+    """
+    place = parse_name(name)
+    run = Run(place.run)
+    info, point = run.info, ends.Point(None, None)
+    kind = info.get("kind", "mode")
+    if place.t is not None and kind != "curve":
+        raise UsageError(f"{name}: {run.path} holds no curve; only a curve has points ~T")
+    if kind in ("mode", "curve") or place.epoch is not None:
+        point = ends.load(place)
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in info["flags"].items()}
+    config = CONFIGS[kind](**values, workdir=str(run.path))
+    return Loaded(point.params, point.state, run.metrics(), _arrays(place, info), config, info)
+
+
+def _arrays(place: Name, info: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint, if it was evaluated."""
+    file = place.run / FILES.get(info["kind"], "none.npz")
+    if place.epoch not in (None, info["flags"].get("epochs")):
+        file = file.with_stem(f"{file.stem}@{place.epoch}")
+    return load_arrays(file) if file.exists() else {}
 
 
 class Results(NamedTuple):
@@ -27,7 +96,7 @@ class Results(NamedTuple):
     arrays: dict[str, np.ndarray]
 
 
-def load(path: str, kinds: tuple[str, ...]) -> Results:
+def finished(path: str, kinds: tuple[str, ...]) -> Results:
     """Reads what ``--run`` names.
 
     Args:

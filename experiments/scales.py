@@ -4,7 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.config import PACKAGE_ROOT, CurveConfig, ModeConfig, SurfaceConfig, parse_flagfile
+from experiments.config import CurveConfig, ModeConfig, SurfaceConfig, parse_flagfile
+from experiments.flagfiles import PACKAGE_ROOT
 from experiments.scaling import scale_epochs
 
 MODES = "GABCDEF"

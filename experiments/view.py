@@ -39,7 +39,7 @@ def run(config: ViewConfig) -> Path:
       UsageError: wrong flags, a run that is not finished, plotly is missing, or a file that cannot
         be written.
     """
-    found = results.load(config.run, ("surface", "curve"))
+    found = results.finished(config.run, ("surface", "curve"))
     output = Path(config.output) if config.output else found.folder.path / "view.html"
     library = _plotly()
     data, notes = _surface(found) if found.info["kind"] == "surface" else (_curve(found), [])

@@ -8,6 +8,7 @@ bytes is saved, computed on the device, and compared when it is read.
 
 import contextlib
 import errno
+import logging
 import zlib
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -39,16 +40,17 @@ class Checkpoints(contextlib.AbstractContextManager):
         self._folder = folder
         self._manager: Any = None
         if folder.exists() or not read_only:
-            self._manager = ocp.CheckpointManager(
-                folder.absolute(),
-                item_handlers=ocp.StandardCheckpointHandler(),
-                options=ocp.CheckpointManagerOptions(
-                    preservation_policy=policy,
-                    save_decision_policy=policies.FixedIntervalPolicy(1),
-                    create=not read_only,
-                    read_only=read_only,
-                ),
-            )
+            with _without_warnings():
+                self._manager = ocp.CheckpointManager(
+                    folder.absolute(),
+                    item_handlers=ocp.StandardCheckpointHandler(),
+                    options=ocp.CheckpointManagerOptions(
+                        preservation_policy=policy,
+                        save_decision_policy=policies.FixedIntervalPolicy(1),
+                        create=not read_only,
+                        read_only=read_only,
+                    ),
+                )
 
     def steps(self) -> list[int]:
         """Steps that can be restored, in rising order."""
@@ -140,6 +142,18 @@ class Checkpoints(contextlib.AbstractContextManager):
         finally:
             with contextlib.suppress(Exception):  # what it could not write has been said
                 self._manager.close()
+
+
+@contextlib.contextmanager
+def _without_warnings():
+    """Keeps orbax from warning that what is opened to be read cannot be written."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(max(before, logging.ERROR))
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _shapes(tree):

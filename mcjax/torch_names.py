@@ -108,7 +108,7 @@ def read_map(path: Path | str, known: Sequence[Layer] = ()) -> tuple[Layer, ...]
       ValueError: the file is not there, a line is no pair, or a name comes twice.
     """
     try:
-        text = Path(path).read_text()
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"name map {path} cannot be read: {error}") from None
     flattened = {layer.ours: layer.flattened for layer in known}

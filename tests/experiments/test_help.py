@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from experiments import __main__ as listing
-from experiments import command, flag_help
+from experiments import command, flag_help, flagfiles
 from experiments import config as flags
 from mcjax import data, models
 
@@ -96,7 +96,7 @@ def test_flagfiles_that_help_names_are_there(module):
 @pytest.mark.parametrize("package", ["mcjax", "experiments"])
 def test_packages_list_their_commands_without_jax(package, tmp_path):
     (tmp_path / "jax.py").write_text("raise SystemExit('jax was imported')")
-    root = str(flags.PACKAGE_ROOT)
+    root = str(flagfiles.PACKAGE_ROOT)
     found = subprocess.run(
         [sys.executable, "-m", package], cwd=root, env={"PYTHONPATH": f"{tmp_path}:{root}"},
         capture_output=True, text=True, check=True,

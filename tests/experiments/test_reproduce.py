@@ -131,7 +131,7 @@ def test_all_figures_are_drawn_from_arrays(tmp_path, monkeypatch):
         ({"epochs_factor": 0.0}, "--epochs_factor"),
         ({"seeds": 0}, "--seeds"),
         ({"scale": "cifar10", "data_dir": "nowhere"}, "nowhere"),
-        ({"coordinator": "localhost:1234"}, "--distributed"),
+        ({"coordinator": "localhost:1234"}, "--coordinator=localhost:1234: reproduce starts"),
     ],
 )
 def test_wrong_flags(tmp_path, changes, message):
