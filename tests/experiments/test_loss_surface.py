@@ -137,8 +137,8 @@ def test_done_is_found_done_and_drawn_with_another_clip(done, runs, monkeypatch,
     loss_surface.run(dataclasses.replace(config, clip=1.7))
     assert png.read_bytes() != before
     assert "w1: " in capsys.readouterr().out
-    with pytest.raises(UsageError, match="--grid: 4x3 there, 5 now"):
-        loss_surface.run(dataclasses.replace(config, grid="5"))
+    with pytest.raises(UsageError, match="--direction_seed: 0 there, 5 now"):
+        loss_surface.run(dataclasses.replace(config, direction_seed=5))
 
 
 def test_interrupted_run_goes_on_to_the_same_arrays(done, runs, tmp_path, monkeypatch):
