@@ -198,27 +198,28 @@ def _longest(anchors):
 
 
 def _rounding(points):
-    """The largest ``eps ||p||`` of the points, leaf by leaf with the ``eps`` of its dtype."""
+    """``eps ||p||`` of each point, leaf by leaf with the ``eps`` of its dtype."""
     leaves = zip(*map(jax.tree.leaves, points), strict=True)
     squares = [
         np.diag(sums.gram(same)) * float(jnp.finfo(jnp.result_type(same[0])).eps) ** 2
         for same in leaves
     ]
-    return np.sqrt(np.max(sum(squares)))
+    return np.sqrt(sum(squares, np.zeros(3)))
 
 
 def _check_triangle(anchors, rounding):
     """Raises ValueError for points that are equal or on a line, as far as can be told."""
     for i, j in itertools.combinations(range(3), 2):
         apart = np.linalg.norm(anchors[i] - anchors[j])
-        if apart <= rounding:
+        alone = max(rounding[i], rounding[j])
+        if apart <= alone:
             raise ValueError(
                 f"points {i + 1} and {j + 1} are equal: they are {apart:.2g} apart, and rounding "
-                f"alone explains {rounding:.2g}; three different points span a plane"
+                f"alone explains {alone:.2g}; three different points span a plane"
             )
     longest = _longest(anchors)
     height = anchors[1, 0] * anchors[2, 1] / longest
-    least = max(rounding, FLATTEST * longest)
+    least = max(*rounding, FLATTEST * longest)
     if height <= least:
         raise ValueError(
             f"the three points lie on a line: their triangle is {height:.2g} high and "
