@@ -85,7 +85,9 @@ def filter_normalized(params: curves.Params, key: jax.Array, ignore_vectors: boo
       params: the point it starts from.
       key: a key of `jax.random`.
       ignore_vectors: zero in all leaves of fewer than two axes (biases, batch norm's parameters),
-        as in the paper's figures; without it each such leaf counts as one filter.
+        as in the paper's figures. Without it each such leaf counts as one filter with a random
+        direction; the authors' code (``ignore=''``) copies the weights into the direction there, so
+        that all its directions agree in these leaves.
 
     >>> w = {"kernel": jnp.array([[3.0, 0.0], [4.0, 2.0]])}
     >>> jnp.linalg.norm(filter_normalized(w, jax.random.key(0))["kernel"], axis=0)
