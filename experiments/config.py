@@ -150,7 +150,11 @@ class Training(Machine):
     sgdr_t0: int = flag(10, "sgdr: epochs of the first period, T_0.")
     sgdr_mult: int = flag(2, "sgdr: growth of the period at a restart, T_mult.")
     lr_min: float = flag(1e-6, "sgdr: lower bound of the learning rate, eta_min.")
-    schedule_per_epoch: bool = flag(False, "Hold the learning rate over each epoch.")
+    schedule_per_epoch: bool = flag(
+        False,
+        "Hold the learning rate over each epoch: its first step's, or for the curve schedule the "
+        "next epoch's, as Garipov et al. count epochs from 1.",
+    )
     crop_padding: int = flag(0, "Random crop after padding by this many pixels; 0 for none.")
     flip: bool = flag(False, "Random horizontal flip.")
     seed: int = flag(0, "Seed of initialisation, data order, augmentation, dropout and t.")
@@ -303,7 +307,9 @@ class SurfaceConfig(Measuring):
     )
     direction_seed: int = flag(0, "Seed of --directions=random and filter.")
     ignore_vectors: bool = flag(
-        True, "random, filter: leave biases and batch norm's scales and shifts as they are."
+        True,
+        "random, filter: leave biases and batch norm's scales and shifts as they are. Otherwise "
+        "they have random directions too, where Li et al.'s code takes the weights themselves.",
     )
     extent: float | None = flag(
         None,

@@ -53,7 +53,7 @@ def page(config: Any, doc: str) -> str:
     for topic, names in topics.items():
         if entries := [_entry(fields[n], kinds[n]) for n in names if n in fields]:
             blocks.append("\n".join([topic, *entries]))
-    head = "Flags, with defaults in []. A file may have them, one a line (--flagfile=FILE); a flag beside it wins."
+    head = "Flags, with defaults in []. --flagfile=FILE reads them from a file, one a line; a flag beside it\nwins."
     return "\n\n".join([doc.strip(), head, *blocks])
 
 

@@ -17,9 +17,6 @@ from experiments.config import ModeConfig, Training, UsageError
 from mcjax import data, evaluation, models, objectives, parallel, schedules
 from mcjax.data import augmentation, batches
 
-# A power of two, so that any usual number of devices divides it: batch-norm statistics are then
-# the same numbers on all of them.
-STATISTICS_BATCH = 128
 CHANCE_LEVEL = 1e-3
 SPLITS = ("train", "validation")
 PROBLEM_FLAGS = (
@@ -97,7 +94,6 @@ def _measuring(chosen, data_dir, precision, splits, metrics):
         problem.evaluator.fetch,
         {split: placed[split] for split in splits},
         problem.mesh,
-        statistics_batch_size=STATISTICS_BATCH,
     )
     return problem._replace(evaluator=evaluator)
 
@@ -122,13 +118,8 @@ def _make_problem(chosen, data_dir, precision):
         "train": parallel.replicate(dataset.train, mesh),
         "validation": parallel.replicate(dataset.validation, mesh),
     }
-    evaluator = evaluation.Evaluator(
-        objective,
-        batches.image_batches(mean, std),
-        placed,
-        mesh,
-        statistics_batch_size=STATISTICS_BATCH,
-    )
+    fetch = batches.image_batches(mean, std)
+    evaluator = evaluation.Evaluator(objective, fetch, placed, mesh)
     return Problem(dataset, placed["train"], mean, std, model, objective, evaluator, mesh)
 
 
@@ -245,7 +236,7 @@ def train_batches(problem: Problem, config: Training):
 
 def make_schedule(config: Training, steps_per_epoch: int) -> optax.Schedule:
     """The learning-rate schedule of a run's flags."""
-    lr, epochs = config.lr, config.epochs
+    lr, epochs, first_epoch = config.lr, config.epochs, 0
     match config.schedule:
         case "constant":
             schedule = optax.constant_schedule(lr)
@@ -261,7 +252,10 @@ def make_schedule(config: Training, steps_per_epoch: int) -> optax.Schedule:
             )
         case _:
             schedule = schedules.curve_schedule(lr, epochs, steps_per_epoch)
-    return schedules.per_epoch(schedule, steps_per_epoch) if config.schedule_per_epoch else schedule
+            first_epoch = 1  # as in Garipov et al.'s code
+    if not config.schedule_per_epoch:
+        return schedule
+    return schedules.per_epoch(schedule, steps_per_epoch, first_epoch)
 
 
 def same_problem(a: ModeConfig, b: ModeConfig) -> list[str]:

@@ -9,7 +9,6 @@ out.
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from mcjax import curves, evaluation, planes
@@ -106,6 +105,7 @@ def evaluate(
     Yields:
       The index of a row and its metrics as in `evaluate_row`.
     """
+    frame = planes.frame(plane, points)
     for index, height in enumerate(y):
         before = index * len(x)
         if index not in skip:
@@ -113,7 +113,7 @@ def evaluate(
                 index,
                 evaluate_row(
                     evaluator,
-                    points,
+                    frame,
                     plane,
                     x,
                     height,
@@ -126,7 +126,7 @@ def evaluate(
 
 def evaluate_row(
     evaluator: evaluation.Evaluator,
-    points: Sequence[Any],
+    frame: Sequence[Any],
     plane: planes.Plane,
     x: np.ndarray,
     y: float,
@@ -135,13 +135,16 @@ def evaluate_row(
 ) -> Arrays:
     """Metrics at ``(x[0], y), (x[1], y), ...``; whatever rows came before, the same numbers.
 
+    ``frame`` is the plane's, from `mcjax.planes.frame`: in the three points themselves, those of a
+    flat triangle have large coefficients, in which float32 weights would lose their digits.
+
     Returns:
       ``SPLIT_METRIC`` and ``l2`` (the squared norm of the point), each of shape ``[W]``.
     """
     xy = np.stack([x, np.full(len(x), y)], axis=-1)
     parts = []
-    coefficients = planes.coefficients(plane, xy)
-    for first, metrics in evaluator.blocks(tuple(points), coefficients, state):
+    coefficients = planes.frame_coefficients(plane, xy)
+    for first, metrics in evaluator.blocks(tuple(frame), coefficients, state):
         parts.append(named(metrics))
         progress(first + len(parts[-1]["l2"]))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -174,8 +177,7 @@ def on_plane(
 ) -> Arrays:
     """A curve seen from the plane.
 
-    The affine projection keeps affine combinations, so only the control points are projected; the
-    distances come from the Gram matrix of what their projections leave over.
+    The affine projection keeps affine combinations, so only the control points are projected.
 
     Args:
       plane: through ``points``.
@@ -188,10 +190,7 @@ def on_plane(
       ``t`` ``[P]``, ``xy`` ``[P, 2]``, ``distance`` ``[P]`` (weight distance of ``phi(t)`` from the
       plane) and ``control_xy`` ``[K, 2]``.
     """
-    seen = [planes.project(plane, points, w) for w in control_points]
-    control_xy = np.stack([p.xy for p in seen])
-    left_over = [_minus(w, points, p.affine) for w, p in zip(control_points, seen, strict=True)]
-    gram = np.asarray(curves.gram(left_over), np.float64)
+    control_xy, gram = planes.project_all(plane, points, control_points)
     c = np.stack([np.asarray(curve.coefficients(np.float32(s)), np.float64) for s in t])
     squares = np.einsum("pi,ij,pj->p", c, gram, c)
     distance = np.sqrt(np.maximum(squares, 0))
@@ -245,9 +244,3 @@ def iterates(
             project(plane, points, w) | {n: v[0] for n, v in own.items()} | {"epoch": epoch}
         )
     return {name: np.array([row[name] for row in rows]) for name in rows[0]} if rows else {}
-
-
-@jax.jit
-def _minus(w, points, coefficients):
-    near = curves.combine(points, coefficients)
-    return jax.tree.map(lambda a, b: a - b, w, near)

@@ -3,9 +3,10 @@ import os
 import re
 import signal
 
+import numpy as np
 import pytest
 
-from experiments import command, flagfiles
+from experiments import command, flagfiles, problem
 from experiments import config as flags
 from experiments.config import CurveConfig, CurvesConfig, ModeConfig, SurfaceConfig, UsageError
 
@@ -205,6 +206,19 @@ def test_the_paper_s_curves(name):
     assert (curve.lr, curve.optimizer, curve.momentum) == (0.015, "sgd", 0.9)
     assert (curve.weight_decay, curve.points) == (5e-4, 61)
     assert curve.eval_epochs == (20, 40, 60, 80)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "values"),
+    [
+        ("curve", [1, 1, 0.7525, 0.505, 0.2575, 0.01, 0.01]),  # Garipov's epochs 4 to 10 of 10
+        ("linear", [0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]),
+    ],
+)
+def test_schedule_per_epoch_of_the_curve_is_garipovs(schedule, values):
+    run = CurveConfig(epochs=10, lr=1.0, schedule=schedule, schedule_per_epoch=True)
+    found = problem.make_schedule(run, steps_per_epoch=3)(np.arange(9, 30))
+    np.testing.assert_allclose(found, np.repeat(values, 3), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
