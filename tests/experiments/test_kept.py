@@ -76,6 +76,8 @@ def test_kept_results_alone_are_judged_and_drawn_again(judged, tmp_path, monkeyp
     shutil.copytree(judged[0], folder)
     for name in ("claims.json", "report.md"):
         (folder / name).unlink()
+    # A curve that failed, but was evaluated, is evidence as any other.
+    Run(folder / "seed0" / "GA").update(status="failed", reason="at chance")
     monkeypatch.setattr(plots, "save", lambda figure, stem: stem.with_suffix(".png"))
     reproduce.run(ReproduceConfig(kept=str(folder), figures=(5,)))
     assert (folder / "report.md").exists()
