@@ -359,6 +359,13 @@ class ReproduceConfig(Drawing):
     jobs: int = flag(
         0, "Processes side by side; 0 for one a core, or one on a GPU or TPU.", identity=False
     )
+    kept: str = flag(
+        "",
+        "Judge and draw from the small files of finished runs in this folder, and run nothing; "
+        "with --workdir those of its finished runs are copied there first. Scale, epochs and "
+        "seeds are the kept ones'.",
+        identity=False,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,13 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import ends, paper_plots
+from experiments import paper_plots
 from experiments.arrays import load_arrays
-from experiments.runs import Run, parse_name
+from experiments.kept import PERPLEXITY
+from experiments.runs import Run
 from experiments.scales import CURVE_EPOCHS, MODES, PAIRS
-from mcjax import embedding, plots
-
-PERPLEXITY = 4.0
+from mcjax import plots
 
 
 class Source(NamedTuple):
@@ -41,9 +40,10 @@ class Source(NamedTuple):
         return None if name in self.missing else load_arrays(self.workdir / name / "surface.npz")
 
 
-def draw(source: Source, figures: set[int], style: Sequence[str] = ()) -> dict[int, Path]:
+def draw(
+    source: Source, figures: set[int], folder: Path, style: Sequence[str] = ()
+) -> dict[int, Path]:
     """Draws figures, in mcjax's style and those on top of it; returns PNGs by number."""
-    folder = source.workdir / "figures"
     with plots.style(*style):
         return {
             number: plots.save(FIGURES[number](source), folder / f"figure{number:02d}")
@@ -98,21 +98,18 @@ def _pairs(source):
 
 def figure_4(source: Source) -> Figure:
     """t-SNE of the modes and the bends between them."""
-    points, chains = {}, []
-    for mode in MODES:
-        if mode not in source.missing:
-            points[mode] = ends.load(parse_name(str(source.workdir / mode))).params
-    for mode in MODES[1:]:
-        name = f"G{mode}"
-        if name not in source.missing:
-            points[f"θ {name}"] = ends.load(parse_name(str(source.workdir / name))).params
-            chains.append(("G", f"θ {name}", mode))
-    if len(points) <= PERPLEXITY:
+    file = source.workdir / "embedding.npz"
+    if not file.exists():
         return paper_plots.message_figure(
-            f"No t-SNE: {len(points)} networks trained, perplexity {PERPLEXITY:g} needs more"
+            f"No t-SNE: perplexity {PERPLEXITY:g} needs more networks than trained"
         )
-    xy = embedding.tsne(embedding.distances(list(points.values())), PERPLEXITY)
-    return paper_plots.embedding_figure(dict(zip(points, xy, strict=True)), chains, PERPLEXITY)
+    arrays = load_arrays(file)
+    points = {
+        f"θ {name}" if len(name) == 2 else str(name): xy
+        for name, xy in zip(arrays["name"], arrays["xy"], strict=True)
+    }
+    chains = [("G", f"θ G{m}", m) for m in MODES[1:] if f"θ G{m}" in points]
+    return paper_plots.embedding_figure(points, chains, PERPLEXITY)
 
 
 def _surface(name: str, metrics: tuple[str, ...]) -> Callable[[Source], Figure]:

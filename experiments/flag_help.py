@@ -53,7 +53,9 @@ def page(config: Any, doc: str) -> str:
     for topic, names in topics.items():
         if entries := [_entry(fields[n], kinds[n]) for n in names if n in fields]:
             blocks.append("\n".join([topic, *entries]))
-    head = "Flags, with defaults in []. --flagfile=FILE reads them from a file, one a line; a flag beside it\nwins."
+    head = (
+        "Flags, with defaults in []; in a file, one a line: --flagfile=FILE (others beside it win)."
+    )
     return "\n\n".join([doc.strip(), head, *blocks])
 
 
