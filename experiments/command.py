@@ -117,6 +117,7 @@ def _start_processes(config):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {single}".strip()
     if not (config.distributed or config.coordinator):
         return
+    _drop_native_output()
     try:
         jax.distributed.initialize(
             config.coordinator,
@@ -129,6 +130,19 @@ def _start_processes(config):
             f"--distributed: {' '.join(str(error).split())}; where no cluster is detected give "
             "--coordinator=HOST:PORT --num_processes=N --process_id=I"
         ) from None
+
+
+def _drop_native_output():
+    """Leaves standard output to Python: Gloo, which joins processes on CPU, prints there, too.
+
+    It does so from C++, on the file descriptor, and has no setting for it.
+    """
+    sys.stdout.flush()
+    own = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    sys.stdout = open(own, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors, buffering=1)  # noqa: SIM115
 
 
 def cpu_devices(config: flags.Machine) -> int:
