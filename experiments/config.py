@@ -221,16 +221,36 @@ class ImportConfig(Network):
 
     unused: ClassVar[tuple[str, ...]] = ("checkpoint_seconds",)
     file: str = flag("", "The checkpoint: a PyTorch state dict (.pt, .pth) or .safetensors.")
+    weights: str | None = flag(
+        None,
+        "Which weights of a file that holds several, such as swa_state_dict or model_ema: a key, "
+        "or what the names of one network begin with; by default the plain ones.",
+    )
     name_map: str | None = flag(
         None,
         "File of lines 'THEIRS = OURS', a layer or an array each; by default the names of "
-        "Garipov's VGG, PreResNet and WideResNet.",
+        "torchvision's ResNet and VGG, and of Garipov's VGG, PreResNet and WideResNet.",
     )
     epoch: int = flag(1, "The epoch it is of, where known: the run is then RUN@EPOCH.")
     normalization: str | None = flag(
         None,
-        "Mean and deviation by which its images were normalized: imagenet (Garipov's VGG), cifar "
-        "(his ResNets), M,M,M/S,S,S, or own for those of the training split. Needed.",
+        "Mean and deviation by which its images were normalized: imagenet (torchvision, Garipov's "
+        "VGG), cifar (his ResNets), M,M,M/S,S,S, or own for those of the training split. Needed.",
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImportParamsConfig(ImportConfig):
+    """A network that was trained in JAX."""
+
+    file: str = flag("", "The checkpoint: Flax msgpack, .npz, or a folder of orbax's.")
+    weights: str | None = flag(
+        None, "Which parameters of a file that holds several, such as ema_params: their path."
+    )
+    name_map: str | None = flag(
+        None,
+        "File of lines 'THEIRS = OURS', a layer or an array each, for what has another name in the "
+        "file; by default the names of --model.",
     )
 
 
@@ -396,7 +416,9 @@ class ExportConfig(Machine):
     )
     output: str = flag("", "The file to write.", identity=False)
     name_map: str | None = flag(
-        None, "pt, safetensors: file of lines 'THEIRS = OURS'; Garipov's names by default."
+        None,
+        "pt, safetensors: file of lines 'THEIRS = OURS'; Garipov's or torchvision's names by "
+        "default.",
     )
     metric: str = flag("train_loss", "vtp: the metric that is the height.")
     log: bool = flag(False, "vtp: its decimal logarithm is the height.")

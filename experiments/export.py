@@ -9,7 +9,8 @@ converts and leaves out stands in experiments/plot_formats.py.
 
     python -m experiments.export --run=runs/G@60 --format=safetensors --output=G.safetensors
 
-pt and safetensors: the weights of a checkpoint RUN[@EPOCH][~T] for PyTorch, under Garipov's names.
+pt and safetensors: the weights of a checkpoint RUN[@EPOCH][~T] for PyTorch, under Garipov's
+or torchvision's names.
 """
 
 import functools

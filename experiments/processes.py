@@ -1,5 +1,6 @@
 """Joins the other processes of a launch, before any device is touched."""
 
+import os
 import re
 import sys
 import threading
@@ -41,6 +42,7 @@ def join(config: flags.Machine) -> None:
     _check(config)
     if not (config.distributed or config.coordinator):
         return
+    _drop_native_output()
     errors: list[Exception] = []
     joining = threading.Thread(target=_initialize, args=(config, errors), daemon=True)
     joining.start()
@@ -71,6 +73,19 @@ def _check(config):
         raise flags.UsageError(f"--num_processes={number}: use 1 or more")
     if index is not None and not 0 <= index < (number or index + 1):
         raise flags.UsageError(f"--process_id={index}: {number or 'N'} processes count from 0")
+
+
+def _drop_native_output():
+    """Leaves standard output to Python: Gloo, which joins processes on CPU, prints there, too.
+
+    It does so from C++, on the file descriptor, and has no setting for it.
+    """
+    sys.stdout.flush()
+    own = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    sys.stdout = open(own, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors, buffering=1)  # noqa: SIM115
 
 
 def _initialize(config, errors):

@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
@@ -189,3 +190,37 @@ def _seal(tree):
         odd = jnp.uint32(zlib.crc32(_name(path).encode()) | 1)
         total += odd * jnp.sum(each * weights, dtype=jnp.uint32)
     return total
+
+
+def read_tree(folder: Path) -> Any:
+    """The tree of any checkpoint of orbax's, numpy arrays in nested dicts and lists.
+
+    Args:
+      folder: of the checkpoint, of a step that holds one, or of a manager, whose last step is read.
+
+    Raises:
+      ValueError: there is none, there are several, or it cannot be read.
+    """
+    found = _find(folder)
+    try:
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+            tree: Any = checkpointer.metadata(found).item_metadata.tree
+            arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+            return checkpointer.restore(found, args=ocp.args.PyTreeRestore(restore_args=arrays))
+    except Exception as error:  # what orbax and what is below it raise has no common class
+        why = " ".join(str(error).split())[:300]
+        raise ValueError(f"{found} cannot be read by orbax: {why}") from error
+
+
+def _find(folder):
+    """The folder with the arrays, in this one or below it."""
+    if (folder / "_METADATA").is_file():
+        return folder.absolute()
+    steps = sorted((p for p in folder.iterdir() if p.name.isdecimal()), key=lambda p: int(p.name))
+    if steps:
+        return _find(steps[-1])
+    inside = [p.parent for p in folder.glob("*/_METADATA")]
+    if len(inside) != 1:
+        several = f", but {', '.join(p.name for p in inside)}: name one of them" if inside else ""
+        raise ValueError(f"{folder} holds no checkpoint of orbax's{several}")
+    return inside[0].absolute()

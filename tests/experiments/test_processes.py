@@ -68,8 +68,8 @@ def end(processes, status=0):
     for process in processes:
         out, error = process.communicate(timeout=max(1, deadline - time.monotonic()))
         assert process.returncode == status, error
-        own = [line for line in out.splitlines() if not line.startswith("[Gloo]")]
-        said.append(("\n".join(own), error))
+        assert "[Gloo]" not in out + error
+        said.append((out, error))
     return said
 
 
@@ -196,6 +196,17 @@ def test_wrong_flags_are_said_once_and_end_all(start, tmp_path):
     both = start("train_mode", "--model=none", f"--workdir={tmp_path}", processes=2)
     said = end(both, 2)
     assert "there is no model" in said[0][1] or "none" in said[0][1]
+
+
+def test_gloos_lines_stay_off_standard_output():
+    """What C++ writes there is dropped, what Python prints stays, in order and at once."""
+    program = (
+        "import os; from experiments import command; print('before', flush=True);"
+        "command._drop_native_output(); os.write(1, b'[Gloo] Rank 0\\n'); print('after');"
+        "os._exit(0)"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (found.stdout, found.stderr) == ("before\nafter\n", "")
 
 
 def test_no_cluster(start):
