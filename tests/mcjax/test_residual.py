@@ -3,6 +3,7 @@
 import functools
 import itertools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,11 +11,11 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from mcjax import curves, evaluation, models, objectives, parallel
-from mcjax.models import convolution, layers, preresnet, wide_resnet
+from mcjax.models import convolution, layers, preresnet, residual, wide_resnet
 from tests.mcjax import small
 from tests.mcjax.test_models import count, draw, draw_variables, shapes_of
 
-pytestmark = pytest.mark.long  # minutes in all
+long = pytest.mark.long  # whole networks take long to compile
 
 RESIDUAL = {
     "preresnet8": functools.partial(preresnet.PreResNet, 8, width=0.25),
@@ -57,12 +58,17 @@ def wide_resnet_count(per_stage, k):
 
 
 def test_parameter_counts():
+    assert count("preresnet20", (1, 32, 32, 3)) == preresnet_count(3, False) == 272_282
+
+
+@long
+def test_parameter_counts_of_deep_networks():
     images = (1, 32, 32, 3)
-    assert count("preresnet20", images) == preresnet_count(3, False) == 272_282
     assert count("preresnet164", images) == preresnet_count(18, True) == 1_703_258
     assert count("wrn28x10", images) == wide_resnet_count(4, 10) == 36_489_290
 
 
+@long
 def test_width_scales_all_channels():
     half = shapes_of("preresnet56", (1, 32, 32, 1), width=0.5)["params"]
     assert half["conv1"]["kernel"].shape == (3, 3, 1, 8)
@@ -72,6 +78,68 @@ def test_width_scales_all_channels():
     quarter = shapes_of("wrn16x4", (1, 32, 32, 1), width=0.25)["params"]
     assert quarter["conv1"]["kernel"].shape == (3, 3, 1, 4)
     assert quarter["layer3_0"]["shortcut"]["kernel"].shape == (1, 1, 32, 64)
+
+
+def convolved(x, layer, stride):
+    """Padded by half of the kernel on all sides, as PyTorch does."""
+    kernel = layer["kernel"].astype(np.float64)
+    height, width = (-(-size // stride) for size in x.shape[1:3])
+    padded = np.pad(x, [(0, 0), *[(len(kernel) // 2,) * 2] * 2, (0, 0)])
+    y = np.zeros((len(x), height, width, kernel.shape[-1])) + layer.get("bias", 0)
+    for i, j in np.ndindex(*kernel.shape[:2]):
+        rows, columns = (slice(k, k + stride * (n - 1) + 1, stride)
+                         for k, n in ((i, height), (j, width)))  # fmt: skip
+        y += padded[:, rows, columns] @ kernel[i, j]
+    return y
+
+
+BLOCKS = {  # the block, its input's channels, the convolution that has the stride, the shortcut
+    "preresnet, strided": (preresnet.Block(3, 2), 2, 1, "downsample"),
+    "preresnet, wider": (preresnet.Block(3), 2, 1, "downsample"),
+    "preresnet, identity": (preresnet.Block(3), 3, 1, None),
+    "preresnet, bottleneck": (preresnet.Block(2, 2, bottleneck=True), 3, 2, "downsample"),
+    "wide_resnet, strided": (wide_resnet.Block(3, 2), 2, 2, "shortcut"),
+    "wide_resnet, identity": (wide_resnet.Block(3), 3, 2, None),
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_block_by_hand(name):
+    block, channels, strided, shortcut = BLOCKS[name]
+    images = draw((2, 4, 6, channels))
+    variables = draw_variables(block, images)
+    rng = np.random.default_rng(2)
+    averages = jax.tree.map(
+        lambda x: rng.uniform(0.5, 2, x.shape).astype(np.float32), variables["batch_stats"]
+    )
+    params, x = variables["params"], images.astype(np.float64)
+    y, count = x, sum(layer.startswith("conv") for layer in params)
+    assert count == (3 if "bottleneck" in name else 2)
+    for i in range(1, count + 1):
+        norm, seen = params[f"bn{i}"], averages[f"bn{i}"]
+        y = norm["scale"] * (y - seen["mean"]) / np.sqrt(seen["var"] + 1e-5) + norm["bias"]
+        stride = block.stride if i == strided else 1
+        y = convolved(np.maximum(y, 0), params[f"conv{i}"], stride)
+    assert (shortcut in params) == (shortcut is not None)
+    y += convolved(x, params[shortcut], block.stride) if shortcut else x
+    found = jax.jit(lambda v: block.apply(v, images, False))({**variables, "batch_stats": averages})
+    np.testing.assert_allclose(found, y, rtol=1e-4, atol=1e-4)
+
+
+def test_last_layers_by_hand():
+    """Batch norm, ReLU, the mean over the image and the dense layer."""
+
+    class Last(nn.Module):
+        @nn.compact
+        def __call__(self, x, train):
+            return residual.logits(x, train, 5, 1.0, None, ("bn", "fc"))
+
+    x = draw((3, 2, 4, 6))
+    variables = draw_variables(Last(), x)
+    norm, dense = (variables["params"][name] for name in ("bn", "fc"))
+    y = np.maximum(norm["scale"] * (x - 1) / np.sqrt(1 + 1e-5) + norm["bias"], 0).mean((1, 2))
+    expected = y @ dense["kernel"] + dense["bias"]
+    np.testing.assert_allclose(Last().apply(variables, x, False), expected, rtol=1e-4, atol=1e-5)
 
 
 def by_torch(variables, images, wide):
@@ -114,6 +182,7 @@ def by_torch(variables, images, wide):
     return (x @ tensor(params[head]["kernel"]) + tensor(params[head]["bias"])).numpy()
 
 
+@long
 @pytest.mark.parametrize(
     ("model", "size"),
     [
@@ -146,7 +215,7 @@ def initialised(module, channels, names):
     return jax.tree.map(np.asarray, jax.jit(init)(jax.random.key(3)))
 
 
-@pytest.mark.parametrize("scale", [1.0, 3.0])
+@pytest.mark.parametrize("scale", [pytest.param(1.0, marks=long), 3.0])
 def test_convolutions_of_preresnet_are_normal_by_fan_out(scale):
     names = ("conv1", "downsample", "bn2")
     params = initialised(preresnet.Block(64, 2, init_scale=scale), 16, names)
@@ -174,13 +243,16 @@ def test_convolutions_of_wide_resnet_are_pytorchs_defaults():
             assert_uniform(values, 3 / np.sqrt(fan_in))
 
 
-@pytest.mark.parametrize(("name", "head"), [("preresnet8", "fc"), ("wrn10x2", "linear")])
+@pytest.mark.parametrize(
+    ("name", "head"), [pytest.param("preresnet8", "fc", marks=long), ("wrn10x2", "linear")]
+)
 def test_dense_layers_are_pytorchs_defaults(name, head):
     layer = initialised(RESIDUAL[name](num_classes=400, init_scale=2.0), 1, (head,))[head]
     for values in layer.values():
         assert_uniform(values, 2 / np.sqrt(len(layer["kernel"])))
 
 
+@long
 @pytest.mark.parametrize("name", RESIDUAL)
 def test_one_and_eight_devices_agree(name):
     """Dropout and batch norm see the global batch."""
@@ -219,6 +291,7 @@ def test_one_and_eight_devices_agree(name):
     assert all(abs(np.mean(x == 0) - 0.3) < 4 * np.sqrt(0.21 / x.size) for x in dropped)
 
 
+@long
 @pytest.mark.parametrize("name", RESIDUAL)
 def test_batch_norm_is_recomputed_along_a_curve_whose_ends_are_the_networks(name):
     """Statistics of the whole split as one batch: what the network does with it in training."""
@@ -253,6 +326,7 @@ def test_batch_norm_is_recomputed_along_a_curve_whose_ends_are_the_networks(name
         np.testing.assert_allclose(metrics["accuracy"][i], accuracy, rtol=1e-6)
 
 
+@long
 @pytest.mark.parametrize("name", ["preresnet8", "preresnet56", "wrn16x4"])
 def test_steps_contain_no_convolution_of_lax_on_cpu(name):
     """In a scan its gradients are slow; see `mcjax.models.convolution`."""
