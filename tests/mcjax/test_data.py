@@ -624,8 +624,7 @@ def test_sources_of_one_name_size_and_time_in_two_folders_are_two(tmp_path, sour
     other = tmp_path / "other" / source_file.name
     other.parent.mkdir()
     other.write_bytes(source_file.read_bytes())
-    time = source_file.stat().st_mtime_ns
-    os.utime(other, ns=(time, time))
+    os.utime(other, ns=(source_file.stat().st_mtime_ns,) * 2)
     for name, file, seed in (("a/b", source_file, 0), ("a/b", other, 1), ("a b", other, 2)):
         assert_same(
             cache.cached(name, [file], lambda seed=seed: built(seed), tmp_path), built(seed)

@@ -124,6 +124,23 @@ def test_block_by_hand(name):
     y += convolved(x, params[shortcut], block.stride) if shortcut else x
     found = jax.jit(lambda v: block.apply(v, images, False))({**variables, "batch_stats": averages})
     np.testing.assert_allclose(found, y, rtol=1e-4, atol=1e-4)
+    assert found.shape[-1] == (8 if "bottleneck" in name else 3)
+
+
+@pytest.mark.parametrize("block", [preresnet.Block(5), wide_resnet.Block(5)])
+def test_dropout_before_the_last_batch_norm(block):
+    images = draw((8, 4, 6, 2))
+    variables = draw_variables(block, images)
+    _, state = jax.jit(
+        lambda v: block.clone(dropout=0.3).apply(
+            v, images, True, rngs={"dropout": jax.random.key(7)},
+            mutable=["batch_stats", "intermediates"],
+            capture_intermediates=lambda module, _: isinstance(module, layers.Dropout),
+        )
+    )(variables)  # fmt: skip
+    dropped = np.asarray(state["intermediates"]["dropout"]["__call__"][0])
+    assert dropped.shape[-1] == 5  # after the first convolution, not before it
+    assert abs(np.mean(dropped == 0) - 0.3) < 4 * np.sqrt(0.21 / dropped.size)
 
 
 def test_last_layers_by_hand():

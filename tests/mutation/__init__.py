@@ -6,6 +6,7 @@ that someone might make, and names the tests that should notice it.
 """
 
 import contextlib
+import functools
 import gc
 import importlib
 import multiprocessing
@@ -76,25 +77,39 @@ def mutated(mutant: Mutant, root: Path = ROOT) -> str | None:
 
 
 def verdict(mutant: Mutant, folder: Path) -> str:
-    """``killed``, ``survived``, ``stale`` or, where pytest could not run the tests, ``broken``."""
+    """Tries a mutant in a copy of the project.
+
+    Returns:
+      ``killed``, ``survived``, ``stale`` where the old text is not there, or ``broken`` where
+      pytest cannot run the tests or they fail without the mutant, too.
+    """
     text = mutated(mutant, folder)
     if text is None:
         return "stale"
     path = folder / mutant.module
     whole = path.read_text()
     path.write_text(text)
-    try:
-        tests = multiprocessing.get_context("fork").Process(
-            target=_run, args=(mutant.tests, folder)
-        )
-        tests.start()
-        tests.join(TIMEOUT)
-        if tests.exitcode is None:
-            tests.kill()
-            return "killed"
-    finally:
-        path.write_text(whole)
-    return {0: "survived", 1: "killed"}.get(tests.exitcode, "broken")
+    code = exit_code(mutant.tests, folder)
+    path.write_text(whole)
+    if code == 0:
+        return "survived"
+    return "killed" if code == 1 and _passes(mutant.tests, folder) else "broken"
+
+
+@functools.cache
+def _passes(tests, folder):
+    return exit_code(tests, folder) == 0
+
+
+def exit_code(tests: str, folder: Path) -> int:
+    """Pytest's in a process of its own: 0 if all pass, 1 if one fails or they never end."""
+    process = multiprocessing.get_context("fork").Process(target=_run, args=(tests, folder))
+    process.start()
+    process.join(TIMEOUT)
+    if process.exitcode is None:
+        process.kill()
+        return 1
+    return process.exitcode
 
 
 def preload(folder: Path) -> None:
@@ -109,7 +124,6 @@ def preload(folder: Path) -> None:
 
 
 def _run(tests: str, folder: Path):
-    """In a process of its own: ends with pytest's code, 0 if the tests pass, 1 if one fails."""
     sys.dont_write_bytecode = True  # it would be told apart by size and second alone
     for name in [n for n in sys.modules if n.split(".")[0] == "tests"]:
         del sys.modules[name]
