@@ -168,13 +168,12 @@ def test_curve_loss_draws_t_uniformly_and_passes_arguments_on():
     np.testing.assert_allclose(np.quantile(t, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.03)
 
 
-def test_curve_loss_gives_the_objective_a_key_of_its_own_and_the_ends_in_order():
-    loss = curves.curve_loss(curves.segment(), lambda w, key: (w, jax.random.uniform(key)))
-    t, drawn = loss((), (jnp.float32(0), jnp.float32(1)), jax.random.key(5))
-    backwards, _ = loss((), (jnp.float32(1), jnp.float32(0)), jax.random.key(5))
-    assert abs(t - drawn) > 1e-3
-    np.testing.assert_allclose(t + backwards, 1, rtol=1e-6)
-    assert abs(t - 0.5) > 0.01
+def test_curve_loss_leads_from_start_to_end_and_its_objective_has_a_key_of_its_own():
+    objective = lambda w, key: (w, jax.random.uniform(key))  # noqa: E731
+    loss = curves.curve_loss(curves.segment(), objective, strata=4)
+    t, drawn = loss((), (jnp.float32(0), jnp.float32(1)), jax.random.key(5), stratum=3)
+    assert 0.75 < t < 1
+    assert abs(t - (3 + drawn) / 4) > 1e-3
 
 
 def test_gradient_is_of_the_bends_alone_or_of_all():
