@@ -629,6 +629,7 @@ def test_sources_of_one_name_size_and_time_in_two_folders_are_two(tmp_path, sour
         assert_same(
             cache.cached(name, [file], lambda seed=seed: built(seed), tmp_path), built(seed)
         )
+    assert {path.name.split("-")[0] for path in tmp_path.glob("*.json")} == {"a_b"}
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path, source_file, monkeypatch):
