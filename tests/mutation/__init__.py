@@ -28,7 +28,7 @@ PRELOADED = (
     "jax", "flax.linen", "optax", "orbax.checkpoint", "scipy.sparse.linalg", "hypothesis",
     "matplotlib.pyplot", "sklearn.datasets", "tensorflow_datasets",
 )  # fmt: skip
-COPIED = ("mcjax", "experiments", "tests", "docs", "README.md", "pyproject.toml")
+COPIED = ("mcjax", "experiments", "tests", "pyproject.toml")
 
 
 class Mutant(NamedTuple):
@@ -73,7 +73,9 @@ def mutated(mutant: Mutant, root: Path = ROOT) -> str | None:
     """The module's text with the fault, or None if the table is stale."""
     path = root / mutant.module
     text = path.read_text() if path.is_file() else ""
-    return text.replace(mutant.old, mutant.new) if text.count(mutant.old) == 1 else None
+    if text.count(mutant.old) != 1 or mutant.new == mutant.old:
+        return None
+    return text.replace(mutant.old, mutant.new)
 
 
 def verdict(mutant: Mutant, folder: Path) -> str:
