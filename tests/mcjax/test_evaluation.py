@@ -172,21 +172,21 @@ def by_numpy(params, images, statistics=None, batches=()):
 
 
 @pytest.mark.parametrize(
-    ("devices", "batch", "batches"),
+    ("devices", "sharing", "batch", "batches"),
     [
-        (1, 16, [range(16), range(16, 32), range(32, 45)]),
-        (8, 16, [range(16), range(16, 32), range(32, 45)]),
-        (3, 20, [range(20), range(20, 40), range(40, 45)]),  # 3 does not divide it
-        (8, 500, [range(45)]),  # nor 8 the whole split
+        (1, 1, 16, [range(16), range(16, 32), range(32, 45)]),
+        (8, 2, 16, [range(16), range(16, 32), range(32, 45)]),
+        (3, 3, 20, [range(20), range(20, 40), range(40, 45)]),  # 3 does not divide it
+        (8, 8, 500, [range(45)]),  # nor 8 the whole split
     ],
 )
-def test_batch_norm_statistics_are_recomputed_at_each_point(devices, batch, batches):
+def test_batch_norm_statistics_are_recomputed_at_each_point(devices, sharing, batch, batches):
     model = nets.Normed(3, parallel.DATA_AXIS)
     points, state = control_points(model)
     state = jax.tree.map(lambda x: x + 3.0, state)  # an old state: must not matter
     evaluator = make(
         objectives.cross_entropy(model), SPLITS, devices,
-        batch_size=10, statistics_batch_size=batch,
+        batch_size=10, statistics_batch_size=batch, devices_per_point=sharing,
     )  # fmt: skip
     metrics = evaluator(points, POINTS, state)
     for i, row in enumerate(POINTS):
