@@ -226,6 +226,7 @@ def test_an_objective_brings_its_metrics_and_its_state():
             r"leaf \['y'\] of the data has shape \(40",
         ),
         ({"data": {"x": TARGETS["x"], "y": 3.0}}, r"leaf \['y'\] of the data has shape \(\)"),
+        ({"data": {"x": np.ones((0, 5))}}, r"leaf \['x'\] of the data has shape \(0, 5\)"),
         ({"data": {"x": TARGETS["x"], "y": np.array(["a"] * 41)}}, r"leaf \['y'\].* no numbers"),
         ({"loss": lambda params: 0.0}, "loss takes 1 arguments"),
         ({"loss": lambda params, batch: batch["x"][0].sum(1)}, r"loss gave float32\[1\]"),

@@ -145,6 +145,13 @@ def test_curve_seen_from_the_plane(family):
     assert seen["distance"][1:].min() > 0.1
 
 
+def test_a_chain_is_drawn_through_its_corners():
+    t = surfaces.drawn_t(curves.polygonal_chain(6))
+    assert (np.diff(t) > 0).all()
+    for corner in np.arange(8) / 7:
+        assert np.abs(t - corner).min() < 1e-12
+
+
 def test_project_records_both_senses():
     w = RNG.normal(size=7) * 3
     seen = surfaces.project(PLANE, POINTS, tree(w))
