@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from experiments import scales
-from experiments.config import PACKAGE_ROOT, CurveConfig, ModeConfig, parse_flagfile
+from experiments.config import CurveConfig, ModeConfig, parse_flagfile
+from experiments.flagfiles import PACKAGE_ROOT
 
 SETTINGS = {
     "epochs": "epochs",

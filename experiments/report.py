@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.config import PACKAGE_ROOT
+from experiments.flagfiles import PACKAGE_ROOT
 from experiments.runs import write_atomically
 
 STYLE = PACKAGE_ROOT / "experiments" / "page" / "report.css"

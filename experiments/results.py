@@ -70,7 +70,8 @@ def load(name: str) -> Loaded:
     if kind in ("mode", "curve") or place.epoch is not None:
         point = ends.load(place)
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in info["flags"].items()}
-    config = CONFIGS[kind](**values, workdir=str(run.path))
+    make: Any = CONFIGS[kind]
+    config = make(**values, workdir=str(run.path))
     return Loaded(point.params, point.state, run.metrics(), _arrays(place, info), config, info)
 
 
