@@ -165,6 +165,7 @@ def test_default_clip_keeps_the_points_and_cuts_what_towers():
     values = np.array([[0.1, 0.4, 0.7, np.inf], [0.2, 1.3, 9e5, np.nan]])
     assert plots.default_clip(values, np.array([0.1, 0.2, 0.13])) == 2.0
     assert plots.default_clip(values, np.array([0.1, 37.0, np.nan])) == 400.0
+    assert plots.default_clip(values, np.array([0.01, 0.0, np.nan])) == 2.0  # a quarter is above
     assert plots.default_clip(np.array([[1.0, 1.3]]), np.array([1.0])) == 1.3
     assert plots.default_clip(np.full((2, 2), np.nan), np.array([1.0])) > 0
 

@@ -171,6 +171,13 @@ def test_what_does_not_fit_is_named(recorded):
     )
 
 
+def test_as_many_numbers_in_another_shape_do_not_fit():
+    variables = {"params": {"Dense_0": {"kernel": np.ones((3, 2)), "bias": np.zeros(2)}}}
+    arrays = {"head.weight": np.ones((3, 2)), "head.bias": np.zeros(2)}
+    with pytest.raises(torch_checkpoints.Mismatch, match=r"head.weight \(\[3, 2\], not \[2, 3\]\)"):
+        torch_checkpoints.to_flax(arrays, variables, [Layer("head", "Dense_0")])
+
+
 def test_many_that_do_not_fit_are_counted(recorded):
     _, template, layers = network("vgg16_bn", 1 / 32, 64)
     strange = {f"net_{name}": array for name, array in recorded.items()}
