@@ -180,7 +180,10 @@ def _blocks(folder, config, scale, repetitions, sources, drawn, todo):
         report.Heading("Claims"),
         report.claims_table(repetitions),
         report.Heading("Figures"),
-        *(report.Image(path, f"Figure {n}. {figures.CAPTIONS[n]}") for n, path in drawn.items()),
+        *(
+            report.Image(path, f"Figure {n}. {figures.caption(sources[0], n)}")
+            for n, path in drawn.items()
+        ),
         report.Heading("Barriers in the training loss"),
     ]
     for k, source in enumerate(sources):
