@@ -83,7 +83,7 @@ def off_plane_words(arrays: dict[str, np.ndarray]) -> list[str]:
             lines[0] += "; where it is dotted the surface under it is not its own"
     if "iterate_variance_share" in arrays:
         share = plots.variance_share(arrays)
-        lines.append(f"iterates {share} of their variance lies in the plane")
+        lines.append(f"iterates have {share} of their variance in the plane")
     return lines
 
 

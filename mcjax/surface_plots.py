@@ -119,6 +119,7 @@ def _fit_height(figure, axes, aspect):
     """
     for ax in axes.flat:
         ax.set_aspect("auto")
+    figure.set_figheight(figure.get_figheight() + 3)  # room for a legend of many lines
     for _ in range(2):  # what is around depends a little on the height
         figure.get_layout_engine().execute(figure)
         width, height = figure.get_size_inches()

@@ -95,7 +95,7 @@ def test_captions_and_summaries_say_how_far_the_curve_is_from_the_plane(tmp_path
     save_arrays(folder.path / "surface.npz", arrays)
     for text in (figures.caption(source, 6), loss_surface.summarize(arrays)):
         assert "at most 3.6 from the plane; where it is dotted the surface under it is not" in text
-        assert "0.42 % of their variance lies in the plane" in text
+        assert "terates have 0.42 % of their variance in the plane" in text
 
 
 def test_the_command_to_draw_again_opens_the_run(tmp_path):

@@ -70,7 +70,7 @@ def test_a_curve_off_the_plane_and_the_planes_share_are_said(folder):
     assert data["surface"]["curve"]["distance"] == [0, 1.8, 3.6, 1.8, 0]
     assert data["surface"]["curve"]["off"] == [0, 0.5, 1, 0.5, 0]
     assert "Curve at most 3.6 from the plane; where it is dotted" in text
-    assert "Iterates 0.42 % of their variance lies in the plane." in text
+    assert "Iterates have 0.42 % of their variance in the plane." in text
 
 
 def test_a_negative_loss_anywhere_on_the_page_has_no_logarithm(folder):

@@ -242,3 +242,15 @@ def test_names_are_written_as_they_are():
         plots.curve_figure(curve, "a$b_{$").draw_without_rendering()
         name = "a$b_{$"
         plots.barrier_matrix([(name, "B", 1.0)], [(name, "B", 2.0)]).draw_without_rendering()
+
+
+def test_a_flat_surface_with_a_long_legend_has_room_for_both():
+    arrays = with_curve(3.6) | with_iterates(SPIRAL, iterate_variance_share=np.array(0.5))
+    arrays |= {n: x for n, x in with_curve(3.6).items() if n.startswith("curve")}
+    arrays |= {"y": 0.15 * Y + 0.3}
+    figure, ax = draw(arrays, ("train_loss", "train_loss"), "mcjax.one_column")
+    assert len(words(figure)) == 5
+    legend = figure.legends[0].get_window_extent()
+    assert legend.y0 > -1
+    assert not any(legend.overlaps(one.get_window_extent()) for one in figure.axes)
+    assert ax.get_window_extent().width > 100
