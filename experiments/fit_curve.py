@@ -250,7 +250,7 @@ def draw(folder: Run, config: CurveConfig) -> Path | None:
             for _, label in _labels(config):
                 (figures / f"{label}.png").unlink(missing_ok=True)
         folder.update(style=config.style)
-    drawn = {}
+    drawn: dict[str, Path | None] = {}
     for epoch, label in _labels(config):
         drawn[label] = figures / f"{label}.png"
         if parallel.is_first() and not plots.is_whole(figures / label):

@@ -43,6 +43,7 @@ class Scale(NamedTuple):
             at = levels[:: -(-len(levels) // most)]
         else:
             at = ticker.MaxNLocator(min(most, 8)).tick_values(levels[0], levels[-1])
+            at = np.asarray(at)
             at = at[(at >= levels[0]) & (at <= levels[-1])]
         texts = plot_style.numbers(at)
         return at, [f"${{\\leq}}$ {texts[0]}", *texts[1:]] if self.below else texts
@@ -111,7 +112,7 @@ def networks(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
 def round_ticks(low: float, high: float) -> np.ndarray:
     """A few round numbers from ``low`` to ``high``, for a logarithmic colour bar."""
     if high < 5 * low:
-        found = ticker.MaxNLocator(5).tick_values(low, high)
+        found = np.asarray(ticker.MaxNLocator(5).tick_values(low, high))
         return found[(found >= low) & (found <= high)]
     decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     for steps in ROUND_STEPS:

@@ -1,7 +1,7 @@
 """What all figures share: mcjax's look, and how names and numbers are written on them."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,12 +131,13 @@ def number(value: float, digits: int) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def numbers(values: Sequence[float], least: int = 3, most: int = 6) -> list[str]:
+def numbers(values: Iterable[Any], least: int = 3, most: int = 6) -> list[str]:
     """Plain numbers, each with as few digits as tell it from the others that differ.
 
     >>> numbers([2.45, 2.4525, 2.4525, 10.0])
     ['2.45', '2.453', '2.453', '10']
     """
+    values = [float(value) for value in values]
 
     def shortest(value):
         others = [other for other in values if other != value]
