@@ -86,7 +86,17 @@ def _vtp(config: ExportConfig) -> bytes:
     if config.clip is not None and not 0 < config.clip < np.inf:
         raise UsageError(f"--clip={config.clip}: use more than 0")
     note = f"{results.provenance(found.info)}; {config.run}"
-    text = plot_formats.vtp(found.arrays, config.metric, config.log, config.clip, note)
+    along = None
+    if "curve_xy" in found.arrays:
+        along, _ = results.along_curve(found, names)
+    top, over, strange = plot_formats.clipped(found.arrays, config.metric, config.clip)
+    if over or strange:
+        say(
+            f"note: {over + strange} of {found.arrays[config.metric].size} heights lie at "
+            f"{top:.4g} ({strange} of them are not finite); --clip sets it, and the array "
+            f"{config.metric} is whole"
+        )
+    text = plot_formats.vtp(found.arrays, config.metric, config.log, config.clip, note, along)
     return text.encode()
 
 

@@ -10,6 +10,7 @@ or --metrics all is evaluated again, while the earlier arrays and figures are ke
 WORKDIR/earlier.
 """
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,7 +103,7 @@ def finish(fit: Fit) -> str:
     if facts:
         summary += f"\n{ensembling.table(facts['rows'])}"
     fit.folder.update(summary=summary, **({"ensembles": facts} if facts else {}))
-    return f"{summary}\nfigure: {figure}"
+    return summary + (f"\nfigure: {figure}" if figure else "")
 
 
 def _ensembles(fit):
@@ -285,11 +286,11 @@ def _labels(config):
     return [(None, "curve"), *((epoch, f"curve@{epoch}") for epoch in config.eval_epochs)]
 
 
-def draw(folder: Run, config: CurveConfig) -> Path:
+def draw(folder: Run, config: CurveConfig) -> Path | None:
     """Draws what is not drawn yet in this style, from the arrays.
 
     Returns:
-      The figure of the last epoch.
+      The figure of the last epoch; None where it could not be drawn.
     """
     figures = folder.path / "figures"
     if config.style or folder.info.get("style"):  # a style's file may have changed, too
@@ -297,14 +298,22 @@ def draw(folder: Run, config: CurveConfig) -> Path:
             for _, label in _labels(config):
                 (figures / f"{label}.png").unlink(missing_ok=True)
         folder.update(style=config.style)
+    drawn: dict[str, Path | None] = {}
     for epoch, label in _labels(config):
+        drawn[label] = figures / f"{label}.png"
         if parallel.is_first() and not plots.is_whole(figures / label):
+            file = folder.path / f"{label}.npz"
             title = f"{ends.label(config.start)} to {ends.label(config.end)}"
             title += f", curve epoch {epoch or config.epochs}"
-            arrays = load_arrays(folder.path / f"{label}.npz")
-            with plots.style(*config.style):
-                plots.save(plots.curve_figure(arrays, title), figures / label)
-    return figures / "curve.png"
+            one = functools.partial(_draw_one, load_arrays(file), title, figures / label, config)
+            again = drawing.command("fit_curve", folder.path)
+            drawn[label] = drawing.attempt(one, file, again)
+    return drawn["curve"]
+
+
+def _draw_one(arrays, title, stem, config):
+    with plots.style(*config.style):
+        return plots.save(plots.curve_figure(arrays, title), stem)
 
 
 def _profile(folder, name, problem, curve, points, t, state):

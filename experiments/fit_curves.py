@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import command, ends, fit_curve, flag_parsers, json_text, loop
+from experiments import command, drawing, ends, fit_curve, flag_parsers, json_text, loop
 from experiments import problem as problems
 from experiments.arrays import load_arrays
 from experiments.config import CurveConfig, CurvesConfig, UsageError
@@ -135,6 +135,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 PATHS = ("curve", "segment")
+FAILED = {"over_max": float("nan")}
 
 
 def _pair(text):
@@ -223,16 +224,21 @@ def _row(fit, failures):
 def _put_together(folder, rows, style):
     """Writes ``pairs.json`` and draws the matrix of barriers."""
     write_atomically(folder / "pairs.json", json_text.dumps(rows, indent=1) + "\n")
-    done = [row for row in rows if "why" not in row]
-    if not done or not parallel.is_first():
+    if not parallel.is_first():
         return
     heights = {
-        path: [(row["start"], row["end"], row[path]["over_max"]) for row in done] for path in PATHS
+        path: [(row["start"], row["end"], row.get(path, FAILED)["over_max"]) for row in rows]
+        for path in PATHS
     }
-    figure = folder / "figures" / "barriers"
-    with plots.style(*style):
-        plots.save(plots.barrier_matrix(heights["curve"], heights["segment"]), figure)
-    show(f"figure: {figure}.png")
+
+    def draw():
+        with plots.style(*style):
+            figure = plots.barrier_matrix(heights["curve"], heights["segment"])
+            return plots.save(figure, folder / "figures" / "barriers")
+
+    figure = drawing.attempt(draw, folder / "pairs.json", "the same command")
+    if figure:
+        show(f"figure: {figure}")
 
 
 if __name__ == "__main__":

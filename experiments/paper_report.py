@@ -147,7 +147,7 @@ def _figures(found):
     for number, (path, seed) in found.drawn.items():
         of_seed = f" Seed {seed}." if len(found.sources) > 1 else ""
         caption = (
-            f"The paper's: {PAPER_CAPTIONS[number]} Here: {figures.CAPTIONS[number]} "
+            f"The paper's: {PAPER_CAPTIONS[number]} Here: {figures.caption(found.sources[seed], number)} "
             f"{found.scale.title}.{of_seed}"
         )
         blocks += [report.Heading(f"Figure {number}", 3), report.Image(path, caption)]

@@ -120,10 +120,8 @@ def _judge(folder, config, plans, sources, numbers):
     drawn = {}
     for number in sorted(numbers):
         seed = _showing(sources, plans, number) or 0
-        drawn[number] = (
-            figures.draw(sources[seed], {number}, pictures, config.style)[number],
-            seed,
-        )
+        made = figures.draw(sources[seed], {number}, pictures, config.style)
+        drawn |= {number: (path, seed) for number, path in made.items()}
     with plots.style(*config.style):
         picture = verdict_figure.draw(repetitions)
         file = plots.save(picture, pictures / "verdicts") if picture else None

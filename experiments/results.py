@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.interpolate import RegularGridInterpolator
 
 from experiments import config as configs
 from experiments import ends
 from experiments.arrays import load_arrays
 from experiments.config import UsageError
+from experiments.progress import say
 from experiments.runs import Name, Run, parse_name
+from mcjax import plots
 
 FILES = {"curve": "curve.npz", "surface": "surface.npz", "sharpness": "sharpness.npz"}
 """The arrays of a run, by its kind."""
@@ -124,16 +127,33 @@ def finished(path: str, kinds: tuple[str, ...]) -> Results:
     return Results(folder, info, load_arrays(file))
 
 
-def metrics(arrays: dict[str, np.ndarray], prefix: str = "") -> list[str]:
-    """Names of the metrics, losses first: arrays ``PREFIX SPLIT_METRIC`` of a point or more each.
+metrics = plots.metric_names
 
-    >>> metrics({"t": np.ones(3), "curve_train_accuracy": np.ones(3), "curve_l2": np.ones(3),
-    ...          "curve_train_loss": np.ones(3), "curve_train_loss_mean": np.ones(())}, "curve_")
-    ['train_loss', 'train_accuracy']
+
+def along_curve(found: Results, names: list[str]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """A surface's curve: its own profile, from its run; where that is gone, the surface's below it.
+
+    Returns:
+      ``t`` and ``curve_METRIC``, and what a reader has to know of them.
     """
-    splits = tuple(f"{prefix}{split}_" for split in ("train", "validation", "test"))
-    names = [n for n, x in arrays.items() if n.startswith(splits) and x.ndim]
-    return sorted((n.removeprefix(prefix) for n in names), key=lambda n: not n.endswith("_loss"))
+    name = parse_name(found.info["flags"]["curve"])
+    info = Run(name.run).info
+    last = name.epoch is None or name.epoch == info.get("flags", {}).get("epochs")
+    file = name.run / ("curve.npz" if last else f"curve@{name.epoch}.npz")
+    if info and file.exists():
+        return load_arrays(file), []
+    arrays = found.arrays
+    below = {"t": arrays["curve_t"]}
+    for metric in names:
+        grid = (arrays["y"], arrays["x"])
+        height = RegularGridInterpolator(grid, arrays[metric], bounds_error=False)
+        below[f"curve_{metric}"] = height(arrays["curve_xy"][:, ::-1])
+    note = (
+        f"There is no {file} in reach, so the curve is drawn on the surface and its numbers are "
+        "the surface's below it, not its own."
+    )
+    say(f"note: {note}")
+    return below, [note]
 
 
 def provenance(info: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ resumes at the point where it was stopped. With other --points or --eigenvalues 
 evaluated again, and the earlier arrays and figures are kept in WORKDIR/earlier.
 """
 
+import functools
 import shutil
 import time
 from typing import Any, NamedTuple
@@ -56,13 +57,17 @@ def run(config: SharpnessConfig) -> Run:
         arrays = load_arrays(file)
         summary = summarize(arrays)
         if parallel.is_first():
-            with plots.style(*config.style):
-                title = f"sharpness along {ends.label(config.curve)}"
-                figure = plots.sharpness_figure(arrays, title)
-                figure = plots.save(figure, folder.path / "figures" / "sharpness")
-            show(f"{summary}\nfigure: {figure}")
+            draw = functools.partial(_draw, arrays, folder, config)
+            figure = drawing.attempt(draw, file, drawing.command("sharpness", folder.path))
+            show(summary + (f"\nfigure: {figure}" if figure else ""))
         folder.update(status="done", summary=summary)
     return folder
+
+
+def _draw(arrays, folder, config):
+    with plots.style(*config.style):
+        figure = plots.sharpness_figure(arrays, f"sharpness along {ends.label(config.curve)}")
+        return plots.save(figure, folder.path / "figures" / "sharpness")
 
 
 def summarize(arrays: dict[str, np.ndarray]) -> str:

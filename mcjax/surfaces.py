@@ -9,6 +9,7 @@ out.
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from mcjax import curves, evaluation, planes
@@ -235,12 +236,46 @@ def iterates(
 
     Returns:
       What `project` and `at_points` give, and ``epoch``, each with a leading axis of N iterates;
-      ``{}`` where there are none.
+      of iterates that differ also ``variance_share``, the share of their variance (about their
+      mean) that lies in the plane; ``{}`` where there are none.
     """
-    rows = []
+    rows, spread = [], _Spread()
     for epoch, w in run:
         own = at_points(evaluator, (w,), state)
         rows.append(
             project(plane, points, w) | {n: v[0] for n, v in own.items()} | {"epoch": epoch}
         )
-    return {name: np.array([row[name] for row in rows]) for name in rows[0]} if rows else {}
+        spread.add(w)
+    if not rows:
+        return {}
+    found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    if spread.total > 0:
+        inside = len(rows) * found["xy"].var(axis=0).sum()
+        found["variance_share"] = np.array(min(inside / spread.total, 1.0))
+    return found
+
+
+class _Spread:
+    """Sums squared distances from the mean, with two trees in memory however many there are."""
+
+    def __init__(self):
+        self._first: Any = None
+        self._sum: Any = None
+        self._squares, self._count = 0.0, 0
+
+    def add(self, w):
+        if self._first is None:
+            self._first, self._sum = w, jax.tree.map(lambda x: x - x, w)
+        self._sum, squares = _add_from(self._first, self._sum, w)
+        self._squares += float(squares)
+        self._count += 1
+
+    @property
+    def total(self) -> float:
+        return self._squares - float(curves.squared_norm(self._sum)) / self._count
+
+
+@jax.jit
+def _add_from(origin, total, w):
+    away = jax.tree.map(lambda a, b: a - b, w, origin)
+    return jax.tree.map(lambda a, b: a + b, total, away), curves.squared_norm(away)

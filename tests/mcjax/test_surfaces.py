@@ -222,3 +222,18 @@ def test_figures_of_strange_surfaces(losses, clipped):
     words = [t.get_text() for t in figure.legends[0].get_texts()]
     assert ("not finite" in words) == (not np.isfinite(losses).all())
     plots.plt.close(figure)
+
+
+def test_the_planes_share_of_the_iterates_variance():
+    run = RNG.normal(size=(6, 7)) * np.array([3, 1, 1, 0.5, 2, 1, 1]) + 4
+    total = surfaces._Spread()
+    for w in run:
+        total.add(tree(w))
+    away = run - run.mean(axis=0)
+    np.testing.assert_allclose(total.total, (away**2).sum(), rtol=1e-5)
+    xy = np.stack([surfaces.project(PLANE, POINTS, tree(w))["xy"] for w in run])
+    basis = np.linalg.qr((VECTORS[1:] - VECTORS[0]).T)[0]
+    expected = ((away @ basis) ** 2).sum() / (away**2).sum()
+    found = len(run) * xy.var(axis=0).sum() / total.total
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert 0.02 < expected < 0.9
