@@ -146,9 +146,9 @@ def _figures(found):
     blocks: list[report.Block] = [report.Heading("Figures")] if found.drawn else []
     for number, (path, seed) in found.drawn.items():
         of_seed = f" Seed {seed}." if len(found.sources) > 1 else ""
+        ours = figures.caption(found.sources[seed], number)
         caption = (
-            f"The paper's: {PAPER_CAPTIONS[number]} Here: {figures.caption(found.sources[seed], number)} "
-            f"{found.scale.title}.{of_seed}"
+            f"The paper's: {PAPER_CAPTIONS[number]} Here: {ours} {found.scale.title}.{of_seed}"
         )
         blocks += [report.Heading(f"Figure {number}", 3), report.Image(path, caption)]
     return blocks
