@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from experiments.claims import NOT_TESTABLE, REPRODUCED, Claim
 from experiments.runs import write_atomically
+from mcjax import plots
 
 
 class Heading(NamedTuple):
@@ -183,6 +186,22 @@ def barrier_table(curves: dict[str, dict[str, Any]]) -> Table:
                 )
             )
     return Table(BARRIER_HEADER, rows)
+
+
+def metrics_table(curves: dict[str, dict[str, Any]]) -> Table:
+    """Metrics of the user's own along every segment and curve; no rows where there are none."""
+    rows = []
+    for name, arrays in curves.items():
+        for path in ("segment", "curve"):
+            metrics = plots.metric_names(arrays, f"{path}_")
+            for metric in (m for m in metrics if m not in plots.METRIC_LABELS):
+                values = arrays[f"{path}_{metric}"]
+                mean = arrays[f"{path}_{metric}_mean"]
+                numbers = (values[0], values[-1], np.nanmin(values), np.nanmax(values), mean)
+                cells = (f"{float(x):.4g}" for x in numbers)
+                rows.append((name, path, plots.metric_label(metric), *cells))
+    header = ("pair", "path", "metric", "at the start", "at the end", "lowest", "highest", "mean")
+    return Table(header, rows)
 
 
 def ensemble_table(ensembles: dict[str, Sequence[dict[str, Any]]]) -> Table:

@@ -191,6 +191,8 @@ def _blocks(folder, config, scale, repetitions, sources, drawn, todo):
         if len(sources) > 1:
             blocks.append(report.Text(f"Seed {k}:"))
         blocks.append(report.barrier_table(found))
+        own = report.metrics_table(found)
+        blocks += [own] if own.rows else []
     blocks += _ensemble_blocks(sources, todo)
     blocks += [report.Heading("Iterates on the planes"), _iterates_table(sources[0])]
     blocks += [report.Heading("Modes"), _modes_table(sources, todo)]

@@ -54,18 +54,6 @@ def load(path: str, kinds: tuple[str, ...]) -> Results:
     return Results(folder, info, load_arrays(file))
 
 
-def metrics(arrays: dict[str, np.ndarray], prefix: str = "") -> list[str]:
-    """Names of the metrics, losses first: arrays ``PREFIX SPLIT_METRIC`` of a point or more each.
-
-    >>> metrics({"t": np.ones(3), "curve_train_accuracy": np.ones(3), "curve_l2": np.ones(3),
-    ...          "curve_train_loss": np.ones(3), "curve_train_loss_mean": np.ones(())}, "curve_")
-    ['train_loss', 'train_accuracy']
-    """
-    splits = (f"{prefix}train_", f"{prefix}validation_")
-    names = [n for n, x in arrays.items() if n.startswith(splits) and x.ndim]
-    return sorted((n.removeprefix(prefix) for n in names), key=lambda n: not n.endswith("_loss"))
-
-
 def provenance(info: dict[str, Any]) -> str:
     """Version, data set and network in one line."""
     mode = info.get("mode", {})

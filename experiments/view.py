@@ -94,7 +94,7 @@ def _heading(found: Results) -> tuple[str, str]:
 
 def _curve(found: Results) -> dict[str, Any]:
     """The page's data for a curve's run."""
-    names = results.metrics(found.arrays, "curve_")
+    names = plots.metric_names(found.arrays, "curve_")
     return {
         "metrics": [_metric(name, found.arrays[f"curve_{name}"]) for name in names],
         "surface": None,
@@ -105,7 +105,7 @@ def _curve(found: Results) -> dict[str, Any]:
 def _surface(found: Results) -> tuple[dict[str, Any], list[str]]:
     """The page's data for a surface's run, and what its reader has to know."""
     arrays = found.arrays
-    names = results.metrics(arrays, "point_")
+    names = plots.metric_names(arrays, "point_")
     networks = {f"point_{n}": plots.networks(arrays, n) for n in (*names, "xy", "name")}
     surface = {
         "x": arrays["x"],
@@ -189,7 +189,7 @@ def _metric(name: str, values: np.ndarray, points: np.ndarray | None = None) -> 
     loss = name.endswith("_loss")
     return {
         "key": name,
-        "label": plots.METRIC_LABELS.get(name, name.replace("_", " ")),
+        "label": plots.metric_label(name),
         "log": loss and not (values < 0).any(),
         "clip": plots.default_clip(values, points) if loss and points is not None else None,
     }

@@ -100,22 +100,51 @@ def profile(
         look = {"color": color(list(PATH_STYLES).index(path)), **PATH_STYLES[path]}
         ax.plot(arrays["t"], values, label=path, **look)
     ax.set_xlabel("t")
-    ax.set_ylabel(METRIC_LABELS.get(metric, metric))
+    ax.set_ylabel(metric_label(metric))
     ax.set_xlim(0, 1)
     if scale == 100:  # no axis up to 105 %
         ax.set_ylim(top=min(ax.get_ylim()[1], 101), auto=True)
     return ax
 
 
+def metric_names(arrays: Mapping[str, np.ndarray], prefix: str = "") -> list[str]:
+    """Names of the metrics in the order of their panels: the library's own, then all others.
+
+    >>> three, one = np.ones(3), np.ones(())
+    >>> metric_names({"curve_train_F1": three, "curve_train_loss": three, "curve_l2": three,
+    ...               "curve_train_loss_mean": one}, "curve_")
+    ['train_loss', 'train_F1']
+    """
+    splits = (f"{prefix}train_", f"{prefix}validation_")
+    names = [n.removeprefix(prefix) for n, x in arrays.items() if n.startswith(splits) and x.ndim]
+    known = [name for name in METRIC_LABELS if name in names]
+    metrics = list(dict.fromkeys(name.partition("_")[2] for name in names))
+    own = [name for name in names if name not in known]  # a metric's splits side by side
+    return known + sorted(own, key=lambda name: metrics.index(name.partition("_")[2]))
+
+
+def metric_label(name: str) -> str:
+    """What a metric is called in figures; accuracies are drawn in percent.
+
+    >>> metric_label("validation_F1"), metric_label("train_top5_accuracy")
+    ('validation F1', 'training top5 accuracy (%)')
+    """
+    if name in METRIC_LABELS:
+        return METRIC_LABELS[name]
+    split, _, metric = name.partition("_")
+    words = f"{'training' if split == 'train' else split} {metric.replace('_', ' ')}".strip()
+    return f"{words} (%)" if name.endswith("accuracy") else words
+
+
 def _check_metric(arrays, metric, prefix):
     if f"{prefix}{metric}" not in arrays:
-        there = [m for m in METRIC_LABELS if f"{prefix}{m}" in arrays]
+        there = metric_names(arrays, prefix)
         raise ValueError(f"there is no {prefix}{metric}; of metrics there are {', '.join(there)}")
 
 
 def curve_figure(arrays: Mapping[str, np.ndarray], title: str) -> Figure:
     """All metrics of a curve and its segment, one panel each."""
-    metrics = [m for m in METRIC_LABELS if f"curve_{m}" in arrays]
+    metrics = metric_names(arrays, "curve_")
     height = 0.72 if plt.rcParams["figure.figsize"][0] > 5 else 0.9
     columns = min(len(metrics), 2)
     figure, axes = grid(-(-len(metrics) // 2), columns, height * columns / 2, sharex=True)
@@ -381,7 +410,7 @@ def _contours(ax, arrays, metric, clip):
                 arrays["x"], arrays["y"], ~finite, [0.02, 1.5], colors="none", hatches=["///"]
             )
         ax.fill_between([], [], [], fc="0.82", ec="0.45", hatch="///", label="not finite")
-    bar = ax.figure.colorbar(filled, ax=ax, label=METRIC_LABELS.get(metric, metric), pad=0.02)
+    bar = ax.figure.colorbar(filled, ax=ax, label=metric_label(metric), pad=0.02)
     most = int(np.clip(ax.get_window_extent().height / ax.figure.dpi / 0.25, 3, 12))
     bar.set_ticks(levels[:: -(-len(levels) // most)] if log else ticker.MaxNLocator(min(most, 8)))
     bar.minorticks_off()

@@ -45,3 +45,14 @@ def test_both_forms_say_the_same_and_escape(tmp_path):
     assert "(figures/one.png)" in markdown
     assert "| 1 | &lt;script" in markdown
     assert "\\| a b |" in markdown
+
+
+def test_metrics_of_ones_own_have_a_table_with_their_names():
+    t = np.linspace(0, 1, 3)
+    arrays = {"t": t, "curve_train_loss": t, "segment_train_loss": t, "curve_l2": t}
+    assert not report.metrics_table({"AB": arrays}).rows
+    arrays |= {"curve_validation_F1": np.array([0.5, 0.25, 0.75])}
+    arrays |= {"curve_validation_F1_mean": np.array(0.4375)}
+    table = report.metrics_table({"AB": arrays})
+    cells = ("0.5", "0.75", "0.25", "0.75", "0.4375")
+    assert table.rows == [("AB", "curve", "validation F1", *cells)]
