@@ -115,37 +115,38 @@ def unify(a: Axis, b: Axis, why: str) -> None:
         _unify_sums(a, b, why)
 
 
-def cut(axis: Axis, at: int, why: str) -> tuple[Axis, Axis]:
+def cut(axis: Axis, at: int) -> tuple[Axis, Axis]:
     """The first ``at`` positions of an axis and the others.
 
-    Where the cut runs through a factor, the axis is frozen, and so are both parts.
+    A cut through a product's later factors singles out one position of its first factor.
     """
     axis = resolve(axis)
+    if at in (0, size(axis)):
+        return (axis, Leaf(0)) if at else (Leaf(0), axis)
     if isinstance(axis, Leaf):
         first, second = Leaf(at, axis.frozen), Leaf(axis.size - at, axis.frozen)
-        if 0 < at < axis.size:
-            if not axis.frozen:
-                axis.value = Sum((first, second))
-            return first, second
-        return (axis, second) if at else (first, axis)
+        if not axis.frozen:
+            axis.value = Sum((first, second))
+        return first, second
     if isinstance(axis, Sum):
-        before: list[Axis] = []
-        for i, part in enumerate(axis.parts):
-            if at < size(part):
-                one, two = cut(part, at, why)
-                return Sum((*before, one)), Sum((two, *axis.parts[i + 1 :]))
-            before.append(part)
-            at -= size(part)
-        return Sum(tuple(before)), Sum(())
-    if not axis.parts:
-        return (axis, Leaf(0)) if at else (Leaf(0), axis)
+        return _cut_sum(axis.parts, at)
     rest = axis.parts[1:]
-    inner = size(Product(rest))
-    if at % inner:
-        freeze(axis, why)
-        return Leaf(at, why), Leaf(size(axis) - at, why)
-    one, two = cut(axis.parts[0], at // inner, why)
-    return Product((one, *rest)), Product((two, *rest))
+    outer, inner = divmod(at, size(Product(rest)))
+    before, others = cut(axis.parts[0], outer)
+    if inner == 0:
+        return Product((before, *rest)), Product((others, *rest))
+    after = cut(others, 1)[1]
+    first, second = cut(Product(rest), inner)
+    return Sum((Product((before, *rest)), first)), Sum((second, Product((after, *rest))))
+
+
+def _cut_sum(parts: tuple[Axis, ...], at: int) -> tuple[Axis, Axis]:
+    for i, part in enumerate(parts):
+        if at < size(part):
+            one, two = cut(part, at)
+            return Sum((*parts[:i], one)), Sum((two, *parts[i + 1 :]))
+        at -= size(part)
+    raise AssertionError("a cut behind the end")
 
 
 def _bind(leaf: Leaf, axis: Axis) -> None:
@@ -191,7 +192,7 @@ def _unify_sums(a: Axis, b: Axis, why: str) -> None:
         at = min(map(size, pieces))
         if at == size(a) and not any(isinstance(x, Sum) for x in (a, b)):
             return unify(a, b, why)
-        (one, a), (two, b) = cut(a, at, why), cut(b, at, why)
+        (one, a), (two, b) = cut(a, at), cut(b, at)
         unify(one, two, why)
         a, b = resolve(a), resolve(b)
     return None

@@ -358,8 +358,7 @@ def _pad(equation: Any, operands: list[Axes]) -> list[Axes]:
 
 
 def _part(axis: Axis, start: int, stop: int) -> Axis:
-    rest = cut(axis, start, "a slice through a factor")[1]
-    return cut(rest, stop - start, "a slice through a factor")[0]
+    return cut(cut(axis, start)[1], stop - start)[0]
 
 
 def _slice(equation: Any, operands: list[Axes]) -> list[Axes]:
