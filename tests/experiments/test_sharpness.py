@@ -17,7 +17,7 @@ from experiments.runs import Run
 from mcjax import curves
 from tests.comparison import assert_same_bits
 
-pytestmark = pytest.mark.long  # minutes in all
+long = pytest.mark.long  # eigenvalues of a network; tests/mcjax/test_hessian.py has short samples
 
 MODE = ModeConfig(
     dataset="digits", model="mlp", width=0.06, downsample=4, train_size=120, validation_size=60
@@ -26,10 +26,14 @@ MODE = ModeConfig(
 
 @pytest.fixture(scope="module")
 def curve(tmp_path_factory):
-    """A folder as `fit_curve` leaves it, of a chain with a bend off the segment, and a mode's."""
-    folder = tmp_path_factory.mktemp("runs")
+    """Of a chain with a bend off the segment."""
     problem = problems.make_problem(MODE)
-    start, bend, end = (problems.init(problem, MODE, jax.random.key(i))[0] for i in range(3))
+    points = (problems.init(problem, MODE, jax.random.key(i))[0] for i in range(3))
+    return save_curve(tmp_path_factory.mktemp("runs"), *points)
+
+
+def save_curve(folder, start, bend, end):
+    """A folder as `fit_curve` leaves it, and one of its mode."""
     mode, run = Run(folder / "a"), Run(folder / "ab")
     mode.open("mode", MODE, steps_per_epoch=1)
     run.open("curve", CurveConfig(), steps_per_epoch=1, mode=flags.identity(MODE))
@@ -69,6 +73,7 @@ def hessian(params):
     return jax.jit(jax.hessian(loss))(vector), jax.jit(loss)(vector)
 
 
+@long
 def test_eigenvalues_are_those_of_the_whole_hessian(done, curve):
     arrays = load_arrays(done.path / "sharpness.npz")
     np.testing.assert_allclose(arrays["t"], [0, 1 / 3, 2 / 3, 1])
@@ -85,6 +90,28 @@ def test_eigenvalues_are_those_of_the_whole_hessian(done, curve):
         assert (done.path / "figures" / f"sharpness.{suffix}").exists()
 
 
+def test_every_point_has_its_place(curve, tmp_path, monkeypatch):
+    """With the squared norm of the point in the place of the eigenvalues."""
+    family, points, _ = ends.load_curve(Run(curve))
+    norm = lambda c: curves.squared_norm(curves.combine(points, c))  # noqa: E731
+
+    def measure(evaluator, points, coefficients, state, count, *, progress, skip):
+        for index, row in enumerate(coefficients):
+            values = np.array([norm(row), 0.5 * norm(row)])[:count]
+            yield index, {"eigenvalues": values, "residuals": values, "train_loss": row[0]}
+
+    monkeypatch.setattr(sharpness.hessian, "sharpness", measure)
+    monkeypatch.setattr(sharpness.plots, "save", lambda figure, stem: stem)
+    run = sharpness.run(make(curve, tmp_path / "s"))
+    arrays = load_arrays(run.path / "sharpness.npz")
+    np.testing.assert_allclose(arrays["t"], [0, 1 / 3, 2 / 3, 1])
+    expected = [float(norm(family.coefficients(t))) for t in arrays["t"]]
+    np.testing.assert_allclose(arrays["eigenvalues"][:, 0], expected, rtol=1e-5)
+    assert arrays["eigenvalues"].shape == arrays["residuals"].shape == (4, 2)
+    assert run.status == "done"
+
+
+@long
 def test_done_is_found_done(done, curve, monkeypatch, capsys):
     monkeypatch.setattr(sharpness.hessian, "sharpness", None)
     config = flags.parse_flagfile(SharpnessConfig, done.path / "flags.cfg")
@@ -95,6 +122,7 @@ def test_done_is_found_done(done, curve, monkeypatch, capsys):
         sharpness.run(make(curve, done.path, points=5))
 
 
+@long
 def test_interrupted_run_goes_on_to_the_same_arrays(done, curve, tmp_path, monkeypatch):
     plain, asked = sharpness.hessian.eigenpairs, []
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mcjax.data import augmentation
+from mcjax.data import augmentation, batches
 from mcjax.data.augmentation import Augmentation
 from mcjax.data.splits import Split
 
@@ -136,3 +136,20 @@ def test_a_constant_channel_becomes_zero():
     images = np.full((3, 2, 2, 1), 77, np.uint8)
     mean, std = augmentation.statistics(Split(images, np.zeros(3, np.int32)))
     np.testing.assert_allclose(augmentation.normalize(images, mean, std), 0, atol=1e-6)
+
+
+def test_batches_are_looked_up_by_row_and_augmented_by_example():
+    rng = np.random.default_rng(6)
+    data = Split(rng.integers(0, 256, (9, 6, 5, 2), dtype=np.uint8), np.arange(9, dtype=np.int32))
+    mean, std = np.float32([0.3, 0.6]), np.float32([0.2, 0.5])
+    rows, examples = jnp.array([4, 1, 7]), jnp.array([90, 71, 82])
+    weight, key = jnp.array([1.0, 0.0, 1.0]), jax.random.key(4)
+    chosen = Augmentation(PADDING, flip=True)
+    for done, images in (
+        (None, data.images[rows]),
+        (chosen, np.asarray(augment(chosen, key, jnp.asarray(data.images[rows]), examples))),
+    ):
+        found = batches.image_batches(mean, std, done)(data, rows, examples, weight, key)
+        np.testing.assert_allclose(found["images"], (images / 255 - mean) / std, atol=1e-5)
+        np.testing.assert_array_equal(found["labels"], rows)
+        np.testing.assert_array_equal(found["weight"], weight)

@@ -29,3 +29,25 @@ def test_nan_inside_is_infinitely_high_and_at_an_end_unknown():
 def test_shapes(losses):
     with pytest.raises(ValueError, match="expected one shape"):
         barriers.heights(losses, T)
+
+
+def test_one_point_is_no_path():
+    with pytest.raises(ValueError, match="expected one shape"):
+        barriers.heights(np.ones(1), np.zeros(1))
+
+
+def test_the_lowest_pass_over_a_grid_takes_corner_steps():
+    surface = np.array([[1.0, 7.0, 5.0, 9.0], [6.0, 2.0, 8.0, 9.0], [9.0, 9.0, 3.0, 1.5]])
+    assert barriers.minimax_height(surface, (0, 0), (2, 3)) == 3.0
+    assert barriers.minimax_height(surface.T, (3, 2), (0, 0)) == 3.0
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 2), (2, 0)])
+def test_the_height_of_a_pass_includes_both_ends(start, end):
+    assert barriers.minimax_height(np.array([[4.0, 1.0, 2.0]]), (0, start), (0, end)) == 4.0
+
+
+def test_what_is_not_finite_cannot_be_passed():
+    surface = np.array([[1.0, np.nan, 2.0], [1.5, np.inf, 2.0]])
+    assert barriers.minimax_height(surface, (0, 0), (1, 2)) == np.inf
+    assert barriers.minimax_height(surface, (0, 0), (1, 0)) == 1.5

@@ -107,3 +107,38 @@ def test_reading_creates_nothing(tmp_path):
     with checkpoints.Checkpoints(tmp_path / "none" / "c", read_only=True) as saved:
         assert saved.steps() == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_later_steps_are_dropped_and_the_step_itself_stays(tmp_path):
+    with checkpoints.Checkpoints(tmp_path / "c", keep=range(9)) as saved:
+        for step in (1, 2, 3, 5):
+            saved.save(step, {"x": jnp.float32(step)})
+        saved.wait()
+        saved.drop_after(2)
+        assert saved.steps() == [1, 2]
+        saved.save(3, {"x": jnp.float32(30)})
+        assert saved.restore(3)["x"] == 30
+
+
+def test_a_changed_bit_and_exchanged_numbers_or_arrays_are_damage(tmp_path, monkeypatch):
+    tree = {"a": np.float32([1, 2, 3]), "b": np.float32([4, 5, 6])}
+    last_bit = np.nextafter(tree["a"], 9, where=[True, False, False], out=tree["a"].copy())
+    with checkpoints.Checkpoints(tmp_path / "c") as saved:
+        saved.save(1, tree)
+        np.testing.assert_array_equal(saved.restore(1)["b"], tree["b"])
+        read = saved._manager.restore
+        exchanged = tree | {"a": tree["a"][[1, 0, 2]]}
+        for changed in (tree | {"a": last_bit}, exchanged, {"a": tree["b"], "b": tree["a"]}):
+            monkeypatch.setattr(
+                saved._manager, "restore", lambda *a, t=changed, **k: read(*a, **k) | {"tree": t}
+            )
+            with pytest.raises(checkpoints.Damaged, match="its checksum differs"):
+                saved.restore(1)
+
+
+def test_a_pattern_of_another_structure_shape_or_type_is_refused(tmp_path):
+    with checkpoints.Checkpoints(tmp_path / "c") as saved:
+        saved.save(1, {"x": jnp.ones(3)})
+        for like in ({"y": jnp.ones(3)}, {"x": jnp.ones(4)}, {"x": jnp.ones(3, jnp.int32)}):
+            with pytest.raises(checkpoints.Damaged, match="another structure or of other shapes"):
+                saved.restore(1, like=like)

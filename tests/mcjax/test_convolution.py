@@ -113,6 +113,9 @@ def test_bfloat16_is_summed_in_float32(form):
     exact = reference(*(a.astype(jnp.float32) for a in args))
     # One rounding to eight bits, and nothing lost before it.
     np.testing.assert_allclose(y.astype(jnp.float32), exact, rtol=2**-8, atol=1e-3)
+    products = [e for e in jax.make_jaxpr(form)(*args).eqns if e.primitive is lax.dot_general_p]
+    # As it is on CPU whatever is asked for.
+    assert {e.params["preferred_element_type"] for e in products} <= {jnp.dtype("float32")}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -181,6 +184,12 @@ def test_vmap_over_kernels(form):
     with jax.enable_x64(True):
         actual = jax.jit(jax.vmap(form, (None, 0)))(x, kernels)
         assert_close(actual, [reference(x, k) for k in kernels], 1e-13)
+
+
+def test_even_kernels_are_padded_as_lax_pads_them():
+    with jax.enable_x64(True):
+        args = draw((2, 4, 5, 3), (2, 4, 3, 4))
+        assert_close([convolution.direct(*args)], [reference(*args)], 1e-13)
 
 
 def test_choice_by_shape():

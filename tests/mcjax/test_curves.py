@@ -138,6 +138,17 @@ def test_combine_is_linear(coefficients):
     np.testing.assert_allclose(found, x * a + y * b + z * c, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+@pytest.mark.parametrize("shape", [(7,), (5, 6)])
+def test_combine_mixes_half_precision_in_float32(dtype, shape):
+    rng = np.random.default_rng(0)
+    a, b = (jnp.asarray(rng.normal(size=shape), dtype) for _ in range(2))
+    found = curves.combine([a, b], [0.37, 0.63])
+    expected = np.float32(0.37) * a.astype(np.float32) + np.float32(0.63) * b.astype(np.float32)
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, expected.astype(dtype))
+
+
 def test_curve_loss_is_the_integral_of_a_quadratic():
     """E_t ||phi(t)||^2 on a chain has a closed form: Simpson's rule is exact on each piece."""
     w_a, theta, w_b = jnp.array([1.0, -2.0]), jnp.array([0.3, 0.7]), jnp.array([2.0, 1.0])
@@ -155,6 +166,14 @@ def test_curve_loss_draws_t_uniformly_and_passes_arguments_on():
     t, rest = draw(jax.random.split(jax.random.key(0), 4000))
     assert (rest == 23).all()
     np.testing.assert_allclose(np.quantile(t, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.03)
+
+
+def test_curve_loss_leads_from_start_to_end_and_its_objective_has_a_key_of_its_own():
+    objective = lambda w, key: (w, jax.random.uniform(key))  # noqa: E731
+    loss = curves.curve_loss(curves.segment(), objective, strata=4)
+    t, drawn = loss((), (jnp.float32(0), jnp.float32(1)), jax.random.key(5), stratum=3)
+    assert 0.75 < t < 1
+    assert abs(t - (3 + drawn) / 4) > 1e-3
 
 
 def test_gradient_is_of_the_bends_alone_or_of_all():
@@ -182,6 +201,14 @@ def test_gram_and_norm():
     )
     np.testing.assert_allclose(curves.gram([a, b]), [[14, 4.5], [4.5, 5.25]])
     assert curves.squared_norm(a) == 14
+
+
+def test_gram_and_norm_of_complex_numbers_and_of_half_precision():
+    a, b = {"x": jnp.array([1 + 2j, 0.5j])}, {"x": jnp.array([3 - 1j, 2.0 - 4j])}
+    np.testing.assert_allclose(curves.gram([a, b]), [[5.25, -1], [-1, 30]], rtol=1e-6)
+    np.testing.assert_allclose(curves.squared_norm(a), 5.25, rtol=1e-6)
+    half = {"x": jnp.full(2, 300, jnp.float16)}  # whose square float16 cannot hold
+    assert curves.squared_norm(half) == curves.gram([half])[0, 0] == 180_000
 
 
 def test_under_shard_map_and_pmap():

@@ -5,9 +5,12 @@ import io
 import json
 import os
 import pickle
+import pwd
 import socket
 import tarfile
 import time
+import types
+import urllib.error
 import urllib.request
 
 import numpy as np
@@ -65,6 +68,13 @@ def test_sizes_take_the_first_examples():
     assert len(part.test.labels) == 360
 
 
+def test_sizes_may_be_all_there_is():
+    whole = data.load("digits")
+    same = data.load("digits", train_size=1293, validation_size=144, pad_to=8)
+    for split, expected in ((same.train, whole.train), (same.validation, whole.validation)):
+        np.testing.assert_array_equal(split.images, expected.images)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -90,6 +100,12 @@ def test_downsample_is_the_rounded_mean():
     for n, y, x, c in np.ndindex(small.shape):
         square = images[n, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2, c]
         assert small[n, y, x, c] == round(square.astype(float).mean())
+
+
+def test_downsample_divides_both_sides():
+    for shape in ((1, 4, 6, 1), (1, 6, 4, 1)):
+        with pytest.raises(ValueError, match="downsample=4 does not divide images of"):
+            splits.downsample(np.zeros(shape, np.uint8), 4)
 
 
 def test_pad_keeps_the_image_in_the_middle():
@@ -228,6 +244,19 @@ def assert_is_cifar(dataset, name):
         np.testing.assert_array_equal(split.labels, labels)
         assert split.labels.dtype == np.int32
     assert dataset.num_classes == cifar.LAYOUTS[name][0].num_classes
+
+
+def test_cifar_files_have_the_published_names():
+    """www.cs.toronto.edu/~kriz/cifar.html; the tests' own files are named after the layouts."""
+    numbers = [f"data_batch_{i}" for i in (1, 2, 3, 4, 5)]
+    binary, python = cifar.LAYOUTS["cifar10"]
+    assert [*binary.train, binary.test] == [f"{n}.bin" for n in (*numbers, "test_batch")]
+    assert [*python.train, python.test] == [*numbers, "test_batch"]
+    assert (binary.label, python.label) == (1, b"labels")
+    binary, python = cifar.LAYOUTS["cifar100"]
+    assert [*binary.train, binary.test] == ["train.bin", "test.bin"]
+    assert [*python.train, python.test] == ["train", "test"]
+    assert (binary.label, python.label) == (2, b"fine_labels")  # after the coarse one
 
 
 @pytest.mark.parametrize(("name", "layout"), data_sets.LAYOUTS)
@@ -380,6 +409,26 @@ def test_tfds_reads_what_was_prepared(prepared, tmp_path, monkeypatch):
     assert list((tmp_path / "cache" / "data").glob("tfds_mcjax_shapes*.json"))
 
 
+def test_tfds_is_read_in_batches(prepared, monkeypatch):
+    folder, content = prepared
+    monkeypatch.setattr(tfds_source, "_BATCH", 6)  # of 20 examples
+    found = data.load("tfds:mcjax_shapes", data_dir=str(folder), use_test=True)
+    assert as_set(zip(*found.train, strict=True)) == as_set(content["train"])
+
+
+@pytest.mark.parametrize(("there", "held_out"), [("train validation test", "test"),
+                                                 ("train validation", "validation")])  # fmt: skip
+def test_tfds_holds_out_the_test_split_if_there_is_one(monkeypatch, tmp_path, there, held_out):
+    sizes = dict(zip(("train", "validation", "test"), (5, 4, 3), strict=True))
+    split = lambda _, n: splits.Split(np.zeros((sizes[n], 2, 2, 1), np.uint8), np.zeros(sizes[n]))  # noqa: E731
+    monkeypatch.setattr(tfds_source, "_read_split", split)
+    monkeypatch.setattr(tfds_source, "_keys", lambda _: ("image", "label"))
+    features = {"label": types.SimpleNamespace(num_classes=7)}
+    info = types.SimpleNamespace(splits=there.split(), full_name="a/1", features=features)
+    found = tfds_source.read(types.SimpleNamespace(info=info, data_dir=tmp_path), None)
+    assert [len(found.train.labels), len(found.test.labels)] == [5, sizes[held_out]]
+
+
 def test_tfds_prepared_in_another_format_says_so(prepared, tmp_path):
     folder = tmp_path / "mcjax_shapes" / "1.0.0"
     folder.mkdir(parents=True)
@@ -446,6 +495,14 @@ def test_a_network_that_hangs_is_given_up(monkeypatch, tmp_path):
     with pytest.raises(data.DataUnavailable, match=r"no answer in 0\.3 seconds"):
         data.load("cifar10", data_dir=str(tmp_path))
     assert time.monotonic() - began < 10
+
+
+def test_a_host_that_answers_with_an_error_is_there(monkeypatch):
+    def error(*args, **kwargs):
+        raise urllib.error.HTTPError("url", 405, "HEAD is not allowed", {}, None)
+
+    monkeypatch.setattr(urllib.request, "urlopen", error)
+    network.check("cifar10", "https://host/file", "remedy")
 
 
 def test_the_default_timeout_leaves_room_within_ten_seconds():
@@ -564,10 +621,43 @@ def test_a_changed_source_is_read_anew(tmp_path, source_file):
     assert_same(cache.cached("b", [source_file], lambda: built(3), tmp_path), built(3))
 
 
+def test_sources_of_one_name_size_and_time_in_two_folders_are_two(tmp_path, source_file):
+    other = tmp_path / "other" / source_file.name
+    other.parent.mkdir()
+    other.write_bytes(source_file.read_bytes())
+    os.utime(other, ns=(source_file.stat().st_mtime_ns,) * 2)
+    for name, file, seed in (("a/b", source_file, 0), ("a/b", other, 1), ("a b", other, 2)):
+        assert_same(
+            cache.cached(name, [file], lambda seed=seed: built(seed), tmp_path), built(seed)
+        )
+    assert {path.name.split("-")[0] for path in tmp_path.glob("*.json")} == {"a_b"}
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path, source_file, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.warns(UserWarning, match="cannot be written"):
+        cache.cached("a", [source_file], built, tmp_path / "c")
+    assert not list((tmp_path / "c").iterdir())
+
+
 def test_a_cache_that_cannot_be_written_only_warns(tmp_path, source_file):
     with pytest.warns(UserWarning, match="cannot be written"):
         result = cache.cached("a", [source_file], built, source_file / "below_a_file")
     assert_same(result, built())
+
+
+def test_without_a_home_folder_nothing_is_kept(monkeypatch, source_file):
+    def no_entry(_):
+        raise KeyError
+
+    for name in ("MCJAX_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", no_entry)
+    with pytest.warns(UserWarning, match="a is not kept .* set MCJAX_CACHE to a folder"):
+        assert_same(cache.cached("a", [source_file], built), built())
 
 
 def test_where_the_cache_is(monkeypatch, tmp_path):

@@ -86,6 +86,12 @@ def test_random_directions(ignore):
     assert abs((normal**4).mean() - 3) < 0.4  # Gaussian
 
 
+@pytest.mark.parametrize("draw", [directions.random, directions.filter_normalized])
+def test_leaves_of_one_shape_have_draws_of_their_own(draw):
+    d = draw({"a": jnp.ones((3, 4)), "b": jnp.ones((3, 4))}, jax.random.key(2))
+    assert abs(np.corrcoef(np.ravel(d["a"]), np.ravel(d["b"]))[0, 1]) < 0.9
+
+
 def iterates(count=6):
     """Points with a mean far from zero and spread along more than two directions."""
     w = network()

@@ -172,21 +172,21 @@ def by_numpy(params, images, statistics=None, batches=()):
 
 
 @pytest.mark.parametrize(
-    ("devices", "batch", "batches"),
+    ("devices", "sharing", "batch", "batches"),
     [
-        (1, 16, [range(16), range(16, 32), range(32, 45)]),
-        (8, 16, [range(16), range(16, 32), range(32, 45)]),
-        (3, 20, [range(20), range(20, 40), range(40, 45)]),  # 3 does not divide it
-        (8, 500, [range(45)]),  # nor 8 the whole split
+        (1, 1, 16, [range(16), range(16, 32), range(32, 45)]),
+        (8, 2, 16, [range(16), range(16, 32), range(32, 45)]),
+        (3, 3, 20, [range(20), range(20, 40), range(40, 45)]),  # 3 does not divide it
+        (8, 8, 500, [range(45)]),  # nor 8 the whole split
     ],
 )
-def test_batch_norm_statistics_are_recomputed_at_each_point(devices, batch, batches):
+def test_batch_norm_statistics_are_recomputed_at_each_point(devices, sharing, batch, batches):
     model = nets.Normed(3, parallel.DATA_AXIS)
     points, state = control_points(model)
     state = jax.tree.map(lambda x: x + 3.0, state)  # an old state: must not matter
     evaluator = make(
         objectives.cross_entropy(model), SPLITS, devices,
-        batch_size=10, statistics_batch_size=batch,
+        batch_size=10, statistics_batch_size=batch, devices_per_point=sharing,
     )  # fmt: skip
     metrics = evaluator(points, POINTS, state)
     for i, row in enumerate(POINTS):
@@ -222,17 +222,31 @@ def of_numbers(data, rows, examples, weight, key):
     return {"x": jnp.asarray(data["x"])[rows], "weight": weight}
 
 
-def test_sixty_thousand_losses_add_up():
-    def evaluate(params, state, batch):
-        losses = params * batch["x"]
-        return {"loss": jnp.sum(losses * batch["weight"]), "count": jnp.sum(batch["weight"])}
+def product(params, state, batch):
+    losses = params * batch["x"]
+    return {"loss": jnp.sum(losses * batch["weight"]), "count": jnp.sum(batch["weight"])}
 
+
+@pytest.mark.parametrize("devices_per_point", [1, 2])
+def test_one_parameter_set_is_the_work_of_all_devices(devices_per_point):
+    x = np.random.default_rng(3).lognormal(0, 1, 45).astype(np.float32)
+    evaluator = evaluation.Evaluator(
+        objectives.Objective(None, product), of_numbers, {"train": {"x": x}}, small.mesh(8),
+        batch_size=10, devices_per_point=devices_per_point,
+    )  # fmt: skip
+    norm = evaluator.gradient_norm(jnp.float32(0.5), {})
+    np.testing.assert_allclose(norm, x.mean(), rtol=1e-6)
+    found = evaluator.with_state(jnp.float32(0.5), {}, "train")
+    assert found == {"loss": pytest.approx(0.5 * x.mean(), rel=1e-6)}
+
+
+def test_sixty_thousand_losses_add_up():
     rng = np.random.default_rng(0)
     x = rng.lognormal(0, 2, 60_000).astype(np.float32)
     loud = np.full(60_000, 0.002, np.float32)
     loud[0] = 1e8  # in float32 the other batches would be lost
     evaluator = evaluation.Evaluator(
-        objectives.Objective(lambda *a: None, evaluate),
+        objectives.Objective(None, product),
         of_numbers,
         {"train": {"x": x}, "loud": {"x": loud}},
         small.mesh(8),

@@ -10,7 +10,7 @@ from mcjax import evaluation, hessian, models, objectives, parallel
 from tests import nets
 from tests.mcjax import small
 
-pytestmark = pytest.mark.long  # minutes in all
+long = pytest.mark.long  # whole networks, whose Hessian as a matrix takes long to compile
 
 SIZE = 45  # batches of 16 leave a ragged one
 DATA = small.data(SIZE, seed=1)
@@ -64,6 +64,73 @@ def flat(tree):
     return np.concatenate([np.ravel(np.asarray(x, np.float64)) for x in jax.tree.leaves(tree)])
 
 
+X = np.random.default_rng(6).normal(0.3, 1, (SIZE, 5)).astype(np.float32)
+W = {"a": np.float32([0.5, -1.0]), "b": np.float32([[0.3], [0.8], [-0.6]])}
+OTHER = {"a": np.float32([-0.2, 0.4]), "b": np.float32([[0.9], [-0.5], [0.1]])}
+
+
+@pytest.fixture(scope="module")
+def quartic():
+    """The loss ``(w . x - mean)^4 / 4`` on eight devices, two of which share each batch.
+
+    The mean of all ``w . x`` is a state: recomputed at each point, then held.
+    """
+
+    def rest(params, state, batch):
+        w = jnp.concatenate([params["a"], params["b"][:, 0]])
+        return jnp.dot(batch["x"], w, precision="highest") - state["mean"]
+
+    def evaluate(params, state, batch):
+        losses = rest(params, state, batch) ** 4 / 4
+        return {"loss": jnp.sum(losses * batch["weight"]), "count": jnp.sum(batch["weight"])}
+
+    def statistics(params, state, batch):
+        mean = jnp.mean(rest(params, {"mean": 0.0}, batch))
+        return {"mean": jax.lax.pmean(mean, parallel.DATA_AXIS)}
+
+    def fetch(data, rows, examples, weight, key):
+        return {"x": data["x"][rows], "weight": weight}
+
+    mesh = small.mesh(8)
+    return evaluation.Evaluator(
+        objectives.Objective(None, evaluate, statistics),
+        fetch,
+        parallel.replicate({"train": {"x": X}}, mesh),
+        mesh,
+        batch_size=16,
+        statistics_batch_size=SIZE,
+        devices_per_point=2,
+    )
+
+
+def quartic_hessian(w, mean):
+    """``E 3 (w . x - mean)^2 x x^T``, and the loss, in float64."""
+    x = X.astype(np.float64)
+    rest = x @ flat(w) - mean
+    return (3 * rest**2 * x.T) @ x / SIZE, np.mean(rest**4) / 4
+
+
+def test_products_of_a_quartic_in_closed_form(quartic):
+    product = hessian.make_product(quartic)
+    matrix, _ = quartic_hessian(W, 0.4)
+    found = flat(product(W, {"mean": np.float32(0.4)}, OTHER))
+    np.testing.assert_allclose(found, matrix @ flat(OTHER), rtol=1e-4)
+
+
+def test_sharpness_of_a_quartic_in_closed_form(quartic):
+    rows, old = [[1.0, 0.0], [0.3, 0.7], [0.0, 1.0]], {"mean": np.float32(50)}
+    found = dict(hessian.sharpness(quartic, (W, OTHER), rows, old, 2, skip={2}))
+    assert found.keys() == {0, 1}
+    for (a, b), arrays in zip(rows[:2], found.values(), strict=True):
+        w = jax.tree.map(lambda x, y, a=a, b=b: a * x + b * y, W, OTHER)
+        matrix, loss = quartic_hessian(w, (X.astype(np.float64) @ flat(w)).mean())
+        expected = np.linalg.eigvalsh(matrix)[::-1][:2]
+        assert expected[0] > 1.1 * expected[1] > 0
+        np.testing.assert_allclose(arrays["eigenvalues"], expected, rtol=1e-4)
+        np.testing.assert_allclose(arrays["train_loss"], loss, rtol=1e-4)
+        assert arrays["residuals"].max() < 1e-3 * expected[0]
+
+
 def test_quadratic_has_its_own_eigenvalues():
     rng = np.random.default_rng(2)
     basis = np.linalg.qr(rng.normal(size=(40, 40)))[0]
@@ -87,6 +154,7 @@ def test_quadratic_has_its_own_eigenvalues():
     assert found.residuals.max() < 1e-3
 
 
+@long
 @pytest.mark.parametrize(("devices", "batch_size"), [(1, 16), (8, 16), (3, 500)])
 def test_products_are_those_of_the_whole_matrix(plain, devices, batch_size):
     _, params, matrix = plain
@@ -98,6 +166,7 @@ def test_products_are_those_of_the_whole_matrix(plain, devices, batch_size):
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
+@long
 def test_eigenpairs_are_those_of_the_whole_matrix(plain):
     evaluator, params, matrix = plain
     product = hessian.make_product(evaluator)
@@ -108,6 +177,7 @@ def test_eigenpairs_are_those_of_the_whole_matrix(plain):
     assert found.residuals.max() < 1e-3 * expected[0]
 
 
+@long
 def test_batch_norm_is_recomputed_and_held():
     model = nets.Normed(3, parallel.DATA_AXIS, ((4, 0.7),))
     params, state = point(model)
@@ -124,6 +194,7 @@ def test_batch_norm_is_recomputed_and_held():
     assert abs(np.linalg.eigvalsh(whole(model, params, old))[-1] / expected[0] - 1) > 0.05
 
 
+@long
 def test_sharpness_at_points(plain):
     evaluator, params, _ = plain
     other, _ = point(PLAIN, seed=4)

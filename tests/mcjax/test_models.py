@@ -60,7 +60,7 @@ def test_parameter_counts():
     assert count("vgg7", (1, 8, 8, 1)) == 115_690
     vgg10 = chain(1, [32, 32, 64, 64, *[128] * 4], 9) + chain(128, [64, 10])
     assert count("vgg10", (1, 16, 16, 1)) == vgg10
-    assert count("mlp", (1, 8, 8, 1), width=0.3) == chain(64, [38, 38, 10])
+    assert count("mlp", (1, 8, 8, 1), width=0.45) == chain(64, [58, 58, 10])  # 57.6
 
 
 @pytest.mark.parametrize(("name", "layers"), [("vgg11", 8), ("vgg13", 10), ("vgg19", 16)])
@@ -309,3 +309,16 @@ def test_users_errors(users, name, message):
     scale = 3.0 if name.endswith("own_dropout") else 1.0
     with pytest.raises(ValueError, match=message):
         models.create(name.format(users), num_classes=3, init_scale=scale)
+
+
+def test_mlp_by_hand():
+    model = mlp.MLP(3, hidden=(5, 4), dropout=0.5)
+    x = draw((6, 2, 2, 1))
+    variables = draw_variables(model, x)
+    hidden = x.reshape(6, -1)
+    for i in range(3):
+        layer = variables["params"][f"Dense_{i}"]
+        hidden = hidden @ layer["kernel"] + layer["bias"]
+        hidden = np.maximum(hidden, 0) if i < 2 else hidden
+    assert (hidden < 0).any()
+    np.testing.assert_allclose(model.apply(variables, x, False), hidden, rtol=1e-4, atol=1e-5)

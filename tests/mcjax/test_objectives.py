@@ -72,7 +72,9 @@ def test_cross_entropy_sums():
 def test_an_example_of_weight_zero_counts_for_nothing(pixel):
     batch = a_batch()
     images = batch["images"].at[4, 0, 0, 0].set(pixel)  # 3e38 overflows in the network
-    padded = batch | {"images": images, "weight": batch["weight"].at[4].set(0)}
+    labels = batch["labels"].at[4].set(0)  # the class that its logits are largest in
+    weight = batch["weight"].at[4].set(0)
+    padded = batch | {"images": images, "labels": labels, "weight": weight}
     objective = objectives.cross_entropy(Scaled())
 
     def loss(params, batch):

@@ -14,7 +14,7 @@ from mcjax.models import convolution, layers, preresnet, wide_resnet
 from tests.mcjax import small
 from tests.mcjax.test_models import count, draw, draw_variables, shapes_of
 
-pytestmark = pytest.mark.long  # minutes in all
+long = pytest.mark.long  # whole networks take long to compile
 
 RESIDUAL = {
     "preresnet8": functools.partial(preresnet.PreResNet, 8, width=0.25),
@@ -57,12 +57,17 @@ def wide_resnet_count(per_stage, k):
 
 
 def test_parameter_counts():
+    assert count("preresnet20", (1, 32, 32, 3)) == preresnet_count(3, False) == 272_282
+
+
+@long
+def test_parameter_counts_of_deep_networks():
     images = (1, 32, 32, 3)
-    assert count("preresnet20", images) == preresnet_count(3, False) == 272_282
     assert count("preresnet164", images) == preresnet_count(18, True) == 1_703_258
     assert count("wrn28x10", images) == wide_resnet_count(4, 10) == 36_489_290
 
 
+@long
 def test_width_scales_all_channels():
     half = shapes_of("preresnet56", (1, 32, 32, 1), width=0.5)["params"]
     assert half["conv1"]["kernel"].shape == (3, 3, 1, 8)
@@ -114,6 +119,7 @@ def by_torch(variables, images, wide):
     return (x @ tensor(params[head]["kernel"]) + tensor(params[head]["bias"])).numpy()
 
 
+@long
 @pytest.mark.parametrize(
     ("model", "size"),
     [
@@ -146,7 +152,7 @@ def initialised(module, channels, names):
     return jax.tree.map(np.asarray, jax.jit(init)(jax.random.key(3)))
 
 
-@pytest.mark.parametrize("scale", [1.0, 3.0])
+@pytest.mark.parametrize("scale", [pytest.param(1.0, marks=long), 3.0])
 def test_convolutions_of_preresnet_are_normal_by_fan_out(scale):
     names = ("conv1", "downsample", "bn2")
     params = initialised(preresnet.Block(64, 2, init_scale=scale), 16, names)
@@ -174,13 +180,16 @@ def test_convolutions_of_wide_resnet_are_pytorchs_defaults():
             assert_uniform(values, 3 / np.sqrt(fan_in))
 
 
-@pytest.mark.parametrize(("name", "head"), [("preresnet8", "fc"), ("wrn10x2", "linear")])
+@pytest.mark.parametrize(
+    ("name", "head"), [pytest.param("preresnet8", "fc", marks=long), ("wrn10x2", "linear")]
+)
 def test_dense_layers_are_pytorchs_defaults(name, head):
     layer = initialised(RESIDUAL[name](num_classes=400, init_scale=2.0), 1, (head,))[head]
     for values in layer.values():
         assert_uniform(values, 2 / np.sqrt(len(layer["kernel"])))
 
 
+@long
 @pytest.mark.parametrize("name", RESIDUAL)
 def test_one_and_eight_devices_agree(name):
     """Dropout and batch norm see the global batch."""
@@ -219,6 +228,7 @@ def test_one_and_eight_devices_agree(name):
     assert all(abs(np.mean(x == 0) - 0.3) < 4 * np.sqrt(0.21 / x.size) for x in dropped)
 
 
+@long
 @pytest.mark.parametrize("name", RESIDUAL)
 def test_batch_norm_is_recomputed_along_a_curve_whose_ends_are_the_networks(name):
     """Statistics of the whole split as one batch: what the network does with it in training."""
@@ -253,6 +263,7 @@ def test_batch_norm_is_recomputed_along_a_curve_whose_ends_are_the_networks(name
         np.testing.assert_allclose(metrics["accuracy"][i], accuracy, rtol=1e-6)
 
 
+@long
 @pytest.mark.parametrize("name", ["preresnet8", "preresnet56", "wrn16x4"])
 def test_steps_contain_no_convolution_of_lax_on_cpu(name):
     """In a scan its gradients are slow; see `mcjax.models.convolution`."""

@@ -140,6 +140,8 @@ def test_a_segment_is_profiled_alone():
     np.testing.assert_allclose(arrays["segment_train_loss"], expected, rtol=1e-5)
     assert not [n for n in arrays if n.startswith("curve_") or "validation" in n]
     assert told == [3]
+    figure = plots.curve_figure(arrays, "drawn unchanged")
+    assert [line.get_label() for line in figure.axes[0].lines] == ["segment"]
 
 
 def test_surface_in_closed_form_and_drawn():
@@ -226,6 +228,7 @@ def test_an_objective_brings_its_metrics_and_its_state():
             r"leaf \['y'\] of the data has shape \(40",
         ),
         ({"data": {"x": TARGETS["x"], "y": 3.0}}, r"leaf \['y'\] of the data has shape \(\)"),
+        ({"data": {"x": np.ones((0, 5))}}, r"leaf \['x'\] of the data has shape \(0, 5\)"),
         ({"data": {"x": TARGETS["x"], "y": np.array(["a"] * 41)}}, r"leaf \['y'\].* no numbers"),
         ({"loss": lambda params: 0.0}, "loss takes 1 arguments"),
         ({"loss": lambda params, batch: batch["x"][0].sum(1)}, r"loss gave float32\[1\]"),

@@ -191,13 +191,16 @@ def test_curve_training_moves_the_bends_and_not_the_ends():
         assert difference(kept[True][i], before) > 1e-6
 
 
-def test_strata_cover_the_interval_each_step():
-    seen = objectives.on_curve(
+@pytest.mark.parametrize("free", [False, True])
+def test_strata_cover_the_interval_each_step(free):
+    maker = objectives.on_curve_with_free_ends if free else objectives.on_curve
+    seen = maker(
         curves.segment(),
         objectives.Objective(lambda p, s, b, k: (p, (p, s)), lambda *a: {}),
         strata=4,
     )
-    t = [float(seen((), (0.0, 1.0), {}, None, jax.random.key(2), i)[0]) for i in range(4)]
+    points = ((0.0, 1.0), ()) if free else ((), (0.0, 1.0))
+    t = [float(seen(*points, {}, None, jax.random.key(2), i)[0]) for i in range(4)]
     assert [int(4 * x) for x in t] == [0, 1, 2, 3]
 
 
