@@ -13,32 +13,26 @@ frozen        in[0]: axis 1 of an input
 frozen        out[1]: axis 1 of an output
 >>> symmetries.check(spec, network, params, jnp.ones((5, 3))) < 1e-5
 True
+>>> other = symmetries.apply(spec, {"P0": [2, 0, 3, 1]}, params)
+>>> match = symmetries.match_weights(spec, params, other)
+>>> bool((symmetries.apply(spec, match.permutations, other)["bias"] == params["bias"]).all())
+True
 """
 
+from mcjax.symmetries.matching import Match, match_weights
 from mcjax.symmetries.spec import (
-    Group as Group,
+    Group,
+    Spec,
+    apply,
+    by_hand,
+    check,
+    find,
+    identity,
+    moved_share,
+    random,
 )
-from mcjax.symmetries.spec import (
-    Spec as Spec,
-)
-from mcjax.symmetries.spec import (
-    apply as apply,
-)
-from mcjax.symmetries.spec import (
-    by_hand as by_hand,
-)
-from mcjax.symmetries.spec import (
-    check as check,
-)
-from mcjax.symmetries.spec import (
-    find as find,
-)
-from mcjax.symmetries.spec import (
-    identity as identity,
-)
-from mcjax.symmetries.spec import (
-    moved_share as moved_share,
-)
-from mcjax.symmetries.spec import (
-    random as random,
-)
+
+__all__ = [
+    "Group", "Match", "Spec", "apply", "by_hand", "check", "find", "identity", "match_weights",
+    "moved_share", "random",
+]  # fmt: skip

@@ -68,8 +68,9 @@ def resolve(axis: Axis) -> Axis:
     flat: list[Axis] = []
     for part in map(resolve, axis.parts):
         for one in part.parts if isinstance(part, kind) else (part,):
-            if flat and _is_frozen(one) and _is_frozen(flat[-1]):
-                flat[-1] = Leaf(size(kind((flat[-1], one))), flat[-1].frozen)
+            last = flat[-1] if flat else one
+            if flat and isinstance(last, Leaf) and last.frozen and _is_frozen(one):
+                flat[-1] = Leaf(size(kind((last, one))), last.frozen)
             elif kind is Product or size(one) > 0:
                 flat.append(one)
     return flat[0] if len(flat) == 1 else kind(tuple(flat))

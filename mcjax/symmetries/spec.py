@@ -89,7 +89,9 @@ def find(function: Callable[..., Any], params: Any, *inputs: Any) -> Spec:
       The groups. A group that the program hides (sorted, or sliced through) is frozen, so the spec
       may miss symmetries; `check` proves those it has.
     """
-    named = {_name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]}
+    named = {
+        leaf_name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]
+    }
     program = jax.make_jaxpr(function)(params, *inputs)
     own = [tuple(trees.Leaf(n) for n in np.shape(x)) for x in named.values()]
     others = [
@@ -100,9 +102,7 @@ def find(function: Callable[..., Any], params: Any, *inputs: Any) -> Spec:
     for value in tracer.call(program, [*own, *others], None):
         for i, axis in enumerate(value):
             trees.freeze(axis, f"axis {i} of an output")
-    layers = {
-        leaf: tracer.lengths[scan] for leaf, scan in tracing.groups_inside(tracer).items()
-    }
+    layers = {leaf: tracer.lengths[scan] for leaf, scan in tracing.groups_inside(tracer).items()}
     groups: dict[str, Group] = {}
     names: dict[int, str] = {}
 
@@ -158,9 +158,9 @@ def apply(spec: Spec, permutations: Permutations, params: Any) -> Any:
     _check_permutations(spec, permutations)
 
     def of(path: Any, leaf: Any) -> Any:
-        return permute_leaf(spec, permutations, _name(path), leaf)
+        return permute_leaf(spec, permutations, leaf_name(path), leaf)
 
-    _check_names(spec, params)
+    check_names(spec, params)
     return jax.tree_util.tree_map_with_path(of, params)
 
 
@@ -227,7 +227,7 @@ def by_hand(params: Any, leaves: Mapping[str, Sequence[Any]]) -> Spec:
       ValueError: a path or a size does not fit.
     """
     shapes = {
-        _name(path): np.shape(x) for path, x in jax.tree_util.tree_flatten_with_path(params)[0]
+        leaf_name(path): np.shape(x) for path, x in jax.tree_util.tree_flatten_with_path(params)[0]
     }
     unknown = sorted(set(leaves) - set(shapes))
     if unknown:
@@ -259,9 +259,11 @@ def by_hand(params: Any, leaves: Mapping[str, Sequence[Any]]) -> Spec:
 
 def moved_share(spec: Spec, params: Any) -> float:
     """The share of the parameters that some group moves, from 0 to 1."""
-    sizes = {_name(p): np.size(x) for p, x in jax.tree_util.tree_flatten_with_path(params)[0]}
+    sizes = {leaf_name(p): np.size(x) for p, x in jax.tree_util.tree_flatten_with_path(params)[0]}
     moved = sum(
-        n for name, n in sizes.items() if any(f.group for a in spec.leaves[name] for f in factors(a))
+        n
+        for leaf, n in sizes.items()
+        if any(f.group for a in spec.leaves[leaf] for f in factors(a))
     )
     return moved / max(1, sum(sizes.values()))
 
@@ -295,7 +297,8 @@ def _order(axis: Axis, permutations: Permutations) -> np.ndarray:
         starts = np.cumsum([0, *sizes[:-1]])
         lead = np.broadcast_shapes(*(o.shape[:-1] for o in orders))
         shifted = [
-            np.broadcast_to(o, (*lead, o.shape[-1])) + s for o, s in zip(orders, starts, strict=True)
+            np.broadcast_to(o, (*lead, o.shape[-1])) + s
+            for o, s in zip(orders, starts, strict=True)
         ]
         return np.concatenate(shifted, axis=-1)
     whole = np.zeros(1, int)
@@ -311,13 +314,15 @@ def _relative(before: Any, after: Any) -> float:
     return float(np.abs(after - before).max(initial=0.0) / (scale or 1.0))
 
 
-def _name(path: Any) -> str:
+def leaf_name(path: Any) -> str:
+    """A parameter's path as specs have it: ``params/Dense_0/kernel``."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def _check_names(spec: Spec, params: Any) -> None:
+def check_names(spec: Spec, params: Any) -> None:
+    """Raises ValueError where parameters have other names or shapes than a spec's."""
     found = {
-        _name(p): tuple(np.shape(x)) for p, x in jax.tree_util.tree_flatten_with_path(params)[0]
+        leaf_name(p): tuple(np.shape(x)) for p, x in jax.tree_util.tree_flatten_with_path(params)[0]
     }
     there = {name: tuple(map(extent, axes)) for name, axes in spec.leaves.items()}
     differing = sorted(n for n in {*found, *there} if found.get(n) != there.get(n))

@@ -17,20 +17,26 @@ from mcjax.symmetries.axes import Axis, Leaf, Product, Sum, cut, freeze, leaves,
 Axes = tuple[Axis, ...]
 """An axis tree for each axis of a value."""
 
-ELEMENTWISE = frozenset(
-    "abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt ceil "
-    "clamp complex conj convert_element_type copy copy_p cos cosh digamma div eq erf erf_inv erfc "
-    "exp exp2 expm1 floor ge gt igamma igammac imag integer_pow is_finite le lgamma log log1p "
-    "logistic lt max min mul name ne neg nextafter not optimization_barrier or pow pvary real "
-    "reduce_precision regularized_incomplete_beta rem round rsqrt select_n sharding_constraint "
-    "shift_left shift_right_arithmetic shift_right_logical sign sin sinh sqrt square "
-    "stop_gradient sub tan tanh xor zeta".split()
-)
-REDUCTIONS = frozenset(
-    "reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum reduce_xor".split()
-)
-ALONG_AN_AXIS = frozenset("cumlogsumexp cummax cummin cumprod cumsum".split())
-WINDOWS = frozenset("reduce_window reduce_window_max reduce_window_min reduce_window_sum".split())
+ELEMENTWISE = frozenset([
+    "abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh",
+    "bessel_i0e", "bessel_i1e", "cbrt", "ceil", "clamp", "complex", "conj",
+    "convert_element_type", "copy", "copy_p", "cos", "cosh", "digamma", "div", "eq", "erf",
+    "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "ge", "gt", "igamma", "igammac", "imag",
+    "integer_pow", "is_finite", "le", "lgamma", "log", "log1p", "logistic", "lt", "max", "min",
+    "mul", "name", "ne", "neg", "nextafter", "not", "optimization_barrier", "or", "pow",
+    "pvary", "real", "reduce_precision", "regularized_incomplete_beta", "rem", "round", "rsqrt",
+    "select_n", "sharding_constraint", "shift_left", "shift_right_arithmetic",
+    "shift_right_logical", "sign", "sin", "sinh", "sqrt", "square", "stop_gradient", "sub",
+    "tan", "tanh", "xor", "zeta",
+])  # fmt: skip
+REDUCTIONS = frozenset([
+    "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_prod", "reduce_sum",
+    "reduce_xor",
+])  # fmt: skip
+ALONG_AN_AXIS = frozenset(["cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum"])
+WINDOWS = frozenset([
+    "reduce_window", "reduce_window_max", "reduce_window_min", "reduce_window_sum",
+])  # fmt: skip
 
 
 class Tracer:
@@ -418,7 +424,9 @@ def _gather(equation: Any, operands: list[Axes]) -> list[Axes]:
     for i in numbers.start_index_map:
         freeze(operand[i], why)
     freeze(indices[-1], why)
-    for i, j in zip(numbers.operand_batching_dims, numbers.start_indices_batching_dims, strict=True):
+    for i, j in zip(
+        numbers.operand_batching_dims, numbers.start_indices_batching_dims, strict=True
+    ):
         unify(operand[i], indices[j], why)
     gone = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
     sliced = _partly(
