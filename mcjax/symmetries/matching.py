@@ -175,7 +175,7 @@ def _without(axis: specs.Axis, path: tuple[int, ...]) -> specs.Axis:
 def _isolated(
     x: np.ndarray, place: _Place, axes: tuple[specs.Axis, ...], layers: int | None
 ) -> np.ndarray:
-    """An array with the group's positions on an axis of their own: ``[layers or 1, size, rest]``."""
+    """An array with the group's positions on an axis of their own, ``[layers, size, rest]``."""
     x = np.moveaxis(x, place.axis, 0)
     axis = axes[place.axis]
     for i in place.path:
