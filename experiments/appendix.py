@@ -107,7 +107,7 @@ def _own_metrics(found):
 
 def own_metrics_rows(label: str, arrays: Mapping[str, np.ndarray]) -> list[tuple[str, ...]]:
     """A row for each path and metric that is not one of the library's."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for path in ("segment", "curve"):
         metrics = plots.metric_names(arrays, f"{path}_")
         for metric in (m for m in metrics if m not in plots.METRIC_LABELS):

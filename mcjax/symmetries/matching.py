@@ -102,7 +102,7 @@ def _ascend(
 
 
 def _assign(permutations: dict[str, np.ndarray], name: str, gains: np.ndarray) -> bool:
-    """Sets a group's permutation to the best one for ``gains[layer, new, old]``, if it is better."""
+    """Sets a group's best permutation by ``gains[layer, new, old]``, if it is better."""
     improved = False
     order = permutations[name].reshape(len(gains), -1)
     for layer, matrix in enumerate(gains):
