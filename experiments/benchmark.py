@@ -11,7 +11,6 @@ evaluates at the batch size, that is faster for it. On a GPU every work is timed
 with networks in bfloat16 (PyTorch: by autocast).
 """
 
-import json
 import math
 import platform
 import statistics
@@ -25,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import command
+from experiments import command, json_text
 from experiments.config import BenchmarkConfig, UsageError
 from experiments.progress import say
 from experiments.runs import write_atomically
@@ -102,7 +101,7 @@ def run(config: BenchmarkConfig) -> list[dict[str, Any]]:
     table = markdown(rows)
     print(table)
     if folder:
-        write_atomically(folder / "benchmark.json", json.dumps(rows, indent=1) + "\n")
+        write_atomically(folder / "benchmark.json", json_text.dumps(rows, indent=1) + "\n")
         write_atomically(folder / "benchmark.md", table + "\n")
     return rows
 

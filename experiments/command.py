@@ -15,11 +15,10 @@ from typing import Any
 import jax
 
 from experiments import config as flags
+from experiments import processes
 from experiments.loop import Interrupted, RunFailed
 from mcjax.data import cache
 
-HEARTBEAT_SECONDS = 30
-"""After so long without a sign of life from one of several processes the others end, too."""
 MOST_CPU_DEVICES = 8
 """Each holds the data and the control points."""
 DISK_ERRORS = {
@@ -79,6 +78,8 @@ def _run(config, run, doc):
     """Exit status and last words."""
     try:
         chosen = flags.parse(config, sys.argv[1:], doc)
+        for name in flags.without_effect(chosen):
+            print(f"note: --{name} does nothing in this command", file=sys.stderr)
         if chosen.compilation_cache:
             _keep_compiled_programs()
         _start_processes(chosen)
@@ -86,7 +87,7 @@ def _run(config, run, doc):
             run(chosen)
     except flags.UsageError as error:
         return 2, error
-    except RunFailed as error:
+    except (RunFailed, processes.Missing) as error:
         return 1, error
     except Interrupted as error:
         return 75 if error.signum == signal.SIGTERM else 130, error
@@ -108,26 +109,25 @@ def _run(config, run, doc):
 
 
 def _start_processes(config):
-    """Lays out the CPU's devices and joins the other processes; before any device is touched."""
+    """Lays out the CPU's devices, joins the other processes, and starts the devices.
+
+    What fails here would be blamed on whatever needs a device first.
+    """
     if config.cpu_devices < 0:
         raise flags.UsageError(f"--cpu_devices={config.cpu_devices}: use 1 or more")
     if devices := cpu_devices(config):
         jax.config.update("jax_num_cpu_devices", devices)
         single = "--xla_cpu_multi_thread_eigen=false"
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {single}".strip()
-    if not (config.distributed or config.coordinator):
-        return
+    processes.join(config)
     try:
-        jax.distributed.initialize(
-            config.coordinator,
-            config.num_processes,
-            config.process_id,
-            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-        )
-    except (ValueError, RuntimeError) as error:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # the latter, without a word, where no GPU is
+        wanted = jax.config.values["jax_platforms"] or ""
+        why = " ".join(str(error).split()) or "there is no such device, or jax has no plugin for it"
         raise flags.UsageError(
-            f"--distributed: {' '.join(str(error).split())}; where no cluster is detected give "
-            "--coordinator=HOST:PORT --num_processes=N --process_id=I"
+            f"JAX_PLATFORMS={wanted}: {why}; unset it to use what there is, or install jax for it "
+            "(pip install 'jax[cuda13]', 'jax[tpu]')"
         ) from None
 
 
@@ -145,10 +145,18 @@ def cores() -> int:
 
 def _keep_compiled_programs():
     """Points JAX's persistent compilation cache at a folder of the user's, unless it has one."""
-    if jax.config.values["jax_compilation_cache_dir"] is None:
+    if jax.config.values["jax_compilation_cache_dir"] is not None:
+        return
+    try:
         folder = cache.default_dir().parent / "programs"
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+        folder.mkdir(parents=True, exist_ok=True)
+    except (RuntimeError, OSError) as error:  # no home folder, or one that cannot be written
+        why = str(error).rstrip(".")
+        words = f"note: compiled programs are not kept: {why}; set MCJAX_CACHE to a folder"
+        print(words, file=sys.stderr)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def _quiet():

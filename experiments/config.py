@@ -5,14 +5,16 @@ does the work, so that tests and notebooks need no flags.
 """
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from absl import flags as absl_flags
 
-from experiments import flag_parsers
+from experiments import flag_help, flag_parsers, flagfiles
 
-PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+LAUNCH = ("distributed", "coordinator", "num_processes", "process_id")
+"""Flags of one process of one launch: never recorded, for whoever runs it again is alone."""
 C = TypeVar("C", bound="Machine")
 
 
@@ -20,7 +22,13 @@ class UsageError(ValueError):
     """Wrong input: one line for the user, exit status 2."""
 
 
-def flag(default: Any, text: str, choices: tuple[str, ...] = (), identity: bool = True) -> Any:
+def flag(
+    default: Any,
+    text: str,
+    choices: tuple[str, ...] = (),
+    identity: bool = True,
+    evaluation: bool = False,
+) -> Any:
     """A field that is a flag.
 
     Args:
@@ -28,8 +36,15 @@ def flag(default: Any, text: str, choices: tuple[str, ...] = (), identity: bool 
       text: what ``--help`` says.
       choices: the values it may have, if they are few.
       identity: whether two runs that differ in it are different runs.
+      evaluation: whether it only says how a run is evaluated: the same run is evaluated again
+        where it differs.
     """
-    metadata = {"help": text, "choices": choices, "identity": identity}
+    metadata = {
+        "help": text,
+        "choices": choices,
+        "identity": identity and not evaluation,
+        "evaluation": evaluation,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -39,9 +54,13 @@ class Machine:
 
     Attributes:
       divides: whether the command gives devices points or curves of their own.
+      topic: what the command's own flags are about, for ``--help``.
+      unused: inherited flags that do nothing in this command: ``--help`` leaves them out.
     """
 
     divides: ClassVar[bool] = False
+    topic: ClassVar[str] = "this command"
+    unused: ClassVar[tuple[str, ...]] = ()
     workdir: str = flag("", "Run folder: made, gone on with, or reused.", identity=False)
     data_dir: str | None = flag(None, "Folder with data files you have.", identity=False)
     precision: str = flag(
@@ -75,6 +94,9 @@ class Machine:
     )
 
 
+DEVICES = ("precision", "compilation_cache", "cpu_devices", *LAUNCH, "checkpoint_seconds")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Drawing(Machine):
     """How figures look."""
@@ -84,6 +106,24 @@ class Drawing(Machine):
         "Matplotlib styles on top of mcjax's, names or .mplstyle files: mcjax.one_column for "
         "figures one column wide; a run that is done is drawn again.",
         identity=False,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measuring(Drawing):
+    """What is measured along a curve or on a surface."""
+
+    splits: tuple[str, ...] = flag(
+        ("train", "validation"),
+        "What is measured on: train, and any of validation and test. With the modes' --use_test "
+        "the validation split is the test images already.",
+        evaluation=True,
+    )
+    metrics: str | None = flag(
+        None,
+        "package.module:factory, called with the model, of an mcjax.objectives.Objective whose "
+        "metrics are measured beside the modes' own.",
+        evaluation=True,
     )
 
 
@@ -110,7 +150,11 @@ class Training(Machine):
     sgdr_t0: int = flag(10, "sgdr: epochs of the first period, T_0.")
     sgdr_mult: int = flag(2, "sgdr: growth of the period at a restart, T_mult.")
     lr_min: float = flag(1e-6, "sgdr: lower bound of the learning rate, eta_min.")
-    schedule_per_epoch: bool = flag(False, "Hold the learning rate over each epoch.")
+    schedule_per_epoch: bool = flag(
+        False,
+        "Hold the learning rate over each epoch: its first step's, or for the curve schedule the "
+        "next epoch's, as Garipov et al. count epochs from 1.",
+    )
     crop_padding: int = flag(0, "Random crop after padding by this many pixels; 0 for none.")
     flip: bool = flag(False, "Random horizontal flip.")
     seed: int = flag(0, "Seed of initialisation, data order, augmentation, dropout and t.")
@@ -175,24 +219,46 @@ class ModeConfig(Network, Training):
 class ImportConfig(Network):
     """A network that was trained elsewhere."""
 
+    unused: ClassVar[tuple[str, ...]] = ("checkpoint_seconds",)
     file: str = flag("", "The checkpoint: a PyTorch state dict (.pt, .pth) or .safetensors.")
+    weights: str | None = flag(
+        None,
+        "Which weights of a file that holds several, such as swa_state_dict or model_ema: a key, "
+        "or what the names of one network begin with; by default the plain ones.",
+    )
     name_map: str | None = flag(
         None,
         "File of lines 'THEIRS = OURS', a layer or an array each; by default the names of "
-        "Garipov's VGG, PreResNet and WideResNet.",
+        "torchvision's ResNet and VGG, and of Garipov's VGG, PreResNet and WideResNet.",
     )
     epoch: int = flag(1, "The epoch it is of, where known: the run is then RUN@EPOCH.")
     normalization: str | None = flag(
         None,
-        "Mean and deviation by which its images were normalized: imagenet (Garipov's VGG), cifar "
-        "(his ResNets), M,M,M/S,S,S, or own for those of the training split. Needed.",
+        "Mean and deviation by which its images were normalized: imagenet (torchvision, Garipov's "
+        "VGG), cifar (his ResNets), M,M,M/S,S,S, or own for those of the training split. Needed.",
     )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Fitting(Training, Drawing):
+class ImportParamsConfig(ImportConfig):
+    """A network that was trained in JAX."""
+
+    file: str = flag("", "The checkpoint: Flax msgpack, .npz, or a folder of orbax's.")
+    weights: str | None = flag(
+        None, "Which parameters of a file that holds several, such as ema_params: their path."
+    )
+    name_map: str | None = flag(
+        None,
+        "File of lines 'THEIRS = OURS', a layer or an array each, for what has another name in the "
+        "file; by default the names of --model.",
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fitting(Training, Measuring):
     """What the fitting of one curve and of several have in common."""
 
+    topic: ClassVar[str] = "curve"
     modes_dir: str | None = flag(
         None,
         "Where modes given as flagfiles are trained; WORKDIR/modes by default.",
@@ -202,8 +268,10 @@ class Fitting(Training, Drawing):
     bends: int = flag(1, "Control points between the two ends.")
     free_ends: bool = flag(False, "Train the two ends as well.")
     t_strata: int = flag(1, "Parts of the batch, each with its own t from its part of [0, 1].")
-    points: int = flag(61, "Evaluated points, t equally spaced from 0 to 1.")
-    eval_epochs: tuple[int, ...] = flag((), "Curve epochs to evaluate, beside the last.")
+    points: int = flag(61, "Evaluated points, t equally spaced from 0 to 1.", evaluation=True)
+    eval_epochs: tuple[int, ...] = flag(
+        (), "Curve epochs to evaluate, beside the last.", evaluation=True
+    )
     ensemble_with: tuple[str, ...] = flag(
         (),
         "Independent modes, RUN[@EPOCH], whose ensemble with the two ends the ensembles of the "
@@ -241,10 +309,12 @@ class CurvesConfig(Fitting):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SurfaceConfig(Drawing):
+class SurfaceConfig(Measuring):
     """The loss on the plane through three checkpoints, or around one; data and model are theirs."""
 
     divides: ClassVar[bool] = True
+    topic: ClassVar[str] = "surface"
+    unused: ClassVar[tuple[str, ...]] = ("checkpoint_seconds",)
     points: tuple[str, ...] = flag(
         (), "Three checkpoints RUN[@EPOCH][~T] that span the plane; with --directions its centre."
     )
@@ -257,19 +327,24 @@ class SurfaceConfig(Drawing):
     )
     direction_seed: int = flag(0, "Seed of --directions=random and filter.")
     ignore_vectors: bool = flag(
-        True, "random, filter: leave biases and batch norm's scales and shifts as they are."
+        True,
+        "random, filter: leave biases and batch norm's scales and shifts as they are. Otherwise "
+        "they have random directions too, where Li et al.'s code takes the weights themselves.",
     )
     extent: float | None = flag(
         None,
         "random, filter, hessian: how far the plane reaches on each side of its centre, in lengths "
         "of the directions (random, filter: the weights'; hessian: 1); 1 by default.",
+        evaluation=True,
     )
     curve: str = flag("", "A curve to draw, RUN[@EPOCH]; none by default.")
     iterates: tuple[str, ...] = flag(
         (), "Iterates to project: RUN for all its kept epochs, or RUN@30,RUN@70."
     )
-    grid: str = flag("21", "Points a side, 21, or along x and along y, 31x21.")
-    margin: float = flag(0.2, "Room around all that is drawn, as a share of its larger extent.")
+    grid: str = flag("21", "Points a side, 21, or along x and along y, 31x21.", evaluation=True)
+    margin: float = flag(
+        0.2, "Room around all that is drawn, as a share of its larger extent.", evaluation=True
+    )
     clip: float | None = flag(
         None, "Upper loss of the colour scale; chosen from the losses by default.", identity=False
     )
@@ -279,15 +354,18 @@ class SurfaceConfig(Drawing):
 class SharpnessConfig(Drawing):
     """The Hessian's largest eigenvalues along a curve; data set and model are its modes'."""
 
+    topic: ClassVar[str] = "sharpness"
+    unused: ClassVar[tuple[str, ...]] = ("checkpoint_seconds",)
     curve: str = flag("", "The curve, RUN[@EPOCH].")
-    points: int = flag(11, "Points, t equally spaced from 0 to 1.")
-    eigenvalues: int = flag(2, "How many eigenvalues, from the largest down.")
+    points: int = flag(11, "Points, t equally spaced from 0 to 1.", evaluation=True)
+    eigenvalues: int = flag(2, "How many eigenvalues, from the largest down.", evaluation=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReproduceConfig(Drawing):
     """The whole paper."""
 
+    unused: ClassVar[tuple[str, ...]] = LAUNCH
     scale: str = flag(
         "digits",
         "Size of the experiment.",
@@ -301,12 +379,20 @@ class ReproduceConfig(Drawing):
     jobs: int = flag(
         0, "Processes side by side; 0 for one a core, or one on a GPU or TPU.", identity=False
     )
+    kept: str = flag(
+        "",
+        "Judge and draw from the small files of finished runs in this folder, and run nothing; "
+        "with --workdir those of its finished runs are copied there first. Scale, epochs and "
+        "seeds are the kept ones'.",
+        identity=False,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchmarkConfig(Machine):
     """Speed beside PyTorch's."""
 
+    unused: ClassVar[tuple[str, ...]] = ("data_dir", "precision", *LAUNCH, "checkpoint_seconds")
     nets: tuple[str, ...] = flag(("vgg16", "quarter", "digits"), "Networks to time.")
     rounds: int = flag(7, "Rounds of measurements; the table gives medians.")
     seconds: float = flag(2.0, "Length of one measurement.")
@@ -316,6 +402,9 @@ class BenchmarkConfig(Machine):
 class ExportConfig(Machine):
     """A finished run, or a checkpoint, in another format."""
 
+    unused: ClassVar[tuple[str, ...]] = (
+        "workdir", "cpu_devices", *LAUNCH, "checkpoint_seconds",
+    )  # fmt: skip
     run: str = flag(
         "", "The folder of a finished curve or surface; pt, safetensors: RUN[@EPOCH][~T]."
     )
@@ -327,7 +416,9 @@ class ExportConfig(Machine):
     )
     output: str = flag("", "The file to write.", identity=False)
     name_map: str | None = flag(
-        None, "pt, safetensors: file of lines 'THEIRS = OURS'; Garipov's names by default."
+        None,
+        "pt, safetensors: file of lines 'THEIRS = OURS'; Garipov's or torchvision's names by "
+        "default.",
     )
     metric: str = flag("train_loss", "vtp: the metric that is the height.")
     log: bool = flag(False, "vtp: its decimal logarithm is the height.")
@@ -340,12 +431,24 @@ class ExportConfig(Machine):
 class ViewConfig(Machine):
     """A finished run as an interactive page."""
 
+    unused: ClassVar[tuple[str, ...]] = ("workdir", "data_dir", *DEVICES)
     run: str = flag("", "The folder of a finished surface or curve.")
     output: str = flag("", "The HTML file to write; RUN/view.html by default.", identity=False)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PruneConfig(Machine):
+    """The checkpoints of finished runs."""
+
+    unused: ClassVar[tuple[str, ...]] = ("workdir", "data_dir", *DEVICES)
+    runs: tuple[str, ...] = flag((), "Folders of finished modes or curves.")
+    drop: tuple[int, ...] = flag((), "Kept epochs whose checkpoints go as well; never the last.")
+
+
 def parse(config: type[C], argv: list[str], doc: str = "") -> C:
     """The config of a command line (without the program's name).
+
+    A flag beside ``--flagfile`` overrides the file's, wherever it stands.
 
     Raises:
       UsageError: a flag is unknown or has a wrong value, a flagfile cannot be read, or words are
@@ -355,12 +458,11 @@ def parse(config: type[C], argv: list[str], doc: str = "") -> C:
     values = absl_flags.FlagValues()
     flag_parsers.define(config, values)
     if {"--help", "-h", "-help", "--helpfull"} & set(argv):
-        print(f"{doc.strip()}\n\nFlags (any of them may stand in a file: --flagfile=FILE):")
-        print(values.get_help())
+        print(flag_help.page(config, doc))
         raise SystemExit(0)
     try:
-        left = values(["", *argv])[1:]
-    except (absl_flags.Error, UnicodeError, OSError, RecursionError) as error:
+        left = values(["", *flagfiles.expand(argv)])[1:]
+    except (absl_flags.Error, ValueError, OSError) as error:
         raise UsageError(" ".join(str(error).removeprefix("ERROR:: ").split())) from None
     if left:
         raise UsageError(f"{left[0]!r} is not a flag; flags are written --name=value")
@@ -373,29 +475,59 @@ def parse_flagfile(config: type[C], path: Path) -> C:
 
 
 def find_flagfile(name: str) -> Path | None:
-    """A flagfile by its path, from here or from the folder that holds ``experiments``."""
-    if not name.endswith((".cfg", ".flags", ".txt")):
+    """A flagfile by its path, from here or from the folder that holds ``experiments``.
+
+    Returns:
+      None for what is not named like a flagfile, or is a folder.
+
+    Raises:
+      UsageError: there is no such file.
+    """
+    if not name.endswith((".cfg", ".flags", ".txt")) or os.path.isdir(os.path.expanduser(name)):
         return None
-    for path in (Path(name), PACKAGE_ROOT / name):
-        if path.is_file():
-            return path
-    raise UsageError(f"no flagfile {name}")
+    try:
+        found = flagfiles.locate(name)
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from None
+    if found is None:
+        raise UsageError(f"no flagfile {name}")
+    return found
+
+
+def to_argv(config: Any) -> list[str]:
+    """The command line that gives this config again, without the flags of a launch."""
+
+    def word(name, value):
+        if isinstance(value, bool):
+            return f"--{'' if value else 'no'}{name}"
+        return f"--{name}={flag_parsers.join(value) if isinstance(value, tuple) else value}"
+
+    items = ((f.name, getattr(config, f.name)) for f in dataclasses.fields(config))
+    return [word(n, v) for n, v in items if v is not None and n not in LAUNCH]
 
 
 def to_flags(config: Any) -> str:
-    """The text of a flagfile that gives this config again."""
+    """The text of a flagfile that gives this config again, without the flags of a launch."""
+    return "".join(map(flagfiles.line, to_argv(config)))
 
-    def line(name, value):
-        if isinstance(value, bool):
-            return f"--{'' if value else 'no'}{name}"
-        return f"--{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
 
-    items = ((f.name, getattr(config, f.name)) for f in dataclasses.fields(config))
-    return "".join(f"{line(n, v)}\n" for n, v in items if v is not None)
+def without_effect(config: Machine) -> list[str]:
+    """The flags that were given a value and do nothing in this command."""
+    defaults = type(config)()
+    return [n for n in config.unused if getattr(config, n) != getattr(defaults, n)]
 
 
 def identity(config: Any) -> dict[str, Any]:
     """The flags that make a run what it is, as JSON values."""
-    fields = (f for f in dataclasses.fields(config) if f.metadata["identity"])
+    return _json_values(config, "identity")
+
+
+def recorded(config: Any) -> dict[str, Any]:
+    """The flags that ``run.json`` has: the run's identity, and how it was evaluated."""
+    return _json_values(config, "identity") | _json_values(config, "evaluation")
+
+
+def _json_values(config, kind):
+    fields = (f for f in dataclasses.fields(config) if f.metadata[kind])
     values = ((f.name, getattr(config, f.name)) for f in fields)
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values}

@@ -11,13 +11,13 @@ import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from experiments import command
-from experiments.config import Machine, UsageError, flag
+from experiments.config import LAUNCH, Machine, UsageError, flag
 from mcjax.models import convolution
 
 BATCH = 100
@@ -37,6 +37,9 @@ FIRST_LAYER = 3
 class TableConfig(Machine):
     """The table of convolutions."""
 
+    unused: ClassVar[tuple[str, ...]] = (
+        "workdir", "data_dir", "precision", *LAUNCH, "checkpoint_seconds",
+    )  # fmt: skip
     write: bool = flag(False, "Put the table into the package's source.")
     seconds: float = flag(1.0, "Length of all measurements of one form at one shape.")
 

@@ -11,6 +11,7 @@ import numpy as np
 from experiments import loop, train_mode
 from experiments import problem as problems
 from experiments.config import ModeConfig, UsageError, find_flagfile, parse_flagfile
+from experiments.progress import say
 from experiments.runs import Name, Run, parse_name
 from mcjax import curves
 
@@ -97,7 +98,7 @@ def train_if_needed(end: End, allow_failed: bool) -> None:
     """
     if end.untrained:
         try:
-            train_mode.run(end.mode)
+            say(train_mode.result(train_mode.train(end.mode)))
         except loop.RunFailed:
             if not allow_failed:
                 raise

@@ -9,7 +9,8 @@ converts and leaves out stands in experiments/plot_formats.py.
 
     python -m experiments.export --run=runs/G@60 --format=safetensors --output=G.safetensors
 
-pt and safetensors: the weights of a checkpoint RUN[@EPOCH][~T] for PyTorch, under Garipov's names.
+pt and safetensors: the weights of a checkpoint RUN[@EPOCH][~T] for PyTorch, under Garipov's
+or torchvision's names.
 """
 
 import functools
@@ -45,7 +46,7 @@ def run(config: ExportConfig) -> Path:
 
 
 def _garipov(config: ExportConfig) -> bytes:
-    found = results.load(config.run, ("curve", "surface"))
+    found = results.finished(config.run, ("curve", "surface"))
     kind = found.info["kind"]
     training = found.info["flags" if kind == "curve" else "mode"]
     penalty = 0.0 if training["optimizer"] == "adamw" else training["weight_decay"]
@@ -64,7 +65,7 @@ def _imported(info):
 
 
 def _h5(config: ExportConfig) -> bytes:
-    found = results.load(config.run, ("surface",))
+    found = results.finished(config.run, ("surface",))
     try:
         import h5py
     except ImportError:
@@ -78,14 +79,24 @@ def _h5(config: ExportConfig) -> bytes:
 
 
 def _vtp(config: ExportConfig) -> bytes:
-    found = results.load(config.run, ("surface",))
+    found = results.finished(config.run, ("surface",))
     names = results.metrics(found.arrays, "point_")
     if config.metric not in names:
         raise UsageError(f"--metric={config.metric}: {config.run} has {', '.join(names)}")
     if config.clip is not None and not 0 < config.clip < np.inf:
         raise UsageError(f"--clip={config.clip}: use more than 0")
     note = f"{results.provenance(found.info)}; {config.run}"
-    text = plot_formats.vtp(found.arrays, config.metric, config.log, config.clip, note)
+    along = None
+    if "curve_xy" in found.arrays:
+        along, _ = results.along_curve(found, names)
+    top, over, strange = plot_formats.clipped(found.arrays, config.metric, config.clip)
+    if over or strange:
+        say(
+            f"note: {over + strange} of {found.arrays[config.metric].size} heights lie at "
+            f"{top:.4g} ({strange} of them are not finite); --clip sets it, and the array "
+            f"{config.metric} is whole"
+        )
+    text = plot_formats.vtp(found.arrays, config.metric, config.log, config.clip, note, along)
     return text.encode()
 
 

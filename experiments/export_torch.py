@@ -11,6 +11,7 @@ from experiments.config import UsageError
 from experiments.import_torch import layers_of
 from experiments.runs import Run, parse_name
 from mcjax import parallel, torch_checkpoints, torch_files
+from mcjax.models import vgg
 
 
 class Exported(NamedTuple):
@@ -45,7 +46,8 @@ def export_torch(
       name: ``RUN[@EPOCH][~T]``.
       file_format: one of `mcjax.torch_files.FORMATS`.
       data_dir: where the data set is.
-      name_map: a file as `experiments.import_torch` takes it; by default Garipov's names.
+      name_map: a file as `experiments.import_torch` takes it; by default Garipov's or
+        torchvision's names.
       precision: in which the statistics are computed.
 
     Raises:
@@ -64,5 +66,6 @@ def export_torch(
         content = torch_files.encode(arrays, file_format)
     except ValueError as error:
         raise UsageError(f"{name}: {error}") from None
-    skipped = name_map is None and getattr(problem.model, "batch_norm", False)
+    garipovs = name_map is None and type(problem.model) is vgg.VGG
+    skipped = garipovs and problem.model.batch_norm
     return Exported(content, problem.mean, problem.std, skipped)

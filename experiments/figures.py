@@ -1,5 +1,6 @@
 """The paper's figures, from the run folders of one repetition."""
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -7,13 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import ends, paper_plots
+from experiments import drawing, paper_plots
 from experiments.arrays import load_arrays
-from experiments.runs import Run, parse_name
+from experiments.kept import PERPLEXITY
+from experiments.runs import Run
 from experiments.scales import CURVE_EPOCHS, MODES, PAIRS
-from mcjax import embedding, plots
-
-PERPLEXITY = 4.0
+from mcjax import plots
 
 
 class Source(NamedTuple):
@@ -41,14 +41,27 @@ class Source(NamedTuple):
         return None if name in self.missing else load_arrays(self.workdir / name / "surface.npz")
 
 
-def draw(source: Source, figures: set[int], style: Sequence[str] = ()) -> dict[int, Path]:
-    """Draws figures, in mcjax's style and those on top of it; returns PNGs by number."""
-    folder = source.workdir / "figures"
-    with plots.style(*style):
-        return {
-            number: plots.save(FIGURES[number](source), folder / f"figure{number:02d}")
-            for number in sorted(figures)
-        }
+def draw(
+    source: Source, figures: set[int], folder: Path, style: Sequence[str] = ()
+) -> dict[int, Path]:
+    """Draws figures, in mcjax's style and those on top of it.
+
+    Returns:
+      PNGs by number, without those that could not be drawn.
+    """
+
+    def one(number):
+        with plots.style(*style):
+            return plots.save(FIGURES[number](source), folder / f"figure{number:02d}")
+
+    attempts = {
+        number: drawing.attempt(
+            functools.partial(one, number), source.workdir, "the same command, with "
+            f"--figures={number}"
+        )
+        for number in sorted(figures)
+    }  # fmt: skip
+    return {number: path for number, path in attempts.items() if path}
 
 
 def _resilience(metric: str) -> Callable[[Source], Figure]:
@@ -98,24 +111,34 @@ def _pairs(source):
 
 def figure_4(source: Source) -> Figure:
     """t-SNE of the modes and the bends between them."""
-    points, chains = {}, []
-    for mode in MODES:
-        if mode not in source.missing:
-            points[mode] = ends.load(parse_name(str(source.workdir / mode))).params
-    for mode in MODES[1:]:
-        name = f"G{mode}"
-        if name not in source.missing:
-            points[f"θ {name}"] = ends.load(parse_name(str(source.workdir / name))).params
-            chains.append(("G", f"θ {name}", mode))
-    if len(points) <= PERPLEXITY:
+    file = source.workdir / "embedding.npz"
+    if not file.exists():
         return paper_plots.message_figure(
-            f"No t-SNE: {len(points)} networks trained, perplexity {PERPLEXITY:g} needs more"
+            f"No t-SNE: perplexity {PERPLEXITY:g} needs more networks than trained"
         )
-    xy = embedding.tsne(embedding.distances(list(points.values())), PERPLEXITY)
-    return paper_plots.embedding_figure(dict(zip(points, xy, strict=True)), chains, PERPLEXITY)
+    arrays = load_arrays(file)
+    points = {
+        f"θ {name}" if len(name) == 2 else str(name): xy
+        for name, xy in zip(arrays["name"], arrays["xy"], strict=True)
+    }
+    chains = [("G", f"θ G{m}", m) for m in MODES[1:] if f"θ G{m}" in points]
+    return paper_plots.embedding_figure(points, chains, PERPLEXITY)
 
 
-def _surface(name: str, metrics: tuple[str, ...]) -> Callable[[Source], Figure]:
+def caption(source: Source, number: int) -> str:
+    """A figure's caption; of a plane also how far from it is what is drawn on it."""
+    arrays = source.surface(PLANES[number]) if number in PLANES else None
+    words = [] if arrays is None else drawing.off_plane_words(arrays)
+    sentences = (f" {' '.join(line.split()).capitalize()}." for line in words)
+    return CAPTIONS[number] + "".join(sentences)
+
+
+PLANES = {3: "surface_70_150", 5: "surface_30_70", 6: "surface_30_70"}
+
+
+def _surface(number: int, metrics: tuple[str, ...]) -> Callable[[Source], Figure]:
+    name = PLANES[number]
+
     def figure(source):
         arrays = source.surface(name)
         if arrays is None:
@@ -130,10 +153,10 @@ def _surface(name: str, metrics: tuple[str, ...]) -> Callable[[Source], Figure]:
 FIGURES: dict[int, Callable[[Source], Figure]] = {
     1: _resilience("validation_accuracy"),
     2: figure_2,
-    3: _surface("surface_70_150", ("train_loss", "validation_loss")),
+    3: _surface(3, ("train_loss", "validation_loss")),
     4: figure_4,
-    5: _surface("surface_30_70", ("train_loss",)),
-    6: _surface("surface_30_70", ("validation_loss",)),
+    5: _surface(5, ("train_loss",)),
+    6: _surface(6, ("validation_loss",)),
     7: figure_7,
     8: _resilience("validation_loss"),
     9: _resilience("train_accuracy"),

@@ -3,10 +3,14 @@
     python -m experiments.fit_curve --flagfile=experiments/flags/quickstart.cfg --workdir=runs/quick
 
 --start and --end are checkpoints (RUN[@EPOCH], or RUN[@EPOCH]~T for a point of a curve) or
-flagfiles of modes; a mode that is not trained yet is trained first. The same command again goes on
-where it was stopped; with another --style it draws a done run again.
+flagfiles of modes; a mode that is not trained yet is trained first. The same command again resumes
+where it was stopped. A done run needs its modes no longer: with another --style it is drawn again,
+with other --eval_epochs more of its kept epochs are evaluated, and with other --points, --splits
+or --metrics all is evaluated again, while the earlier arrays and figures are kept in
+WORKDIR/earlier.
 """
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,13 +18,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import command, drawing, ends, ensembling, loop, train_mode
+from experiments import command, drawing, ends, ensembling, evaluations, loop
 from experiments import problem as problems
 from experiments.arrays import load_arrays, save_arrays
 from experiments.config import CurveConfig, UsageError, identity
 from experiments.progress import Progress, say, show
-from experiments.runs import Run
+from experiments.runs import Name, Run
 from mcjax import curves, objectives, parallel, paths, plots
+
+EVALUATION = ("points", "splits", "metrics")
 
 
 class Fit(NamedTuple):
@@ -35,7 +41,7 @@ class Fit(NamedTuple):
     @property
     def keep(self) -> tuple[int, ...]:
         """Epochs whose checkpoints stay: those asked for, and those to evaluate."""
-        return (*self.config.keep, *self.config.eval_epochs)
+        return (*self.config.keep, *_evaluated(self.folder, self.config))
 
 
 def run(config: CurveConfig) -> Run:
@@ -97,7 +103,7 @@ def finish(fit: Fit) -> str:
     if facts:
         summary += f"\n{ensembling.table(facts['rows'])}"
     fit.folder.update(summary=summary, **({"ensembles": facts} if facts else {}))
-    return f"{summary}\nfigure: {figure}"
+    return summary + (f"\nfigure: {figure}" if figure else "")
 
 
 def _ensembles(fit):
@@ -112,7 +118,8 @@ def _ensembles(fit):
     due = asked or (info["status"] == "fitted" and not facts)
     if fit.problem.objective.logits is None or not due:
         return facts
-    return {"with": modes, "rows": ensembling.evaluate(fit.folder, fit.problem, modes)}
+    problem = problems.make_problem(fit.start.mode, fit.config.precision)  # whatever --splits are
+    return {"with": modes, "rows": ensembling.evaluate(fit.folder, problem, modes)}
 
 
 def judge(fit: Fit) -> None:
@@ -124,16 +131,15 @@ def judge(fit: Fit) -> None:
     if fit.folder.status != "fitted":
         return
     arrays = load_arrays(fit.folder.path / "curve.npz")
-    middle = arrays.get("curve_train_accuracy", np.ones_like(arrays["t"]))[len(arrays["t"]) // 2]
-    chance = problems.chance(fit.problem)
-    if middle >= chance + train_mode.CHANCE_MARGIN:
+    accuracy = arrays.get("curve_train_accuracy")
+    reason = None
+    if accuracy is not None:
+        middle = float(accuracy[len(accuracy) // 2])
+        reason = problems.chance_failure(fit.problem, middle, "the middle of the curve")
+    if reason is None:
         fit.folder.update(status="done")
         return
-    failure = loop.mark_failed(
-        fit.folder,
-        f"training accuracy {100 * middle:.1f} % in the middle of the curve is at chance "
-        f"({100 * chance:.1f} %): it did not train",
-    )
+    failure = loop.mark_failed(fit.folder, reason)
     if not fit.config.allow_failed:
         raise loop.RunFailed(failure)
 
@@ -163,28 +169,67 @@ def check(config: CurveConfig) -> Fit:
         raise UsageError(f"there is no curve epoch {words}: --epochs={config.epochs}")
     folder = Run(config.workdir)
     folder.check_same("curve", config)
+    _check_kept(folder, config)
     modes_dir = Path(config.modes_dir) if config.modes_dir else folder.path / "modes"
-    start, end = (
-        ends.resolve(text, modes_dir, config.data_dir, config.precision, config.tracker)
-        for text in (config.start, config.end)
-    )
+    start, end = (_end(text, modes_dir, folder, config) for text in (config.start, config.end))
     if start.name.run == end.name.run and identity(start.mode) != identity(end.mode):
         raise UsageError(
             f"--start={config.start} and --end={config.end} would both be trained in "
             f"{start.name.run}: give the flagfiles different names"
         )
-    ensembling.check(config.ensemble_with, start.mode)
-    problem = problems.make_problem(start.mode, config.precision)
+    if list(config.ensemble_with) != folder.info.get("ensembles", {}).get("with"):
+        ensembling.check(config.ensemble_with, start.mode)
+    problem = problems.make_problem(start.mode, config.precision, config.splits, config.metrics)
     ends.check_shapes(problem, start, end)
     state = jax.eval_shape(lambda k: problems.init(problem, start.mode, k)[1], jax.random.key(0))
     problems.check_batch(problem, config.batch_size, state, config.t_strata)
+    if not _is_fitted(folder):
+        _note_seeds(start, end)
+    return Fit(folder, config, start, end, problem)
+
+
+def _note_seeds(start, end):
     seeded = not any("imported" in Run(one.name.run).info for one in (start, end))
     if seeded and start.mode.seed == end.mode.seed and start.name.run != end.name.run:
         say(
             f"note: both modes have seed {start.mode.seed}: they share their initialisation "
             "and data order"
         )
-    return Fit(folder, config, start, end, problem)
+
+
+def _is_fitted(folder):
+    """Whether there is a curve to evaluate or to show, and nothing left to train."""
+    return folder.status not in ("new", "running")
+
+
+def _end(text, modes_dir, folder, config):
+    """One end; a fitted curve whose mode has gone or changed still has its own copy."""
+    try:
+        return ends.resolve(text, modes_dir, config.data_dir, config.precision, config.tracker)
+    except UsageError:
+        if not _is_fitted(folder):
+            raise
+        mode = problems.mode_config(folder.info, data_dir=config.data_dir)
+        return ends.End(Name(Path(text), None, None), mode, False)
+
+
+def _evaluated(folder, config):
+    """Curve epochs to evaluate, now or when the command was given before, beside the last."""
+    before = folder.info.get("flags", {}).get("eval_epochs", ())
+    return sorted({*before, *config.eval_epochs})
+
+
+def _check_kept(folder, config):
+    """Raises UsageError where an epoch to evaluate is past and its checkpoint was not kept."""
+    with folder.checkpoints(read_only=True) as saved:
+        newest = max(saved.steps(), default=0)
+    fitted, per_epoch = folder.status in ("fitted", "done"), folder.info.get("steps_per_epoch", 1)
+    again = evaluations.changes(folder, config, EVALUATION)
+    for epoch, label in _labels(config):
+        past = epoch is not None and epoch * per_epoch <= newest
+        due = again or not (folder.path / f"{label}.npz").exists()
+        if (fitted or past) and due:
+            folder.step_of(epoch)
 
 
 def prepare(fit: Fit) -> tuple[Callable[..., Any], loop.Start]:
@@ -215,6 +260,10 @@ def prepare(fit: Fit) -> tuple[Callable[..., Any], loop.Start]:
 
 def evaluate(folder: Run, config: CurveConfig, problem: problems.Problem) -> None:
     """Writes ``curve.npz`` for the last epoch and ``curve@E.npz`` for each of --eval_epochs."""
+    evaluations.begin(folder, config, EVALUATION, ("curve*.npz", "figures/curve*"))
+    epochs = _evaluated(folder, config)
+    if epochs != folder.info["flags"]["eval_epochs"]:
+        folder.update(flags=folder.info["flags"] | {"eval_epochs": epochs})
     t = np.linspace(0, 1, config.points)
     segment = None
     for epoch, label in _labels(config):
@@ -237,11 +286,11 @@ def _labels(config):
     return [(None, "curve"), *((epoch, f"curve@{epoch}") for epoch in config.eval_epochs)]
 
 
-def draw(folder: Run, config: CurveConfig) -> Path:
+def draw(folder: Run, config: CurveConfig) -> Path | None:
     """Draws what is not drawn yet in this style, from the arrays.
 
     Returns:
-      The figure of the last epoch.
+      The figure of the last epoch; None where it could not be drawn.
     """
     figures = folder.path / "figures"
     if config.style or folder.info.get("style"):  # a style's file may have changed, too
@@ -249,14 +298,22 @@ def draw(folder: Run, config: CurveConfig) -> Path:
             for _, label in _labels(config):
                 (figures / f"{label}.png").unlink(missing_ok=True)
         folder.update(style=config.style)
+    drawn: dict[str, Path | None] = {}
     for epoch, label in _labels(config):
+        drawn[label] = figures / f"{label}.png"
         if parallel.is_first() and not plots.is_whole(figures / label):
+            file = folder.path / f"{label}.npz"
             title = f"{ends.label(config.start)} to {ends.label(config.end)}"
             title += f", curve epoch {epoch or config.epochs}"
-            arrays = load_arrays(folder.path / f"{label}.npz")
-            with plots.style(*config.style):
-                plots.save(plots.curve_figure(arrays, title), figures / label)
-    return figures / "curve.png"
+            one = functools.partial(_draw_one, load_arrays(file), title, figures / label, config)
+            again = drawing.command("fit_curve", folder.path)
+            drawn[label] = drawing.attempt(one, file, again)
+    return drawn["curve"]
+
+
+def _draw_one(arrays, title, stem, config):
+    with plots.style(*config.style):
+        return plots.save(plots.curve_figure(arrays, title), stem)
 
 
 def _profile(folder, name, problem, curve, points, t, state):

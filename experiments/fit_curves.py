@@ -1,6 +1,6 @@
 r"""Fits the curves of many pairs of modes at once, and compares their barriers (Section 2).
 
-    python -m experiments.fit_curves --flagfile=experiments/flags/digits/curve.cfg \
+    python -m experiments.fit_curves --flagfile=experiments/flags/digits/pairs.cfg \
         --modes=runs/G,runs/A,runs/B --workdir=runs/pairs
 
 --modes connects every two, --pairs=START:END,... those given. Each curve has its run folder in
@@ -13,14 +13,13 @@ finds their curves done and puts all together: WORKDIR/pairs.json and WORKDIR/fi
 import contextlib
 import dataclasses
 import itertools
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments import command, ends, fit_curve, loop
+from experiments import command, drawing, ends, fit_curve, flag_parsers, json_text, loop
 from experiments import problem as problems
 from experiments.arrays import load_arrays
 from experiments.config import CurveConfig, CurvesConfig, UsageError
@@ -66,7 +65,9 @@ def _fit_all(fits):
     going = [fit for fit in fits if fit.folder.path.name not in failures]
     for group in _groups([fit for fit in going if fit.folder.status == "running"]):
         _train(group)
-    for fit in going:
+    for number, fit in enumerate(going, 1):
+        if fit.folder.status == "fitted":
+            say(f"evaluating {fit.folder.path.name}: curve {number} of {len(going)}")
         if fit.folder.status in ("fitted", "done"):
             fit_curve.finish(fit)
         with contextlib.suppress(loop.RunFailed):
@@ -134,13 +135,14 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 PATHS = ("curve", "segment")
+FAILED = {"over_max": float("nan")}
 
 
 def _pair(text):
-    start, colon, end = text.partition(":")
-    if not (start and colon and end) or ":" in end:
-        raise UsageError(f"--pairs={text}: write START:END")
-    return start, end
+    match flag_parsers.split(text, ":"):
+        case [start, end] if start and end:
+            return start, end
+    raise UsageError(f"--pairs={text}: write START:END, and a colon in a name as \\:")
 
 
 def _shard(text):
@@ -190,7 +192,7 @@ def _train(fits):
         functions[0],
         starts,
         strata=config.t_strata,
-        keep=fits[0].keep,
+        keep=tuple({epoch for fit in fits for epoch in fit.keep}),
     )
     for fit in fits:
         if fit.folder.status == "running":
@@ -221,17 +223,22 @@ def _row(fit, failures):
 
 def _put_together(folder, rows, style):
     """Writes ``pairs.json`` and draws the matrix of barriers."""
-    write_atomically(folder / "pairs.json", json.dumps(rows, indent=1) + "\n")
-    done = [row for row in rows if "why" not in row]
-    if not done or not parallel.is_first():
+    write_atomically(folder / "pairs.json", json_text.dumps(rows, indent=1) + "\n")
+    if not parallel.is_first():
         return
     heights = {
-        path: [(row["start"], row["end"], row[path]["over_max"]) for row in done] for path in PATHS
+        path: [(row["start"], row["end"], row.get(path, FAILED)["over_max"]) for row in rows]
+        for path in PATHS
     }
-    figure = folder / "figures" / "barriers"
-    with plots.style(*style):
-        plots.save(plots.barrier_matrix(heights["curve"], heights["segment"]), figure)
-    show(f"figure: {figure}.png")
+
+    def draw():
+        with plots.style(*style):
+            figure = plots.barrier_matrix(heights["curve"], heights["segment"])
+            return plots.save(figure, folder / "figures" / "barriers")
+
+    figure = drawing.attempt(draw, folder / "pairs.json", "the same command")
+    if figure:
+        show(f"figure: {figure}")
 
 
 if __name__ == "__main__":

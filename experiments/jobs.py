@@ -101,7 +101,7 @@ class _Pool:
         log = (self.logs / f"{job.name}.log").open("a")
         command = [sys.executable, "-m", f"experiments.{job.module}"]
         process = subprocess.Popen(
-            [*command, *flags.to_flags(job.config).split("\n")[:-1]],
+            [*command, *flags.to_argv(job.config)],
             stdout=log,
             stderr=log,
             cwd=os.getcwd(),

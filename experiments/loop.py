@@ -169,6 +169,7 @@ def _loop(members, config, problem, trainer, state, fixed, key, validate):
             if not members.alive:
                 break
         members.read()
+    members.prune()
     return state
 
 

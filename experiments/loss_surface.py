@@ -10,10 +10,12 @@ network and data set. --curve draws a curve, --iterates projects a run's iterate
 
 With --directions the plane is around one checkpoint, along two directions (Li et al., 2018). They
 are the ways from the first of the three points to the others; lengths are weight distances, as
-everywhere. The same command again goes on at the row where it was stopped; a done run is drawn
-again, with --clip and --style as given now.
+everywhere. The same command again resumes at the row where it was stopped; a done run is drawn
+again, with --clip and --style as given now. With another --grid, --margin, --extent, --splits or
+--metrics it is evaluated again, and the earlier arrays and figures are kept in WORKDIR/earlier.
 """
 
+import functools
 import re
 import shutil
 import time
@@ -23,13 +25,22 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments import command, drawing, ends, loop, surface_directions, surface_sources
+from experiments import (
+    command,
+    drawing,
+    ends,
+    evaluations,
+    loop,
+    surface_directions,
+    surface_sources,
+)
 from experiments.arrays import load_arrays, save_arrays
 from experiments.config import SurfaceConfig, UsageError, identity
 from experiments.progress import Progress, show
 from experiments.runs import Run, parse_name
 from mcjax import parallel, plots, surfaces
 
+EVALUATION = ("grid", "margin", "extent", "splits", "metrics")
 ROW_SECONDS = 10.0
 """After a signal, a row that is not done within this time is left, and evaluated again later."""
 
@@ -44,6 +55,7 @@ def run(config: SurfaceConfig) -> Run:
     folder = Run(config.workdir)
     shape = _check_flags(config, folder)
     done = (folder.path / "surface.npz").exists()
+    done = done and not evaluations.changes(folder, config, EVALUATION)
     sources = None if done else surface_sources.load(config)
     with folder.locked():
         _evaluate(folder, config, shape, sources)
@@ -54,6 +66,8 @@ def _evaluate(folder, config, shape, sources):
     file = folder.path / "surface.npz"
     if sources is not None:
         folder.open("surface", config, mode=identity(sources.mode))
+        patterns = ("surface.npz", "rows", "figures/surface_*")
+        evaluations.begin(folder, config, EVALUATION, patterns)
         began = time.monotonic()
         arrays = _places(sources)
         x, y = _grid(sources, shape, config.margin, arrays)
@@ -66,7 +80,7 @@ def _evaluate(folder, config, shape, sources):
     arrays = load_arrays(file)
     drawn = []
     if parallel.is_first():
-        drawn = draw(arrays, folder.path / "figures", config.clip, config.style)
+        drawn = draw(arrays, folder, config.clip, config.style)
     summary = summarize(arrays)
     folder.update(status="done", summary=summary)
     show(summary + "".join(f"\nfigure: {path}" for path in drawn))
@@ -74,17 +88,21 @@ def _evaluate(folder, config, shape, sources):
 
 def draw(
     arrays: dict[str, np.ndarray],
-    folder: Path,
+    folder: Run,
     clip: float | None = None,
     style: Sequence[str] = (),
 ) -> list[Path]:
-    """A figure for the loss of each split; returns the PNGs."""
-    with plots.style(*style):
-        return [
-            plots.save(plots.surface_figure(arrays, name, clip=clip), folder / f"surface_{name}")
-            for name in arrays
-            if name.endswith("_loss") and arrays[name].ndim == 2
-        ]
+    """A figure for the loss of each split; returns the PNGs of those that could be drawn."""
+
+    def one(name):
+        with plots.style(*style):
+            figure = plots.surface_figure(arrays, name, clip=clip)
+            return plots.save(figure, folder.path / "figures" / f"surface_{name}")
+
+    losses = (n for n in arrays if n.endswith("_loss") and arrays[n].ndim == 2)
+    file, again = folder.path / "surface.npz", drawing.command("loss_surface", folder.path)
+    drawn = (drawing.attempt(functools.partial(one, name), file, again) for name in losses)
+    return [path for path in drawn if path]
 
 
 def _check_flags(config, folder):
@@ -232,11 +250,10 @@ def summarize(arrays: dict[str, np.ndarray]) -> str:
             f"grid     {name.replace('_', ' ')} {extent}; {values.size - finite.size} of "
             f"{values.size} points are not finite"
         )
-    if "curve_distance" in arrays:
-        lines.append(f"curve    at most {arrays['curve_distance'].max():.4g} from the plane")
     if "iterate_distance" in arrays:
         each = zip(arrays["iterate_epoch"], arrays["iterate_distance"], strict=True)
         lines.append("iterates distance from the plane " + words(f"w{e}: {d:.4g}" for e, d in each))
+    lines += drawing.off_plane_words(arrays)
     for name in ("eigenvalues", "residuals", "explained_variance_ratio"):
         if name in arrays:
             values = words(f"{value:.4g}" for value in arrays[name])

@@ -115,6 +115,11 @@ class Members(contextlib.AbstractContextManager):
             if self.mesh is not None and jax.process_count() > 1:
                 self._saved[i].wait()  # orbax's barriers are not for several savings at once
 
+    def prune(self):
+        """Removes the checkpoints of interruptions from the runs that are trained."""
+        for i in self.alive:
+            self._saved[i].keep_only(self.kept)
+
     def _pick(self, state, i):
         """A run's own state, on every device."""
         return self._row(state, i) if self._row else state

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mcjax import plots
-from mcjax.plots import METRIC_LABELS
+from mcjax.plots import drawn, metric_label, plain
 
 RUN_LABELS = {"sgdr": "SGDR", "step": "SGD with step decay"}
 
@@ -30,7 +30,7 @@ def resilience_figure(
     rows, columns, height = (2, 3, 0.8) if _width() > 5 else (3, 2, 0.95)
     figure, axes = plots.grid(rows, columns, height, sharex=True)
     for ax, (name, lines) in zip(axes.flat, panels.items(), strict=True):
-        ax.set_title(f"curve {name}")
+        ax.set_title(f"curve {plain(name)}")
         if isinstance(lines, str):
             _message(ax, lines)
         else:
@@ -38,7 +38,7 @@ def resilience_figure(
     for ax in axes[-1]:
         ax.set_xlabel("t")
     for ax in axes[:, 0]:
-        ax.set_ylabel(METRIC_LABELS[metric])
+        ax.set_ylabel(metric_label(metric))
     handles = next((h for h in (a.get_legend_handles_labels() for a in axes.flat) if h[0]), None)
     if handles:
         figure.legend(*handles, loc="outside lower center", ncols=4 if columns == 3 else 2)
@@ -56,13 +56,12 @@ def resilience(
       metric: for example ``train_loss``; accuracies are drawn in percent.
       epochs: what the legend says beside each epoch, where it differs.
     """
-    scale = 100 if metric.endswith("accuracy") else 1
     shades = np.linspace(0, 1, len(lines) + 1)[1:]
     for shade, (epoch, arrays) in zip(shades, lines.items(), strict=True):
         here = "" if epochs.get(epoch, epoch) == epoch else f" ({epochs[epoch]} here)"
         ax.plot(
             arrays["t"],
-            scale * arrays[f"curve_{metric}"],
+            drawn(metric, arrays[f"curve_{metric}"]),
             color=plt.get_cmap("cividis")(1 - shade),
             label=f"epoch {epoch}{here}",
         )
@@ -82,9 +81,11 @@ def trajectories_figure(
     top = rows[0].subplots(1, 2)
     for index, (label, history) in enumerate(histories.items()):
         look = {"color": plots.color(index), "label": label}
-        top[0].plot(history["epoch"], 100 * history["validation_accuracy"], **look)
+        top[0].plot(
+            history["epoch"], drawn("validation_accuracy", history["validation_accuracy"]), **look
+        )
         top[1].semilogy(history["epoch"], history["lr"], **look)
-    top[0].set(title="(a)", xlabel="epoch", ylabel=METRIC_LABELS["validation_accuracy"])
+    top[0].set(title="(a)", xlabel="epoch", ylabel=metric_label("validation_accuracy"))
     top[1].set(title="(b)", xlabel="epoch", ylabel="learning rate")
     top[0].legend()
     for letter, row, run in zip("cd", rows[1:], pairs, strict=True):
@@ -172,7 +173,7 @@ def embedding(ax: Axes, points: Mapping[str, np.ndarray], chains: Sequence[Seque
         bend = label.startswith("θ")
         marker, size, ink = ("s", 4, "0.35") if bend else ("o", 6, "black")
         ax.plot(x, y, marker, color=ink, ms=size)
-        ax.annotate(label, (x, y), xytext=(6, 5), textcoords="offset points")
+        ax.annotate(plain(label), (x, y), xytext=(6, 5), textcoords="offset points")
     ax.set(xticks=[], yticks=[])
     ax.margins(0.15)
     return ax
@@ -190,7 +191,7 @@ def message_figure(text: str) -> Figure:
 
 def _message(ax, text):
     ax.text(
-        0.5, 0.5, textwrap.fill(text, 24), transform=ax.transAxes, ha="center", va="center",
+        0.5, 0.5, textwrap.fill(plain(text), 24), transform=ax.transAxes, ha="center", va="center",
         wrap=True, fontsize="small",
     )  # fmt: skip
     ax.grid(False)

@@ -8,6 +8,7 @@ says what it converts.
 import base64
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
@@ -76,7 +77,7 @@ def _garipov_metrics(arrays, prefix, weight_decay):
     found = {}
     for theirs, ours in SPLITS.items():
         nll = arrays.get(f"{prefix}{ours}_loss", missing)
-        accuracy = 100 * arrays.get(f"{prefix}{ours}_accuracy", missing)
+        accuracy = plots.drawn("accuracy", arrays.get(f"{prefix}{ours}_accuracy", missing))
         found |= {f"{theirs}_loss": nll + 0.5 * weight_decay * l2, f"{theirs}_nll": nll,
                   f"{theirs}_acc": accuracy, f"{theirs}_err": 100 - accuracy}  # fmt: skip
     return found
@@ -99,7 +100,7 @@ def goldstein(arrays: Arrays) -> dict[str, np.ndarray]:
         if f"{ours}_loss" in arrays:
             found[f"{theirs}_loss"] = arrays[f"{ours}_loss"]
         if f"{ours}_accuracy" in arrays:
-            found[f"{theirs}_acc"] = 100 * arrays[f"{ours}_accuracy"]
+            found[f"{theirs}_acc"] = plots.drawn("accuracy", arrays[f"{ours}_accuracy"])
     if "iterate_xy" in arrays:
         found["proj_xcoord"], found["proj_ycoord"] = arrays["iterate_xy"].T
     return found
@@ -111,12 +112,17 @@ def vtp(
     log: bool = False,
     clip: float | None = None,
     note: str = "",
+    along: Arrays | None = None,
 ) -> str:
     """A surface as VTK PolyData, for ParaView: one quadrilateral a cell of the grid.
 
-    The height, also in the array ``zvalue``, is the metric or its decimal logarithm; what is above
+    The points that are networks, the iterates and the curve are vertices and lines at their own
+    heights, over their places on the plane; the array ``layer`` tells them apart (0 surface,
+    1 curve, 2 points, 3 iterates) and ``distance`` says how far from the plane they are. The
+    height, also in the array ``zvalue``, is the metric or its decimal logarithm; what is above
     ``clip`` or not finite lies at ``clip``. Every metric is a point array, unclipped, under mcjax's
-    name and in its units; the values are binary, so nan and inf arrive as they are.
+    name; accuracies are percents, as in figures; the values are binary, so nan and inf arrive as
+    they are.
 
     Args:
       arrays: as in ``surface.npz``.
@@ -125,36 +131,116 @@ def vtp(
         Without anything above zero the height is zero.
       clip: the greatest metric drawn; `mcjax.plots.default_clip` by default, for a loss.
       note: a comment for the file's first lines.
+      along: the curve's own metrics, ``t`` and ``curve_METRIC``; without them it is left out.
     """
-    x, y = np.meshgrid(arrays["x"], arrays["y"])
-    height = _height(arrays, metric, log, clip).ravel()
-    shape = x.shape
-    corner = np.arange(x.size).reshape(shape)[:-1, :-1].ravel()
-    quads = corner[:, None] + np.array([0, 1, shape[1] + 1, shape[1]])
+    scale = _scale(arrays, metric, log, clip)
     names = [n for n in arrays if n == "l2" or n.startswith(("train_", "validation_"))]
-    data = "".join(_array(n, arrays[n].ravel()) for n in names)
+    layers = [_grid_layer(arrays, names), _network_layer(arrays, names)]
+    if "iterate_xy" in arrays:
+        layers.append(_iterate_layer(arrays, names))
+    if along is not None and "curve_xy" in arrays:
+        layers.append(_curve_layer(arrays, along, names))
+    pieces = "".join(_piece(layer, names, scale(layer.data[metric])) for layer in layers)
     return (
         f'<?xml version="1.0"?>\n<!-- {re.sub("-(?=-)", "- ", note)} -->\n'
         '<VTKFile type="PolyData" version="1.0" byte_order="LittleEndian" header_type="UInt64">\n'
-        f'<PolyData><Piece NumberOfPoints="{x.size}" NumberOfPolys="{len(quads)}">\n'
-        f'<PointData Scalars="zvalue">\n{_array("zvalue", height)}{data}</PointData>\n'
-        f"<Points>\n{_array('Points', np.stack([x.ravel(), y.ravel(), height], 1), 3)}</Points>\n"
-        f"<Polys>\n{_array('connectivity', quads)}"
-        f"{_array('offsets', 4 + 4 * np.arange(len(quads)))}</Polys>\n"
-        "</Piece></PolyData>\n</VTKFile>\n"
+        f"<PolyData>\n{pieces}</PolyData>\n</VTKFile>\n"
     )
 
 
-def _height(arrays, metric, log, clip):
-    values = arrays[metric]
+def clipped(arrays: Arrays, metric: str, clip: float | None) -> tuple[float, int, int]:
+    """Where `vtp` clips the grid, and how many of its heights are over that or not finite."""
+    values, top = plots.drawn(metric, arrays[metric]), _top(arrays, metric, clip)
+    return top, int((np.isfinite(values) & (values > top)).sum()), int((~np.isfinite(values)).sum())
+
+
+class _Layer(NamedTuple):
+    """What one piece of a .vtp file holds: places ``[N, 2]``, metrics by name, and cells."""
+
+    number: int
+    xy: np.ndarray
+    data: dict[str, np.ndarray]
+    distance: np.ndarray
+    cells: dict[str, list[np.ndarray]]
+
+
+def _grid_layer(arrays, names):
+    x, y = np.meshgrid(arrays["x"], arrays["y"])
+    corner = np.arange(x.size).reshape(x.shape)[:-1, :-1].ravel()
+    quads = corner[:, None] + np.array([0, 1, x.shape[1] + 1, x.shape[1]])
+    data = {n: plots.drawn(n, arrays[n].ravel()) for n in names}
+    return _Layer(
+        0, np.stack([x.ravel(), y.ravel()], 1), data, np.zeros(x.size), {"Polys": list(quads)}
+    )
+
+
+def _network_layer(arrays, names):
+    xy = plots.networks(arrays, "xy")
+    missing = np.full(len(arrays["point_xy"]), np.nan)
+    found = {f"point_{n}": arrays.get(f"point_{n}", missing) for n in names}
+    if "direction_norm" in arrays:
+        found["direction_norm"] = arrays["direction_norm"]
+    data = {n: plots.drawn(n, plots.networks(found, n)) for n in names}
+    return _Layer(2, xy, data, np.zeros(len(xy)), {"Verts": list(np.arange(len(xy))[:, None])})
+
+
+def _iterate_layer(arrays, names):
+    xy = arrays["iterate_xy"]
+    missing = np.full(len(xy), np.nan)
+    data = {n: plots.drawn(n, arrays.get(f"iterate_{n}", missing)) for n in names}
+    order = np.arange(len(xy))
+    cells = {"Verts": list(order[:, None]), "Lines": [order]}
+    return _Layer(3, xy, data, arrays["iterate_distance"], cells)
+
+
+def _curve_layer(arrays, along, names):
+    t, missing = along["t"], np.full(len(along["t"]), np.nan)
+    at = lambda values: np.interp(t, arrays["curve_t"], values)  # noqa: E731
+    data = {n: plots.drawn(n, along.get(f"curve_{n}", missing)) for n in names}
+    xy = np.stack([at(side) for side in arrays["curve_xy"].T], axis=1)
+    return _Layer(1, xy, data, at(arrays["curve_distance"]), {"Lines": [np.arange(len(t))]})
+
+
+def _piece(layer, names, height):
+    count = len(layer.xy)
+    number = np.full(count, layer.number)
+    data = {"zvalue": height, "layer": number, "distance": layer.distance}
+    data |= {name: layer.data[name] for name in names}
+    sizes = "".join(f' NumberOf{kind}="{len(cells)}"' for kind, cells in layer.cells.items())
+    cells = "".join(
+        f"<{kind}>\n{_array('connectivity', np.concatenate(cells))}"
+        f"{_array('offsets', np.cumsum([len(cell) for cell in cells]))}</{kind}>\n"
+        for kind, cells in layer.cells.items()
+    )
+    points = np.column_stack([layer.xy, height])
+    return (
+        f'<Piece NumberOfPoints="{count}"{sizes}>\n<PointData Scalars="zvalue">\n'
+        f"{''.join(_array(name, values) for name, values in data.items())}</PointData>\n"
+        f"<Points>\n{_array('Points', points, 3)}</Points>\n{cells}</Piece>\n"
+    )
+
+
+def _top(arrays, metric, clip):
+    values = plots.drawn(metric, arrays[metric])
     if clip is None and metric.endswith("loss"):
         clip = plots.default_clip(values, plots.networks(arrays, metric))
-    top = values[np.isfinite(values)].max(initial=0) if clip is None else clip
-    height = np.minimum(np.where(np.isfinite(values), values, top), top)
+    return values[np.isfinite(values)].max(initial=0) if clip is None else clip
+
+
+def _scale(arrays, metric, log, clip):
+    """The function from a metric's values to heights."""
+    top = _top(arrays, metric, clip)
+
+    def clip_to_top(values):
+        return np.minimum(np.where(np.isfinite(values), values, top), top)
+
+    grid = clip_to_top(plots.drawn(metric, arrays[metric]))
     if not log:
-        return height
-    lowest = height[height > 0].min(initial=max(top, 0))
-    return np.log10(np.maximum(height, lowest)) if lowest > 0 else np.zeros_like(height)
+        return clip_to_top
+    if not (grid > 0).any():
+        return lambda values: np.zeros(np.shape(values))
+    lowest = grid[grid > 0].min()
+    return lambda values: np.log10(np.maximum(clip_to_top(values), lowest))
 
 
 def _array(name, values, components=1):

@@ -10,15 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from scipy import special
 
 from experiments import trackers
 from experiments.config import ModeConfig, Training, UsageError
 from mcjax import data, evaluation, models, objectives, parallel, schedules
 from mcjax.data import augmentation, batches
 
-# A power of two, so that any usual number of devices divides it: batch-norm statistics are then
-# the same numbers on all of them.
-STATISTICS_BATCH = 128
+CHANCE_LEVEL = 1e-3
+SPLITS = ("train", "validation")
 PROBLEM_FLAGS = (
     "dataset", "use_test", "train_size", "validation_size", "downsample", "pad_to",
     "normalization", "model", "width", "dropout", "objective",
@@ -49,22 +49,53 @@ class Problem(NamedTuple):
     mesh: jax.sharding.Mesh
 
 
-def make_problem(mode: ModeConfig, precision: str | None = None) -> Problem:
+def make_problem(
+    mode: ModeConfig,
+    precision: str | None = None,
+    splits: tuple[str, ...] = SPLITS,
+    metrics: str | None = None,
+) -> Problem:
     """The problem of a mode's flags; made once for all modes that agree on it.
 
     Args:
       mode: the flags.
       precision: of the command, if it is not the one that trains the mode.
+      splits: what its evaluator measures on: ``train`` and any of ``validation`` and ``test``.
+      metrics: ``package.module:factory`` of an objective that is measured beside the mode's own.
 
     Raises:
-      UsageError: a data set, model or objective is unknown or unusable.
+      UsageError: a data set, model or objective is unknown or unusable, or there is no such split.
     """
+    if "train" not in splits or not {*splits} <= {*SPLITS, "test"}:
+        raise UsageError(f"--splits={','.join(splits)}: train, and any of validation and test")
     chosen = tuple(getattr(mode, name) for name in PROBLEM_FLAGS)
     try:
         make_model(mode, num_classes=10)  # init_scale is not among the problem's flags
-        return _make_problem(chosen, mode.data_dir, precision or mode.precision)
+        return _measuring(chosen, mode.data_dir, precision or mode.precision, splits, metrics)
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+@functools.lru_cache(maxsize=4)
+def _measuring(chosen, data_dir, precision, splits, metrics):
+    """The problem, with an evaluator of these splits and metrics."""
+    problem = _make_problem(chosen, data_dir, precision)
+    if (splits, metrics) == (SPLITS, None):
+        return problem
+    placed = dict(problem.evaluator.splits)
+    if "test" in splits:
+        placed["test"] = parallel.replicate(problem.dataset.test, problem.mesh)
+    objective = problem.objective
+    if metrics:
+        own, more = objective.evaluate, _users_objective("metrics", metrics, problem.model).evaluate
+        objective = objective._replace(evaluate=lambda *args: more(*args) | own(*args))
+    evaluator = evaluation.Evaluator(
+        objective,
+        problem.evaluator.fetch,
+        {split: placed[split] for split in splits},
+        problem.mesh,
+    )
+    return problem._replace(evaluator=evaluator)
 
 
 @functools.lru_cache(maxsize=4)
@@ -87,13 +118,8 @@ def _make_problem(chosen, data_dir, precision):
         "train": parallel.replicate(dataset.train, mesh),
         "validation": parallel.replicate(dataset.validation, mesh),
     }
-    evaluator = evaluation.Evaluator(
-        objective,
-        batches.image_batches(mean, std),
-        placed,
-        mesh,
-        statistics_batch_size=STATISTICS_BATCH,
-    )
+    fetch = batches.image_batches(mean, std)
+    evaluator = evaluation.Evaluator(objective, fetch, placed, mesh)
     return Problem(dataset, placed["train"], mean, std, model, objective, evaluator, mesh)
 
 
@@ -139,13 +165,18 @@ def make_objective(mode: ModeConfig, model: nn.Module) -> objectives.Objective:
             "--precision=bf16 is for cross-entropy: an --objective of your own chooses the dtype "
             "that the network computes in"
         )
-    module, _, name = mode.objective.partition(":")
+    return _users_objective("objective", mode.objective, model)
+
+
+def _users_objective(flag, text, model):
+    """The objective of a user's ``package.module:factory``."""
+    module, _, name = text.partition(":")
     try:
         objective = getattr(importlib.import_module(module), name)(model)
     except Exception as error:
-        raise UsageError(f"--objective={mode.objective}: {error}") from None
+        raise UsageError(f"--{flag}={text}: {error}") from None
     if not isinstance(objective, objectives.Objective):
-        raise UsageError(f"--objective={mode.objective} gave no mcjax.objectives.Objective")
+        raise UsageError(f"--{flag}={text} gave no mcjax.objectives.Objective")
     return objective
 
 
@@ -205,7 +236,7 @@ def train_batches(problem: Problem, config: Training):
 
 def make_schedule(config: Training, steps_per_epoch: int) -> optax.Schedule:
     """The learning-rate schedule of a run's flags."""
-    lr, epochs = config.lr, config.epochs
+    lr, epochs, first_epoch = config.lr, config.epochs, 0
     match config.schedule:
         case "constant":
             schedule = optax.constant_schedule(lr)
@@ -221,7 +252,10 @@ def make_schedule(config: Training, steps_per_epoch: int) -> optax.Schedule:
             )
         case _:
             schedule = schedules.curve_schedule(lr, epochs, steps_per_epoch)
-    return schedules.per_epoch(schedule, steps_per_epoch) if config.schedule_per_epoch else schedule
+            first_epoch = 1  # as in Garipov et al.'s code
+    if not config.schedule_per_epoch:
+        return schedule
+    return schedules.per_epoch(schedule, steps_per_epoch, first_epoch)
 
 
 def same_problem(a: ModeConfig, b: ModeConfig) -> list[str]:
@@ -230,10 +264,43 @@ def same_problem(a: ModeConfig, b: ModeConfig) -> list[str]:
     return [f"--{n}: {getattr(a, n)} and {getattr(b, n)}" for n in differing if n != "dropout"]
 
 
-def chance(problem: Problem) -> float:
-    """The accuracy of always answering the most frequent class of the training split."""
+def chance_failure(problem: Problem, accuracy: float, network: str) -> str | None:
+    """Why a network with this training accuracy did not train, in words, or None.
+
+    Args:
+      problem: its data.
+      accuracy: on the training split.
+      network: which network, for the words: "the last epoch's network".
+    """
     labels = problem.dataset.train.labels
-    return float(np.bincount(labels).max() / len(labels))
+    if is_above_chance(labels, accuracy):
+        return None
+    share = np.bincount(labels).max() / len(labels)
+    return (
+        f"training accuracy {100 * accuracy:.1f} % of {network} is at chance (the most frequent "
+        f"label has {100 * share:.1f} % of {len(labels)} examples): it did not train"
+    )
+
+
+def is_above_chance(labels: np.ndarray, accuracy: float) -> bool:
+    """Whether answers that do not depend on the images reach an accuracy in less than 1 of 1,000.
+
+    Let ``p`` and ``q`` be the shares of the most and the second most frequent label. The
+    probability that ``k`` of ``n`` such answers are right is at most ``P(Binomial(n, p) >= k)``
+    (Hoeffding, 1956), and at most ``(q / p)^(k - n p)``: answers other than the most frequent
+    label gain an example with a probability of at most ``q`` and lose one with ``p`` (Chernoff's
+    bound). The first decides where classes are balanced, the second where one dominates. A
+    constant network never exceeds ``p`` and is at chance.
+
+    Args:
+      labels: integers ``[n]`` of the split.
+      accuracy: on that split; NaN is at chance.
+    """
+    n = len(labels)
+    first, second = np.sort(np.append(np.bincount(labels), 0))[:-3:-1]
+    right = np.rint(accuracy * n)
+    luck = min(special.bdtrc(right - 1, n, first / n), (second / first) ** max(right - first, 0))
+    return bool(luck < CHANCE_LEVEL)
 
 
 def device_limit() -> float:

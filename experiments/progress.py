@@ -1,13 +1,17 @@
-"""Progress: a bar with time left on a terminal, a line an epoch elsewhere.
+"""Progress: a bar with time left on a terminal; elsewhere a line an epoch, or every half minute.
 
 Of several processes only the first one speaks.
 """
 
 import sys
+import time
 
 from tqdm import tqdm
 
 from mcjax import parallel
+
+LINE_SECONDS = 30.0
+"""Off a terminal there is a line at least this often, as long as there is progress."""
 
 
 class Progress:
@@ -22,6 +26,7 @@ class Progress:
 
     def __init__(self, name: str, total: int, unit: str, done: int = 0):
         self._name, self._total, self._unit = name, total, unit
+        self._said_at = time.monotonic()
         self._bar = tqdm(
             total=total,
             initial=done,
@@ -33,12 +38,13 @@ class Progress:
         )
 
     def update(self, done: int, text: str = "", line: bool = False) -> None:
-        """Says how much is done; off a terminal only where ``line`` asks for one."""
+        """Shows how much is done; off a terminal where ``line`` asks for it or one is due."""
         if not self._bar.disable:
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update(done - self._bar.n)
-        elif line:
-            say(f"{self._name}: {self._unit} {done}/{self._total} {text}")
+        elif line or time.monotonic() - self._said_at > LINE_SECONDS:
+            self._said_at = time.monotonic()
+            say(f"{self._name}: {self._unit} {done}/{self._total} {text}".rstrip())
 
     def close(self) -> None:
         """Removes the bar."""

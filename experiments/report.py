@@ -1,62 +1,100 @@
-"""The report: one self-contained HTML page, and the same in Markdown.
+"""Reports: one self-contained HTML page, and the same in Markdown.
 
 Both are written from the same blocks, so they say the same. Every string that is shown is escaped.
 """
 
 import base64
 import html
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from experiments.claims import NOT_TESTABLE, REPRODUCED, Claim
+from experiments.flagfiles import PACKAGE_ROOT
 from experiments.runs import write_atomically
+
+STYLE = PACKAGE_ROOT / "experiments" / "page" / "report.css"
 
 
 class Heading(NamedTuple):
-    """A heading of a section."""
+    """A heading of a section; its words are its address."""
 
     text: str
+    level: int = 2
+
+    @property
+    def anchor(self) -> str:
+        """The address that forges and browsers give it.
+
+        >>> Heading("Figure 3").anchor
+        'figure-3'
+        """
+        kept = (c for c in self.text.lower() if c.isalnum() or c in " -")
+        return "".join(kept).replace(" ", "-")
 
 
 class Text(NamedTuple):
-    """A paragraph."""
+    """A paragraph; with ``lead``, words in front of it that stand out."""
 
     text: str
+    lead: str = ""
+
+
+class Cell(NamedTuple):
+    """A cell of several lines.
+
+    Attributes:
+      text: its first line.
+      look: ``held``, ``mixed``, ``refuted`` or ``open`` for a verdict.
+      more: further lines, less prominent.
+      link: the address of a heading of this report.
+    """
+
+    text: str
+    look: str = ""
+    more: Sequence[str] = ()
+    link: str = ""
 
 
 class Table(NamedTuple):
-    """A table; all cells are plain text."""
+    """A table.
+
+    Attributes:
+      header: of the columns.
+      rows: of text or cells.
+      cards: on a narrow screen each row is a card; otherwise the table is scrolled.
+    """
 
     header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str | Cell]]
+    cards: bool = False
 
 
 class Image(NamedTuple):
-    """A figure with its caption."""
+    """A figure with its caption; wide: as wide as the page."""
 
     path: Path
     caption: str
+    wide: bool = False
 
 
-Block = Heading | Text | Table | Image
+class Folded(NamedTuple):
+    """Blocks behind a line that opens them."""
 
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; }
-table { border-collapse: collapse; font-size: 85%; margin: 1em 0; }
-td, th { border-bottom: 1px solid #ccc; padding: .3em .6em; text-align: left; vertical-align: top; }
-img { max-width: 100%; } figure { margin: 1.5em 0; } figcaption { font-size: 85%; color: #444; }
-"""
+    title: str
+    blocks: Sequence["Heading | Text | Table | Image"]
+
+
+Block = Heading | Text | Table | Image | Folded
 
 
 def write(folder: Path, title: str, blocks: Sequence[Block]) -> None:
     """Writes ``report.html`` and ``report.md`` into a folder."""
     body = "\n".join(_html(block) for block in blocks)
     page = (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}'
-        f"</title><style>{STYLE}</style></head>\n<body><h1>{html.escape(title)}</h1>\n{body}\n"
-        "</body></html>\n"
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{STYLE.read_text()}</style></head>\n"
+        f"<body><h1>{html.escape(title)}</h1>\n{body}\n</body></html>\n"
     )
     write_atomically(folder / "report.html", page)
     text = "\n\n".join([f"# {_plain(title)}", *(_markdown(block, folder) for block in blocks)])
@@ -65,38 +103,78 @@ def write(folder: Path, title: str, blocks: Sequence[Block]) -> None:
 
 def _html(block: Block) -> str:
     match block:
-        case Heading(text):
-            return f"<h2>{html.escape(text)}</h2>"
-        case Text(text):
-            return f"<p>{html.escape(text)}</p>"
-        case Table(header, rows):
-            line = lambda cells, tag: (  # noqa: E731
-                "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
-            )
-            return f"<table>{line(header, 'th')}{''.join(line(r, 'td') for r in rows)}</table>"
-        case Image(path, caption):
+        case Heading(text, level):
+            return f'<h{level} id="{html.escape(block.anchor)}">{html.escape(text)}</h{level}>'
+        case Text(text, lead):
+            start = f'<span class="lead">{html.escape(lead)}</span> ' if lead else ""
+            return f"<p>{start}{html.escape(text)}</p>"
+        case Table():
+            return _html_table(block)
+        case Image(path, caption, wide):
             data = base64.b64encode(path.read_bytes()).decode()
+            look = ' class="full"' if wide else ""
             return (
-                f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,{data}">'
+                f'<figure><img{look} alt="{html.escape(caption)}" '
+                f'src="data:image/png;base64,{data}">'
                 f"<figcaption>{html.escape(caption)}</figcaption></figure>"
             )
+        case Folded(title, blocks):
+            inside = "\n".join(map(_html, blocks))
+            return f"<details><summary>{html.escape(title)}</summary>\n{inside}\n</details>"
     raise TypeError(block)
+
+
+def _html_table(table: Table) -> str:
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in table.header)
+    rows = "\n".join(
+        "<tr>" + "".join(map(_html_cell, row, table.header)) + "</tr>" for row in table.rows
+    )
+    look = "cards" if table.cards else ""
+    return (
+        f'<div class="wide"><table class="{look}"><thead><tr>{head}</tr></thead>'
+        f"<tbody>\n{rows}\n</tbody></table></div>"
+    )
+
+
+def _html_cell(cell: str | Cell, label: str) -> str:
+    text, look, more, link = cell if isinstance(cell, Cell) else Cell(cell)
+    inside = html.escape(text)
+    if link:
+        inside = f'<a href="#{html.escape(link)}">{inside}</a>'
+    if look:
+        inside = f'<span class="lead {look}">{inside}</span>'
+    inside += "".join(f'<span class="more">{html.escape(line)}</span>' for line in more)
+    empty = "" if inside else ' class="empty"'
+    return f'<td data-label="{html.escape(label)}"{empty}><div>{inside}</div></td>'
 
 
 def _markdown(block: Block, folder: Path) -> str:
     match block:
-        case Heading(text):
-            return f"## {_plain(text)}"
-        case Text(text):
-            return _plain(text)
+        case Heading(text, level):
+            return f"{'#' * level} {_plain(text)}"
+        case Text(text, lead):
+            return f"**{_plain(lead)}** {_plain(text)}" if lead else _plain(text)
         case Table(header, rows):
-            line = lambda cells: "| " + " | ".join(map(_cell, cells)) + " |"  # noqa: E731
+            line = lambda cells: "| " + " | ".join(map(_markdown_cell, cells)) + " |"  # noqa: E731
             rule = "|" + "---|" * len(header)
             return "\n".join([line(header), rule, *map(line, rows)])
         case Image(path, caption):
             name = path.relative_to(folder).as_posix()
             return f"![{_plain(caption)}]({name})\n\n*{_plain(caption)}*"
+        case Folded(title, blocks):
+            inside = "\n\n".join(_markdown(one, folder) for one in blocks)
+            return f"<details>\n<summary>{_plain(title)}</summary>\n\n{inside}\n\n</details>"
     raise TypeError(block)
+
+
+def _markdown_cell(cell: str | Cell) -> str:
+    text, look, more, link = cell if isinstance(cell, Cell) else Cell(cell)
+    inside = _cell(text)
+    if link:
+        inside = f"[{inside}](#{_cell(link)})"
+    if look:
+        inside = f"**{inside}**"
+    return "<br>".join([inside, *map(_cell, more)])
 
 
 def _plain(text: str) -> str:
@@ -105,93 +183,3 @@ def _plain(text: str) -> str:
 
 def _cell(text: str) -> str:
     return _plain(text).replace("|", "\\|")
-
-
-def claims_table(repetitions: Sequence[Sequence[Claim]]) -> Table:
-    """The claims with their verdicts and the numbers behind them, over all repetitions."""
-    rows = []
-    for claims in zip(*repetitions, strict=True):
-        first = claims[0]
-        rows.append(
-            (
-                str(first.number),
-                first.words,
-                verdict(claims),
-                first.threshold,
-                "; ".join(f"{name} {value}" for name, value in numbers(claims).items()),
-                "; ".join(dict.fromkeys(c.why for c in claims if c.why)),
-            )
-        )
-    header = ("#", "The paper", "Verdict", "Threshold", "Numbers", "If not, why")
-    return Table(header, rows)
-
-
-def verdict(claims: Sequence[Claim]) -> str:
-    """One verdict from those of all repetitions: how many of them, where there are several."""
-    tested = [c for c in claims if c.verdict != NOT_TESTABLE]
-    if not tested:
-        return NOT_TESTABLE
-    held = sum(c.verdict == REPRODUCED for c in tested)
-    if len(claims) == 1:
-        return tested[0].verdict
-    untested = len(claims) - len(tested)
-    counts = f"held in {held} of {len(tested)} seeds" + (
-        f", not testable in {untested}" if untested else ""
-    )
-    return f"{'not ' if held < len(tested) else ''}{REPRODUCED} ({counts})"
-
-
-def numbers(claims: Sequence[Claim]) -> dict[str, str]:
-    """Each number as it was measured, or its mean and range over the repetitions."""
-    names = dict.fromkeys(name for c in claims for name in c.numbers)
-    return {n: _interval([c.numbers[n] for c in claims if n in c.numbers]) for n in names}
-
-
-def _interval(values: Sequence[Any]) -> str:
-    if isinstance(values[0], bool):
-        texts = ["yes" if v else "no" for v in values]
-        return ", ".join(texts)
-    if len(values) == 1:
-        return f"{values[0]:.4g}"
-    low, high = min(values), max(values)
-    return f"{statistics.mean(values):.4g} [{low:.4g}, {high:.4g}]"
-
-
-BARRIER_HEADER = (
-    "pair", "path", "loss at the ends", "over the higher end", "over the mean", "over the chord",
-    "mean over t", "mean over length", "length", "barrier",
-)  # fmt: skip
-
-
-def barrier_table(curves: dict[str, dict[str, Any]]) -> Table:
-    """The barrier test on the training loss of every pair, on the segment and on the curve."""
-    rows = []
-    for name, arrays in curves.items():
-        for path in ("segment", "curve"):
-            key = f"{path}_train_loss"
-            losses = arrays[key]
-            values = [float(arrays[f"{key}_{h}"]) for h in ("over_max", "over_mean", "over_chord")]
-            values += [float(arrays[f"{key}_{h}"]) for h in ("mean", "arc_mean")]
-            values.append(float(arrays[f"{path}_arc_length"][-1]))
-            rows.append(
-                (
-                    name,
-                    path,
-                    f"{losses[0]:.4g}, {losses[-1]:.4g}",
-                    *(f"{v:.4g}" for v in values),
-                    "yes" if values[0] > 0 else "no",
-                )
-            )
-    return Table(BARRIER_HEADER, rows)
-
-
-def ensemble_table(ensembles: dict[str, Sequence[dict[str, Any]]]) -> Table:
-    """Ensembles of each curve's points and ends: a row for each curve and metric."""
-    names = list(dict.fromkeys(row["members"] for rows in ensembles.values() for row in rows))
-    lines = []
-    for curve, rows in ensembles.items():
-        found = {row["members"]: row for row in rows}
-        for metric in ("accuracy", "nll", "ece"):
-            cells = (f"{found[n][metric]:.4g}" if n in found else "" for n in names)
-            lines.append((curve, metric, *cells))
-    return Table(("curve", "metric", *names), lines)

@@ -2,28 +2,47 @@
 
     python -m experiments.reproduce --scale=digits --workdir=runs/reproduce
 
-Only what is missing is built: it can be stopped at any time, and the same command goes on. The end
+Only what is missing is built: it can be stopped at any time, and the same command resumes. The end
 is WORKDIR/report.html (and report.md), WORKDIR/figures and WORKDIR/claims.json.
+
+    python -m experiments.reproduce --workdir=runs/reproduce --kept=results
+
+copies what is small of the finished runs to a folder (arrays and metrics, no checkpoints), whether
+the others are finished or not, and judges and draws there what it holds. Later the folder alone is
+enough: --kept=results judges and draws again.
 """
 
-import json
-import statistics
+import dataclasses
+import math
 import time
 from pathlib import Path
-from typing import Any
 
 import jax
 
-from experiments import claims, command, drawing, ends, figures, jobs, report, scales
-from experiments import problem as problems
+from experiments import (
+    claims,
+    command,
+    drawing,
+    figures,
+    jobs,
+    json_text,
+    kept,
+    paper_report,
+    processes,
+    scales,
+    verdict_figure,
+    verdicts,
+)
 from experiments.arrays import load_arrays
-from experiments.config import ReproduceConfig, UsageError, identity
+from experiments.config import ReproduceConfig, UsageError
+from experiments.findings import Findings
+from experiments.judging import Claim, Results
 from experiments.progress import say
-from experiments.runs import Run, parse_name, write_atomically
-from mcjax import data, parallel
+from experiments.runs import Run, write_atomically
+from mcjax import data, plots
 
 
-def run(config: ReproduceConfig) -> list[list[claims.Claim]]:
+def run(config: ReproduceConfig) -> list[list[Claim]]:
     """Builds what is missing, draws the figures, judges the claims and writes the report.
 
     Returns:
@@ -33,6 +52,8 @@ def run(config: ReproduceConfig) -> list[list[claims.Claim]]:
       UsageError: wrong flags, found before any long work.
       Interrupted: a signal came.
     """
+    if config.kept:
+        return _from_kept(config)
     folder = Run(config.workdir)
     checked = _check(config, folder)
     with folder.locked():
@@ -46,21 +67,71 @@ def _build(folder, config, scale, numbers, plans):
     costs = {job.name: scales.seconds(scale, job) for plan in plans for job in plan.jobs}
     parallel_jobs = config.jobs or _default_jobs()
     _announce(scale, todo, costs)
-    outcomes = [
-        jobs.run_jobs(list(plan.jobs), costs, parallel_jobs, _place(folder, config, k) / "logs")
-        for k, plan in enumerate(plans)
-    ]
-    repetitions, sources = [], []
-    for k, (plan, outcome) in enumerate(zip(plans, outcomes, strict=True)):
+    sources = []
+    for k, plan in enumerate(plans):
+        place = kept.place(folder.path, config.seeds, k)
+        outcome = jobs.run_jobs(list(plan.jobs), costs, parallel_jobs, place / "logs")
         missing = {name: why for name, why in outcome.items() if why}
-        source = figures.Source(_place(folder, config, k), plan.epochs, missing)
-        sources.append(source)
-        repetitions.append(claims.judge(_results(source, plan, config)))
-    drawn = figures.draw(sources[0], numbers, config.style)
+        sources.append(figures.Source(place, plan.epochs, missing))
+    for source, plan in zip(sources, plans, strict=True):
+        kept.add_from_weights(source.workdir, source.workdir, plan, config.data_dir)
     folder.update(status="done", seconds=time.monotonic() - began)
-    _write(folder, config, scale, repetitions, sources, drawn, todo)
+    return _judge(folder, config, plans, sources, numbers)
+
+
+def _from_kept(config):
+    """Judges and draws what is kept, after adding the finished runs of ``--workdir``."""
+    drawing.check_style(config.style)
+    folder = Run(config.kept)
+    if config.workdir:
+        kept.collect(Run(config.workdir), folder, config.data_dir)
+    count = kept.seeds(folder)
+    flags = folder.info["flags"]
+    plans = [kept.make_plan(flags, Path(f"seed{k}"), k) for k in range(count)]
+    sources = []
+    for k, plan in enumerate(plans):
+        place = folder.path / f"seed{k}"
+        sources.append(figures.Source(place, plan.epochs, kept.missing(plan, place)))
+    numbers = _check_figures(config)
+    there = {n for n in numbers if _showing(sources, plans, n) is not None}
+    names = ("scale", "epochs_factor", "precision")
+    settings = dataclasses.replace(config, seeds=count, **{name: flags[name] for name in names})
+    return _judge(folder, settings, plans, sources, there)
+
+
+def _showing(sources, plans, number) -> int | None:
+    """The first repetition that has a run which the figure shows."""
+    for k, (source, plan) in enumerate(zip(sources, plans, strict=True)):
+        names = {job.name for job in plan.jobs} & scales.shown_in(number)
+        if names - set(source.missing):
+            return k
+    return None
+
+
+def _judge(folder, config, plans, sources, numbers):
+    """Judges, draws and writes ``claims.json`` and the report."""
+    scale = scales.SCALES[config.scale]
+    same_steps = _same_steps(plans, sources)
+    repetitions = [
+        claims.judge(_results(source, plan, same_steps))
+        for source, plan in zip(sources, plans, strict=True)
+    ]
+    pictures = folder.path / "figures"
+    drawn = {}
+    for number in sorted(numbers):
+        seed = _showing(sources, plans, number) or 0
+        made = figures.draw(sources[seed], {number}, pictures, config.style)
+        drawn |= {number: (path, seed) for number, path in made.items()}
+    with plots.style(*config.style):
+        picture = verdict_figure.draw(repetitions)
+        file = plots.save(picture, pictures / "verdicts") if picture else None
+    text = json_text.dumps(verdicts.as_json(repetitions), indent=1)
+    write_atomically(folder.path / "claims.json", text + "\n")
+    planned = [plan.jobs for plan in plans]
+    found = Findings(config, scale, folder.info, planned, sources, repetitions, drawn, file)
+    paper_report.write(folder.path, found)
     for one in zip(*repetitions, strict=True):
-        print(f"claim {one[0].number}: {report.verdict(one)}")
+        print(f"claim {one[0].number}: {verdicts.of_claim(one)}")
     print(f"report: {folder.path / 'report.html'}")
     return repetitions
 
@@ -68,16 +139,13 @@ def _build(folder, config, scale, numbers, plans):
 def _check(config, folder):
     if not config.workdir:
         raise UsageError("--workdir is missing: the folder for all runs and the report")
-    if config.distributed or config.coordinator:
+    if launch := processes.given(config):
         raise UsageError(
-            "--distributed: reproduce starts processes of its own on one machine; on a cluster "
+            f"{launch}: reproduce starts processes of its own on one machine; on a cluster "
             "run the commands one by one, or fit_curves --shard"
         )
     scale = scales.SCALES[config.scale]
-    numbers = set(config.figures or scales.FIGURES)
-    strange = sorted(numbers - set(scales.FIGURES))
-    if strange:
-        raise UsageError(f"--figures={strange[0]}: the paper has figures 1 to 10")
+    numbers = _check_figures(config)
     if not 0 < config.epochs_factor <= 10 or config.seeds < 1 or config.jobs < 0:
         raise UsageError("--epochs_factor, --seeds and --jobs are above zero")
     drawing.check_style(config.style)
@@ -85,7 +153,14 @@ def _check(config, folder):
     machine = ("data_dir", "precision", "compilation_cache", "cpu_devices", "checkpoint_seconds")
     shared = {name: getattr(config, name) for name in machine}
     plans = [
-        scales.make_plan(scale, _place(folder, config, k), numbers, config.epochs_factor, k, shared)
+        scales.make_plan(
+            scale,
+            kept.place(folder.path, config.seeds, k),
+            numbers,
+            config.epochs_factor,
+            k,
+            shared,
+        )
         for k in range(config.seeds)
     ]
     first = plans[0].jobs[0].config
@@ -96,8 +171,12 @@ def _check(config, folder):
     return scale, numbers, plans
 
 
-def _place(folder: Run, config: ReproduceConfig, seed: int) -> Path:
-    return folder.path if config.seeds == 1 else folder.path / f"seed{seed}"
+def _check_figures(config):
+    numbers = set(config.figures or scales.FIGURES)
+    strange = sorted(numbers - set(scales.FIGURES))
+    if strange:
+        raise UsageError(f"--figures={strange[0]}: the paper has figures 1 to 10")
+    return numbers
 
 
 def _default_jobs() -> int:
@@ -114,204 +193,49 @@ def _announce(scale, todo, costs):
     say(f"{len(new)} of {len(todo)} runs to do: about {minutes:.0f} minutes on {scale.machine}")
 
 
-def _results(source: figures.Source, plan: scales.Plan, config) -> claims.Results:
+def _same_steps(plans, sources) -> tuple[dict[str, int], str]:
+    """By curve with G, the evaluated epoch that is closest in steps to 20 of the paper's.
+
+    Returns:
+      It, and what it is in words; nothing where it is epoch 20.
+    """
+    wanted = 20 * scales.PAPER_STEPS
+    curves = [
+        (job, Run(source.workdir / job.name).info["steps_per_epoch"])
+        for plan, source in zip(plans, sources, strict=True)
+        for job in plan.jobs
+        if job.name in claims.PAIRS_WITH_G and (source.workdir / job.name / "curve.npz").exists()
+    ]
+    found = {}
+    for job, steps in curves:
+        evaluated = (*job.config.eval_epochs, job.config.epochs)
+        found[job.name] = min(evaluated, key=lambda e, n=steps: abs(math.log(e * n / wanted)))
+    if not curves or found[curves[0][0].name] == plans[0].epochs[curves[0][0].name][20]:
+        return {}, ""
+    epoch, steps = found[curves[0][0].name], curves[0][1]
+    words = f"after {epoch * steps:,} steps (epoch {epoch}; the paper's 20 epochs have {wanted:,})"
+    return found, words
+
+
+def _results(source: figures.Source, plan: scales.Plan, same_steps) -> Results:
     """Loads what the claims are judged by."""
     curves, surfaces = {}, {}
+    epochs, words = same_steps
     for job in plan.jobs:
-        if job.module == "fit_curve":
+        if job.kind == "curve":
             # A curve that failed but was evaluated is evidence too: it does not connect.
-            early = f"@{source.epochs[job.name].get(20)}"
-            for name, label in ((job.name, ""), (f"{job.name}@20", early)):
+            early, steps = source.epochs[job.name].get(20), epochs.get(job.name)
+            labels = {"": "", "@20": f"@{early}"}
+            labels["@steps"] = "" if steps == job.config.epochs else f"@{steps}"
+            for suffix, label in labels.items():
                 file = source.workdir / job.name / f"curve{label}.npz"
-                if file.exists():
-                    curves[name] = load_arrays(file)
-        elif job.module == "loss_surface" and job.name not in source.missing:
+                if file.exists() and (suffix != "@steps" or steps):
+                    curves[job.name + suffix] = load_arrays(file)
+        elif job.kind == "surface" and job.name not in source.missing:
             surfaces[job.name] = source.surface(job.name)
-    norms = _gradient_norms(source, plan, config) if "surface_70_150" in surfaces else {}
-    return claims.Results(curves, surfaces, source.missing, norms)
-
-
-def _gradient_norms(source, plan, config):
-    """Norm of the training loss's gradient at w70 and w150, kept in ``gradients.json``."""
     file = source.workdir / "gradients.json"
-    if file.exists():
-        return json.loads(file.read_text())
-    run = Run(source.workdir / "sgdr")
-    mode = problems.mode_config(run.info, data_dir=config.data_dir)
-    problem = problems.make_problem(mode, config.precision)
-    norms = {}
-    for epoch in (70, 150):
-        name = parse_name(f"{run.path}@{plan.epochs['sgdr'][epoch]}")
-        point = parallel.replicate(ends.load(name), problem.mesh)
-        norms[f"w{epoch}"] = problem.evaluator.gradient_norm(point.params, point.state)
-    write_atomically(file, json.dumps(norms))
-    return norms
-
-
-def _write(folder, config, scale, repetitions, sources, drawn, todo):
-    """Writes ``claims.json`` and the report."""
-    table = [
-        {
-            "number": one[0].number,
-            "verdict": report.verdict(one),
-            "words": one[0].words,
-            "threshold": one[0].threshold,
-            "numbers": [c.numbers for c in one],
-            "why": [c.why for c in one],
-        }
-        for one in zip(*repetitions, strict=True)
-    ]
-    write_atomically(folder.path / "claims.json", json.dumps(table, indent=1, default=float) + "\n")
-    title = f"Using mode connectivity for loss landscape analysis: {scale.title}"
-    report.write(
-        folder.path, title, _blocks(folder, config, scale, repetitions, sources, drawn, todo)
-    )
-
-
-def _blocks(folder, config, scale, repetitions, sources, drawn, todo):
-    info = folder.info
-    blocks: list[report.Block] = [
-        report.Text(
-            f"Gotmare et al. (2018), rebuilt by python -m experiments.reproduce "
-            f"--scale={config.scale} --epochs_factor={config.epochs_factor:g} "
-            f"--seeds={config.seeds}. Losses are cross-entropy alone, on clean data. "
-            "Verdicts are computed from the numbers beside them."
-        ),
-        report.Heading("Claims"),
-        report.claims_table(repetitions),
-        report.Heading("Figures"),
-        *(report.Image(path, f"Figure {n}. {figures.CAPTIONS[n]}") for n, path in drawn.items()),
-        report.Heading("Barriers in the training loss"),
-    ]
-    for k, source in enumerate(sources):
-        found = {
-            job.name: load_arrays(source.workdir / job.name / "curve.npz")
-            for job in _fitted(source, todo)
-        }
-        if len(sources) > 1:
-            blocks.append(report.Text(f"Seed {k}:"))
-        blocks.append(report.barrier_table(found))
-    blocks += _ensemble_blocks(sources, todo)
-    blocks += [report.Heading("Iterates on the planes"), _iterates_table(sources[0])]
-    blocks += [report.Heading("Modes"), _modes_table(sources, todo)]
-    blocks += [report.Heading("Epochs"), _epochs_table(sources[0])]
-    trained = (j for j in todo if j.module != "loss_surface")
-    seconds = sum(line["seconds"] for j in trained for line in Run(j.config.workdir).metrics())
-    versions = ", ".join(f"{name} {v}" for name, v in info["versions"].items())
-    blocks += [
-        report.Heading("Settings and cost"),
-        report.Text(
-            f"{versions}. Device: {info['device']}, networks in {config.precision}. "
-            f"An epoch has {_steps(todo)} steps here and 500 in the paper. Training alone took "
-            f"{seconds / 60:.1f} process minutes; the command's last run, which builds only what "
-            f"was missing, took {info['seconds'] / 60:.1f} minutes in all."
-        ),
-        report.Table(("run", "flags that differ from the command's defaults"), _flags(todo)),
-    ]
-    return blocks
-
-
-def _fitted(source, todo):
-    """The jobs of a repetition's curves that are there."""
-    return [
-        job
-        for job in todo
-        if job.module == "fit_curve"
-        and Path(job.config.workdir).parent == source.workdir
-        and job.name not in source.missing
-    ]
-
-
-def _ensemble_blocks(sources, todo):
-    """A table for each repetition that has ensembles: runs of older versions have none."""
-    blocks: list[Any] = []
-    for k, source in enumerate(sources):
-        found = {
-            job.name: Run(job.config.workdir).info.get("ensembles") for job in _fitted(source, todo)
-        }
-        rows = {name: facts["rows"] for name, facts in found.items() if facts}
-        if not rows:
-            continue
-        if len(sources) > 1:
-            blocks.append(report.Text(f"Seed {k}:"))
-        blocks.append(report.ensemble_table(rows))
-    if not blocks:
-        return []
-    words = (
-        "Probabilities averaged over points of a curve, t equally spaced, and over its ends; on "
-        "the validation split. nll: negative log-likelihood; ece: expected calibration error."
-    )
-    return [report.Heading("Ensembles"), report.Text(words), *blocks]
-
-
-def _steps(todo):
-    """Steps an epoch of most runs."""
-    counts = [Run(j.config.workdir).info.get("steps_per_epoch") for j in todo]
-    return statistics.mode(count for count in counts if count)
-
-
-def _flags(todo):
-    rows = []
-    for job in todo:
-        default = identity(type(job.config)())
-        mine = identity(job.config)
-        text = " ".join(f"--{n}={v}" for n, v in mine.items() if v != default[n] and v is not None)
-        rows.append((job.name, text))
-    return rows
-
-
-def _iterates_table(source):
-    rows = []
-    for name in ("surface_70_150", "surface_30_70"):
-        there = (source.workdir / name / "surface.npz").exists()
-        arrays = source.surface(name) if there else None
-        if arrays is None or "iterate_epoch" not in arrays:
-            continue
-        for i, epoch in enumerate(arrays["iterate_epoch"]):
-            vectors = (arrays["iterate_affine"][i], arrays["iterate_span"][i])
-            affine, span = (", ".join(f"{x:.3g}" for x in v) for v in vectors)
-            rows.append(
-                (
-                    name,
-                    f"w{epoch}",
-                    f"{arrays['iterate_train_loss'][i]:.4g}",
-                    f"{arrays['iterate_distance'][i]:.4g}",
-                    affine,
-                    f"{arrays['iterate_span_distance'][i]:.4g}",
-                    span,
-                )
-            )
-    header = (
-        "plane", "iterate", "its training loss", "distance from the plane", "affine coefficients",
-        "distance from the span (A.2)", "span coefficients (A.2)",
-    )  # fmt: skip
-    return report.Table(header, rows)
-
-
-def _modes_table(sources, todo):
-    rows = []
-    for job in todo:
-        if job.module != "train_mode":
-            continue
-        info = Run(job.config.workdir).info
-        final = info.get("final", {})
-        cells = [
-            f"{final[split][metric]:.4g}" if metric in final.get(split, {}) else ""
-            for split in ("train", "validation")
-            for metric in ("loss", "accuracy")
-        ]
-        rows.append((str(job.config.workdir), info["status"], *cells, info.get("reason", "")))
-    header = ("mode", "status", "training loss", "training accuracy", "validation loss",
-              "validation accuracy", "why it failed")  # fmt: skip
-    return report.Table(header, rows)
-
-
-def _epochs_table(source):
-    rows = [
-        (run, ", ".join(f"{there}: {here}" for there, here in table.items()))
-        for run, table in source.epochs.items()
-    ]
-    return report.Table(("run", "epoch in the flagfile: epoch here"), rows)
+    norms = json_text.loads(file.read_bytes()) if file.exists() else {}
+    return Results(curves, surfaces, source.missing, norms, words)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,89 @@
-"""What a finished curve or surface left behind, for the commands that show it or pass it on."""
+"""What a run left behind: for Python, and for the commands that show it or pass it on.
+
+from experiments import results
+found = results.load("runs/digits/GA@20~0.25")
+"""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.interpolate import RegularGridInterpolator
 
+from experiments import config as configs
+from experiments import ends
 from experiments.arrays import load_arrays
 from experiments.config import UsageError
-from experiments.runs import Run
+from experiments.progress import say
+from experiments.runs import Name, Run, parse_name
+from mcjax import plots
 
-FILES = {"curve": "curve.npz", "surface": "surface.npz"}
+FILES = {"curve": "curve.npz", "surface": "surface.npz", "sharpness": "sharpness.npz"}
 """The arrays of a run, by its kind."""
+CONFIGS = {
+    "mode": configs.ModeConfig,
+    "curve": configs.CurveConfig,
+    "surface": configs.SurfaceConfig,
+    "sharpness": configs.SharpnessConfig,
+    "reproduction": configs.ReproduceConfig,
+}
+"""The flags of a run, by its kind."""
+
+
+class Loaded(NamedTuple):
+    """A run, a checkpoint of it, or a point of a curve.
+
+    Attributes:
+      params: the network's parameters, a pytree of arrays; None for a run without networks of its
+        own (a surface).
+      state: the network's other collections as training left them, ``{}`` where there are none;
+        None without networks. At points of a curve recompute batch norm's statistics
+        (`mcjax.evaluation.Evaluator.statistics`).
+      metrics: ``metrics.jsonl``, a dict for each epoch.
+      arrays: ``curve.npz`` (``curve@EPOCH.npz``), ``surface.npz`` or ``sharpness.npz`` by name;
+        empty for a mode, and where nothing was evaluated.
+      config: the flags that made the run what it is, the others at their defaults.
+      info: ``run.json``.
+    """
+
+    params: Any
+    state: Any
+    metrics: list[dict[str, Any]]
+    arrays: dict[str, np.ndarray]
+    config: configs.Machine
+    info: dict[str, Any]
+
+
+def load(name: str) -> Loaded:
+    """Loads what a name stands for, the same text that commands take.
+
+    Args:
+      name: ``RUN[@EPOCH][~T]``: a run's last checkpoint or that of an epoch; of a curve the point
+        at ``T``, 0.5 by default.
+
+    Raises:
+      UsageError: there is no such run, checkpoint or point, it is not finished, or is damaged.
+    """
+    place = parse_name(name)
+    run = Run(place.run)
+    info, point = run.info, ends.Point(None, None)
+    kind = info.get("kind", "mode")
+    if place.t is not None and kind != "curve":
+        raise UsageError(f"{name}: {run.path} holds no curve; only a curve has points ~T")
+    if kind in ("mode", "curve") or place.epoch is not None:
+        point = ends.load(place)
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in info["flags"].items()}
+    make: Any = CONFIGS[kind]
+    config = make(**values, workdir=str(run.path))
+    return Loaded(point.params, point.state, run.metrics(), _arrays(place, info), config, info)
+
+
+def _arrays(place: Name, info: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint, if it was evaluated."""
+    file = place.run / FILES.get(info["kind"], "none.npz")
+    if place.epoch not in (None, info["flags"].get("epochs")):
+        file = file.with_stem(f"{file.stem}@{place.epoch}")
+    return load_arrays(file) if file.exists() else {}
 
 
 class Results(NamedTuple):
@@ -27,7 +100,7 @@ class Results(NamedTuple):
     arrays: dict[str, np.ndarray]
 
 
-def load(path: str, kinds: tuple[str, ...]) -> Results:
+def finished(path: str, kinds: tuple[str, ...]) -> Results:
     """Reads what ``--run`` names.
 
     Args:
@@ -54,16 +127,33 @@ def load(path: str, kinds: tuple[str, ...]) -> Results:
     return Results(folder, info, load_arrays(file))
 
 
-def metrics(arrays: dict[str, np.ndarray], prefix: str = "") -> list[str]:
-    """Names of the metrics, losses first: arrays ``PREFIX SPLIT_METRIC`` of a point or more each.
+metrics = plots.metric_names
 
-    >>> metrics({"t": np.ones(3), "curve_train_accuracy": np.ones(3), "curve_l2": np.ones(3),
-    ...          "curve_train_loss": np.ones(3), "curve_train_loss_mean": np.ones(())}, "curve_")
-    ['train_loss', 'train_accuracy']
+
+def along_curve(found: Results, names: list[str]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """A surface's curve: its own profile, from its run; where that is gone, the surface's below it.
+
+    Returns:
+      ``t`` and ``curve_METRIC``, and what a reader has to know of them.
     """
-    splits = (f"{prefix}train_", f"{prefix}validation_")
-    names = [n for n, x in arrays.items() if n.startswith(splits) and x.ndim]
-    return sorted((n.removeprefix(prefix) for n in names), key=lambda n: not n.endswith("_loss"))
+    name = parse_name(found.info["flags"]["curve"])
+    info = Run(name.run).info
+    last = name.epoch is None or name.epoch == info.get("flags", {}).get("epochs")
+    file = name.run / ("curve.npz" if last else f"curve@{name.epoch}.npz")
+    if info and file.exists():
+        return load_arrays(file), []
+    arrays = found.arrays
+    below = {"t": arrays["curve_t"]}
+    for metric in names:
+        grid = (arrays["y"], arrays["x"])
+        height = RegularGridInterpolator(grid, arrays[metric], bounds_error=False)
+        below[f"curve_{metric}"] = height(arrays["curve_xy"][:, ::-1])
+    note = (
+        f"There is no {file} in reach, so the curve is drawn on the surface and its numbers are "
+        "the surface's below it, not its own."
+    )
+    say(f"note: {note}")
+    return below, [note]
 
 
 def provenance(info: dict[str, Any]) -> str:

@@ -21,9 +21,13 @@ import jax
 
 import mcjax
 from experiments import config as flags
+from experiments import flag_parsers, json_text
 from mcjax import checkpoints, parallel
 
 FORMAT = 1
+CONFIGS = ("flags", "mode")
+"""Flags in ``run.json``, whose texts are texts and whose numbers are finite."""
+NAMED = "write RUN[@EPOCH][~T]"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -36,18 +40,31 @@ class Name(NamedTuple):
 
 
 def parse_name(text: str) -> Name:
-    """Takes a checkpoint's name apart.
+    """Takes a checkpoint's name apart: a final ``@digits`` and ``~T``, whatever stands before them.
+
+    A run whose own folder is called so, like ``lr~0.1``, is meant where there is no other; with a
+    slash at the end, ``lr~0.1/``, it is meant in any case.
 
     >>> parse_name("runs/digits/GA@20~0.25")
     Name(run=PosixPath('runs/digits/GA'), epoch=20, t=0.25)
     """
-    match = re.fullmatch(r"([^@~]+)(?:@(\d+))?(?:~(\d*\.?\d+(?:[eE]-?\d+)?))?", text)
+    text = _local(text)
+    match = re.fullmatch(r"(.+?)(?:@(\d+))?(?:~(\d*\.?\d+(?:[eE]-?\d+)?))?", text)
     if match is None:
-        raise flags.UsageError(f"{text!r} is no checkpoint: write RUN[@EPOCH][~T]")
+        raise flags.UsageError(f"{text!r} is no checkpoint: {NAMED}")
     run, epoch, t = match.groups()
+    if Run(text).is_there and not Run(run).is_there:
+        return Name(Path(text), None, None)
     if t is not None and float(t) > 1:
         raise flags.UsageError(f"{text!r}: T is from 0 to 1")
     return Name(Path(run), None if epoch is None else int(epoch), None if t is None else float(t))
+
+
+def _local(text):
+    try:
+        return flag_parsers.local_text(text)
+    except ValueError as error:
+        raise flags.UsageError(f"{text}: {error}") from None
 
 
 class Run:
@@ -55,10 +72,18 @@ class Run:
 
     Args:
       path: the folder; it need not be there yet.
+
+    Raises:
+      UsageError: it is the address of a remote place.
     """
 
     def __init__(self, path: Path | str):
-        self.path = Path(path)
+        self.path = Path(_local(str(path)))
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the folder holds a run, whatever its state."""
+        return os.path.isfile(self.path / "run.json")
 
     @property
     def info(self) -> dict[str, Any]:
@@ -69,7 +94,7 @@ class Run:
         """
         file = self.path / "run.json"
         try:
-            info = json.loads(file.read_text())
+            info = json.loads(file.read_bytes())
             version = int(info["format"])
             intact = info.pop("crc32") == _crc32(info)
         except (FileNotFoundError, NotADirectoryError):
@@ -80,7 +105,7 @@ class Run:
             raise flags.UsageError(f"{file} has format {version}; this mcjax reads {FORMAT}")
         if not intact:
             raise flags.UsageError(f"{file} is damaged: its checksum differs")
-        return info
+        return {k: v if k in CONFIGS else json_text.decoded(v) for k, v in info.items()}
 
     @property
     def status(self) -> str:
@@ -110,7 +135,7 @@ class Run:
                 format=FORMAT,
                 kind=kind,
                 status="running",
-                flags=flags.identity(config),
+                flags=flags.recorded(config),
                 versions={"mcjax": mcjax.__version__, "python": platform.python_version()}
                 | versions,
                 device=f"{jax.device_count()} x {device.device_kind} ({device.platform})",
@@ -187,7 +212,7 @@ class Run:
             return
         if info["kind"] != kind:
             raise flags.UsageError(f"{self.path} holds a {info['kind']}, not a {kind}")
-        mine = json.loads(json.dumps(flags.identity(config)))
+        mine = json_text.encoded(flags.identity(config))
         # A flag that a later version added had its default in all runs before.
         there = flags.identity(type(config)()) | info["flags"]
         differing = [
@@ -203,8 +228,8 @@ class Run:
 
     def update(self, **facts: Any) -> None:
         """Writes facts into ``run.json``."""
-        info = json.loads(json.dumps(self.info | facts, default=float))
-        text = json.dumps(info | {"crc32": _crc32(info)}, indent=1)
+        info = json_text.encoded(self.info | facts)
+        text = json_text.dumps(info | {"crc32": _crc32(info)}, indent=1)
         write_atomically(self.path / "run.json", text + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -225,7 +250,7 @@ class Run:
                 line = json.loads(text)
             if not isinstance(line, dict) or line.pop("crc32", None) != _crc32(line):
                 raise flags.UsageError(f"{file} is damaged in line {number}")
-            lines.append(line)
+            lines.append(json_text.decoded(line))
         return lines
 
     def cut_metrics(self, step: int) -> None:
@@ -287,7 +312,7 @@ class Run:
         """
         info = self.info
         if not info:
-            raise flags.UsageError(f"there is no run at {self.path}")
+            raise flags.UsageError(f"there is no run at {self.path}; {NAMED}")
         if info["kind"] not in ("mode", "curve"):
             raise flags.UsageError(f"{self.path} is a {info['kind']}: it has no checkpoints")
         if info["status"] == "running" and epoch is None:
@@ -337,8 +362,8 @@ def _crc32(values: dict[str, Any]) -> int:
 
 def _line(values: dict[str, Any]) -> str:
     """A line of ``metrics.jsonl``."""
-    values = json.loads(json.dumps(values))
-    return json.dumps(values | {"crc32": _crc32(values)}) + "\n"
+    values = json_text.encoded(values)
+    return json_text.dumps(values | {"crc32": _crc32(values)}) + "\n"
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -4,7 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.config import PACKAGE_ROOT, CurveConfig, ModeConfig, SurfaceConfig, parse_flagfile
+from experiments.config import CurveConfig, ModeConfig, SurfaceConfig, parse_flagfile
+from experiments.flagfiles import PACKAGE_ROOT
 from experiments.scaling import scale_epochs
 
 MODES = "GABCDEF"
@@ -17,6 +18,10 @@ SURFACES = {(70, 150): 3, (30, 70): 5}
 FIGURES = tuple(range(1, 11))
 SECTION_3 = {1, 4, 8, 9, 10}
 SECTION_5 = {2, 3, 5, 6, 7}
+PAPER = "cifar10"
+"""The scale with the paper's own settings."""
+PAPER_STEPS = 500
+"""Steps of the paper's epochs."""
 
 
 class Scale(NamedTuple):
@@ -24,7 +29,8 @@ class Scale(NamedTuple):
 
     Attributes:
       name: also the folder of its flagfiles below ``experiments/flags``.
-      title: what it is, for the report.
+      data: what it is trained on, for the report.
+      network: likewise.
       grid: points a side of a surface.
       epoch_seconds: cost of a training epoch, as measured on ``machine``; None where nobody has.
       point_seconds: cost of an evaluated point, likewise.
@@ -34,7 +40,8 @@ class Scale(NamedTuple):
     """
 
     name: str
-    title: str
+    data: str
+    network: str
     grid: int
     epoch_seconds: float | None
     point_seconds: float | None
@@ -42,21 +49,27 @@ class Scale(NamedTuple):
     mode_factor: float = 1.0
     curve_factor: float = 1.0
 
+    @property
+    def title(self) -> str:
+        """What it is in a few words."""
+        return f"{self.data}, {self.network}"
+
 
 SCALES = {
     s.name: s
     for s in (
-        Scale("digits", "scikit-learn digits, 8x8, VGG7", 21, 0.09, 0.03, "2 CPU cores"),
+        Scale("digits", "scikit-learn digits, 8x8", "VGG7", 21, 0.09, 0.03, "2 CPU cores"),
         Scale(
             "fashion_mnist",
-            "Fashion-MNIST, 5,000 images at 14x14, VGG10 with batch norm",
+            "Fashion-MNIST, 5,000 images at 14x14",
+            "VGG10 with batch norm",
             13,
             2.6,
             1.5,
             "2 CPU cores",
         ),
-        Scale("fashion_mnist_vgg16", "Fashion-MNIST, 32x32, VGG16", 21, None, None, "one GPU"),
-        Scale("cifar10", "CIFAR-10, VGG16: the paper's own", 21, None, None, "one GPU or TPU"),
+        Scale("fashion_mnist_vgg16", "Fashion-MNIST, 32x32", "VGG16", 21, None, None, "one GPU"),
+        Scale("cifar10", "CIFAR-10", "VGG16", 21, None, None, "one GPU or TPU"),
     )
 }
 
@@ -75,6 +88,11 @@ class Job(NamedTuple):
     module: str
     config: Any
     needs: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What its run folder holds: ``mode``, ``curve`` or ``surface``."""
+        return self.module.rpartition("_")[2]
 
 
 class Plan(NamedTuple):
@@ -117,6 +135,16 @@ def make_plan(
         if figures & ({3} if pair == (70, 150) else {5, 6}):
             planner.surface(*pair)
     return Plan(tuple(planner.jobs), planner.epochs)
+
+
+def shown_in(figure: int) -> set[str]:
+    """The runs that a figure shows, without those that they need."""
+    if figure in SECTION_3:
+        return {f"G{name}" for name in MODES[1:]}
+    surfaces = {3: "surface_70_150", 5: "surface_30_70", 6: "surface_30_70"}
+    if figure in surfaces:
+        return {surfaces[figure]}
+    return {f"{run}_{a}_{b}" for run, pairs in PAIRS.items() for a, b in pairs}
 
 
 class _Planner:

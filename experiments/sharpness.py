@@ -5,9 +5,11 @@
 --curve is RUN[@EPOCH] of a curve. The Hessian is that of the mean training loss, on clean data,
 without the L2 penalty; batch-norm statistics are recomputed at every point and held. sharpness.npz
 has t, train_loss, eigenvalues [point, k] and residuals, ||H v - value v||. The same command again
-goes on at the point where it was stopped.
+resumes at the point where it was stopped. With other --points or --eigenvalues a done run is
+evaluated again, and the earlier arrays and figures are kept in WORKDIR/earlier.
 """
 
+import functools
 import shutil
 import time
 from typing import Any, NamedTuple
@@ -15,13 +17,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import command, drawing, ends, loop
+from experiments import command, drawing, ends, evaluations, loop
 from experiments import problem as problems
 from experiments.arrays import load_arrays, save_arrays
 from experiments.config import ModeConfig, SharpnessConfig, UsageError, identity
 from experiments.progress import Progress, show
 from experiments.runs import Run
 from mcjax import curves, hessian, parallel, paths, plots
+
+EVALUATION = ("points", "eigenvalues")
 
 
 class Sources(NamedTuple):
@@ -44,7 +48,8 @@ def run(config: SharpnessConfig) -> Run:
     folder = Run(config.workdir)
     _check_flags(config, folder)
     file = folder.path / "sharpness.npz"
-    sources = None if file.exists() else _load(config)
+    done = file.exists() and not evaluations.changes(folder, config, EVALUATION)
+    sources = None if done else _load(config)
     with folder.locked():
         if sources is not None:
             _evaluate(folder, config, sources)
@@ -52,13 +57,17 @@ def run(config: SharpnessConfig) -> Run:
         arrays = load_arrays(file)
         summary = summarize(arrays)
         if parallel.is_first():
-            with plots.style(*config.style):
-                title = f"sharpness along {ends.label(config.curve)}"
-                figure = plots.sharpness_figure(arrays, title)
-                figure = plots.save(figure, folder.path / "figures" / "sharpness")
-            show(f"{summary}\nfigure: {figure}")
+            draw = functools.partial(_draw, arrays, folder, config)
+            figure = drawing.attempt(draw, file, drawing.command("sharpness", folder.path))
+            show(summary + (f"\nfigure: {figure}" if figure else ""))
         folder.update(status="done", summary=summary)
     return folder
+
+
+def _draw(arrays, folder, config):
+    with plots.style(*config.style):
+        figure = plots.sharpness_figure(arrays, f"sharpness along {ends.label(config.curve)}")
+        return plots.save(figure, folder.path / "figures" / "sharpness")
 
 
 def summarize(arrays: dict[str, np.ndarray]) -> str:
@@ -112,6 +121,8 @@ def _evaluate(folder, config, sources):
             "another --workdir, or delete it"
         )
     folder.open("sharpness", config, mode=identity(sources.mode), control_l2=norms)
+    patterns = ("sharpness.npz", "points", "figures/sharpness*")
+    evaluations.begin(folder, config, EVALUATION, patterns)
     began, t = time.monotonic(), np.linspace(0, 1, config.points)
     saved = folder.path / "points"
     saved.mkdir(exist_ok=True)

@@ -68,8 +68,8 @@ def make(
     """The plane around a checkpoint along the directions of --directions.
 
     Raises:
-      UsageError: there are no such directions: the iterates lie on a line, or there is no finite
-        Hessian.
+      UsageError: there are no such directions: the iterates lie on a line, or the Hessian is zero
+        or not finite.
       Interrupted: a signal came.
     """
     try:
@@ -128,6 +128,8 @@ def _eigenvectors(config, problem, centre):
             )
         finally:
             bar.close()
+    if not found.values.any():
+        raise ValueError("the Hessian is zero there; take --directions=filter or random")
     facts = {"eigenvalues": found.values, "residuals": found.residuals}
     return found.vectors, _numbered("eigenvector"), facts
 

@@ -64,7 +64,7 @@ def load(config: SurfaceConfig) -> Sources:
     texts = config.points or (iterates[-1][0],)
     found = [_find("--points", text) for text in texts]
     mode = _shared_mode(config, [*found, *others])
-    problem = problems.make_problem(mode, config.precision)
+    problem = problems.make_problem(mode, config.precision, config.splits, config.metrics)
     loaded = [ends.load(end.name) for end in found]
     points, names, facts = tuple(p.params for p in loaded), tuple(map(ends.label, texts)), {}
     if config.directions:

@@ -2,7 +2,7 @@
 
     python -m experiments.train_mode --flagfile=experiments/flags/digits/G.cfg --workdir=runs/G
 
-The same command again goes on where it was stopped, and does nothing once the run is done.
+The same command again resumes where it was stopped, and prints the result of a run that is done.
 """
 
 from typing import Any
@@ -13,11 +13,9 @@ import numpy as np
 from experiments import command, loop
 from experiments import problem as problems
 from experiments.config import ModeConfig, UsageError
-from experiments.progress import say
+from experiments.progress import show
 from experiments.runs import Run
 from mcjax import objectives
-
-CHANCE_MARGIN = 0.05
 
 
 def check(config: ModeConfig) -> problems.Problem:
@@ -40,7 +38,20 @@ def check(config: ModeConfig) -> problems.Problem:
 
 
 def run(config: ModeConfig) -> Run:
-    """Trains the mode, or goes on with it, or finds it done.
+    """Trains the mode, or resumes it, or finds it done, and prints its metrics.
+
+    Raises:
+      UsageError: wrong flags.
+      RunFailed: it did not train; the run is marked so.
+      Interrupted: a signal came.
+    """
+    folder = train(config)
+    show(result(folder))
+    return folder
+
+
+def train(config: ModeConfig) -> Run:
+    """Trains the mode, or resumes it, or finds it done.
 
     Raises:
       UsageError: wrong flags.
@@ -83,7 +94,11 @@ def _finish(folder, problem, state):
     if reason:
         loop.fail(folder, reason)
     folder.update(status="done")
-    say(f"{folder.path}: {describe(facts['final'])}")
+
+
+def result(folder: Run) -> str:
+    """A finished mode's metrics in words."""
+    return f"{folder.path}: {describe(folder.info['final'])}"
 
 
 def evaluate(problem: problems.Problem, params: Any, model_state: Any) -> dict[str, Any]:
@@ -111,13 +126,7 @@ def failure(
     if not np.isfinite(losses).all():
         return f"the loss of {network} is not finite: {losses}"
     accuracy = final["train"].get("accuracy")
-    chance = problems.chance(problem)
-    if accuracy is not None and accuracy < chance + CHANCE_MARGIN:
-        return (
-            f"training accuracy {100 * accuracy:.1f} % of {network} is at chance "
-            f"({100 * chance:.1f} %): it did not train"
-        )
-    return None
+    return None if accuracy is None else problems.chance_failure(problem, accuracy, network)
 
 
 def describe(final: dict) -> str:

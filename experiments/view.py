@@ -14,17 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.interpolate import RegularGridInterpolator
 
-from experiments import command, ends, results
-from experiments.arrays import load_arrays
+from experiments import command, drawing, ends, results
 from experiments.config import UsageError, ViewConfig
-from experiments.progress import say, show
+from experiments.progress import show
 from experiments.results import Results
-from experiments.runs import Run, parse_name, write_atomically
+from experiments.runs import write_atomically
 from mcjax import plots
 
 TEMPLATES = Path(__file__).parent / "page"
+LAYERS = ("points", "curve", "segment", "iterates")
 HEIGHTS = (
     "Curve, segment and iterates are drawn at their own heights: they float above or below the "
     "surface where they lie off the plane or the grid is coarser than the valley. The white line "
@@ -39,7 +38,7 @@ def run(config: ViewConfig) -> Path:
       UsageError: wrong flags, a run that is not finished, plotly is missing, or a file that cannot
         be written.
     """
-    found = results.load(config.run, ("surface", "curve"))
+    found = results.finished(config.run, ("surface", "curve"))
     output = Path(config.output) if config.output else found.folder.path / "view.html"
     library = _plotly()
     data, notes = _surface(found) if found.info["kind"] == "surface" else (_curve(found), [])
@@ -95,8 +94,10 @@ def _heading(found: Results) -> tuple[str, str]:
 def _curve(found: Results) -> dict[str, Any]:
     """The page's data for a curve's run."""
     names = results.metrics(found.arrays, "curve_")
+    both = {n: np.concatenate([found.arrays[f"{p}_{n}"] for p in ("curve", "segment")
+                               if f"{p}_{n}" in found.arrays]) for n in names}  # fmt: skip
     return {
-        "metrics": [_metric(name, found.arrays[f"curve_{name}"]) for name in names],
+        "metrics": [_metric(name, values) for name, values in both.items()],
         "surface": None,
         "profile": _profile(found.arrays, names),
     }
@@ -119,15 +120,22 @@ def _surface(found: Results) -> tuple[dict[str, Any], list[str]]:
         surface["iterates"] = _layer(arrays, "iterate", names, arrays["iterate_xy"])
         surface["iterates"] |= {k: arrays[f"iterate_{k}"] for k in ("epoch", "name", "distance")}
     if "curve_xy" in arrays:
-        along, notes = _along_curve(found, names)
+        along, notes = results.along_curve(found, names)
         profile = _profile(along, names)
         surface |= _lines(arrays, along, names)
-        distance = np.interp(along["t"], arrays["curve_t"], arrays["curve_distance"])
-        profile["others"]["distance from the plane"] = {"curve": distance}
+        profile["others"]["distance from the plane"] = {"curve": surface["curve"]["distance"]}
     if "iterates" in surface or "segment" in surface:
         notes = [HEIGHTS, *notes]
-    metrics = [_metric(name, arrays[name], networks[f"point_{name}"]) for name in names]
+    notes += [f"{' '.join(line.split()).capitalize()}." for line in drawing.off_plane_words(arrays)]
+    metrics = [_metric(name, _shown(surface, name), networks[f"point_{name}"], arrays[name])
+               for name in names]  # fmt: skip
     return {"metrics": metrics, "surface": surface, "profile": profile}, notes
+
+
+def _shown(surface, name):
+    """All values of a metric on the surface: of the grid and of what is drawn on it."""
+    layers = [surface[layer] for layer in LAYERS if layer in surface]
+    return np.concatenate([surface["values"][name].ravel(), *(x["values"][name] for x in layers)])
 
 
 def _lines(arrays, along, names):
@@ -135,32 +143,12 @@ def _lines(arrays, along, names):
     t = along["t"]
     xy = np.stack([np.interp(t, arrays["curve_t"], x) for x in arrays["curve_xy"].T], axis=1)
     found = {"curve": _layer(along, "curve", names, xy)}
+    for name, values in (("distance", arrays["curve_distance"]), ("off", plots.off_plane(arrays))):
+        found["curve"][name] = np.interp(t, arrays["curve_t"], values)
     if f"segment_{names[0]}" in along:
         start, end = arrays["curve_control_xy"][[0, -1]]
         found["segment"] = _layer(along, "segment", names, start + t[:, None] * (end - start))
     return found
-
-
-def _along_curve(found: Results, names: list[str]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The curve's own profile, from its run; the surface's heights below it where that is gone."""
-    name = parse_name(found.info["flags"]["curve"])
-    info = Run(name.run).info
-    last = name.epoch is None or name.epoch == info.get("flags", {}).get("epochs")
-    file = name.run / ("curve.npz" if last else f"curve@{name.epoch}.npz")
-    if info and file.exists():
-        return load_arrays(file), []
-    arrays = found.arrays
-    below = {"t": arrays["curve_t"]}
-    for metric in names:
-        grid = (arrays["y"], arrays["x"])
-        height = RegularGridInterpolator(grid, arrays[metric], bounds_error=False)
-        below[f"curve_{metric}"] = height(arrays["curve_xy"][:, ::-1])
-    note = (
-        f"There is no {file} in reach, so the curve is drawn on the surface and its numbers are "
-        "the surface's below it, not its own."
-    )
-    say(f"note: {note}")
-    return below, [note]
 
 
 def _profile(arrays: dict[str, np.ndarray], names: list[str]) -> dict[str, Any]:
@@ -179,19 +167,24 @@ def _layer(arrays, prefix, names, xy):
 
 
 def _values(arrays, prefix, names):
-    """Metrics by name; accuracies in percent."""
-    scale = {name: 100 if name.endswith("accuracy") else 1 for name in names}
-    return {name: scale[name] * arrays[prefix + name] for name in names}
+    """Metrics by name, in the units of figures."""
+    return {name: plots.drawn(name, arrays[prefix + name]) for name in names}
 
 
-def _metric(name: str, values: np.ndarray, points: np.ndarray | None = None) -> dict[str, Any]:
+def _metric(
+    name: str,
+    values: np.ndarray,
+    points: np.ndarray | None = None,
+    grid: np.ndarray | None = None,
+) -> dict[str, Any]:
     """Label, whether a logarithm suits it, and above which value a surface is cut off."""
     loss = name.endswith("_loss")
+    clipped = loss and points is not None and grid is not None
     return {
         "key": name,
-        "label": plots.METRIC_LABELS.get(name, name.replace("_", " ")),
+        "label": plots.metric_words(name),
         "log": loss and not (values < 0).any(),
-        "clip": plots.default_clip(values, points) if loss and points is not None else None,
+        "clip": plots.default_clip(grid, points) if clipped else None,
     }
 
 

@@ -8,13 +8,15 @@ bytes is saved, computed on the device, and compared when it is read.
 
 import contextlib
 import errno
+import logging
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
@@ -39,16 +41,17 @@ class Checkpoints(contextlib.AbstractContextManager):
         self._folder = folder
         self._manager: Any = None
         if folder.exists() or not read_only:
-            self._manager = ocp.CheckpointManager(
-                folder.absolute(),
-                item_handlers=ocp.StandardCheckpointHandler(),
-                options=ocp.CheckpointManagerOptions(
-                    preservation_policy=policy,
-                    save_decision_policy=policies.FixedIntervalPolicy(1),
-                    create=not read_only,
-                    read_only=read_only,
-                ),
-            )
+            with _without_warnings():
+                self._manager = ocp.CheckpointManager(
+                    folder.absolute(),
+                    item_handlers=ocp.StandardCheckpointHandler(),
+                    options=ocp.CheckpointManagerOptions(
+                        preservation_policy=policy,
+                        save_decision_policy=policies.FixedIntervalPolicy(1),
+                        create=not read_only,
+                        read_only=read_only,
+                    ),
+                )
 
     def steps(self) -> list[int]:
         """Steps that can be restored, in rising order."""
@@ -86,6 +89,13 @@ class Checkpoints(contextlib.AbstractContextManager):
         for later in self.steps():
             if later > step:
                 self._manager.delete(later)
+
+    def keep_only(self, steps: Collection[int]) -> None:
+        """Deletes the checkpoints of all other steps, once everything is on disk."""
+        self.wait()
+        for step in self.steps():
+            if step not in steps:
+                self._manager.delete(step)
 
     def restore(self, step: int, like: Any = None) -> Any:
         """Restores a step, bit for bit.
@@ -135,6 +145,18 @@ class Checkpoints(contextlib.AbstractContextManager):
                 self._manager.close()
 
 
+@contextlib.contextmanager
+def _without_warnings():
+    """Keeps orbax from warning that what is opened to be read cannot be written."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(max(before, logging.ERROR))
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def _shapes(tree):
     """Shape and type of every leaf by its name, which is the same in dict and tuple."""
     return {_name(path): (x.shape, x.dtype) for path, x in _leaves(tree)}
@@ -168,3 +190,37 @@ def _seal(tree):
         odd = jnp.uint32(zlib.crc32(_name(path).encode()) | 1)
         total += odd * jnp.sum(each * weights, dtype=jnp.uint32)
     return total
+
+
+def read_tree(folder: Path) -> Any:
+    """The tree of any checkpoint of orbax's, numpy arrays in nested dicts and lists.
+
+    Args:
+      folder: of the checkpoint, of a step that holds one, or of a manager, whose last step is read.
+
+    Raises:
+      ValueError: there is none, there are several, or it cannot be read.
+    """
+    found = _find(folder)
+    try:
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+            tree: Any = checkpointer.metadata(found).item_metadata.tree
+            arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+            return checkpointer.restore(found, args=ocp.args.PyTreeRestore(restore_args=arrays))
+    except Exception as error:  # what orbax and what is below it raise has no common class
+        why = " ".join(str(error).split())[:300]
+        raise ValueError(f"{found} cannot be read by orbax: {why}") from error
+
+
+def _find(folder):
+    """The folder with the arrays, in this one or below it."""
+    if (folder / "_METADATA").is_file():
+        return folder.absolute()
+    steps = sorted((p for p in folder.iterdir() if p.name.isdecimal()), key=lambda p: int(p.name))
+    if steps:
+        return _find(steps[-1])
+    inside = [p.parent for p in folder.glob("*/_METADATA")]
+    if len(inside) != 1:
+        several = f", but {', '.join(p.name for p in inside)}: name one of them" if inside else ""
+        raise ValueError(f"{folder} holds no checkpoint of orbax's{several}")
+    return inside[0].absolute()

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcjax import curves
+from mcjax import curves, sums
 
 
 class Principal(NamedTuple):
@@ -85,7 +85,9 @@ def filter_normalized(params: curves.Params, key: jax.Array, ignore_vectors: boo
       params: the point it starts from.
       key: a key of `jax.random`.
       ignore_vectors: zero in all leaves of fewer than two axes (biases, batch norm's parameters),
-        as in the paper's figures; without it each such leaf counts as one filter.
+        as in the paper's figures. Without it each such leaf counts as one filter with a random
+        direction; the authors' code (``ignore=''``) copies the weights into the direction there, so
+        that all its directions agree in these leaves.
 
     >>> w = {"kernel": jnp.array([[3.0, 0.0], [4.0, 2.0]])}
     >>> jnp.linalg.norm(filter_normalized(w, jax.random.key(0))["kernel"], axis=0)
@@ -107,7 +109,7 @@ def pca(points: Sequence[curves.Params]) -> Principal:
 
     With ``x_i`` the points less their mean, the eigenvectors ``a`` of the ``N x N`` Gram matrix
     ``x_i . x_j`` give the directions ``sum_i a_i x_i``: no ``D x N`` matrix is decomposed. Computed
-    on the host in float64, leaf by leaf. Each direction leads from the first point to the last, or
+    on the host in float64 (`mcjax.sums`). Each direction leads from the first point to the last, or
     would if they differed along it.
 
     Args:
@@ -122,8 +124,7 @@ def pca(points: Sequence[curves.Params]) -> Principal:
     curves.check_matching(points)
     if any(jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(points)):
         raise ValueError("complex parameters have no principal directions here")
-    with np.errstate(invalid="ignore", over="ignore"):  # said below
-        gram = sum(x @ x.T for x in map(_centred, *map(jax.tree.leaves, points)))
+    gram = sums.gram(points, _centred)
     if not np.isfinite(gram).all():
         raise ValueError("a point holds values that are not finite")
     values, vectors = np.linalg.eigh(gram)
@@ -132,19 +133,11 @@ def pca(points: Sequence[curves.Params]) -> Principal:
         raise ValueError("the points lie on a line: they have one principal direction")
     vectors = vectors * np.where(vectors[-1] < vectors[0], -1, 1) / np.sqrt(len(points) - 1)
 
-    def mixed(index):
-        def mix(*leaves):
-            flat = vectors[:, index] @ _centred(*leaves)
-            return jnp.asarray(flat.reshape(np.shape(leaves[0])), leaves[0].dtype)
-
-        return jax.tree.map(mix, *points)
-
-    return Principal((mixed(0), mixed(1)), values / (len(points) - 1), values / np.trace(gram))
+    pair = sums.combine(points, lambda x: vectors.T @ _centred(x))
+    return Principal(pair, values / (len(points) - 1), values / np.trace(gram))
 
 
-def _centred(*leaves):
-    """One leaf of all points as ``[N, size]``, less its mean."""
-    rows = np.stack([np.asarray(leaf, np.float64).ravel() for leaf in leaves])
+def _centred(rows):
     return rows - rows.mean(axis=0)
 
 

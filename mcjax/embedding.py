@@ -3,29 +3,24 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from sklearn.manifold import TSNE
 
-from mcjax import curves
+from mcjax import sums
 
 
 def distances(points: Sequence[Any]) -> np.ndarray:
     """Weight distances between pytrees, ``[N, N]``; no D-wide matrix is formed.
 
-    Distances are measured from differences, two points at a time: a Gram matrix of the points
-    themselves would lose the digits of a small difference of long vectors.
+    Squares of differences are summed in float64, a pair of points at a time: a Gram matrix of the
+    points themselves would lose the digits of a small difference of long vectors, and t-SNE's
+    layout jumps with the last digits of float32 sums.
     """
-
-    @jax.jit
-    def squared(a, b):
-        return curves.squared_norm(jax.tree.map(lambda x, y: x - y, a, b))
-
-    found = np.zeros((len(points), len(points)))
-    for i in range(len(points)):
-        for j in range(i):
-            found[i, j] = found[j, i] = np.sqrt(squared(points[i], points[j]))
-    return found
+    squares = np.zeros((len(points), len(points)))
+    for chunk in sums.chunks(points):
+        for i in range(1, len(points)):
+            squares[i, :i] += np.sum((chunk[i] - chunk[:i]) ** 2, axis=-1)
+    return np.sqrt(squares + squares.T)
 
 
 def tsne(distances: np.ndarray, perplexity: float = 4.0, seed: int = 0) -> np.ndarray:

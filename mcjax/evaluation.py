@@ -5,6 +5,11 @@ parameters are combined, batch-norm statistics are recomputed on the clean train
 then the exact average over one pass), and the metrics are summed over each split. Sums over a
 batch are float32; sums over batches are float64 on the host, so that sixty thousand losses add up
 to 1e-6 relative.
+
+The variances that the pass averages are biased, divided by the ``n`` numbers that a channel has in
+a batch; those that a pass in PyTorch averages, as Garipov et al.'s code makes it, are unbiased and
+``n / (n - 1)`` times as large: 1.002 for 128 images of 2x2 pixels. So much do logits differ from
+PyTorch's where batch norm's statistics are recomputed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +25,14 @@ Metrics = dict[str, dict[str, np.ndarray]]
 """``metrics[split][name]``, each of shape ``[points]``; a mean over the split's examples."""
 
 
+STATISTICS_BATCH = 128
+"""Examples of a batch for batch-norm statistics, in the library and the commands: Garipov et al.'s.
+
+A power of two, so that any usual number of devices divides it: the statistics are then the same
+numbers on all of them.
+"""
+
+
 class Evaluator:
     """Evaluates points over fixed control points and data; compiled once, on first use.
 
@@ -31,7 +44,8 @@ class Evaluator:
       mesh: from `mcjax.parallel.make_mesh`.
       batch_size: examples of a forward pass, over the devices that share it; by default the
         backend's.
-      statistics_batch_size: examples of a batch for batch-norm statistics: the training's.
+      statistics_batch_size: examples of a batch for batch-norm statistics. Variances are those
+        within a batch, so they depend on it a little.
       points_per_call: points that a device evaluates at once by ``vmap``; by default the backend's.
       devices_per_point: devices that share the data of a point; the others have points of their
         own. One is the fastest, as long as the memory serves.
@@ -56,7 +70,7 @@ class Evaluator:
         mesh: jax.sharding.Mesh,
         *,
         batch_size: int | None = None,
-        statistics_batch_size: int = 100,
+        statistics_batch_size: int = STATISTICS_BATCH,
         points_per_call: int | None = None,
         devices_per_point: int = 1,
     ):

@@ -103,6 +103,11 @@ def eigenpairs(
       seed: of the vector that it starts with.
       progress: told how many products are done.
 
+    Returns:
+      Eigenvalues and eigenvectors. A matrix that takes the random start to zero is zero, as the
+      Hessian of a piecewise linear loss: all its eigenvalues are, and the vectors are of no
+      account.
+
     Raises:
       ValueError: ``count`` is out of range.
       NoEigenvaluesError: a product is not finite, or ARPACK does not converge.
@@ -134,9 +139,14 @@ def eigenpairs(
         progress(done)
         return flat
 
-    make: Any = linalg.LinearOperator
-    operator = make((size, size), matvec=multiply, dtype=np.float32)
     start = np.random.default_rng(seed).standard_normal(size, np.float32)
+    # ARPACK takes what is below 1e-5 for zero, and fails on zero itself.
+    scale = float(_norm(multiply(start)) / _norm(start))
+    if scale == 0:
+        return Eigenpairs(np.zeros(count), tuple(map(tree, np.eye(count, size, dtype=np.float32))),
+                          np.zeros(count))  # fmt: skip
+    make: Any = linalg.LinearOperator
+    operator = make((size, size), matvec=lambda v: multiply(v) / scale, dtype=np.float32)
     try:
         values, vectors = linalg.eigsh(
             operator, count, which="LA", v0=start, tol=tolerance, maxiter=restarts
@@ -145,9 +155,13 @@ def eigenpairs(
         raise NoEigenvaluesError(f"after {done} products: {error}") from None
     order = np.argsort(-values)
     columns = [vectors[:, i] / np.linalg.norm(vectors[:, i]) for i in order]
-    values = values[order].astype(np.float64)
+    values = scale * values[order].astype(np.float64)
     residuals = [np.linalg.norm(multiply(v) - x * v) for x, v in zip(values, columns, strict=True)]
     return Eigenpairs(values, tuple(tree(v) for v in columns), np.asarray(residuals, np.float64))
+
+
+def _norm(vector):
+    return np.linalg.norm(vector.astype(np.float64))  # squares of 1e-30 are none in float32
 
 
 def sharpness(

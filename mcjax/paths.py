@@ -103,7 +103,7 @@ def summarize(arrays: Arrays, t: np.ndarray) -> Arrays:
       ``_over_mean`` and ``_over_chord`` of `mcjax.barriers.heights`.
     """
     found, length = {}, arrays["arc_length"]
-    for name in [n for n in arrays if n.startswith(("train_", "validation_"))]:
+    for name in [n for n in arrays if n.startswith(("train_", "validation_", "test_"))]:
         values = arrays[name]
         found[f"{name}_mean"] = np.trapezoid(values, t)
         weighted = np.trapezoid(values, length)

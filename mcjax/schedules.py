@@ -72,15 +72,34 @@ def curve_schedule(lr: float, epochs: int, steps_per_epoch: int) -> optax.Schedu
     >>> [round(float(schedule(step)), 4) for step in (0, 50, 70, 90, 99)]
     [1.0, 1.0, 0.505, 0.01, 0.01]
     """
-    total = epochs * steps_per_epoch
-    return optax.linear_schedule(
-        lr, 0.01 * lr, transition_steps=round(0.4 * total), transition_begin=round(0.5 * total)
+    start, end = (share * epochs * steps_per_epoch for share in (0.5, 0.9))
+
+    def schedule(step):
+        left = jnp.clip((end - jnp.asarray(step, jnp.float32)) / (end - start), 0.0, 1.0)
+        return lr * (0.01 + 0.99 * left)
+
+    return schedule
+
+
+def per_epoch(
+    schedule: optax.Schedule, steps_per_epoch: int, first_epoch: int = 0
+) -> optax.Schedule:
+    """The schedule's value at one step of an epoch, held over that epoch.
+
+    Args:
+      schedule: of the step.
+      steps_per_epoch: how many steps are an epoch.
+      first_epoch: the number of the first epoch, 0 or 1. Epochs counted from 0 have the value at
+        their first step; counted from 1, as Garipov et al.'s code counts them for
+        `curve_schedule`, that at the next epoch's first step.
+
+    >>> schedule = per_epoch(curve_schedule(1.0, 10, 5), steps_per_epoch=5, first_epoch=1)
+    >>> [round(float(schedule(step)), 4) for step in (20, 24, 25, 44)]
+    [1.0, 1.0, 0.7525, 0.01]
+    """
+    return lambda step: schedule(
+        (jnp.asarray(step) // steps_per_epoch + first_epoch) * steps_per_epoch
     )
-
-
-def per_epoch(schedule: optax.Schedule, steps_per_epoch: int) -> optax.Schedule:
-    """The schedule's value at the first step of an epoch, held over that epoch."""
-    return lambda step: schedule(jnp.asarray(step) // steps_per_epoch * steps_per_epoch)
 
 
 def optimizer(

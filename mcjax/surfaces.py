@@ -106,6 +106,7 @@ def evaluate(
     Yields:
       The index of a row and its metrics as in `evaluate_row`.
     """
+    frame = planes.frame(plane, points)
     for index, height in enumerate(y):
         before = index * len(x)
         if index not in skip:
@@ -113,7 +114,7 @@ def evaluate(
                 index,
                 evaluate_row(
                     evaluator,
-                    points,
+                    frame,
                     plane,
                     x,
                     height,
@@ -126,7 +127,7 @@ def evaluate(
 
 def evaluate_row(
     evaluator: evaluation.Evaluator,
-    points: Sequence[Any],
+    frame: Sequence[Any],
     plane: planes.Plane,
     x: np.ndarray,
     y: float,
@@ -135,13 +136,16 @@ def evaluate_row(
 ) -> Arrays:
     """Metrics at ``(x[0], y), (x[1], y), ...``; whatever rows came before, the same numbers.
 
+    ``frame`` is the plane's, from `mcjax.planes.frame`: in the three points themselves, those of a
+    flat triangle have large coefficients, in which float32 weights would lose their digits.
+
     Returns:
       ``SPLIT_METRIC`` and ``l2`` (the squared norm of the point), each of shape ``[W]``.
     """
     xy = np.stack([x, np.full(len(x), y)], axis=-1)
     parts = []
-    coefficients = planes.coefficients(plane, xy)
-    for first, metrics in evaluator.blocks(tuple(points), coefficients, state):
+    coefficients = planes.frame_coefficients(plane, xy)
+    for first, metrics in evaluator.blocks(tuple(frame), coefficients, state):
         parts.append(named(metrics))
         progress(first + len(parts[-1]["l2"]))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -174,8 +178,7 @@ def on_plane(
 ) -> Arrays:
     """A curve seen from the plane.
 
-    The affine projection keeps affine combinations, so only the control points are projected; the
-    distances come from the Gram matrix of what their projections leave over.
+    The affine projection keeps affine combinations, so only the control points are projected.
 
     Args:
       plane: through ``points``.
@@ -188,10 +191,7 @@ def on_plane(
       ``t`` ``[P]``, ``xy`` ``[P, 2]``, ``distance`` ``[P]`` (weight distance of ``phi(t)`` from the
       plane) and ``control_xy`` ``[K, 2]``.
     """
-    seen = [planes.project(plane, points, w) for w in control_points]
-    control_xy = np.stack([p.xy for p in seen])
-    left_over = [_minus(w, points, p.affine) for w, p in zip(control_points, seen, strict=True)]
-    gram = np.asarray(curves.gram(left_over), np.float64)
+    control_xy, gram = planes.project_all(plane, points, control_points)
     c = np.stack([np.asarray(curve.coefficients(np.float32(s)), np.float64) for s in t])
     squares = np.einsum("pi,ij,pj->p", c, gram, c)
     distance = np.sqrt(np.maximum(squares, 0))
@@ -236,18 +236,46 @@ def iterates(
 
     Returns:
       What `project` and `at_points` give, and ``epoch``, each with a leading axis of N iterates;
-      ``{}`` where there are none.
+      of iterates that differ also ``variance_share``, the share of their variance (about their
+      mean) that lies in the plane; ``{}`` where there are none.
     """
-    rows = []
+    rows, spread = [], _Spread()
     for epoch, w in run:
         own = at_points(evaluator, (w,), state)
         rows.append(
             project(plane, points, w) | {n: v[0] for n, v in own.items()} | {"epoch": epoch}
         )
-    return {name: np.array([row[name] for row in rows]) for name in rows[0]} if rows else {}
+        spread.add(w)
+    if not rows:
+        return {}
+    found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    if spread.total > 0:
+        inside = len(rows) * found["xy"].var(axis=0).sum()
+        found["variance_share"] = np.array(min(inside / spread.total, 1.0))
+    return found
+
+
+class _Spread:
+    """Sums squared distances from the mean, with two trees in memory however many there are."""
+
+    def __init__(self):
+        self._first: Any = None
+        self._sum: Any = None
+        self._squares, self._count = 0.0, 0
+
+    def add(self, w):
+        if self._first is None:
+            self._first, self._sum = w, jax.tree.map(lambda x: x - x, w)
+        self._sum, squares = _add_from(self._first, self._sum, w)
+        self._squares += float(squares)
+        self._count += 1
+
+    @property
+    def total(self) -> float:
+        return self._squares - float(curves.squared_norm(self._sum)) / self._count
 
 
 @jax.jit
-def _minus(w, points, coefficients):
-    near = curves.combine(points, coefficients)
-    return jax.tree.map(lambda a, b: a - b, w, near)
+def _add_from(origin, total, w):
+    away = jax.tree.map(lambda a, b: a - b, w, origin)
+    return jax.tree.map(lambda a, b: a + b, total, away), curves.squared_norm(away)

@@ -4,6 +4,13 @@ A layer here and there is the same numbers in another order: PyTorch has kernels
 ``[out, in, height, width]`` and ``[out, in]``, Flax as ``[height, width, in, out]`` and
 ``[in, out]``. `mcjax.torch_names` says which layer is which, `mcjax.torch_files` reads and writes.
 
+Batch norm's variances are taken over as they are, in both directions, so that a network computes
+the same here and there. What they estimate differs: PyTorch's ``running_var`` averages unbiased
+variances of training batches, those of Flax and those recomputed here (`mcjax.evaluation`) are
+biased. The ratio is n / (n - 1) with n the images times pixels that a training batch has in that
+layer, 1.002 for 128 images of 2x2 pixels. No checkpoint holds n, and to convert by it would change
+the logits.
+
 >>> variables = {"params": {"Dense_0": {"kernel": np.ones((3, 2)), "bias": np.zeros(2)}}}
 >>> layers = [Layer("classifier.1", "Dense_0")]
 >>> arrays = from_flax(variables, layers)
@@ -11,55 +18,33 @@ A layer here and there is the same numbers in another order: PyTorch has kernels
 {'classifier.1.bias': (2,), 'classifier.1.weight': (2, 3)}
 >>> to_flax({"classifier.1.weight": np.ones((2, 4))}, variables, layers)
 Traceback (most recent call last):
-mcjax.torch_checkpoints.Mismatch: checkpoint and network do not fit: no value for Dense_0/bias
+mcjax.mismatch.Mismatch: checkpoint and network do not fit: no value for Dense_0/bias
 (classifier.1.bias); another shape in classifier.1.weight ([2, 4], not [2, 3])
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from mcjax import choices
+from mcjax import models
+from mcjax.mismatch import Mismatch
 from mcjax.torch_files import Arrays
-from mcjax.torch_names import Layer
+from mcjax.torch_names import Layer, layers_of
 
 _LEAVES = {
     "kernel": "weight", "scale": "weight", "embedding": "weight", "bias": "bias",
     "mean": "running_mean", "var": "running_var",
 }  # fmt: skip
-SHOWN = 6
-"""So many names of a kind are in a `Mismatch`'s message."""
-
-
-class Mismatch(ValueError):
-    """A checkpoint and a network that do not fit.
-
-    Attributes:
-      unplaced: names of the checkpoint's arrays that have no place in the network.
-      missing: the network's arrays that have no value, each with the name looked for.
-      misshapen: arrays of another shape, each with both shapes.
-    """
-
-    def __init__(self, unplaced: Sequence[str], missing: Sequence[str], misshapen: Sequence[str]):
-        self.unplaced, self.missing, self.misshapen = unplaced, missing, misshapen
-        said = []
-        for words, names in (
-            ("no place for", unplaced),
-            ("no value for", missing),
-            ("another shape in", misshapen),
-        ):
-            if names:
-                said.append(f"{words} {choices.listed(names, SHOWN)}")
-        super().__init__(f"checkpoint and network do not fit: {'; '.join(said)}")
 
 
 def to_flax(arrays: Mapping[str, np.ndarray], template: Any, layers: Sequence[Layer]) -> Any:
     """Flax variables from a state dict.
 
     Args:
-      arrays: by PyTorch's names, from `mcjax.torch_files.read`.
+      arrays: by PyTorch's names, from `mcjax.torch_files.read`; a prefix that all of them have and
+        no layer has (Lightning's ``model.``) is left out.
       template: the network's variables, ``{"params": ..., "batch_stats": ...}``; shapes suffice.
       layers: which layer is which, from `mcjax.torch_names`.
 
@@ -71,6 +56,7 @@ def to_flax(arrays: Mapping[str, np.ndarray], template: Any, layers: Sequence[La
       ValueError: a layer is not in the network.
     """
     names, missing, misshapen = _names(template, layers), [], []
+    arrays = without_prefix(arrays, layers)
 
     def convert(path, leaf):
         theirs, flattened = names.get(_path(path), ("", 0))
@@ -92,6 +78,39 @@ def to_flax(arrays: Mapping[str, np.ndarray], template: Any, layers: Sequence[La
     if unplaced or missing or misshapen:
         raise Mismatch(unplaced, missing, misshapen)
     return variables
+
+
+def without_prefix(arrays: Mapping[str, Any], layers: Sequence[Layer]) -> Mapping[str, Any]:
+    """The state dict without the modules that all of its names begin with, if its layers fit then.
+
+    >>> list(without_prefix({"model.net.fc.bias": 0, "model.net.fc.weight": 1}, [Layer("fc", "")]))
+    ['fc.bias', 'fc.weight']
+    """
+    known, stripped = {layer.theirs for layer in layers}, dict(arrays)
+    while not any({name, name.rpartition(".")[0]} & known for name in stripped):
+        prefixes = {name.partition(".")[0] for name in stripped}
+        if len(prefixes) != 1 or prefixes & stripped.keys():
+            return arrays
+        stripped = {name.partition(".")[2]: array for name, array in stripped.items()}
+    return stripped
+
+
+def networks_of(names: Collection[str]) -> list[str]:
+    """The networks of `mcjax.models` that have all the layers of a state dict and no others.
+
+    >>> networks_of(["net.0.weight", "net.0.bias"])
+    []
+    """
+    found = []
+    for model in models.names():
+        try:
+            layers = layers_of(models.create(model, num_classes=1))
+        except ValueError:  # a network that PyTorch has no names for
+            continue
+        stripped = without_prefix(dict.fromkeys(names), layers)
+        if {name.rpartition(".")[0] for name in stripped} == {layer.theirs for layer in layers}:
+            found.append(model)
+    return found
 
 
 def unused_norms(arrays: Mapping[str, np.ndarray]) -> list[str]:

@@ -7,19 +7,24 @@ need safetensors alone.
 import io
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+
+from mcjax import choices
 
 Arrays = dict[str, np.ndarray]
 """A state dict: arrays by PyTorch's names."""
 FORMATS = ("pt", "safetensors")
 CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model", "net")
-"""Where a checkpoint that holds more than weights has them; model_state is Garipov's."""
+"""Where a checkpoint that holds more has its plain weights; model_state is Garipov's."""
 WRAPPERS = ("module.", "_orig_mod.")
-"""What data parallelism and compilation put before every name."""
+"""What data parallelism, averaging and compilation put before every name."""
+COUNTERS = ("num_batches_tracked", "n_averaged")
+"""Of batch norm and of averaged models; no network here has them."""
 _TYPES = {
     "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16,
     "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8, "U8": np.uint8,
@@ -27,28 +32,72 @@ _TYPES = {
 }  # fmt: skip
 
 
-def read(path: Path | str) -> Arrays:
+class Weights(NamedTuple):
+    """One set of weights of a file.
+
+    Attributes:
+      arrays: by name; bfloat16 as float32.
+      name: where in the file they are, keys joined by ``/``; empty where they are the whole file.
+      others: the names of the file's other sets of weights, such as moving averages.
+    """
+
+    arrays: Arrays
+    name: str
+    others: tuple[str, ...]
+
+
+def load(path: Path | str, weights: str | None = None) -> Weights:
     """Reads a checkpoint: a safetensors file by its suffix, else one that ``torch.save`` wrote.
 
-    A state dict may stand alone or in a dict under one of `CONTAINERS`. `WRAPPERS` before all names
-    are taken off, and batch norm's ``num_batches_tracked`` is left out.
+    A state dict may stand alone or anywhere in nested dicts. Of several the first of `CONTAINERS`
+    is taken. `WRAPPERS` before all names are taken off, and `COUNTERS` are left out.
 
-    Returns:
-      Arrays by name; bfloat16 as float32.
+    Args:
+      path: the file.
+      weights: which to read instead: the name of a set, or what its names begin with (``ema`` of
+        ``ema.conv1.weight``).
 
     Raises:
-      ValueError: there is no such file, it is damaged, it holds more than weights or no weights,
-        or the package that reads it is not installed.
+      ValueError: there is no such file or set, it is damaged, it holds no weights or what is not
+        safe to read, or the package that reads it is not installed.
     """
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
-    arrays = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    if not arrays:
-        raise ValueError(f"{path} holds no arrays")
+    flat = path.suffix == ".safetensors"
+    sets = {"": _read_safetensors(path)} if flat else _read_torch(path)
+    try:
+        name, begin = _chosen(sets, weights)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    arrays = _arrays(path, {k: v for k, v in sets[name].items() if k.startswith(begin)})
+    arrays = _plain({k.removeprefix(begin): v for k, v in arrays.items()})
+    return Weights(arrays, name, tuple(other for other in sets if other != name))
+
+
+def _chosen(sets: Mapping[str, Any], weights: str | None) -> tuple[str, str]:
+    """The name of a set, and how the names of those of its arrays begin that are meant."""
+    if weights is None or weights in sets:
+        return choices.pick(list(sets), CONTAINERS, weights), ""
+    begin = f"{weights}."
+    for name, arrays in sets.items():
+        if any(key.startswith(begin) for key in arrays):
+            return name, begin
+    beginnings = {key.partition(".")[0] for arrays in sets.values() for key in arrays}
+    return choices.pick(list(filter(None, sets)) or sorted(beginnings), (), weights), ""
+
+
+def read(path: Path | str, weights: str | None = None) -> Arrays:
+    """The arrays of `load`."""
+    return load(path, weights).arrays
+
+
+def _plain(arrays: Arrays) -> Arrays:
+    """Without counters and wrappers."""
+    arrays = {n: a for n, a in arrays.items() if n.rpartition(".")[2] not in COUNTERS}
     while prefix := next((w for w in WRAPPERS if all(n.startswith(w) for n in arrays)), ""):
         arrays = {name.removeprefix(prefix): array for name, array in arrays.items()}
-    return {n: a for n, a in arrays.items() if not n.endswith("num_batches_tracked")}
+    return arrays
 
 
 def _read_safetensors(path: Path) -> Arrays:
@@ -66,10 +115,13 @@ def _read_safetensors(path: Path) -> Arrays:
             raise ValueError(f"{path}: {name} is of type {raw['dtype']}, which is not read")
         array = np.frombuffer(raw["data"], _TYPES[raw["dtype"]]).reshape(raw["shape"])
         arrays[name] = array.astype(np.float32) if raw["dtype"] == "BF16" else array
+    if not arrays:
+        raise ValueError(f"{path} holds no arrays")
     return arrays
 
 
-def _read_torch(path: Path) -> Arrays:
+def _read_torch(path: Path) -> dict[str, dict[str, Any]]:
+    """The tensors of every set of weights by its name."""
     torch = _torch(path)
     try:
         with warnings.catch_warnings(action="ignore"):  # of sparse tensors, which are refused below
@@ -85,24 +137,39 @@ def _read_torch(path: Path) -> Arrays:
         raise ValueError(
             f"{path} is damaged or no PyTorch checkpoint ({type(error).__name__}: {why})"
         ) from None
-    while isinstance(found, Mapping):
-        inner = next((c for c in CONTAINERS if isinstance(found.get(c), Mapping)), None)
-        if inner is None:
-            break
-        found = found[inner]
-    tensors = {}
-    if isinstance(found, Mapping):
-        tensors = {str(k): v for k, v in found.items() if isinstance(v, torch.Tensor)}
-    if not tensors:
+    sets = dict(_sets(found, torch.Tensor))
+    if not sets:
         keys = f" of {', '.join(map(str, found))}"[:100] if isinstance(found, Mapping) else ""
-        raise ValueError(
-            f"{path} holds a {type(found).__name__}{keys}, not a state dict, alone or under "
-            f"{', '.join(CONTAINERS)}"
-        )
+        raise ValueError(f"{path} holds a {type(found).__name__}{keys}, and no state dict in it")
+    return sets
+
+
+def _sets(found: Any, tensor: type, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """The state dicts in nested dicts by name, but for what optimizers keep of every parameter."""
+    if not isinstance(found, Mapping):
+        return
+    inner = [
+        pair
+        for key, value in found.items()
+        if isinstance(key, str) and "optim" not in key
+        for pair in _sets(value, tensor, f"{name}/{key}".lstrip("/"))
+    ]
+    tensors = {str(k): v for k, v in found.items() if isinstance(v, tensor)}
+    if inner:
+        yield from inner
+    elif any(t.ndim and t.is_floating_point() for t in tensors.values()):
+        yield name, tensors
+
+
+def _arrays(path: Path, tensors: Mapping[str, Any]) -> Arrays:
+    """Tensors as numpy's arrays; arrays stay."""
     arrays = {}
     for name, tensor in tensors.items():
-        wide = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+        if isinstance(tensor, np.ndarray):
+            arrays[name] = tensor
+            continue
         try:
+            wide = tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor
             arrays[name] = wide.detach().numpy()
         except (TypeError, RuntimeError):
             raise ValueError(

@@ -1,7 +1,7 @@
 """Which layer of a PyTorch network is which layer of a network here.
 
-Garipov's names (timgaripov/dnn-mode-connectivity) for the networks of `mcjax.models`, written out
-layer by layer, and files of such pairs for any other network.
+Garipov's names (timgaripov/dnn-mode-connectivity) and torchvision's for the networks of
+`mcjax.models`, written out layer by layer, and files of such pairs for any other network.
 
 >>> from mcjax import models
 >>> for layer in layers_of(models.create("vgg7_bn", num_classes=10))[-5:]:
@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import flax.linen as nn
 
-from mcjax.models import layers, preresnet, residual, vgg, wide_resnet
+from mcjax.models import layers, preresnet, residual, resnet, vgg, wide_resnet
 
 
 class Layer(NamedTuple):
@@ -43,11 +43,15 @@ class Layer(NamedTuple):
 
 
 def layers_of(model: nn.Module) -> tuple[Layer, ...]:
-    """The layers of a network of `mcjax.models` under Garipov's names.
+    """The layers of a network of `mcjax.models` under Garipov's or torchvision's names.
 
     Raises:
-      ValueError: Garipov's code has no such network.
+      ValueError: neither has such a network.
     """
+    if isinstance(model, resnet.ResNet):
+        return _resnet(model)
+    if isinstance(model, vgg.TorchvisionVGG):
+        return _torchvision_vgg(model)
     if isinstance(model, vgg.VGG):
         return _vgg(model)
     if isinstance(model, preresnet.PreResNet):
@@ -81,6 +85,35 @@ def _vgg(model: vgg.VGG) -> tuple[Layer, ...]:
     return (*found, *dense)
 
 
+def _torchvision_vgg(model: vgg.TorchvisionVGG) -> tuple[Layer, ...]:
+    """All layers in one list, ReLU and pooling counted; dense layer, ReLU, dropout after it."""
+    found, place = [], 0
+    numbers = itertools.count()
+    for channels in model.stages:
+        for number in itertools.islice(numbers, len(channels)):
+            found.append(Layer(f"features.{place}", f"Conv_{number}"))
+            if model.batch_norm:
+                found.append(Layer(f"features.{place + 1}", f"BatchNorm_{number}"))
+            place += 3 if model.batch_norm else 2
+        place += 1
+    flattened = layers.scaled(model.stages[-1][-1], model.width)
+    dense = [Layer(f"classifier.{3 * i}", f"Dense_{i}") for i in range(len(model.dense) + 1)]
+    return (*found, dense[0]._replace(flattened=flattened), *dense[1:])
+
+
+def _resnet(model: resnet.ResNet) -> tuple[Layer, ...]:
+    """A block's shortcut is a convolution and a batch norm where it changes the shape."""
+    convolutions = 3 if model.depth >= 50 else 2
+    parts = [f"{kind}{i + 1}" for i in range(convolutions) for kind in ("conv", "bn")]
+    found = [Layer(name, name) for name in ("conv1", "bn1")]
+    for name, stage, _ in resnet.blocks(model.depth):
+        theirs = name.replace("_", ".")
+        found += [Layer(f"{theirs}.{part}", f"{name}/{part}") for part in parts]
+        if theirs.endswith(".0") and (stage > 0 or convolutions == 3):
+            found += [Layer(f"{theirs}.downsample.{i}", f"{name}/downsample_{i}") for i in (0, 1)]
+    return (*found, Layer("fc", "fc"))
+
+
 def _residual(
     count: int, parts: Sequence[str], shortcut: str, first_has_it: bool, last: Sequence[str]
 ) -> tuple[Layer, ...]:
@@ -108,7 +141,7 @@ def read_map(path: Path | str, known: Sequence[Layer] = ()) -> tuple[Layer, ...]
       ValueError: the file is not there, a line is no pair, or a name comes twice.
     """
     try:
-        text = Path(path).read_text()
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"name map {path} cannot be read: {error}") from None
     flattened = {layer.ours: layer.flattened for layer in known}

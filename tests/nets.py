@@ -1,6 +1,8 @@
 """Networks and an objective of a user's own: small enough to compile in a second."""
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
 from mcjax import objectives
 
@@ -42,3 +44,15 @@ def no_accuracy(model):
         return loss, (loss_only(sums), state)
 
     return whole._replace(train=train, evaluate=lambda *args: loss_only(whole.evaluate(*args)))
+
+
+def confidence(model):
+    """Measures the mean probability of the answer."""
+    whole = objectives.cross_entropy(model)
+
+    def evaluate(params, state, batch):
+        answer = jax.nn.softmax(whole.logits(params, state, batch)).max(axis=-1)
+        weight = batch["weight"]
+        return {"confidence": jnp.sum(answer * weight), "count": jnp.sum(weight)}
+
+    return whole._replace(evaluate=evaluate)

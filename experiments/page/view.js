@@ -13,6 +13,8 @@ const CONFIG = {displaylogo: false, showSendToCloud: false, plotlyServerURL: ""}
 const CAMERA = {eye: {x: -0.25, y: 0.8, z: 1.5}, center: {x: 0, y: -0.08, z: -0.02}};
 let at = 0;  // the index in profile.t of the marker
 
+// Names go into plotly's texts, which know some of HTML's tags.
+const plain = (name) => name.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 const metric = () => data.metrics.find((m) => m.key === element("metric").value);
 const isLog = () => metric().log && element("log").checked;
 const show = (v) => v === null || v === undefined ? "not finite"
@@ -77,14 +79,17 @@ function surfaceTraces() {
   const layer = (l, extra) => ({
     type: "scatter3d", x: l.x, y: l.y, z: l.values[m.key].map((v) => height(v, limits) + lift),
     hoverinfo: "text", ...extra});
+  const distance = (l, i) => l.distance ? [`distance from the plane: ${show(l.distance[i])}`] : [];
   const along = (name) => profile.t.map(
-    (t, i) => [`<b>${name}, t = ${show(t)}</b>`, ...lines(surface[name].values, i)].join("<br>"));
+    (t, i) => [`<b>${name}, t = ${show(t)}</b>`, ...lines(surface[name].values, i),
+               ...distance(surface[name], i)].join("<br>"));
   if (surface.segment) traces.push(layer(surface.segment, {
     name: "segment", mode: "lines", text: along("segment"),
     line: {color: SEGMENT, width: 6, dash: "dash"}}));
   if (surface.curve) traces.push({
     ...layer(surface.curve), name: "curve on the surface", mode: "lines", text: along("curve"),
-    z: onSurface(surface.curve, z).map((v) => v + 2 * lift), line: {color: "white", width: 7},
+    z: onSurface(surface.curve, z).map((v) => v + 2 * lift),
+    line: surface.curve.off.some((v) => v > 0) ? {color: "white", width: 4, dash: "dot"} : {color: "white", width: 7},
   }, layer(surface.curve, {
     name: "curve", mode: "lines", text: along("curve"), line: {color: CURVE, width: 9}}));
   if (surface.iterates) traces.push(layer(surface.iterates, {
@@ -92,29 +97,32 @@ function surfaceTraces() {
     marker: {size: 4.5, color: ITERATES, line: {color: "white", width: 1}},
     text: labels(surface.iterates), textfont: {size: 12, color: ITERATES},
     textposition: "top center",
-    hovertext: surface.iterates.name.map((n, i) => [`<b>iterate ${n}</b>`, ...lines(surface.iterates.values, i),
-      `distance from the plane: ${show(surface.iterates.distance[i])}`].join("<br>"))}));
+    hovertext: surface.iterates.name.map((n, i) => [`<b>iterate ${plain(n)}</b>`, ...lines(surface.iterates.values, i),
+      ...distance(surface.iterates, i)].join("<br>"))}));
   traces.push(layer(surface.points, {
     name: "points", mode: "markers",
     marker: {size: 6.5, color: "white", line: {color: "#1b1f24", width: 2}},
     hovertext: surface.points.name.map(
-      (n, i) => [`<b>${n}</b>`, ...lines(surface.points.values, i)].join("<br>"))}));
+      (n, i) => [`<b>${plain(n)}</b>`, ...lines(surface.points.values, i)].join("<br>"))}));
   if (surface.curve) traces.push({
     type: "scatter3d", name: "marker", mode: "lines+markers", hoverinfo: "skip", ...markerAt(z, limits),
     line: {color: MARK, width: 4}, marker: {size: [9, 13], color: MARK, line: {color: "#1b1f24", width: 2}}});
   return traces;
 }
 
-// An iterate's label where it has room.
+// Labels of the first, the last and some other iterates, where there is room.
 function labels(iterates) {
   const taken = surface.points.x.map((x, i) => [x, surface.points.y[i]]);
   const room = 0.03 * (surface.x.at(-1) - surface.x[0]);
-  return iterates.epoch.map((epoch, i) => {
+  const last = iterates.epoch.length - 1, step = Math.max(1, Math.ceil(last / 4));
+  const found = iterates.epoch.map(() => "");
+  for (const i of new Set([0, last, ...[...iterates.epoch.keys()].filter((i) => i % step === 0)])) {
     const here = [iterates.x[i], iterates.y[i]];
-    if (taken.some(([x, y]) => Math.hypot(x - here[0], y - here[1]) < room)) return "";
+    if (taken.some(([x, y]) => Math.hypot(x - here[0], y - here[1]) < room)) continue;
     taken.push(here);
-    return `w${epoch}`;
-  });
+    found[i] = `w${iterates.epoch[i]}`;
+  }
+  return found;
 }
 
 // Heights of the drawn surface below or above a layer, by bilinear interpolation.
@@ -157,10 +165,10 @@ function surfaceLayout() {
       aspectmode: "manual",
       aspectratio: {x: 1.25 * extent(surface.x) / largest, y: 1.25 * extent(surface.y) / largest, z: 0.6},
       camera: CAMERA,
-      xaxis: {title: {text: `distance from ${surface.points.name[0]}`}, ...axis},
+      xaxis: {title: {text: `distance from ${plain(surface.points.name[0])}`}, ...axis},
       yaxis: {title: {text: "at a right angle"}, ...axis},
       annotations: surface.points.name.map((name, i) => ({
-        text: name, x: surface.points.x[i], y: surface.points.y[i],
+        text: plain(name), x: surface.points.x[i], y: surface.points.y[i],
         z: height(surface.points.values[metric().key][i], limits), ax: 0, ay: -32,
         bgcolor: "rgba(255,255,255,0.85)", borderpad: 3, arrowhead: 0, arrowwidth: 1, font: {size: 14}})),
       zaxis: {title: {text: metric().label}, range: [limits[0] - room, limits[1] + room], ...axis, ...ticks(limits)},
@@ -172,11 +180,12 @@ function surfaceLayout() {
 
 function profileTraces() {
   const m = metric();
-  const positive = (v) => isLog() && v !== null && v <= 0 ? null : v;
+  const low = lowest();
+  const positive = (v) => isLog() && v !== null ? Math.max(v, low) : v;
   const style = {curve: {color: CURVE, width: 2.4}, segment: {color: SEGMENT, width: 2.4, dash: "dash"}};
   return Object.keys(style).filter((path) => profile[path]).map((path) => ({
     type: "scatter", name: path, mode: "lines", x: profile.t, y: profile[path][m.key].map(positive),
-    line: style[path], hovertemplate: `${path}: %{y:.4g}<extra></extra>`,
+    line: style[path], customdata: profile[path][m.key].map(show), hovertemplate: `${path}: %{customdata}<extra></extra>`,
   })).concat([{
     type: "scatter", name: "marker", mode: "markers", showlegend: false, hoverinfo: "skip",
     x: [profile.t[at]], y: [positive(profile.curve[m.key][at])],
@@ -189,16 +198,23 @@ function profileLayout() {
     font: FONT, margin: {l: 64, r: 12, t: 30, b: 44}, hovermode: "x unified", uirevision: metric().key + isLog(),
     legend: {orientation: "h", x: 0, y: 1.02, yanchor: "bottom"}, plot_bgcolor: "white",
     xaxis: {title: {text: "t"}, range: [0, 1], gridcolor: "#e1e4e8", zeroline: false},
-    yaxis: {title: {text: metric().label}, type: isLog() ? "log" : "linear", gridcolor: "#e1e4e8",
+    yaxis: {title: {text: metric().label + (floored() ? " (0 is at the bottom)" : "")}, type: isLog() ? "log" : "linear", gridcolor: "#e1e4e8",
             zeroline: false, tickformat: "~g", ...(isLog() ? {dtick: decades() > 1.7 ? 1 : "D2"} : {})},
     shapes: [rule()],
   };
 }
 
+const along = () => [profile.curve, profile.segment].flatMap((path) => path ? path[metric().key] : []);
+const floored = () => isLog() && along().some((v) => v === 0);
+
+// What stands for zero on a logarithmic axis.
+function lowest() {
+  const positive = along().filter((v) => v > 0);
+  return positive.length ? Math.min(...positive) : 1;
+}
+
 function decades() {
-  const all = [profile.curve, profile.segment].flatMap((path) => path ? path[metric().key] : []);
-  const positive = all.filter((v) => v > 0);
-  return Math.log10(Math.max(...positive) / Math.min(...positive));
+  return Math.log10(Math.max(lowest(), ...along()) / lowest());
 }
 
 function rule() {

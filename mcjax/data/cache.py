@@ -24,7 +24,11 @@ _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 def default_dir() -> Path:
-    """``$MCJAX_CACHE/data``, else ``$XDG_CACHE_HOME/mcjax/data``, else ``~/.cache/mcjax/data``."""
+    """``$MCJAX_CACHE/data``, else ``$XDG_CACHE_HOME/mcjax/data``, else ``~/.cache/mcjax/data``.
+
+    Raises:
+      RuntimeError: none of them is set, and the user has no home folder.
+    """
     if root := os.environ.get("MCJAX_CACHE"):
         return Path(root) / "data"
     root = os.environ.get("XDG_CACHE_HOME")
@@ -45,7 +49,13 @@ def cached(
       build: reads them: training and test split.
       cache_dir: folder of the cache; None for `default_dir`.
     """
-    stem = Path(cache_dir or default_dir()) / _entry_name(name, files)
+    try:
+        folder = Path(cache_dir or default_dir())
+    except RuntimeError as error:
+        words = f"{name} is not kept for later runs: {error}; set MCJAX_CACHE to a folder"
+        warnings.warn(words, stacklevel=2)
+        return build()
+    stem = folder / _entry_name(name, files)
     try:
         return _read(stem)
     except (FileNotFoundError, NotADirectoryError):

@@ -16,11 +16,12 @@ from typing import Any
 import flax.linen as nn
 
 from mcjax import choices
-from mcjax.models import mlp, preresnet, vgg, wide_resnet
+from mcjax.models import mlp, preresnet, resnet, vgg, wide_resnet
 
 _FACTORIES: dict[str, Callable[..., nn.Module]] = {
     **vgg.factories(),
     **preresnet.factories(),
+    **resnet.factories(),
     **wide_resnet.factories(),
     "mlp": mlp.MLP,
 }

@@ -241,6 +241,19 @@ def max_pool_2x2(x: jax.Array) -> jax.Array:
     return functools.reduce(jnp.maximum, [part for row in phases for part in row])
 
 
+def max_pool_3x3(x: jax.Array) -> jax.Array:
+    """Maximum over 3x3 windows with stride two, the image padded by one pixel on all sides.
+
+    From ``[B, H, W, C]`` to ``[B, ceil(H / 2), ceil(W / 2), C]``; written as `max_pool_2x2` is.
+    """
+    for axis in (1, 2):
+        size = x.shape[axis]
+        pads = [(1, size % 2 + 1) if i == axis else (0, 0) for i in range(4)]
+        first, second, third, _ = _elements(jnp.pad(x, pads, constant_values=-jnp.inf), axis)
+        x = jnp.maximum(jnp.maximum(first, second), third)
+    return x
+
+
 def _pads(padding, sizes, kernel, strides):
     """Padding as pairs, before and after each dimension, from whatever lax takes."""
     if isinstance(padding, str):

@@ -46,12 +46,16 @@ def conv(features: int, size: int, stride: int = 1, **options: Any) -> nn.Conv:
     )
 
 
-def batch_norm(train: bool, axis_name: str | None, name: str | None = None) -> nn.BatchNorm:
+def batch_norm(
+    train: bool, axis_name: str | None, name: str | None = None, momentum: float = 0.9
+) -> nn.BatchNorm:
     """Batch norm (Ioffe & Szegedy, 2015) with the statistics of the batch over all devices.
 
-    The running averages keep 0.9 of themselves a step; both constants are PyTorch's defaults.
+    The running averages keep ``momentum`` of themselves a step; 0.9, PyTorch's ``momentum=0.1``,
+    and epsilon are PyTorch's defaults. The variances averaged are biased (divided by ``n``, the
+    numbers a channel has in the batch) where PyTorch's running ones are unbiased (``n - 1``).
     """
-    return nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, axis_name=axis_name, name=name)
+    return nn.BatchNorm(not train, momentum=momentum, epsilon=1e-5, axis_name=axis_name, name=name)
 
 
 def scaled(features: int, width: float) -> int:

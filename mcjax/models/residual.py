@@ -32,12 +32,14 @@ def logits(
     init_scale: float,
     axis_name: str | None,
     names: tuple[str, str],
+    momentum: float = 0.9,
 ) -> jax.Array:
     """Batch norm, ReLU, the mean over the image, and a dense layer in PyTorch's initialisation.
 
     Call it in a module's compact method: batch norm and dense layer become its, under ``names``.
+    The running averages keep ``momentum`` of themselves a step.
     """
-    x = nn.relu(layers.batch_norm(train, axis_name, names[0])(x))
+    x = nn.relu(layers.batch_norm(train, axis_name, names[0], momentum)(x))
     x = jnp.mean(x, axis=(1, 2))
     init = layers.uniform(x.shape[-1], init_scale)
     return nn.Dense(num_classes, kernel_init=init, bias_init=init, name=names[1])(x)

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
+from jax import lax
 
 from mcjax.models import convolution, layers
 
@@ -53,16 +55,19 @@ class VGG(nn.Module):
         Pooling leaves a dimension of one pixel as it is.
         """
         init = layers.he_normal(self.init_scale)
-        x = images
-        for channels in self.stages:
-            for features in channels:
-                x = self._convolve(x, features, init, train)
-            x = convolution.max_pool_2x2(x)
+        x = self._features(images, init, train)
         x = x.reshape(len(x), -1)
         for features in self.dense:
             x = layers.Dropout(self.dropout, self.axis_name)(x, train)
             x = nn.relu(nn.Dense(layers.scaled(features, self.width), kernel_init=init)(x))
         return nn.Dense(self.num_classes, kernel_init=init)(x)
+
+    def _features(self, x, init, train):
+        for channels in self.stages:
+            for features in channels:
+                x = self._convolve(x, features, init, train)
+            x = convolution.max_pool_2x2(x)
+        return x
 
     def _convolve(self, x, features, init, train):
         x = nn.Conv(
@@ -76,6 +81,44 @@ class VGG(nn.Module):
         return nn.relu(x)
 
 
+class TorchvisionVGG(VGG):
+    """The same convolutions, then torchvision's classifier, which was made for 224x224 pixels.
+
+    The last images are averaged to 7x7 pixels, those smaller than that repeat theirs; each hidden
+    dense layer has dropout after it. Initialised as in torchvision: `mcjax.models.layers.he_normal`
+    with fan-out for convolutions, a normal distribution of standard deviation 0.01 for dense
+    layers, both times ``init_scale``.
+    """
+
+    dense: tuple[int, ...] = (4096, 4096)
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+        """Logits ``[B, num_classes]`` of images ``[B, H, W, C]`` of any size."""
+        init = nn.initializers.normal(0.01 * self.init_scale)
+        x = self._features(images, layers.he_normal(self.init_scale, outputs=True), train)
+        x = adaptive_mean(x, 7)
+        x = x.reshape(len(x), -1)
+        for features in self.dense:
+            x = nn.relu(nn.Dense(layers.scaled(features, self.width), kernel_init=init)(x))
+            x = layers.Dropout(self.dropout, self.axis_name)(x, train)
+        return nn.Dense(self.num_classes, kernel_init=init)(x)
+
+
+def adaptive_mean(x: jax.Array, size: int) -> jax.Array:
+    """Means over ``size`` x ``size`` windows that cover the image, as PyTorch's adaptive pooling.
+
+    Of H rows, window i has those from ``floor(i H / size)`` to before ``ceil((i + 1) H / size)``:
+    they overlap where ``size`` does not divide H. From ``[B, H, W, C]`` to ``[B, size, size, C]``.
+    """
+    for axis in (1, 2):
+        length = x.shape[axis]
+        windows = [(i * length // size, -(-(i + 1) * length // size)) for i in range(size)]
+        means = [jnp.mean(lax.slice_in_dim(x, *w, axis=axis), axis) for w in windows]
+        x = jnp.stack(means, axis)
+    return x
+
+
 def factories() -> dict[str, Callable[..., VGG]]:
     """Constructors by name, each also with batch norm (``_bn``).
 
@@ -83,11 +126,13 @@ def factories() -> dict[str, Callable[..., VGG]]:
     * ``vgg10``: eight convolutions of 32 to 128 channels, a dense layer of 64, no dropout. For
       images of 14 to 16 pixels; with batch norm it shows SGDR's barriers within minutes on CPU;
     * ``vgg7``: four convolutions of 32 and 64 channels, two dense layers of 128, no dropout. For
-      digits of 8x8 pixels, 116 thousand parameters.
+      digits of 8x8 pixels, 116 thousand parameters;
+    * ``torchvision_vgg11`` to ``torchvision_vgg19``: `TorchvisionVGG`.
     """
     plain = {name: functools.partial(VGG, stages) for name, stages in STAGES.items()}
     plain["vgg10"] = functools.partial(
         VGG, ((32,) * 2, (64,) * 2, (128,) * 2, (128,) * 2), dense=(64,), dropout=0.0
     )
     plain["vgg7"] = functools.partial(VGG, ((32,) * 2, (64,) * 2), dense=(128, 128), dropout=0.0)
+    plain |= {f"torchvision_{n}": functools.partial(TorchvisionVGG, s) for n, s in STAGES.items()}
     return plain | {f"{n}_bn": functools.partial(f, batch_norm=True) for n, f in plain.items()}

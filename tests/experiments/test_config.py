@@ -3,13 +3,14 @@ import os
 import re
 import signal
 
+import numpy as np
 import pytest
 
-from experiments import command
+from experiments import command, flagfiles, problem
 from experiments import config as flags
 from experiments.config import CurveConfig, CurvesConfig, ModeConfig, SurfaceConfig, UsageError
 
-FLAGFILES = sorted((flags.PACKAGE_ROOT / "experiments" / "flags").rglob("*.cfg"))
+FLAGFILES = sorted((flagfiles.PACKAGE_ROOT / "experiments" / "flags").rglob("*.cfg"))
 COMMANDS = {
     "train_mode": "ModeConfig",
     "fit_curve": "CurveConfig",
@@ -21,8 +22,8 @@ COMMANDS = {
 
 MODE = ModeConfig(
     workdir="runs/a b", data_dir="/data", precision="bf16", compilation_cache=False,
-    cpu_devices=2, distributed=True, coordinator="host:1234", num_processes=2, process_id=1,
-    checkpoint_seconds=0.1, batch_size=7, epochs=3, optimizer="adamw", lr=1.5e-7, momentum=0.1 +
+    cpu_devices=2, checkpoint_seconds=0.1,
+    batch_size=7, epochs=3, optimizer="adamw", lr=1.5e-7, momentum=0.1 +
     0.2, weight_decay=0.0, schedule="sgdr", milestones=(), decay_factor=1 / 3, sgdr_t0=4,
     sgdr_mult=3, lr_min=1e-9, schedule_per_epoch=True, crop_padding=2, flip=True, seed=11,
     keep=(1, 3), tracker=("tensorboard",), eval_every=0, profile=True,
@@ -50,15 +51,8 @@ def test_flags_give_the_config_again(tmp_path, config):
 
 def test_every_flag_of_the_round_trip_is_off_its_default():
     for field in dataclasses.fields(ModeConfig):
-        assert getattr(MODE, field.name) != field.default, field.name
-
-
-def test_flags_on_the_command_line_override_a_flagfile(tmp_path):
-    file = tmp_path / "f.cfg"
-    file.write_text("# a comment\n\n--epochs=5\n--flip\n--keep=1,2\n")
-    argv = [f"--flagfile={file}", "--epochs=6", "--noflip", "--keep="]
-    config = flags.parse(ModeConfig, argv)
-    assert (config.epochs, config.flip, config.keep) == (6, False, ())
+        off = getattr(MODE, field.name) != field.default
+        assert off == (field.name not in flags.LAUNCH), field.name
 
 
 @pytest.mark.parametrize(
@@ -108,7 +102,7 @@ def test_help_names_every_flag(capsys, config, word):
 
 def command_of(file):
     """The command that a flagfile's header names, with this very file."""
-    name = file.resolve().relative_to(flags.PACKAGE_ROOT)
+    name = file.resolve().relative_to(flagfiles.PACKAGE_ROOT)
     found = re.search(
         rf"^# python -m experiments\.(\w+) --flagfile={name}( |$)", file.read_text(), re.M
     )
@@ -154,7 +148,7 @@ def test_every_mode_of_a_folder_has_its_own_seed(folder):
 
 
 def cifar(name):
-    return parsed(flags.PACKAGE_ROOT / "experiments" / "flags" / "cifar10" / f"{name}.cfg")
+    return parsed(flagfiles.PACKAGE_ROOT / "experiments" / "flags" / "cifar10" / f"{name}.cfg")
 
 
 def differs(a, b):
@@ -215,6 +209,19 @@ def test_the_paper_s_curves(name):
 
 
 @pytest.mark.parametrize(
+    ("schedule", "values"),
+    [
+        ("curve", [1, 1, 0.7525, 0.505, 0.2575, 0.01, 0.01]),  # Garipov's epochs 4 to 10 of 10
+        ("linear", [0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]),
+    ],
+)
+def test_schedule_per_epoch_of_the_curve_is_garipovs(schedule, values):
+    run = CurveConfig(epochs=10, lr=1.0, schedule=schedule, schedule_per_epoch=True)
+    found = problem.make_schedule(run, steps_per_epoch=3)(np.arange(9, 30))
+    np.testing.assert_allclose(found, np.repeat(values, 3), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
     ("run", "pairs"),
     [("sgdr", ((30, 70), (70, 150), (30, 150))), ("step", ((55, 65), (145, 165), (55, 165)))],
 )
@@ -233,15 +240,6 @@ def test_identity_leaves_out_where_and_how_fast():
     assert flags.identity(ModeConfig(seed=1)) != flags.identity(ModeConfig(seed=2))
     # What failed is connected by the same command with --allow_failed.
     assert flags.identity(CurveConfig()) == flags.identity(CurveConfig(allow_failed=True))
-
-
-def test_flagfiles_are_found_from_anywhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    found = flags.find_flagfile("experiments/flags/quickstart.cfg")
-    assert found == flags.PACKAGE_ROOT / "experiments/flags/quickstart.cfg"
-    assert flags.find_flagfile("runs/G@20") is None
-    with pytest.raises(UsageError, match=r"no flagfile nothing\.cfg"):
-        flags.find_flagfile("nothing.cfg")
 
 
 def test_a_signal_where_nothing_is_to_be_saved(monkeypatch, capsys):

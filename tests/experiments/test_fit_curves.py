@@ -12,6 +12,7 @@ from experiments import fit_curve, fit_curves, loop, train_mode
 from experiments.arrays import load_arrays
 from experiments.config import CurveConfig, CurvesConfig, ModeConfig, UsageError
 from experiments.runs import Run
+from mcjax import plots
 
 MODE = ModeConfig(
     dataset="digits", train_size=200, validation_size=60, model="mlp", width=0.25,
@@ -73,6 +74,15 @@ def test_together_they_tell_all_barriers(base):
     assert (base / "pairs" / "figures" / "barriers.png").stat().st_size > 5000
 
 
+def test_curves_are_named_while_they_are_evaluated(base, capsys):
+    for name in ("A_B", "B_C"):
+        Run(base / "pairs" / name).update(status="fitted")
+    fit_curves.run(config(base))
+    said = [x for x in capsys.readouterr().err.splitlines() if x.startswith("evaluating")]
+    assert said == ["evaluating A_B: curve 1 of 3", "evaluating B_C: curve 3 of 3"]
+    assert Run(base / "pairs" / "A_B").status == "done"
+
+
 def test_shards_need_nobody_and_can_be_put_together(base, capsys):
     short = {"epochs": 1, "eval_epochs": (), "points": 3}
     names = [
@@ -117,13 +127,19 @@ def test_goes_on_where_it_was_stopped(base, monkeypatch):
         assert [m["train"] for m in one.metrics()] == [m["train"] for m in two.metrics()]
 
 
-def test_one_that_fails_stops_no_other(base, capsys):
+def test_one_that_fails_stops_no_other(base, capsys, monkeypatch):
+    drawn = []
+    plain = plots.barrier_matrix
+    monkeypatch.setattr(plots, "barrier_matrix", lambda *both: drawn.append(both) or plain(*both))
     wild = change(MODE, seed=9, init_scale=1e6, lr=0.0, epochs=1, workdir=str(base / "W"))
     with pytest.raises(loop.RunFailed):
         train_mode.run(wild)
     pairs = (f"{base}/A:{base}/B", f"{base}/W:{base}/A")
     with pytest.raises(loop.RunFailed, match="1 of 2 curves failed"):
         fit_curves.run(config(base, "wild", modes=(), pairs=pairs))
+    for along in drawn[0]:  # the mode whose only curve failed has its row
+        assert [pair[:2] for pair in along] == [("A", "B"), ("W", "A")]
+        assert np.isnan([height for _, _, height in along]).tolist() == [False, True]
     assert Run(base / "wild" / "A_B").status == "done"
     capsys.readouterr()
     with pytest.raises(loop.RunFailed, match="not finite at step"):

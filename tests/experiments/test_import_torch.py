@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ NETWORK = {
 MODE = ModeConfig(**NETWORK, batch_size=40, epochs=4, lr=0.1, schedule="constant")
 IMPORT = ImportConfig(**NETWORK, normalization="own", epoch=4)
 CURVE = CurveConfig(batch_size=40, epochs=3, lr=0.1, points=5, seed=4)
+RECORDED = Path(__file__).parents[1] / "mcjax" / "recorded"
 NAMES = """
 fc1 = Dense_0 flattens 1
 norm = BatchNorm_0
@@ -230,24 +232,78 @@ def test_named_normalizations():
         ({"name_map": None}, "no PyTorch names are known for a Normed: give a name map, --name_"),
         ({"name_map": "/nowhere/map"}, "name map /nowhere/map cannot be read"),
         ({"model": "mlp", "width": 0.25}, "the network has no layer 'BatchNorm_0'"),
-        (
-            {"model": "vgg7", "name_map": None},
-            r"do not fit: no place for .* and 2 more.*--name_map",
-        ),
     ],
     ids=str,
 )
-def test_wrong_flags(trained, tmp_path, changes, words, capsys):
+def test_wrong_flags(trained, tmp_path, changes, words):
     flags = {"file": str(trained / "a.safetensors"), "workdir": str(tmp_path / "run")}
     config = dataclasses.replace(IMPORT, name_map=str(trained / "names"), **flags)
     with pytest.raises(UsageError, match=words) as caught:
         import_torch.run(dataclasses.replace(config, **changes))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
-    if "do not fit" in words:
-        said = capsys.readouterr().err
-        assert "\n  fc1.weight\n" in said
-        assert "\n  Conv_3/bias (layer_blocks.1.1.bias)\n" in said
+
+
+def test_names_that_do_not_fit_are_a_short_table_and_a_file(trained, tmp_path, capsys):
+    """The first ten of a kind, once; the line has the counts, and the file has all names."""
+    with pytest.raises(UsageError) as caught:
+        _import(trained, "a.safetensors", tmp_path / "run", model="vgg7", name_map=None)
+    assert str(caught.value).startswith(
+        f"--file={trained / 'a.safetensors'} does not fit --model=vgg7: 8 of the file's arrays "
+        "without a place in the network, 14 of the network's arrays without a value in the file; "
+        "check --model, "
+    )
+    assert str(caught.value).endswith(f"; all names are in {tmp_path / 'run.names.txt'}")
+    said = capsys.readouterr().err
+    assert "\n  fc1.weight\n" in said
+    assert said.count("Conv_3/bias (layer_blocks.1.1.bias)") == 1
+    assert said.endswith("  Dense_0/kernel (classifier.1.weight)\n  ... and 4 more\n")
+    assert "\n  Dense_2/kernel (classifier.6.weight)\n" in (tmp_path / "run.names.txt").read_text()
+
+
+def test_few_names_that_do_not_fit_are_in_the_line(trained, tmp_path, capsys):
+    arrays = torch_files.read(trained / "a.safetensors")
+    arrays["head.bias"] = arrays.pop("fc2.bias")
+    torch_files.write(tmp_path / "x.safetensors", arrays)
+    names = str(trained / "names")
+    with pytest.raises(UsageError, match=r"no place for head.bias; no value for Dense_1/bias \("):
+        _import(tmp_path, "x.safetensors", tmp_path / "run", name_map=names)
+    assert capsys.readouterr().err == ""
+
+
+def test_networks_that_have_the_files_names_are_suggested(tmp_path):
+    arrays = torch_files.read(RECORDED / "resnet18.safetensors")
+    arrays = {f"model.{n}": a for n, a in arrays.items() if n not in ("images", "logits")}
+    torch_files.write(tmp_path / "x.safetensors", arrays)
+    with pytest.raises(UsageError, match=r"names are those of --model=resnet18 or resnet18_cifar"):
+        _import(tmp_path, "x.safetensors", tmp_path / "run", model="preresnet8", name_map=None)
+
+
+def test_the_weights_taken_are_said_and_others_taken_by_a_flag(trained, tmp_path, capsys):
+    torch = pytest.importorskip("torch")
+    folder, names = tmp_path, str(trained / "names")
+    arrays = {n: torch.tensor(a) for n, a in torch_files.read(trained / "a.safetensors").items()}
+    other = {n: torch.tensor(a) for n, a in torch_files.read(trained / "b.safetensors").items()}
+    averaged = {f"module.{n}": a for n, a in other.items()} | {"n_averaged": torch.tensor(3)}
+    torch.save({"state_dict": arrays, "model_ema": averaged}, folder / "x.pt")
+    weights = {}
+    for name, flag in (("plain", None), ("averaged", "model_ema")):
+        run = _import(folder, "x.pt", folder / name, name_map=names, weights=flag)
+        weights[name] = ends.load(parse_name(str(run.path))).params["Dense_1"]["kernel"]
+        assert run.info["imported"].get("weights") == flag
+    np.testing.assert_array_equal(weights["plain"], weights["averaged"][::-1])
+    said = capsys.readouterr().err
+    assert "the weights 'state_dict' are taken; --weights=NAME takes others: model_ema\n" in said
+    assert "the weights 'model_ema' are taken; --weights=NAME takes others: state_dict\n" in said
+    with pytest.raises(UsageError, match=r"holds another file, x\.pt"):
+        _import(folder, "x.pt", folder / "plain", name_map=names, weights="model_ema")
+
+
+def test_files_of_jax_are_sent_to_import_params(trained, tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.ones(2))
+    for name in ("x.npz", "."):
+        with pytest.raises(UsageError, match=r"for .* there is python -m experiments.import_param"):
+            _import(tmp_path, name, tmp_path / "run", name_map=str(trained / "names"))
 
 
 def test_a_network_at_chance_has_failed(trained, tmp_path):

@@ -91,6 +91,7 @@ def test_arrays_and_figures(done, runs):
     np.testing.assert_allclose(arrays["iterate_affine"].sum(1), 1, rtol=1e-6)
     assert arrays["iterate_span_distance"][0] <= arrays["iterate_distance"][0]
     assert arrays["iterate_distance"][0] > 0.1
+    assert 0 < arrays["iterate_variance_share"] < 1
     assert arrays["curve_xy"].shape == (*arrays["curve_t"].shape, 2)
     assert arrays["curve_distance"].max() < 1e-4  # the bend is among the three points
     np.testing.assert_allclose(arrays["curve_xy"][[0, -1]], arrays["point_xy"][:2], atol=1e-4)
@@ -137,8 +138,8 @@ def test_done_is_found_done_and_drawn_with_another_clip(done, runs, monkeypatch,
     loss_surface.run(dataclasses.replace(config, clip=1.7))
     assert png.read_bytes() != before
     assert "w1: " in capsys.readouterr().out
-    with pytest.raises(UsageError, match="--grid: 4x3 there, 5 now"):
-        loss_surface.run(dataclasses.replace(config, grid="5"))
+    with pytest.raises(UsageError, match="--direction_seed: 0 there, 5 now"):
+        loss_surface.run(dataclasses.replace(config, direction_seed=5))
 
 
 def test_interrupted_run_goes_on_to_the_same_arrays(done, runs, tmp_path, monkeypatch):
@@ -281,6 +282,7 @@ def test_principal_directions_of_iterates(runs, tmp_path, capsys, monkeypatch):
     assert "explained variance ratio" in capsys.readouterr().out
     np.testing.assert_allclose(arrays["explained_variance_ratio"].sum(), 1)  # of three iterates
     np.testing.assert_allclose(arrays["iterate_distance"], 0, atol=1e-4)
+    np.testing.assert_allclose(arrays["iterate_variance_share"], 1, rtol=1e-4)
     np.testing.assert_allclose(arrays["iterate_xy"][-1], 0, atol=1e-4)
     np.testing.assert_allclose(
         np.cov(arrays["iterate_xy"].T), np.diag(arrays["explained_variance"]), atol=1e-4

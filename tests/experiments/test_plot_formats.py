@@ -102,57 +102,91 @@ def test_goldsteins_names_and_percents():
     np.testing.assert_array_equal(found["proj_ycoord"], [2, 4])
 
 
-@pytest.mark.parametrize("log", [False, True])
-def test_vtk_reads_the_surface(tmp_path, log):
+def read_vtp(folder, text):
     pytest.importorskip("vtk")
     from vtkmodules.util.numpy_support import vtk_to_numpy
     from vtkmodules.vtkIOXML import vtkXMLPolyDataReader
 
+    (folder / "s.vtp").write_text(text)
+    reader = vtkXMLPolyDataReader()
+    reader.SetFileName(str(folder / "s.vtp"))
+    reader.Update()
+    return reader.GetOutput(), vtk_to_numpy
+
+
+def test_vtp_has_curve_points_and_iterates_at_their_own_heights(tmp_path):
+    arrays = surface_arrays() | {
+        "curve_t": np.array([0, 0.5, 1]), "curve_xy": np.array([[0, 0], [0.5, 1.5], [2.0, 0]]),
+        "curve_distance": np.array([0, 0.8, 0]), "iterate_xy": np.array([[1.0, 2.0], [3.0, 1.0]]),
+        "iterate_distance": np.array([0.3, 0.1]), "iterate_train_loss": np.array([0.5, 3.0]),
+        "iterate_train_accuracy": np.array([0.4, 0.2]),
+    }  # fmt: skip
+    along = {"t": np.linspace(0, 1, 5), "curve_train_loss": np.array([0.01, 0.2, 0.1, 0.3, 0.02])}
+    text = plot_formats.vtp(arrays, "train_loss", clip=0.7, along=along)
+    poly, vtk_to_numpy = read_vtp(tmp_path, text)
+    points = vtk_to_numpy(poly.GetPoints().GetData())
+    layer, distance, accuracy = (
+        vtk_to_numpy(poly.GetPointData().GetArray(name))
+        for name in ("layer", "distance", "train_accuracy")
+    )
+    assert np.bincount(layer).tolist() == [6, 5, 3, 2]
+    np.testing.assert_allclose(points[layer == 1][1], [0.25, 0.75, 0.2])
+    np.testing.assert_allclose(distance[layer == 1], [0, 0.4, 0.8, 0.4, 0])
+    np.testing.assert_allclose(points[layer == 2][:, 2], arrays["point_train_loss"])
+    np.testing.assert_allclose(points[layer == 3], [[1, 2, 0.5], [3, 1, 0.7]])
+    np.testing.assert_allclose(accuracy[layer == 3], [40, 20])
+    np.testing.assert_allclose(accuracy[layer == 0], 100 * arrays["train_accuracy"].ravel())
+    assert (poly.GetNumberOfVerts(), poly.GetNumberOfLines()) == (5, 2)
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_vtk_reads_the_surface(tmp_path, log):
     arrays = surface_arrays()
     text = plot_formats.vtp(arrays, "train_loss", log, clip=0.7, note="digits -- a & b")
-    (tmp_path / "s.vtp").write_text(text)
-    reader = vtkXMLPolyDataReader()
-    reader.SetFileName(str(tmp_path / "s.vtp"))
-    reader.Update()
-    poly = reader.GetOutput()
+    poly, vtk_to_numpy = read_vtp(tmp_path, text)
     data = poly.GetPointData()
     names = {data.GetArrayName(i) for i in range(data.GetNumberOfArrays())}
-    assert names == {"zvalue", "l2", "train_loss", "train_accuracy", "validation_loss",
-                     "validation_accuracy"}  # fmt: skip
+    assert names == {"zvalue", "layer", "distance", "l2", "train_loss", "train_accuracy",
+                     "validation_loss", "validation_accuracy"}  # fmt: skip
     points = vtk_to_numpy(poly.GetPoints().GetData())
     height = np.minimum(arrays["train_loss"], 0.7)
     assert (height == 0.7).sum() > 1
     height = np.log10(height) if log else height
     np.testing.assert_array_equal(points[4], [1, 3, height[1, 1]])
-    np.testing.assert_array_equal(points[:, 2], height.ravel())
+    np.testing.assert_array_equal(points[:6, 2], height.ravel())
     np.testing.assert_array_equal(
-        vtk_to_numpy(data.GetArray("train_loss")), arrays["train_loss"].ravel()
+        vtk_to_numpy(data.GetArray("train_loss"))[:6], arrays["train_loss"].ravel()
     )
     assert data.GetScalars().GetName() == "zvalue"
     assert poly.GetNumberOfPolys() == 2
-    corners = [poly.GetCell(1).GetPointId(i) for i in range(4)]
+    corners = [poly.GetCell(4).GetPointId(i) for i in range(4)]  # after the three points
     np.testing.assert_array_equal(points[corners, :2], [[1, 0], [4, 0], [4, 3], [1, 3]])
+
+
+def heights(arrays, metric, log=False):
+    """``zvalue`` of the grid."""
+    root = ElementTree.fromstring(plot_formats.vtp(arrays, metric, log))
+    zvalue = next(x for x in root.iter("DataArray") if x.get("Name") == "zvalue")
+    return np.frombuffer(base64.b64decode(zvalue.text)[8:], "<f8").reshape(2, 3)
 
 
 def test_the_height_is_clipped_as_in_figures_and_zero_has_a_logarithm():
     arrays = surface_arrays()
     arrays["train_loss"][0] = [0.0, 0.04, 1e5]
-    height = plot_formats._height(arrays, "train_loss", True, None)
+    height = heights(arrays, "train_loss", log=True)
     assert np.isfinite(height).all()
     assert height[0, 0] == height[0, 1] == pytest.approx(np.log10(0.04))
     assert height[0, 2] == height[1, 2] == height.max() < 5
-    accuracy = plot_formats._height(arrays, "train_accuracy", False, None)
-    np.testing.assert_array_equal(accuracy, arrays["train_accuracy"])
+    accuracy = heights(arrays, "train_accuracy")
+    np.testing.assert_array_equal(accuracy, 100 * arrays["train_accuracy"])
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0])
 def test_nothing_above_zero_has_no_logarithm(value):
     arrays = surface_arrays()
     arrays["train_loss"] = np.full((2, 3), value)
-    root = ElementTree.fromstring(plot_formats.vtp(arrays, log=True, note="runs/a---b-"))
-    zvalue = next(x for x in root.iter("DataArray") if x.get("Name") == "zvalue")
-    raw = base64.b64decode(zvalue.text)[8:]
-    np.testing.assert_array_equal(np.frombuffer(raw, "<f8"), np.zeros(6))
+    ElementTree.fromstring(plot_formats.vtp(arrays, log=True, note="runs/a---b-"))
+    np.testing.assert_array_equal(heights(arrays, "train_loss", log=True), np.zeros((2, 3)))
 
 
 def test_the_tips_of_directions_are_no_networks_to_be_kept_from_clipping():
@@ -162,4 +196,4 @@ def test_the_tips_of_directions_are_no_networks_to_be_kept_from_clipping():
     assert plots.networks(arrays, "name").tolist() == ["a"]
     expected = plots.default_clip(arrays["train_loss"], np.array([0.001]))
     assert expected < 32
-    assert plot_formats._height(arrays, "train_loss", False, None).max() == expected
+    assert heights(arrays, "train_loss").max() == expected

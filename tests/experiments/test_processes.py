@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.config import LAUNCH, ModeConfig, parse_flagfile
 from experiments.runs import Run
 
 MODE = (
@@ -66,8 +68,8 @@ def end(processes, status=0):
     for process in processes:
         out, error = process.communicate(timeout=max(1, deadline - time.monotonic()))
         assert process.returncode == status, error
-        own = [line for line in out.splitlines() if not line.startswith("[Gloo]")]
-        said.append(("\n".join(own), error))
+        assert "[Gloo]" not in out + error
+        said.append((out, error))
     return said
 
 
@@ -196,6 +198,59 @@ def test_wrong_flags_are_said_once_and_end_all(start, tmp_path):
     assert "there is no model" in said[0][1] or "none" in said[0][1]
 
 
+def test_gloos_lines_stay_off_standard_output():
+    """What C++ writes there is dropped, what Python prints stays, in order and at once."""
+    program = (
+        "import os; from experiments import command; print('before', flush=True);"
+        "command._drop_native_output(); os.write(1, b'[Gloo] Rank 0\\n'); print('after');"
+        "os._exit(0)"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (found.stdout, found.stderr) == ("before\nafter\n", "")
+
+
 def test_no_cluster(start):
     said = end(start("train_mode", "--distributed"), 2)
     assert "--coordinator=HOST:PORT" in said[0][1]
+
+
+def test_flags_of_a_launch_are_not_in_the_folder_that_it_leaves(modes):
+    there = parse_flagfile(ModeConfig, modes / "B" / "flags.cfg")
+    assert [getattr(there, name) for name in LAUNCH] == [False, None, None, None]
+
+
+IMPATIENT = """
+from experiments import command, config, processes, train_mode
+processes.QUIET_SECONDS, processes.WAIT_SECONDS = {}
+command.main(config.ModeConfig, train_mode.run, "")
+"""
+
+
+def alone(number, seconds):
+    """Starts one of two processes, the other never comes; what it says on standard error."""
+    launch = (f"--coordinator=localhost:{free_port()}", "--num_processes=2")
+    return subprocess.Popen(
+        [sys.executable, "-c", IMPATIENT.format(seconds), *launch, f"--process_id={number}",
+         "--nocompilation_cache"],
+        stderr=subprocess.PIPE, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [0, pytest.param(1, marks=pytest.mark.long)])
+def test_processes_that_never_come_end_in_one_line(number):
+    """JAX's own way to end this wait is a stack trace of C++."""
+    with alone(number, "0.1, 1") as process:
+        waiting, last = process.communicate(timeout=BOUNDED)[1].splitlines()
+    assert process.returncode == 1
+    assert re.match(r"waiting for 2 processes at localhost:\d+ .*, up to 1 s", waiting)
+    assert re.search(r"after 1 s still waiting .* run alone without --coordinator=.*", last)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_signal_ends_the_wait_for_processes(signum, status):
+    with alone(1, "0.1, 300") as process:
+        assert process.stderr.readline().startswith("waiting for 2 processes")
+        process.send_signal(signum)
+        process.communicate(timeout=BOUNDED)
+    assert process.returncode == status

@@ -30,18 +30,42 @@ def test_both_forms_say_the_same_and_escape(tmp_path):
     png = plots.save(figure, tmp_path / "figures" / "one")
     blocks = [
         report.Heading(EVIL),
-        report.Text(EVIL),
-        report.Table(("a", EVIL), [("1", EVIL)]),
+        report.Text(EVIL, EVIL),
+        report.Table(("a", EVIL), [("1", EVIL), ("2", report.Cell(EVIL, "held", [EVIL], EVIL))]),
         report.Image(png, EVIL),
+        report.Folded(EVIL, [report.Text(EVIL)]),
     ]
     report.write(tmp_path, EVIL, blocks)
     seen = Seen()
     seen.feed((tmp_path / "report.html").read_text())
     assert "script" not in seen.tags
-    assert sum("alert" in t for t in seen.text) >= 5
+    assert sum("alert" in t for t in seen.text) >= 10
     assert base64.b64decode(seen.images[0]["src"].partition(",")[2]) == png.read_bytes()
     markdown = (tmp_path / "report.md").read_text()
     assert "<script>" not in markdown
     assert "(figures/one.png)" in markdown
     assert "| 1 | &lt;script" in markdown
     assert "\\| a b |" in markdown
+
+
+def test_links_find_their_headings(tmp_path):
+    """In Markdown the forge makes the address of a heading, in HTML we do: the same."""
+    cell = report.Cell("Figure 3", link=report.Heading("Figure 3").anchor)
+    report.write(tmp_path, "a", [report.Heading("Figure 3", 3), report.Table(("f",), [(cell,)])])
+    page = (tmp_path / "report.html").read_text()
+    assert '<h3 id="figure-3">' in page
+    assert '<a href="#figure-3">' in page
+    markdown = (tmp_path / "report.md").read_text()
+    assert "### Figure 3" in markdown
+    assert "[Figure 3](#figure-3)" in markdown
+
+
+def test_the_page_serves_dark_screens_narrow_ones_and_print(tmp_path):
+    table = report.Table(("verdict", "why"), [("held", "")], cards=True)
+    report.write(tmp_path, "a", [table])
+    page = (tmp_path / "report.html").read_text()
+    for query in ("prefers-color-scheme: dark", "max-width: 700px", "@media print"):
+        assert query in page
+    assert 'name="viewport"' in page
+    assert '<td data-label="verdict"><div>held</div></td>' in page
+    assert '<td data-label="why" class="empty">' in page

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from experiments import figures, jobs, reproduce, scales
+from experiments import differences, figures, jobs, reproduce, scales
 from experiments.config import ModeConfig, ReproduceConfig, UsageError
 from experiments.runs import Run
 from mcjax import paths, plots
@@ -44,6 +44,24 @@ def test_figures_choose_their_runs(tmp_path):
     assert {j.name for j in plan(tmp_path, chosen=(1,)).jobs} == {
         *"GABCDEF", *(f"G{x}" for x in "ABCDEF")
     }  # fmt: skip
+
+
+def test_what_differs_from_the_paper_is_found_by_itself(tmp_path):
+    """Epochs, rates and batches of a claim's runs, those of the paper in parentheses."""
+    digits = plan(tmp_path).jobs
+    assert differences.of_claim(3, digits) == "lr 0.03 (0.05)"
+    words = differences.of_claim(1, digits)
+    assert words.startswith("epochs 100 (200) but for A; epochs 300 (200) for A; ")
+    assert "optimizer adam (sgd) for E" in words
+    assert "curve lr 0.001 (0.015) for GE" in words
+    assert "curve epochs 4 (200)" in differences.of_claim(5, plan(tmp_path, factor=0.04).jobs)
+    paper = plan(tmp_path, "cifar10").jobs
+    assert {differences.of_claim(n, paper) for n in range(1, 10)} == {"as in the paper"}
+    assert differences.of_claim(1, plan(tmp_path, chosen=(2,)).jobs) == ""
+    assert differences.of_scale(scales.SCALES["cifar10"], 500) == ""
+    words = differences.of_scale(scales.SCALES["fashion_mnist"], 50)
+    assert "VGG10 with batch norm (VGG16 in the paper)" in words
+    assert "an epoch has 50 steps (500 in the paper)" in words
 
 
 def test_repetitions_have_seeds_of_their_own(tmp_path):
@@ -119,7 +137,7 @@ def test_all_figures_are_drawn_from_arrays(tmp_path, monkeypatch):
             np.savez(tmp_path / job.name / "surface.npz", **arrays)
     missing = {"GE": "not run, since E: it did not train", "step_55_65": "stopped"}
     source = figures.Source(tmp_path, found.epochs, missing)
-    drawn = figures.draw(source, set(scales.FIGURES) - {4})
+    drawn = figures.draw(source, set(scales.FIGURES) - {4}, tmp_path / "figures")
     assert sorted(drawn) == [1, 2, 3, 5, 6, 7, 8, 9, 10]
     assert all(path.stat().st_size > 5000 for path in drawn.values())
 
@@ -131,7 +149,7 @@ def test_all_figures_are_drawn_from_arrays(tmp_path, monkeypatch):
         ({"epochs_factor": 0.0}, "--epochs_factor"),
         ({"seeds": 0}, "--seeds"),
         ({"scale": "cifar10", "data_dir": "nowhere"}, "nowhere"),
-        ({"coordinator": "localhost:1234"}, "--distributed"),
+        ({"coordinator": "localhost:1234"}, "--coordinator=localhost:1234: reproduce starts"),
     ],
 )
 def test_wrong_flags(tmp_path, changes, message):
@@ -156,4 +174,4 @@ def test_stopping_half_way_gives_the_same_report(tmp_path):
     assert without_cost[0] == without_cost[1]
     table = json.loads((whole / "claims.json").read_text())
     assert [c["number"] for c in table] == list(range(1, 10))
-    assert len(list((whole / "figures").glob("*.png"))) == 10
+    assert len(list((whole / "figures").glob("*.png"))) == 11

@@ -13,38 +13,6 @@ from experiments.config import CurveConfig, ModeConfig, UsageError
 from mcjax import parallel
 
 
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("runs/G", ("runs/G", None, None)),
-        ("runs/sgdr@70", ("runs/sgdr", 70, None)),
-        ("GA~0.25", ("GA", None, 0.25)),
-        ("/a/b.c/GA@20~.5", ("/a/b.c/GA", 20, 0.5)),
-        ("GA@3~1", ("GA", 3, 1.0)),
-        ("GA~1e-3", ("GA", None, 0.001)),
-        ("a b/G=2@007", ("a b/G=2", 7, None)),
-    ],
-)
-def test_names(text, name):
-    assert runs.parse_name(text) == (Path(name[0]), *name[1:])
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "@3", "~0.5", "G@", "G@x", "G@-1", "G~", "G~x", "G~-0.1", "G~0.5@3", "G@1@2", "G@1.5"],
-)
-def test_what_is_no_name(text):
-    with pytest.raises(UsageError, match=r"is no checkpoint: write RUN\[@EPOCH\]\[~T\]") as caught:
-        runs.parse_name(text)
-    assert repr(text) in str(caught.value)
-
-
-@pytest.mark.parametrize("t", ["1.01", "2", "15e0"])
-def test_t_lies_on_the_curve(t):
-    with pytest.raises(UsageError, match="from 0 to 1"):
-        runs.parse_name(f"G~{t}")
-
-
 def opened(folder, config=None, **facts):
     run = runs.Run(folder)
     run.open("mode", config or ModeConfig(seed=4), steps_per_epoch=5, **facts)

@@ -26,10 +26,14 @@ MODE = ModeConfig(
 
 @pytest.fixture(scope="module")
 def curve(tmp_path_factory):
-    """A folder as `fit_curve` leaves it, of a chain with a bend off the segment, and a mode's."""
-    folder = tmp_path_factory.mktemp("runs")
+    """Of a chain with a bend off the segment."""
     problem = problems.make_problem(MODE)
-    start, bend, end = (problems.init(problem, MODE, jax.random.key(i))[0] for i in range(3))
+    points = (problems.init(problem, MODE, jax.random.key(i))[0] for i in range(3))
+    return save_curve(tmp_path_factory.mktemp("runs"), *points)
+
+
+def save_curve(folder, start, bend, end):
+    """A folder as `fit_curve` leaves it, and one of its mode."""
     mode, run = Run(folder / "a"), Run(folder / "ab")
     mode.open("mode", MODE, steps_per_epoch=1)
     run.open("curve", CurveConfig(), steps_per_epoch=1, mode=flags.identity(MODE))

@@ -60,6 +60,48 @@ def test_a_surface_with_its_curve(folder):
     assert "{{" not in text
 
 
+def test_a_curve_off_the_plane_and_the_planes_share_are_said(folder):
+    _, data = page(folder / "surface")
+    assert data["surface"]["curve"]["off"] == [0, 0, 0, 0, 0]
+    arrays = load_arrays(folder / "surface" / "surface.npz")
+    arrays |= {"curve_distance": np.array([0, 3.6, 0]), "iterate_variance_share": np.array(0.0042)}
+    save_arrays(folder / "surface" / "surface.npz", arrays)
+    text, data = page(folder / "surface")
+    assert data["surface"]["curve"]["distance"] == [0, 1.8, 3.6, 1.8, 0]
+    assert data["surface"]["curve"]["off"] == [0, 0.5, 1, 0.5, 0]
+    assert "Curve at most 3.6 from the plane; where it is dotted" in text
+    assert "Iterates have 0.42 % of their variance in the plane." in text
+
+
+def test_a_negative_loss_anywhere_on_the_page_has_no_logarithm(folder):
+    arrays = load_arrays(folder / "surface" / "surface.npz")
+    arrays["iterate_train_loss"][0] = -0.1
+    save_arrays(folder / "surface" / "surface.npz", arrays)
+    _, data = page(folder / "surface")
+    assert [metric["log"] for metric in data["metrics"]] == [False, True, False, False]
+    arrays = load_arrays(folder / "curve" / "curve.npz")
+    arrays["segment_validation_loss"][1] = -0.1
+    save_arrays(folder / "curve" / "curve.npz", arrays)
+    _, data = page(folder / "curve")
+    assert [metric["log"] for metric in data["metrics"]] == [True, False, False, False]
+
+
+def test_every_accuracy_on_the_page_is_a_percent(folder):
+    _, data = page(folder / "surface")
+    arrays = load_arrays(folder / "surface" / "surface.npz")
+    curve = load_arrays(folder / "curve" / "curve.npz")
+    surface = data["surface"]
+    for layer, values in (
+        ("points", arrays["point_train_accuracy"]),
+        ("iterates", arrays["iterate_train_accuracy"]),
+        ("curve", curve["curve_train_accuracy"]),
+        ("segment", curve["segment_train_accuracy"]),
+    ):
+        np.testing.assert_allclose(surface[layer]["values"]["train_accuracy"], 100 * values)
+    labels = [metric["label"] for metric in data["metrics"]]
+    assert labels[2:] == ["training accuracy (%)", "validation accuracy (%)"]
+
+
 def test_a_curve_alone(folder):
     text, data = page(folder / "curve")
     assert data["surface"] is None
@@ -268,4 +310,29 @@ def test_metrics_that_are_nowhere_finite_or_all_alike_in_a_browser(folder, brows
         assert np.isfinite(heights.astype(float)).all()
         if name == "train_loss":
             assert "not finite" in browser.find_element("id", "numbers").text
+    _quiet(browser)
+
+
+@pytest.mark.long
+def test_zero_loss_and_a_curve_off_the_plane_in_a_browser(folder, browser):
+    for name in ("surface", "curve"):
+        file = folder / name / f"{name}.npz"
+        arrays = load_arrays(file)
+        if name == "surface":
+            arrays["curve_distance"] = np.array([0, 3.6, 0])
+        else:
+            arrays["curve_train_loss"][2] = 0.0
+        save_arrays(file, arrays)
+    browser.get(f"file://{view.run(ViewConfig(run=str(folder / 'surface')))}")
+    seen = browser.execute_script(LOOK)
+    losses = load_arrays(folder / "curve" / "curve.npz")["curve_train_loss"]
+    assert seen["profile"]["curve"]["y"][2] == pytest.approx(losses[losses > 0].min())
+    read = "return document.getElementById('%s').%s"
+    assert browser.execute_script(read % ("profile", "data[0].customdata[2]")) == "0"
+    title = browser.execute_script(read % ("profile", "layout.yaxis.title.text"))
+    assert title == "training loss (0 is at the bottom)"
+    traces = browser.execute_script(read % ("surface", "data"))
+    shadow = next(t for t in traces if t["name"] == "curve on the surface")
+    assert shadow["line"]["dash"] == "dot"
+    assert "distance from the plane: 3.6" in shadow["text"][2]
     _quiet(browser)

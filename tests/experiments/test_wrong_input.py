@@ -147,7 +147,7 @@ def ends(tmp_path):
         (["--workdir="], ["--workdir is missing"]),
         (["--start=nothing"], ["there is no run at nothing"]),
         (["--start=G@3"], ["G has no checkpoint of epoch 3; it has 2, 4"]),
-        (["--start=G@two"], ["'G@two' is no checkpoint", "RUN[@EPOCH][~T]"]),
+        (["--start=G@two"], ["there is no run at G@two", "RUN[@EPOCH][~T]"]),
         (["--start=unfinished"], ["unfinished is not finished"]),
         (["--start=G~0.5"], ["G is a mode", "only a curve has points"]),
         (["--start=GB~1.5"], ["'GB~1.5'", "from 0 to 1"]),

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import pwd
 import socket
 import tarfile
 import time
@@ -646,6 +647,17 @@ def test_a_cache_that_cannot_be_written_only_warns(tmp_path, source_file):
     with pytest.warns(UserWarning, match="cannot be written"):
         result = cache.cached("a", [source_file], built, source_file / "below_a_file")
     assert_same(result, built())
+
+
+def test_without_a_home_folder_nothing_is_kept(monkeypatch, source_file):
+    def no_entry(_):
+        raise KeyError
+
+    for name in ("MCJAX_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", no_entry)
+    with pytest.warns(UserWarning, match="a is not kept .* set MCJAX_CACHE to a folder"):
+        assert_same(cache.cached("a", [source_file], built), built())
 
 
 def test_where_the_cache_is(monkeypatch, tmp_path):

@@ -16,7 +16,15 @@ def test_distances_are_those_of_the_long_vectors():
 def test_small_differences_of_long_vectors_keep_their_digits():
     base = np.full(100, 1000.0, np.float32)
     found = embedding.distances([jnp.asarray(base), jnp.asarray(base + np.float32(0.25))])
-    np.testing.assert_allclose(found[0, 1], 2.5, rtol=1e-6)
+    np.testing.assert_allclose(found[0, 1], 2.5, rtol=1e-12)
+
+
+def test_distances_are_float64_sums():
+    rng = np.random.default_rng(0)
+    points = (1 + 1e-3 * rng.normal(size=(4, 3000))).astype(np.float32)
+    wide = points.astype(np.float64)
+    expected = np.linalg.norm(wide[:, None] - wide[None], axis=-1)
+    np.testing.assert_allclose(embedding.distances(list(points)), expected, rtol=1e-13)
 
 
 def test_tsne_keeps_neighbours_and_repeats():

@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,6 +74,94 @@ def test_degenerate_points(change, message):
         planes.plane(change(POINTS))
 
 
-def test_no_wide_matrix_is_formed():
-    jaxpr = jax.make_jaxpr(lambda p: curves.gram(p))(tuple(POINTS))
-    assert max(v.aval.size for eqn in jaxpr.eqns for v in eqn.outvars) <= 9
+def dense(points, w):
+    """Coordinates and distance of ``w``, and its distance from the span, by QR in float64."""
+    p, w = np.asarray(points, np.float64), np.asarray(w, np.float64)
+    q, r = np.linalg.qr(np.stack([p[1] - p[0], p[2] - p[0], p[0]], axis=1))
+    q *= np.sign(np.diag(r))
+    along = q.T @ (w - p[0])
+    off = [w - p[0] - q[:, :k] @ along[:k] for k in (2, 3)]
+    return along[:2], *map(np.linalg.norm, off)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "near"), [("float32", 1.0), ("float32", 1e-2), ("bfloat16", 1.0)]
+)
+@pytest.mark.parametrize("size", [5, 40, 3000])
+def test_nearly_collinear_points_are_right_down_to_the_refusal(size, dtype, near):
+    rng, dtype = np.random.default_rng(size), jnp.dtype(dtype)
+    p0, way, normal = rng.normal(size=(3, size))
+    normal -= (normal @ way) / (way @ way) * way
+    normal *= np.linalg.norm(way) / np.linalg.norm(normal)
+    accepted = []
+    for flat in np.geomspace(1, 1e-9, 28):
+        points = [p0, p0 + near * way, p0 + near * (0.4 * way + flat * normal)]
+        points = [p.astype(dtype) for p in points]
+        try:
+            plane = planes.plane(points)
+        except ValueError as error:
+            refused = str(error)
+            break
+        accepted.append(flat)
+        inside = np.array([0.2, 0.3, 0.5]) @ np.asarray(points, np.float64)
+        for off in (0, 1e-3, 2):
+            w = (inside + near * off * rng.normal(size=size)).astype(dtype)
+            found, (xy, distance, from_span) = planes.project(plane, points, w), dense(points, w)
+            np.testing.assert_allclose(found.xy, xy, rtol=1e-4, atol=1e-6 * plane.anchors[2, 1])
+            np.testing.assert_allclose(found.distance, distance, rtol=1e-4)
+            np.testing.assert_allclose(found.span_distance, from_span, rtol=1e-4)
+            back = found.affine @ np.asarray(points, np.float64) - w.astype(np.float64)
+            np.testing.assert_allclose(np.linalg.norm(back), distance, rtol=1e-4)
+            np.testing.assert_allclose(planes.coordinates(plane, found.affine), xy, rtol=1e-4)
+    assert "on a line" in refused
+    rounding = float(jnp.finfo(dtype).eps) * np.linalg.norm(p0) / near / np.linalg.norm(way)
+    assert max(1e-6, rounding) / 3 < accepted[-1] < max(1e-6, rounding) * 9
+
+
+def test_collinear_to_rounding_is_refused():
+    rng = np.random.default_rng(0)
+    for size, share in itertools.product((4, 5000), (0.5, 0.3, -1.7)):
+        a, b = (jnp.asarray(rng.normal(size=size) + 3, jnp.float32) for _ in range(2))
+        between = curves.combine((a, b), [1 - share, share])
+        with pytest.raises(ValueError, match="on a line"):
+            planes.plane((a, b, between))
+
+
+def test_right_triangle_of_height_1e_4():
+    points = [jnp.array([0.0, 0.0]), jnp.array([1.0, 0.0]), jnp.array([0.5, 1e-4])]
+    found = planes.project(planes.plane(points), points, jnp.array([0.25, 3e-4]))
+    np.testing.assert_allclose(found.xy, [0.25, 3e-4], rtol=1e-6)
+    np.testing.assert_allclose(found.affine, [-0.75, -1.25, 3], rtol=1e-6)
+    np.testing.assert_allclose(found.span, found.affine)  # the plane goes through zero
+    assert found.distance == pytest.approx(0, abs=1e-15)
+
+
+def test_span_coefficients_of_close_points():
+    rng = np.random.default_rng(3)
+    p0 = rng.normal(size=2000)
+    points = [(p0 + 1.4e-3 * rng.normal(size=2000)).astype(np.float32) for _ in range(3)]
+    w = (p0 + 1.4e-3 * rng.normal(size=2000)).astype(np.float32)
+    found = planes.project(planes.plane(points), points, w)
+    expected = np.linalg.lstsq(np.asarray(points, np.float64).T, w.astype(np.float64))[0]
+    np.testing.assert_allclose(found.span, expected, rtol=1e-6)
+    assert abs(expected.sum() - 1) < 1e-4
+
+
+def test_frame_has_the_plane_s_points():
+    xy = np.array([[0.3, -1.2], [2.0, 0.7], *PLANE.anchors])
+    c = planes.frame_coefficients(PLANE, xy)
+    frame = planes.frame(PLANE, POINTS)
+    for row, expected in zip(c, planes.coefficients(PLANE, xy) @ VECTORS, strict=True):
+        point = curves.combine(frame, row)
+        assert jax.tree.structure(point) == jax.tree.structure(POINTS[0])
+        np.testing.assert_allclose([*point["a"], *point["b"][0]], expected, rtol=1e-5)
+
+
+def test_complex_points_are_those_of_twice_as_many_reals():
+    *pairs, w = np.random.default_rng(1).normal(size=(4, 10)).astype(np.float32)
+    real = planes.project(planes.plane(pairs), pairs, w)
+    points = [pair.view(np.complex64) for pair in pairs]
+    plane = planes.plane(points)
+    for a, b in zip(planes.project(plane, points, w.view(np.complex64)), real, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    assert planes.frame(plane, points)[2].dtype == np.complex64

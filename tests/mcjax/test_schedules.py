@@ -39,17 +39,24 @@ def test_step_decay_and_linear():
     np.testing.assert_allclose([linear(0), linear(50 * S), linear(200 * S)], [0.05, 0.0375, 0])
 
 
-def test_curve_schedule_is_garipovs():
-    def garipov(epoch, total, base):
-        alpha = epoch / total
-        factor = (
-            1.0 if alpha <= 0.5 else (1.0 - (alpha - 0.5) / 0.4 * 0.99 if alpha <= 0.9 else 0.01)
-        )
-        return base * factor
+def garipov(epoch, total, base):
+    alpha = epoch / total
+    factor = 1.0 if alpha <= 0.5 else (1.0 - (alpha - 0.5) / 0.4 * 0.99 if alpha <= 0.9 else 0.01)
+    return base * factor
 
+
+def test_curve_schedule_is_garipovs():
     schedule = schedules.curve_schedule(0.015, 200, S)
-    for epoch in (0, 80, 99, 120, 160, 179, 185, 199):
-        np.testing.assert_allclose(schedule(epoch * S), garipov(epoch, 200, 0.015), rtol=1e-4)
+    for done in (0, 80, 99, 120, 160, 179, 185, 199):  # epochs
+        np.testing.assert_allclose(schedule(done * S), garipov(done, 200, 0.015), rtol=1e-4)
+
+
+@pytest.mark.parametrize("total", [10, 25, 200])
+def test_curve_schedule_per_epoch_counts_from_one_as_garipovs(total):
+    schedule = schedules.per_epoch(schedules.curve_schedule(0.015, total, S), S, first_epoch=1)
+    found = schedule(np.arange(total * S))
+    expected = [garipov(epoch, total, 0.015) for epoch in range(1, total + 1) for _ in range(S)]
+    np.testing.assert_allclose(found, expected, rtol=5e-5)
 
 
 def test_per_epoch_holds():

@@ -140,6 +140,8 @@ def test_a_segment_is_profiled_alone():
     np.testing.assert_allclose(arrays["segment_train_loss"], expected, rtol=1e-5)
     assert not [n for n in arrays if n.startswith("curve_") or "validation" in n]
     assert told == [3]
+    figure = plots.curve_figure(arrays, "drawn unchanged")
+    assert [line.get_label() for line in figure.axes[0].lines] == ["segment"]
 
 
 def test_surface_in_closed_form_and_drawn():

@@ -1,3 +1,5 @@
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ def fetch(data, rows, examples, weight, key):
     return {"target": jnp.asarray(data["target"])[rows], "weight": weight}
 
 
+@functools.cache
 def evaluator(points_per_call=1, devices=2):
     splits = {"train": {"target": TARGETS}, "validation": {"target": TARGETS[:13] + 0.7}}
     return evaluation.Evaluator(
@@ -88,6 +91,19 @@ def test_surface_of_a_quadratic_in_closed_form():
             validation = loss_at(w, TARGETS[:13] + 0.7)
             np.testing.assert_allclose(here["validation_loss"], validation, rtol=1e-5)
             np.testing.assert_allclose(here["l2"], w @ w, rtol=1e-5)
+
+
+def test_surface_of_nearly_collinear_points_keeps_its_digits():
+    normal = RNG.normal(size=7)
+    vectors = [VECTORS[0], VECTORS[1], 0.6 * VECTORS[0] + 0.4 * VECTORS[1] + 1e-5 * normal]
+    points = [tree(v) for v in vectors]
+    p0, p1, p2 = (np.concatenate([p["a"], p["b"][0]]).astype(np.float64) for p in points)
+    axes, signed = np.linalg.qr(np.stack([p1 - p0, p2 - p0], axis=1))
+    axes *= np.sign(np.diag(signed))
+    plane = planes.plane(points)
+    ((_, row),) = surfaces.evaluate(evaluator(), points, plane, X, np.array([1.7]), {})
+    expected = [loss_at(p0 + axes @ [x, 1.7], TARGETS) for x in X]
+    np.testing.assert_allclose(row["train_loss"], expected, rtol=1e-5)
 
 
 def test_rows_are_those_of_the_whole_whatever_was_skipped_or_batched():
@@ -206,3 +222,18 @@ def test_figures_of_strange_surfaces(losses, clipped):
     words = [t.get_text() for t in figure.legends[0].get_texts()]
     assert ("not finite" in words) == (not np.isfinite(losses).all())
     plots.plt.close(figure)
+
+
+def test_the_planes_share_of_the_iterates_variance():
+    run = RNG.normal(size=(6, 7)) * np.array([3, 1, 1, 0.5, 2, 1, 1]) + 4
+    total = surfaces._Spread()
+    for w in run:
+        total.add(tree(w))
+    away = run - run.mean(axis=0)
+    np.testing.assert_allclose(total.total, (away**2).sum(), rtol=1e-5)
+    xy = np.stack([surfaces.project(PLANE, POINTS, tree(w))["xy"] for w in run])
+    basis = np.linalg.qr((VECTORS[1:] - VECTORS[0]).T)[0]
+    expected = ((away @ basis) ** 2).sum() / (away**2).sum()
+    found = len(run) * xy.var(axis=0).sum() / total.total
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert 0.02 < expected < 0.9

@@ -16,7 +16,13 @@ from mcjax.torch_names import Layer
 from tests.comparison import assert_same_bits
 
 RECORDED = Path(__file__).parent / "recorded"
-WIDTHS = {"vgg16_bn": 1 / 32, "preresnet8": 0.25, "wrn16x4": 1 / 16}
+WIDTHS = {
+    "vgg16_bn": 1 / 32,
+    "preresnet8": 0.25,
+    "wrn16x4": 1 / 16,
+    "resnet18": 1 / 32,
+    "torchvision_vgg11_bn": 1 / 64,
+}
 CLOSE = {"rtol": 1e-5, "atol": 2e-5}
 
 
@@ -68,6 +74,9 @@ def test_logits_are_the_recorded_ones(name, logits):
         ("vgg19_bn", 1 / 16, 64),  # flattens 2x2 pixels
         ("preresnet20", 0.5, 32),
         ("preresnet56", 0.25, 32),  # bottlenecks
+        pytest.param("resnet50", 1 / 16, 45, marks=pytest.mark.long),
+        pytest.param("resnet34_cifar", 1 / 16, 32, marks=pytest.mark.long),
+        pytest.param("torchvision_vgg16", 1 / 32, 32, marks=pytest.mark.long),
     ],
 )
 def test_live_torch(name, width, pixels, logits, tmp_path):
@@ -184,12 +193,12 @@ def test_what_is_no_tensor_beside_the_weights_is_left_out(tmp_path):
 
 def test_many_that_do_not_fit_are_counted(recorded):
     _, template, layers = network("vgg16_bn", 1 / 32, 64)
-    strange = {f"net.{name}": array for name, array in recorded.items()}
+    strange = {f"net_{name}": array for name, array in recorded.items()}
     with pytest.raises(torch_checkpoints.Mismatch, match=r"and 78 more; no value") as caught:
         torch_checkpoints.to_flax(strange, template, layers)
     assert caught.value.unplaced == sorted(strange)
-    assert "no place for net.classifier.1.bias, " in str(caught.value)
-    assert ", net.classifier.6.weight and 78 more; no value for " in str(caught.value)
+    assert "no place for net_classifier.1.bias, " in str(caught.value)
+    assert ", net_classifier.6.weight and 78 more; no value for " in str(caught.value)
 
 
 def test_layers_that_are_not_there(recorded):
@@ -269,8 +278,8 @@ def test_wrong_torch_files(tmp_path):
     torch.save(torch.nn.Linear(2, 2), path)
     with pytest.raises(ValueError, match=r"more than weights \(torch.nn.modules.linear.Linear\)"):
         torch_files.read(path)
-    torch.save({"weights": {"a": torch.ones(2)}, "epoch": 3}, path)
-    with pytest.raises(ValueError, match="holds a dict of weights, epoch, not a state dict"):
+    torch.save({"weights": [torch.ones(2)], "epoch": 3}, path)
+    with pytest.raises(ValueError, match="holds a dict of weights, epoch, and no state dict in it"):
         torch_files.read(path)
     torch.save({"a": torch.ones(2)}, path)
     for wrong in (path.read_bytes()[:-40], b"", b"hello world"):

@@ -1,0 +1,45 @@
+"""Lists the commands: ``python -m experiments``, or ``python -m mcjax``.
+
+It reads the modules' docstrings without importing them, and so without jax.
+"""
+
+import ast
+import sys
+from pathlib import Path
+
+MAIN = "command.main("
+"""Where this stands in a module, the module is a command."""
+
+
+def commands() -> dict[str, str]:
+    """Every command's name and the first line of its docstring."""
+    found = {}
+    for file in sorted(Path(__file__).parent.glob("[!_]*.py")):
+        source = file.read_text(encoding="utf-8")
+        if MAIN in source:
+            doc = ast.get_docstring(ast.parse(source)) or ""
+            found[file.stem] = doc.partition("\n")[0]
+    return found
+
+
+def listing() -> str:
+    """The page that lists the commands."""
+    found = commands()
+    width = max(map(len, found))
+    lines = [f"  {name:{width}}  {text}" for name, text in found.items()]
+    return "\n".join(
+        [
+            "mcjax: mode connectivity and loss landscapes in JAX. A command is run as",
+            "",
+            "  python -m experiments.COMMAND --flag=value ...",
+            "",
+            "and `python -m experiments.COMMAND --help` explains its flags. The commands:",
+            "",
+            *lines,
+        ]
+    )
+
+
+if __name__ == "__main__":
+    print(listing())
+    sys.exit(0 if {*sys.argv[1:]} <= {"--help", "-h"} else 2)

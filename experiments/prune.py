@@ -1,0 +1,65 @@
+"""Removes checkpoints that finished runs need no longer, and says how much room that makes.
+
+    python -m experiments.prune --runs=runs/G,runs/GB
+    python -m experiments.prune --runs=runs/sgdr --drop=10,20,40
+
+The last checkpoint stays, and those of the epochs in the run's own --keep and --eval_epochs. What
+interruptions left goes (runs of this version remove it themselves when they are done). --drop
+removes kept epochs as well.
+"""
+
+from experiments import command
+from experiments.config import PruneConfig, UsageError
+from experiments.progress import show
+from experiments.runs import Run
+
+
+def run(config: PruneConfig) -> int:
+    """Prunes.
+
+    Returns:
+      The bytes that were freed.
+
+    Raises:
+      UsageError: a folder is not a finished mode or curve, or does not have an epoch of --drop; all
+        are checked before anything is removed.
+    """
+    if not config.runs:
+        raise UsageError("--runs is missing: folders of finished modes or curves")
+    kept = {path: _kept(Run(path), config.drop) for path in config.runs}
+    return sum(_prune(Run(path), steps) for path, steps in kept.items())
+
+
+def _kept(run, drop):
+    """The steps of the checkpoints that stay."""
+    last = run.step_of(None)
+    info = run.info
+    epochs = {*info["flags"]["keep"], *info["flags"].get("eval_epochs", ())}
+    for epoch in drop:
+        if run.step_of(epoch) == last:
+            raise UsageError(f"--drop={epoch}: the last checkpoint of {run.path} stays")
+    return {last, *(epoch * info["steps_per_epoch"] for epoch in epochs - set(drop))}
+
+
+def _prune(run, kept):
+    with run.locked():
+        before = _size(run)
+        with run.checkpoints(kept) as saved:
+            count = len(saved.steps())
+            saved.keep_only(kept)
+            left = len(saved.steps())
+        freed = before - _size(run)
+    show(
+        f"{run.path}: removed {count - left} of {count} checkpoints, {freed / 2**20:.1f} MiB "
+        f"of {before / 2**20:.1f}"
+    )
+    return freed
+
+
+def _size(run):
+    """Bytes of a run folder."""
+    return sum(file.stat().st_size for file in run.path.rglob("*") if file.is_file())
+
+
+if __name__ == "__main__":
+    command.main(PruneConfig, run, __doc__)

@@ -1,0 +1,152 @@
+"""What all figures share: mcjax's look, and how names and numbers are written on them."""
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+STYLE = "mcjax.mcjax"
+"""matplotlib's name for ``mcjax/mcjax.mplstyle``."""
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's; used where a style has no colours of its own."""
+METRIC_LABELS = {
+    "train_loss": "training loss",
+    "validation_loss": "validation loss",
+    "train_accuracy": "training accuracy (%)",
+    "validation_accuracy": "validation accuracy (%)",
+    "test_loss": "test loss",
+    "test_accuracy": "test accuracy (%)",
+}
+SPLIT_WORDS = {"train": "training", "validation": "validation", "test": "test"}
+LATEX = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    **{c: f"\\{c}" for c in "${}%&#_"},
+}  # fmt: skip
+
+
+def style(*more: str | Path) -> contextlib.AbstractContextManager[None]:
+    """The look of mcjax, as a context, for drawing and saving.
+
+    It starts from matplotlib's own defaults: a user's ``matplotlibrc`` does not change it.
+
+    Args:
+      more: matplotlib styles on top of it, by name or ``.mplstyle`` file, the last one strongest;
+        ``mcjax.one_column`` makes figures one column wide.
+    """
+    return plt.style.context([STYLE, *more], after_reset=True)
+
+
+def color(index: int) -> str:
+    """The style's n-th colour for lines."""
+    cycle = plt.rcParams["axes.prop_cycle"].by_key().get("color", COLORS)
+    return cycle[index % len(cycle)]
+
+
+def grid(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, np.ndarray]:
+    """A figure as wide as the style says, and its axes ``[rows, columns]``.
+
+    Args:
+      rows: of panels.
+      columns: likewise.
+      height: of a panel, in units of its width.
+      options: for ``Figure.subplots``.
+    """
+    width = plt.rcParams["figure.figsize"][0]
+    figure = Figure(figsize=(width, rows * height * width / columns), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def is_percent(metric: str) -> bool:
+    """Whether figures show a metric in percent: accuracies, which arrays hold from 0 to 1."""
+    return metric.endswith("accuracy")
+
+
+def drawn(metric: str, values: np.ndarray) -> np.ndarray:
+    """Values of a metric in the units of every figure, page and export: accuracies in percent."""
+    return (100 if is_percent(metric) else 1) * np.asarray(values, np.float64)
+
+
+def metric_words(metric: str) -> str:
+    """What axes and pages call a metric.
+
+    >>> metric_words("train_loss"), metric_words("validation_top5_accuracy")
+    ('training loss', 'validation top5 accuracy (%)')
+    """
+    split, _, name = metric.partition("_")
+    words = f"{SPLIT_WORDS.get(split, split)} {name.replace('_', ' ')}".strip()
+    return METRIC_LABELS.get(metric, words + (" (%)" if is_percent(metric) else ""))
+
+
+def metric_label(metric: str) -> str:
+    """`metric_words`, for matplotlib."""
+    return plain(metric_words(metric))
+
+
+def plain(text: str) -> str:
+    r"""A name as matplotlib shows it character by character, with and without LaTeX.
+
+    >>> plain("a$b_{$")
+    'a\\$b_{\\$'
+    """
+    if plt.rcParams["text.usetex"]:
+        return "".join(LATEX.get(c, c) for c in text)
+    return text.replace("$", r"\$")
+
+
+def metric_names(arrays: Mapping[str, np.ndarray], prefix: str = "") -> list[str]:
+    """Names of the metrics, losses first: arrays ``PREFIX SPLIT_METRIC`` of a point or more each.
+
+    >>> metric_names({"t": np.ones(3), "curve_train_accuracy": np.ones(3), "curve_l2": np.ones(3),
+    ...               "curve_train_loss": np.ones(3), "curve_train_loss_mean": np.ones(())},
+    ...              "curve_")
+    ['train_loss', 'train_accuracy']
+    """
+    splits = tuple(f"{prefix}{split}_" for split in SPLIT_WORDS)
+    names = [n for n, x in arrays.items() if n.startswith(splits) and np.ndim(x)]
+    return sorted((n.removeprefix(prefix) for n in names), key=lambda n: not n.endswith("_loss"))
+
+
+def check_metric(arrays: Mapping[str, np.ndarray], metric: str, prefix: str) -> None:
+    """Raises ValueError where arrays lack a metric, and names those that they have."""
+    if f"{prefix}{metric}" not in arrays:
+        there = metric_names(arrays, prefix)
+        raise ValueError(f"there is no {prefix}{metric}; of metrics there are {', '.join(there)}")
+
+
+def number(value: float, digits: int) -> str:
+    """A plain number with so many significant digits, and all of its integer part.
+
+    >>> [number(x, 2) for x in (2.451, 1234.5, 0.0100, 0.00001234, 0.0)]
+    ['2.5', '1234', '0.01', '1.2e-05', '0']
+    """
+    if value == 0 or not np.isfinite(value):
+        return f"{value:g}"
+    rounded = float(f"{value:.{digits}g}")
+    size = int(np.floor(np.log10(abs(rounded))))
+    if not -5 < size < 6:
+        return f"{value:.{digits}g}"
+    text = f"{value:.{max(0, digits - 1 - size)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def numbers(values: Iterable[Any], least: int = 3, most: int = 6) -> list[str]:
+    """Plain numbers, each with as few digits as tell it from the others that differ.
+
+    >>> numbers([2.45, 2.4525, 2.4525, 10.0])
+    ['2.45', '2.453', '2.453', '10']
+    """
+    values = [float(value) for value in values]
+
+    def shortest(value):
+        others = [other for other in values if other != value]
+        for digits in range(least, most):
+            text = number(value, digits)
+            if all(text != number(other, digits) for other in others):
+                return text
+        return number(value, most)
+
+    return [shortest(value) for value in values]

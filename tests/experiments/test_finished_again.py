@@ -1,0 +1,207 @@
+"""A finished run is opened again: evaluated with other flags, without its modes, pruned."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+from experiments import ends, fit_curve, loss_surface, progress, prune, sharpness, train_mode
+from experiments import problem as problems
+from experiments.arrays import load_arrays
+from experiments.config import (
+    CurveConfig,
+    ModeConfig,
+    PruneConfig,
+    SharpnessConfig,
+    SurfaceConfig,
+    UsageError,
+    parse_flagfile,
+)  # fmt: skip
+from experiments.runs import Run, parse_name
+from mcjax import hessian, training
+
+MODE = ModeConfig(
+    dataset="digits", train_size=200, validation_size=60, model="mlp", width=0.25,
+    batch_size=40, epochs=2, lr=0.1, schedule="constant", checkpoint_seconds=0.0,
+)  # fmt: skip
+change = dataclasses.replace
+
+
+@pytest.fixture(scope="module")
+def finished(png_only, tmp_path_factory):
+    """Modes G and B, and the curve GB whose modes have gone since, saved after every chunk."""
+    base = tmp_path_factory.mktemp("finished")
+    for seed, name in ((1, "G"), (2, "B")):
+        train_mode.train(change(MODE, seed=seed, workdir=str(base / name)))
+    config = CurveConfig(
+        workdir=str(base / "GB"), start=str(base / "G"), end=str(base / "B"), batch_size=40,
+        epochs=3, lr=0.1, points=5, keep=(1,), eval_epochs=(2,), seed=9, checkpoint_seconds=0.0,
+    )  # fmt: skip
+    fit_curve.run(config)
+    return base
+
+
+@pytest.fixture
+def curve(finished, tmp_path, monkeypatch):
+    """A copy of the curve alone, and its flags; it must not be trained."""
+    shutil.copytree(finished / "GB", tmp_path / "GB")
+    monkeypatch.setattr(training, "make_trainer", None)
+    config = parse_flagfile(CurveConfig, finished / "GB" / "flags.cfg")
+    gone = {name: str(tmp_path / "gone" / name) for name in ("start", "end")}
+    Run(tmp_path / "GB").update(flags=Run(finished / "GB").info["flags"] | gone)
+    return change(config, workdir=str(tmp_path / "GB"), **gone)
+
+
+def test_a_curve_whose_modes_have_gone_is_drawn_and_printed_again(curve, capsys):
+    figure = Run(curve.workdir).path / "figures" / "curve.png"
+    before = figure.read_bytes()
+    run = fit_curve.run(change(curve, style=("ggplot",)))
+    assert figure.read_bytes() != before
+    out, err = capsys.readouterr()
+    assert run.info["summary"] in out
+    assert err == ""
+    with pytest.raises(UsageError, match="there is no run at"):
+        fit_curve.run(change(curve, workdir=f"{curve.workdir}/another"))
+
+
+def test_a_finished_curve_is_evaluated_again_with_other_points(curve, capsys):
+    folder = Run(curve.workdir).path
+    old = {name: (folder / name).read_bytes() for name in ("curve.npz", "curve@2.npz")}
+    arrays, figure = load_arrays(folder / "curve.npz"), (folder / "figures/curve.png").read_bytes()
+    run = fit_curve.run(change(curve, points=9))
+    assert "(--points: 5 before, 9 now); what was there is kept in" in capsys.readouterr().err
+    assert run.status == "done"
+    assert run.info["flags"]["points"] == 9
+    for name in old:
+        assert (folder / "earlier" / "1" / name).read_bytes() == old[name]
+        assert len(load_arrays(folder / name)["t"]) == 9
+    again = load_arrays(folder / "curve.npz")
+    for name in ("curve_train_loss", "segment_validation_accuracy", "curve_l2"):
+        np.testing.assert_allclose(again[name][::2], arrays[name], rtol=1e-5)
+    assert (folder / "figures" / "curve.png").read_bytes() != figure
+    assert (folder / "earlier" / "1" / "curve.png").read_bytes() == figure
+    assert parse_flagfile(CurveConfig, folder / "flags.cfg").points == 9
+    fit_curve.run(change(curve, points=9))
+    assert not (folder / "earlier" / "2").exists()
+
+
+def test_a_finished_curve_is_evaluated_with_other_metrics_and_on_the_test_split(curve):
+    config = change(curve, splits=("train", "test"), metrics="tests.nets:confidence", points=3)
+    run = fit_curve.run(config)
+    arrays = load_arrays(run.path / "curve.npz")
+    assert not [name for name in arrays if "validation" in name]
+    point, problem = ends.load(parse_name(f"{run.path}~0.5")), problems.make_problem(MODE)
+    data = problem.dataset.test
+    images = np.float32((data.images / 255 - problem.mean) / problem.std)
+    logits = np.asarray(problem.model.apply({"params": point.params}, images, False), np.float64)
+    powers = np.exp(logits)
+    probabilities = powers / powers.sum(axis=1, keepdims=True)
+    right = probabilities[np.arange(len(data.labels)), data.labels]
+    for name, value in (
+        ("loss", -np.log(right).mean()),
+        ("accuracy", (logits.argmax(axis=1) == data.labels).mean()),
+        ("confidence", probabilities.max(axis=1).mean()),
+    ):
+        assert arrays[f"curve_test_{name}"][1] == pytest.approx(value, rel=1e-5)
+    assert arrays["segment_test_loss_over_max"].shape == ()
+    for changes, words in (
+        ({"splits": ("test",)}, "--splits=test: train, and any of validation and test"),
+        ({"metrics": "tests.nets:normed"}, "--metrics=tests.nets:normed"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            fit_curve.run(change(config, **changes))
+    assert not (run.path / "earlier" / "2").exists()
+
+
+def test_more_epochs_of_a_finished_curve_are_evaluated(curve):
+    folder = Run(curve.workdir).path
+    before = (folder / "curve.npz").stat().st_mtime_ns
+    run = fit_curve.run(change(curve, eval_epochs=(1,)))
+    assert (folder / "curve@1.npz").exists()
+    assert (folder / "curve.npz").stat().st_mtime_ns == before
+    assert run.info["flags"]["eval_epochs"] == [1, 2]
+    assert not (folder / "earlier").exists()
+    (folder / "curve@1.npz").unlink()
+    prune.run(PruneConfig(runs=(curve.workdir,), drop=(1,)))
+    with pytest.raises(UsageError, match="no checkpoint of epoch 1; it has 2, 3"):
+        fit_curve.run(change(curve, eval_epochs=(1,)))
+
+
+def test_a_finished_surface_is_evaluated_again_on_another_grid(finished, tmp_path):
+    points = tuple(str(finished / name) for name in ("G", "B", "GB"))
+    config = SurfaceConfig(points=points, grid="2", workdir=str(tmp_path / "plane"))
+    run = loss_surface.run(config)
+    old = load_arrays(run.path / "surface.npz")
+    loss_surface.run(change(config, grid="3x2", margin=0.4))
+    new, kept = (load_arrays(run.path / n / "surface.npz") for n in ("", "earlier/1"))
+    assert (len(new["x"]), len(new["y"])) == (3, 2)
+    np.testing.assert_array_equal(kept["train_loss"], old["train_loss"])
+    assert new["x"][0] < old["x"][0]
+    np.testing.assert_allclose(new["point_train_loss"], old["point_train_loss"], rtol=1e-6)
+    with pytest.raises(UsageError, match="other flags"):
+        loss_surface.run(change(config, points=points[::-1]))
+
+
+def test_sharpness_is_evaluated_again_at_other_points(finished, tmp_path, monkeypatch):
+    def fake(evaluator, points, coefficients, state, k, progress, skip):
+        for index in range(len(coefficients)):
+            if index not in skip:
+                yield index, {"eigenvalues": np.full(k, 2.0), "train_loss": np.array(1.0),
+                              "residuals": np.zeros(k)}  # fmt: skip
+
+    monkeypatch.setattr(hessian, "sharpness", fake)
+    config = SharpnessConfig(curve=str(finished / "GB"), points=3, workdir=str(tmp_path / "s"))
+    run = sharpness.run(config)
+    sharpness.run(change(config, points=4, eigenvalues=1))
+    assert load_arrays(run.path / "sharpness.npz")["eigenvalues"].shape == (4, 1)
+    assert load_arrays(run.path / "earlier/1/sharpness.npz")["eigenvalues"].shape == (3, 2)
+
+
+def epochs_of(run):
+    with run.checkpoints(read_only=True) as saved:
+        return [step / run.info["steps_per_epoch"] for step in saved.steps()]
+
+
+def test_checkpoints_of_interruptions_are_removed_at_the_end(finished):
+    assert epochs_of(Run(finished / "G")) == [2]
+    assert epochs_of(Run(finished / "GB")) == [1, 2, 3]
+
+
+def test_prune_removes_what_interruptions_left_and_what_it_is_asked_for(finished, tmp_path, capsys):
+    run = Run(tmp_path / "GB")
+    shutil.copytree(finished / "GB", run.path)
+    shutil.copytree(run.path / "checkpoints" / "15", run.path / "checkpoints" / "12")
+    assert epochs_of(run) == [1, 2, 2.4, 3]
+    freed = prune.run(PruneConfig(runs=(str(run.path),)))
+    assert epochs_of(run) == [1, 2, 3]
+    assert freed > 10_000
+    assert "removed 1 of 4 checkpoints" in capsys.readouterr().out
+    for drop, message in ((3, "the last checkpoint of .* stays"), (4, "no checkpoint of epoch 4")):
+        with pytest.raises(UsageError, match=message):
+            prune.run(PruneConfig(runs=(str(run.path),), drop=(1, drop)))
+    prune.run(PruneConfig(runs=(str(run.path),), drop=(1,)))
+    assert epochs_of(run) == [2, 3]
+    with pytest.raises(UsageError, match="there is no run"):
+        prune.run(PruneConfig(runs=(str(run.path), str(tmp_path))))
+    run.update(status="running")
+    with pytest.raises(UsageError, match="is not finished"):
+        prune.run(PruneConfig(runs=(str(run.path),)))
+
+
+def test_a_done_mode_prints_its_result(finished, capsys):
+    config = parse_flagfile(ModeConfig, finished / "G" / "flags.cfg")
+    train_mode.run(config)
+    final = Run(finished / "G").info["final"]
+    printed = capsys.readouterr().out
+    assert f"train accuracy {100 * final['train']['accuracy']:.2f} %" in printed
+    assert f"validation loss {final['validation']['loss']:.4g}" in printed
+
+
+def test_off_a_terminal_long_work_shows_progress_by_itself(monkeypatch, capsys):
+    bar = progress.Progress("pairs/A_B: curve", 61, "point")
+    bar.update(1)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    bar.update(2)
+    assert capsys.readouterr().err == "pairs/A_B: curve: point 2/61\n"
