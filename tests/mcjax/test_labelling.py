@@ -12,3 +12,18 @@ def test_a_box_covers_a_point_if_both_coordinates_are_within():
 def test_what_boxes_have_in_common():
     a, b = np.array([0.0, 0, 2, 3]), np.array([[1.0, 1, 5, 2], [2.5, 1, 3, 2], [3, 4, 5, 6]])
     np.testing.assert_allclose(labelling._common(a, b), [1, 0, 0])
+
+
+def test_a_leader_goes_where_it_crosses_no_words():
+    """Markers close by push the label out of a ring of words that has one gap, on the left."""
+    angles = np.arange(24) * np.pi / 12
+    ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    here = np.array([100.0, 100.0])
+    words = here + 20 * np.delete(ring, 12, axis=0)
+    boxes = np.concatenate([words - 1.5, words + 1.5], axis=1)
+    frame, no_lines = np.array([0.0, 0, 200, 200]), np.empty((0, 2))
+    taken = labelling._Taken(frame, here + 8 * ring, no_lines, boxes)
+    offset, far, conflict = labelling._place(here, np.array([10.0, 6.0]), taken)
+    np.testing.assert_allclose(offset, [-(far + 5), 0], atol=1e-9)
+    assert far > labelling.NEAR
+    assert not conflict

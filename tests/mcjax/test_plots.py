@@ -230,6 +230,11 @@ def test_where_all_pairs_failed_there_is_a_matrix_without_a_colour_bar():
     assert len([p for p in figure.axes[0].patches if p.get_hatch()]) == 2
 
 
+def test_a_curve_that_failed_is_marked_below_the_diagonal():
+    ax = plots.barriers(Figure().add_subplot(), [("a", "b", np.nan)], [("a", "b", 0.5)])
+    assert [p.get_xy() for p in ax.patches if p.get_hatch()] == [(-0.5, 0.5)]
+
+
 def test_a_seed_that_failed_does_not_hide_those_that_did_not():
     ax = Figure().add_subplot()
     plots.barriers(ax, [("a", "b", 0.5), ("a", "b", np.nan)], [])

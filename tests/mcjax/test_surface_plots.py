@@ -6,7 +6,7 @@ import pytest
 from matplotlib import colors
 from matplotlib.text import Text
 
-from mcjax import labelling, plots
+from mcjax import colour_scale, labelling, plots
 
 X, Y = np.linspace(-1, 5, 9), np.linspace(-1, 3, 7)
 BOWL = 0.02 + 0.1 * ((X[None] - 2) ** 2 + (Y[:, None] - 1) ** 2)
@@ -93,6 +93,17 @@ def test_zero_loss_on_a_log_scale_has_the_lowest_colour():
     assert ticks(figure)[0].startswith(r"${\leq}$")
     figure, _ = draw(drawable(BOWL))
     assert not any("leq" in text for text in ticks(figure))
+
+
+def test_zero_loss_does_not_lower_the_scale():
+    scale = colour_scale.make(drawable(np.array([[0.0, 0.1], [0.2, 3.0]])), "train_loss")
+    assert 0.005 < scale.levels[0] <= 0.01  # the lowest of the points
+
+
+def test_a_curve_is_off_the_plane_by_a_share_of_its_extent():
+    curve = {"curve_xy": np.array([[0.0, 0], [3, 5], [10, 10]])}
+    off = plots.off_plane(curve | {"curve_distance": np.array([0.9, 0.99, 1.1])})
+    np.testing.assert_array_equal(off, [False, False, True])
 
 
 def test_most_of_a_surface_at_zero_loss_leaves_the_rest_its_colours():

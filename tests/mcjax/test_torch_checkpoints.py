@@ -171,11 +171,24 @@ def test_what_does_not_fit_is_named(recorded):
     )
 
 
-def test_as_many_numbers_in_another_shape_do_not_fit():
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"head.weight": (3, 2), "head.bias": (2,)}, r"head.weight \(\[3, 2\], not \[2, 3\]\)"),
+        ({"head.weight": (2, 3)}, r"no value for Dense_0/bias \(head.bias\)"),
+    ],
+)
+def test_one_array_that_does_not_fit_is_enough(arrays, words):
     variables = {"params": {"Dense_0": {"kernel": np.ones((3, 2)), "bias": np.zeros(2)}}}
-    arrays = {"head.weight": np.ones((3, 2)), "head.bias": np.zeros(2)}
-    with pytest.raises(torch_checkpoints.Mismatch, match=r"head.weight \(\[3, 2\], not \[2, 3\]\)"):
+    arrays = {name: np.ones(shape) for name, shape in arrays.items()}
+    with pytest.raises(torch_checkpoints.Mismatch, match=words):
         torch_checkpoints.to_flax(arrays, variables, [Layer("head", "Dense_0")])
+
+
+def test_what_is_no_tensor_beside_the_weights_is_left_out(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"w": torch.ones(2), "epoch": 3}, tmp_path / "x.pt")
+    assert torch_files.read(tmp_path / "x.pt").keys() == {"w"}
 
 
 def test_many_that_do_not_fit_are_counted(recorded):

@@ -81,6 +81,13 @@ def test_weights_anywhere_in_a_file(torch, tmp_path):
     assert np.unique(torch_files.read(path, "teacher")["fc.bias"]) == 2
 
 
+def test_what_an_optimizer_keeps_by_name_is_no_set_of_weights(torch, tmp_path):
+    kept = {"state": {"w": {"exp_avg": torch.ones(2)}}}
+    torch.save({"net": {"w": torch.ones(2)}, "optimizer": kept}, tmp_path / "x.pt")
+    found = torch_files.load(tmp_path / "x.pt")
+    assert (found.name, found.others) == ("net", ())
+
+
 def test_weights_by_the_beginning_of_their_names(tmp_path):
     """Two networks in one state dict, as Lightning's modules have them."""
     pytest.importorskip("safetensors")
