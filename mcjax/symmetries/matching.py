@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from mcjax.symmetries import spec as specs
 
 LEAST_GAIN = 1e-7
-"""An assignment is taken where it raises the group's share of the objective by more than this."""
+"""An assignment is taken where it raises its leaves' inner product by more than this share."""
 
 
 class Match(NamedTuple):
@@ -73,13 +73,17 @@ def match_weights(
 
 def _named(spec: specs.Spec, tree: Any) -> dict[str, np.ndarray]:
     specs.check_names(spec, tree)
-    leaves = {
-        specs.leaf_name(p): np.asarray(x) for p, x in jax.tree_util.tree_leaves_with_path(tree)
-    }
+    leaves = {specs.leaf_name(p): _wide(x) for p, x in jax.tree_util.tree_leaves_with_path(tree)}
     for name, leaf in leaves.items():
-        if leaf.dtype.kind in "fc" and not np.isfinite(leaf).all():
+        if not np.isfinite(leaf).all():
             raise ValueError(f"{name} is not finite: such networks cannot be matched")
     return leaves
+
+
+def _wide(x: Any) -> np.ndarray:
+    """An array on the host, of 32 bits at least."""
+    x = np.asarray(x)
+    return x.astype(np.result_type(x.dtype, np.float32) if x.dtype.kind in "fciub" else np.float32)
 
 
 def _ascend(
@@ -87,32 +91,39 @@ def _ascend(
 ) -> Match:
     permutations = {name: np.array(x) for name, x in specs.identity(spec).items()}
     places = {name: list(_places(spec, name)) for name in spec.groups}
+    leaves = {name: {place.leaf for place in places[name]} for name in spec.groups}
     rounds, improved = 0, True
     while improved:
         rounds, improved = rounds + 1, False
         for name in rng.permutation(list(spec.groups)):
             gains = _gains(spec, a, b, permutations, name, places[name])
-            improved |= _assign(permutations, name, gains)
-    total = sum(
-        float(np.vdot(a[n], specs.permute_leaf(spec, permutations, n, b[n])).real)
-        for n, axes in spec.leaves.items()
-        if any(f.group for axis in axes for f in specs.factors(axis))
-    )
-    return Match(permutations, total, rounds)
+            moved = permutations | {name: _assigned(gains).reshape(permutations[name].shape)}
+            # The gains hold the other occurrence of a group that a leaf has twice: look again.
+            before, after = (_product(spec, a, b, p, leaves[name]) for p in (permutations, moved))
+            if after - before > LEAST_GAIN * max(abs(before), abs(after)):
+                permutations, improved = moved, True
+    every = {name for found in leaves.values() for name in found}
+    return Match(permutations, _product(spec, a, b, permutations, every), rounds)
 
 
-def _assign(permutations: dict[str, np.ndarray], name: str, gains: np.ndarray) -> bool:
-    """Sets a group's best permutation by ``gains[layer, new, old]``, if it is better."""
-    improved = False
-    order = permutations[name].reshape(len(gains), -1)
-    for layer, matrix in enumerate(gains):
-        rows = np.arange(len(matrix))
-        new = linear_sum_assignment(matrix, maximize=True)[1]
-        before, after = matrix[rows, order[layer]].sum(), matrix[rows, new].sum()
-        if after - before > LEAST_GAIN * np.abs(matrix).max() * len(matrix):
-            order[layer], improved = new, True
-    permutations[name] = order.reshape(permutations[name].shape)
-    return improved
+def _product(
+    spec: specs.Spec,
+    a: dict[str, np.ndarray],
+    b: dict[str, np.ndarray],
+    permutations: dict[str, np.ndarray],
+    leaves: set[str],
+) -> float:
+    """``<A, P(B)>`` over some leaves, in float64."""
+    total = 0.0
+    for name in sorted(leaves):
+        moved = np.asarray(specs.permute_leaf(spec, permutations, name, b[name]))
+        total += float(np.sum((a[name] * moved.conj()).real, dtype=np.float64))
+    return total
+
+
+def _assigned(gains: np.ndarray) -> np.ndarray:
+    """The best permutation for each layer's ``gains[layer, new, old]``."""
+    return np.stack([linear_sum_assignment(matrix, maximize=True)[1] for matrix in gains])
 
 
 class _Place(NamedTuple):

@@ -263,3 +263,25 @@ def test_matching_maximises_the_inner_product():
     np.testing.assert_allclose(
         network(aligned, inputs(4, 3)), network(two, inputs(4, 3)), rtol=1e-4
     )
+
+
+def test_matching_ends_where_a_group_occurs_twice_in_a_leaf():
+    """With the other occurrence held, an assignment may lower the objective: it is not taken."""
+    params = {"w": np.diag([5.0, 5.0])}
+    spec = symmetries.by_hand(params, {"w": ("P", "P")})
+    assert symmetries.match_weights(spec, {"w": -np.eye(2)}, params).inner_product == -10
+    shapes = {"x": jnp.zeros((3, 8)), "h": jnp.zeros((8, 8)), "out": jnp.zeros((8, 2))}
+    spec = symmetries.by_hand(shapes, {"x": (None, "P"), "h": ("P", "P"), "out": ("P", None)})
+    for seed in range(4):
+        one, two = fill(shapes, seed), fill(shapes, seed + 10)
+        match = symmetries.match_weights(spec, one, two)
+        assert match.inner_product > sum(float((one[n] * two[n]).sum()) for n in one) - 1e-5
+
+
+def test_bfloat16_networks_are_matched():
+    params = {"a": jnp.arange(12.0, dtype=jnp.bfloat16).reshape(3, 4)}
+    spec = symmetries.by_hand(params, {"a": (None, "P")})
+    moved = symmetries.apply(spec, {"P": np.array([2, 0, 3, 1])}, params)
+    back = symmetries.apply(spec, symmetries.match_weights(spec, params, moved).permutations, moved)
+    assert back["a"].dtype == jnp.bfloat16
+    assert (back["a"] == params["a"]).all()
