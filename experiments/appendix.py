@@ -1,10 +1,14 @@
 """All numbers of a reproduction, as tables for the end of its report."""
 
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from experiments import report, verdicts
 from experiments.arrays import load_arrays
 from experiments.findings import Findings
+from mcjax import plots
 
 
 def blocks(found: Findings) -> list[report.Block]:
@@ -15,6 +19,7 @@ def blocks(found: Findings) -> list[report.Block]:
         parts.append(report.Folded(title, _claim_blocks(claims)))
     for title, tables in (
         ("Barriers in the training loss of every pair", [_barriers(found)]),
+        ("Metrics of your own along every pair", [_own_metrics(found)]),
         ("Ensembles along the curves", _ensembles(found)),
         ("Iterates on the planes", [_iterates(found)]),
         ("Modes", [_modes(found)]),
@@ -87,6 +92,30 @@ def _barriers(found):
             barrier = "yes" if values[0] > 0 else "no"
             rows.append((label, path, ends, *(f"{v:.4g}" for v in values), barrier))
     return report.Table(BARRIER_HEADER, rows)
+
+
+def _own_metrics(found):
+    """Metrics of the user's own along every segment and curve; no rows where there are none."""
+    rows = []
+    for label, _, run in found.runs("curve"):
+        file = run.path / "curve.npz"
+        if file.exists():
+            rows += own_metrics_rows(label, load_arrays(file))
+    header = ("pair", "path", "metric", "at the start", "at the end", "lowest", "highest", "mean")
+    return report.Table(header, rows)
+
+
+def own_metrics_rows(label: str, arrays: Mapping[str, np.ndarray]) -> list[tuple[str, ...]]:
+    """A row for each path and metric that is not one of the library's."""
+    rows: list[tuple[str, ...]] = []
+    for path in ("segment", "curve"):
+        metrics = plots.metric_names(arrays, f"{path}_")
+        for metric in (m for m in metrics if m not in plots.METRIC_LABELS):
+            values, mean = arrays[f"{path}_{metric}"], arrays[f"{path}_{metric}_mean"]
+            numbers = (values[0], values[-1], np.nanmin(values), np.nanmax(values), mean)
+            cells = (f"{float(x):.4g}" for x in numbers)
+            rows.append((label, path, plots.metric_words(metric), *cells))
+    return rows
 
 
 def _ensembles(found):

@@ -23,7 +23,7 @@ from experiments import command, export_torch, plot_formats, results
 from experiments.config import ExportConfig, UsageError
 from experiments.progress import say, show
 from experiments.runs import Run, parse_name, write_atomically
-from mcjax import torch_files
+from mcjax import plots, torch_files
 
 
 def run(config: ExportConfig) -> Path:
@@ -80,7 +80,7 @@ def _h5(config: ExportConfig) -> bytes:
 
 def _vtp(config: ExportConfig) -> bytes:
     found = results.finished(config.run, ("surface",))
-    names = results.metrics(found.arrays, "point_")
+    names = plots.metric_names(found.arrays, "point_")
     if config.metric not in names:
         raise UsageError(f"--metric={config.metric}: {config.run} has {', '.join(names)}")
     if config.clip is not None and not 0 < config.clip < np.inf:

@@ -16,7 +16,6 @@ from experiments.arrays import load_arrays
 from experiments.config import UsageError
 from experiments.progress import say
 from experiments.runs import Name, Run, parse_name
-from mcjax import plots
 
 FILES = {"curve": "curve.npz", "surface": "surface.npz", "sharpness": "sharpness.npz"}
 """The arrays of a run, by its kind."""
@@ -125,9 +124,6 @@ def finished(path: str, kinds: tuple[str, ...]) -> Results:
     if info["status"] == "failed" and not file.exists():
         raise UsageError(f"--run={path} failed and left no {file.name}: {info.get('reason')}")
     return Results(folder, info, load_arrays(file))
-
-
-metrics = plots.metric_names
 
 
 def along_curve(found: Results, names: list[str]) -> tuple[dict[str, np.ndarray], list[str]]:

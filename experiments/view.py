@@ -93,7 +93,7 @@ def _heading(found: Results) -> tuple[str, str]:
 
 def _curve(found: Results) -> dict[str, Any]:
     """The page's data for a curve's run."""
-    names = results.metrics(found.arrays, "curve_")
+    names = plots.metric_names(found.arrays, "curve_")
     both = {n: np.concatenate([found.arrays[f"{p}_{n}"] for p in ("curve", "segment")
                                if f"{p}_{n}" in found.arrays]) for n in names}  # fmt: skip
     return {
@@ -106,7 +106,7 @@ def _curve(found: Results) -> dict[str, Any]:
 def _surface(found: Results) -> tuple[dict[str, Any], list[str]]:
     """The page's data for a surface's run, and what its reader has to know."""
     arrays = found.arrays
-    names = results.metrics(arrays, "point_")
+    names = plots.metric_names(arrays, "point_")
     networks = {f"point_{n}": plots.networks(arrays, n) for n in (*names, "xy", "name")}
     surface = {
         "x": arrays["x"],

@@ -41,7 +41,11 @@ import jax
 import jax.numpy as jnp
 
 Params = Any
-"""A pytree whose leaves are floating-point (or complex) arrays."""
+"""A pytree whose leaves are floating-point (or complex) arrays.
+
+Of a complex leaf `jax.grad` gives the conjugate of the direction in which a loss rises:
+`mcjax.derivatives.gradient` gives the direction itself.
+"""
 
 
 class Curve(NamedTuple):
@@ -136,21 +140,29 @@ def combine(control_points: Sequence[Params], coefficients: jax.typing.ArrayLike
         )
 
     def mix(*leaves):
-        dtype = jnp.result_type(leaves[0])
-        wide = jnp.promote_types(dtype, jnp.float32)
-        weights, leaves = coefficients.astype(wide), [jnp.asarray(leaf, wide) for leaf in leaves]
+        dtype, leaves = jnp.result_type(leaves[0]), [wide(leaf) for leaf in leaves]
+        weights = coefficients.astype(leaves[0].dtype)
         if leaves[0].ndim < 2:
             # XLA:CPU computes a product once. A sum it would fuse into all that uses a bias, and
             # form it anew at every pixel: a seventh of the curve step of a narrow VGG16.
             return jnp.dot(weights, jnp.stack(leaves), precision="highest").astype(dtype)
         terms = (c * leaf for c, leaf in zip(weights, leaves, strict=True))
-        return sum(terms, start=jnp.zeros((), wide)).astype(dtype)
+        return sum(terms, start=jnp.zeros((), weights.dtype)).astype(dtype)
 
     return jax.tree.map(mix, *control_points)
 
 
+def check_curve(curve: Curve) -> None:
+    """Raises ValueError for what is not a curve, such as a family's name."""
+    if not (hasattr(curve, "coefficients") and hasattr(curve, "num_bends")):
+        name = getattr(curve, "__name__", curve)  # a family without its number of bends
+        family = FAMILIES.get(name, polygonal_chain) if isinstance(name, str) else polygonal_chain
+        raise ValueError(f"curve={name!r} is not a curve: use curves.{family.__name__}(1)")
+
+
 def point(curve: Curve, control_points: Sequence[Params], t: jax.typing.ArrayLike) -> Params:
     """The curve's point ``phi(t)``; ``control_points`` is ``(start, *bends, end)``."""
+    check_curve(curve)
     return combine(control_points, curve.coefficients(t))
 
 
@@ -161,6 +173,7 @@ def tangent(curve: Curve, control_points: Sequence[Params], t: jax.typing.ArrayL
 
 def tangent_coefficients(curve: Curve, t: jax.typing.ArrayLike) -> jax.Array:
     """``c'(t)`` of shape ``[num_bends + 2]``, by forward differentiation for every family."""
+    check_curve(curve)
     t = _as_float(t)
     return jax.jvp(curve.coefficients, (t,), (jnp.ones_like(t),))[1]
 
@@ -176,6 +189,7 @@ def straight_line(curve: Curve, start: Params, end: Params) -> tuple[Params, ...
     Raises:
       ValueError: the two ends do not match; the message names the first leaf that differs.
     """
+    check_curve(curve)
     steps = curve.num_bends + 1
     return tuple(
         combine((start, end), jnp.array([1 - k / steps, k / steps])) for k in range(1, steps)
@@ -216,11 +230,13 @@ def curve_loss(curve: Curve, objective: Callable[..., Any], strata: int = 1) -> 
       the ends where they are, the first two to free them. ``args`` go to the objective as they
       are (a batch; a state and a batch). ``stratum`` says which part of ``[0, 1]`` holds ``t``.
     """
+    check_curve(curve)
 
     def loss(bends, endpoints, *args, stratum=0):
         *rest, key = args
         t_key, objective_key = jax.random.split(key)
-        t = (stratum + jax.random.uniform(t_key)) / strata
+        t = jax.random.uniform(t_key)
+        t = (jnp.asarray(stratum, t.dtype) + t) / strata
         start, end = endpoints
         return objective(point(curve, (start, *bends, end), t), *rest, objective_key)
 
@@ -232,9 +248,9 @@ def gram(trees: Sequence[Params]) -> jax.Array:
 
     def inner(a, b):
         products = jax.tree.map(
-            lambda x, y: jnp.real(jnp.vdot(_wide(x), _wide(y), precision="highest")), a, b
+            lambda x, y: jnp.real(jnp.vdot(wide(x), wide(y), precision="highest")), a, b
         )
-        return sum(jax.tree.leaves(products), start=jnp.zeros(()))
+        return _total(products)
 
     size = len(trees)
     upper = {(i, j): inner(trees[i], trees[j]) for i in range(size) for j in range(i, size)}
@@ -245,7 +261,7 @@ def gram(trees: Sequence[Params]) -> jax.Array:
 
 def squared_norm(params: Params) -> jax.Array:
     """``||params||^2`` over all leaves, a scalar in float32 at least."""
-    return sum((jnp.sum(jnp.abs(_wide(x)) ** 2) for x in jax.tree.leaves(params)), jnp.zeros(()))
+    return _total(jax.tree.map(lambda x: jnp.sum(jnp.abs(wide(x)) ** 2), params))
 
 
 def arc_lengths(
@@ -266,17 +282,20 @@ def arc_lengths(
     Returns:
       Shape ``[P]``, the first is zero.
     """
+    check_curve(curve)
     t = _as_float(t)
-    inner = jnp.arange(refine) / refine
+    inner = jnp.arange(refine, dtype=t.dtype)[None] / refine
     fine = jnp.append((t[:-1, None] + jnp.diff(t)[:, None] * inner).ravel(), t[-1])
     steps = jnp.diff(jax.vmap(curve.coefficients)(fine), axis=0)
     # A step has coefficients that sum to zero: write it in differences of neighbours.
     along = -jnp.cumsum(steps, axis=1)[:, :-1]
     differences = [
-        jax.tree.map(lambda a, b: _wide(b) - _wide(a), a, b)
+        jax.tree.map(lambda a, b: wide(b) - wide(a), a, b)
         for a, b in itertools.pairwise(control_points)
     ]
-    squares = jnp.einsum("pi,ij,pj->p", along, gram(differences), along, precision="highest")
+    products = gram(differences)
+    along = along.astype(products.dtype)
+    squares = jnp.einsum("pi,ij,pj->p", along, products, along, precision="highest")
     chords = jnp.sqrt(jnp.maximum(squares, 0)).reshape(-1, refine).sum(axis=1)
     return jnp.concatenate([jnp.zeros(1, chords.dtype), jnp.cumsum(chords)])
 
@@ -297,7 +316,7 @@ def check_matching(trees: Sequence[Params]) -> None:
             what = "text" if isinstance(leaf, str) else type(leaf).__name__
             raise ValueError(
                 f"leaf {_name(path)} is the {what} {leaf!r}: only floating-point leaves can be "
-                "mixed"
+                "mixed; keep the rest in the loss"
             )
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
             raise ValueError(
@@ -332,8 +351,16 @@ def _name(path) -> str:
     return jax.tree_util.keystr(path) or "(the whole tree)"
 
 
-def _wide(x):
-    return jnp.asarray(x, jnp.promote_types(jnp.result_type(x), jnp.float32))
+def wide(x: jax.typing.ArrayLike) -> jax.Array:
+    """The array, a float of fewer than 32 bits as float32."""
+    dtype = jnp.result_type(x)
+    return jnp.asarray(x, dtype if dtype.itemsize >= 4 else jnp.float32)
+
+
+def _total(tree):
+    """The sum of a pytree's real scalars, in JAX's default float."""
+    start = jnp.zeros(())
+    return sum((x.astype(start.dtype) for x in jax.tree.leaves(tree)), start)
 
 
 def _as_float(t):

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcjax import curves, sums
+from mcjax import curves, derivatives, interop, sums
 
 
 class Principal(NamedTuple):
@@ -57,20 +57,24 @@ def random(params: curves.Params, key: jax.Array, ignore_vectors: bool = False) 
 
     Args:
       params: the point it starts from.
-      key: a key of `jax.random`.
+      key: a key of `jax.random`, typed or legacy.
       ignore_vectors: zero in all leaves of fewer than two axes (biases, batch norm's parameters);
         the length is then that of the other leaves.
+
+    Raises:
+      ValueError: a leaf is not a floating-point array, or the key is not one.
 
     >>> d = random({"bias": jnp.ones(3), "kernel": 2 * jnp.ones((4, 5))}, jax.random.key(0), True)
     >>> d["bias"], round(float(jnp.linalg.norm(d["kernel"]) ** 2), 3)
     (Array([0., 0., 0.], dtype=float32), 80.0)
     """
+    params = _arrays(params)
     kept = _without_vectors(params) if ignore_vectors else params
     gaussian = _gaussian(params, key)
     drawn = _without_vectors(gaussian) if ignore_vectors else gaussian
     length = _norm(drawn)
     scale = jnp.where(length > 0, _norm(kept) / jnp.where(length > 0, length, 1), 0)
-    return jax.tree.map(lambda d: (scale * d).astype(d.dtype), drawn)
+    return jax.tree.map(lambda d: _scaled(d, scale), drawn)
 
 
 def filter_normalized(params: curves.Params, key: jax.Array, ignore_vectors: bool = True) -> Any:
@@ -83,11 +87,14 @@ def filter_normalized(params: curves.Params, key: jax.Array, ignore_vectors: boo
 
     Args:
       params: the point it starts from.
-      key: a key of `jax.random`.
+      key: a key of `jax.random`, typed or legacy.
       ignore_vectors: zero in all leaves of fewer than two axes (biases, batch norm's parameters),
         as in the paper's figures. Without it each such leaf counts as one filter with a random
         direction; the authors' code (``ignore=''``) copies the weights into the direction there, so
         that all its directions agree in these leaves.
+
+    Raises:
+      ValueError: a leaf is not a floating-point array, or the key is not one.
 
     >>> w = {"kernel": jnp.array([[3.0, 0.0], [4.0, 2.0]])}
     >>> jnp.linalg.norm(filter_normalized(w, jax.random.key(0))["kernel"], axis=0)
@@ -98,9 +105,10 @@ def filter_normalized(params: curves.Params, key: jax.Array, ignore_vectors: boo
         if w.ndim < 2 and ignore_vectors:
             return jnp.zeros_like(d)
         axes = tuple(range(max(w.ndim - 1, 1))) if w.ndim else ()
-        ratio = _leaf_norm(w, axes) / jnp.maximum(_leaf_norm(d, axes), jnp.finfo(w.dtype).tiny)
-        return (d * ratio).astype(w.dtype)
+        tiny = float(jnp.finfo(w.dtype).tiny)
+        return _scaled(d, _leaf_norm(w, axes) / jnp.maximum(_leaf_norm(d, axes), tiny))
 
+    params = _arrays(params)
     return jax.tree.map(normalized, params, _gaussian(params, key))
 
 
@@ -116,14 +124,13 @@ def pca(points: Sequence[curves.Params]) -> Principal:
       points: three or more parameter pytrees.
 
     Raises:
-      ValueError: there are fewer than three points, they do not match, hold values that are complex
-        or not finite, or lie on a line (to one part in 1e6 of their spread).
+      ValueError: there are fewer than three points, they do not match, hold values that are not
+        finite, or lie on a line (to one part in 1e6 of their spread).
     """
     if len(points) < 3:
         raise ValueError(f"{len(points)} points have no two principal directions: give 3 or more")
     curves.check_matching(points)
-    if any(jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(points)):
-        raise ValueError("complex parameters have no principal directions here")
+    like, points = points[0], [derivatives.to_real(point) for point in points]
     gram = sums.gram(points, _centred)
     if not np.isfinite(gram).all():
         raise ValueError("a point holds values that are not finite")
@@ -133,7 +140,8 @@ def pca(points: Sequence[curves.Params]) -> Principal:
         raise ValueError("the points lie on a line: they have one principal direction")
     vectors = vectors * np.where(vectors[-1] < vectors[0], -1, 1) / np.sqrt(len(points) - 1)
 
-    pair = sums.combine(points, lambda x: vectors.T @ _centred(x))
+    first, second = sums.combine(points, lambda x: vectors.T @ _centred(x))
+    pair = derivatives.to_complex(like, first), derivatives.to_complex(like, second)
     return Principal(pair, values / (len(points) - 1), values / np.trace(gram))
 
 
@@ -141,9 +149,14 @@ def _centred(rows):
     return rows - rows.mean(axis=0)
 
 
+def _arrays(params):
+    curves.check_matching((params,))
+    return jax.tree.map(jnp.asarray, params)
+
+
 def _gaussian(params, key):
     leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(key, len(leaves))
+    keys = jax.random.split(interop.typed_key(key), len(leaves))
     drawn = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
     return jax.tree.unflatten(structure, drawn)
 
@@ -153,8 +166,12 @@ def _without_vectors(tree):
 
 
 def _leaf_norm(x, axes):
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    return jnp.sqrt(jnp.sum(jnp.abs(wide) ** 2, axis=axes, keepdims=True))
+    return jnp.sqrt(jnp.sum(jnp.abs(curves.wide(x)) ** 2, axis=axes, keepdims=True))
+
+
+def _scaled(x, factor):
+    wide = curves.wide(x)
+    return (wide * factor.astype(wide.dtype)).astype(x.dtype)
 
 
 def _norm(tree):

@@ -61,8 +61,11 @@ def log_probabilities(logits: Any) -> np.ndarray:
     """The logarithm of the softmax of logits ``[..., classes]``, in float64."""
     logits = np.asarray(logits, np.float64)
     with np.errstate(invalid="ignore"):  # infinite logits give no number, and that is said
-        logits = logits - logits.max(axis=-1, keepdims=True)
-        return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+        largest = logits.argmax(axis=-1)[..., None]
+        logits = logits - np.take_along_axis(logits, largest, axis=-1)
+        others = np.exp(logits)
+        np.put_along_axis(others, largest, 0, axis=-1)
+        return logits - np.log1p(others.sum(axis=-1, keepdims=True))
 
 
 def averages(

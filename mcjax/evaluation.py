@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcjax import curves, objectives, parallel
+from mcjax import curves, derivatives, objectives, parallel
 
 Metrics = dict[str, dict[str, np.ndarray]]
 """``metrics[split][name]``, each of shape ``[points]``; a mean over the split's examples."""
@@ -114,7 +114,8 @@ class Evaluator:
             state = recomputed(params, state, splits)
             parts = _gradient(objective, fetch, params, state, splits["train"], batch_size, every)
             gradient, count = parallel.sum_over_devices(parts, every)
-            return jnp.sqrt(curves.squared_norm(gradient)) / count
+            norm = jnp.sqrt(curves.squared_norm(gradient))
+            return norm / count.astype(norm.dtype)
 
         def with_state(params, state, splits):
             sums = _all_sums(objective, fetch, params, state, splits, batch_size, every)
@@ -151,10 +152,10 @@ class Evaluator:
             points = self._combine(tuple(control_points), full)
             result = self._block(points, state, self.splits)
             if pending is not None:
-                yield _read(*pending)
+                yield _read(*pending, report=self.objective.metrics)
             pending = (first, len(rows), *result)
         if pending is not None:
-            yield _read(*pending)
+            yield _read(*pending, report=self.objective.metrics)
 
     def __call__(self, control_points: Sequence[Any], coefficients: Any, state: Any) -> Metrics:
         """As `blocks`, all at once: ``metrics[split][name]`` of shape ``[P]``."""
@@ -200,7 +201,8 @@ class Evaluator:
         sums = self._with_state(params, state, {split: self.splits[split]})
 
         def read():
-            means = _means(jax.tree.map(lambda x: np.asarray(x)[None], sums))
+            sums_of_one = jax.tree.map(lambda x: np.asarray(x)[None], sums)
+            means = _means(sums_of_one, self.objective.metrics)
             return {name: float(value[0]) for name, value in means[split].items()}
 
         return read
@@ -268,7 +270,7 @@ def clean_batches(
     def batch(index):
         positions, weight = parallel.share(width, axes)
         rows = index * width + positions
-        weight *= rows < size
+        weight = jnp.where(rows < size, weight, 0)
         rows = jnp.minimum(rows, size - 1)
         return fetch(data, rows, rows, weight, jax.random.key(0))
 
@@ -309,7 +311,7 @@ def _gradient(objective, fetch, params, state, data, batch_size, axes):
         return sums["loss"], sums["count"]
 
     def add(total, index):
-        new = jax.grad(summed, has_aux=True)(params, index)
+        new = derivatives.gradient(summed)(params, index)
         return jax.tree.map(jnp.add, total, new), None
 
     zeros = (jax.tree.map(jnp.zeros_like, params), jnp.float32(0))
@@ -323,19 +325,30 @@ def _unvmapped(function):
     return on_one
 
 
-def _read(first, count, sums, l2):
-    metrics = _means(jax.tree.map(np.asarray, sums))
+def _read(first, count, sums, l2, *, report):
+    metrics = _means(jax.tree.map(np.asarray, sums), report)
     metrics["params"] = {"l2": np.asarray(l2, np.float64)}
     return first, {s: {n: v[:count] for n, v in m.items()} for s, m in metrics.items()}
 
 
-def _means(sums):
-    """Divides float64 sums over batches (the last axis) by the counts."""
-    totals = {
-        split: {name: np.asarray(x, np.float64).sum(-1) for name, x in named.items()}
-        for split, named in sums.items()
-    }
-    return {
-        split: {n: x / named["count"] for n, x in named.items() if n != "count"}
-        for split, named in totals.items()
-    }
+def _means(sums, report):
+    """Divides float64 sums over batches (the second axis) by the counts, for each split.
+
+    Raises:
+      ValueError: a metric is not one number a point.
+    """
+    return {split: _of_split(named, report) for split, named in sums.items()}
+
+
+def _of_split(sums, report):
+    totals = {name: np.asarray(x, np.float64).sum(1) for name, x in sums.items()}
+    count = totals.pop("count")
+    means = {n: (x.T / count).T for n, x in totals.items()}
+    metrics = report(means) if report else means
+    for name, values in metrics.items():
+        if np.shape(values) != count.shape:
+            raise ValueError(
+                f"metric {name!r} has shape {list(np.shape(values)[1:])} at a point: make numbers "
+                "of it in Objective.metrics"
+            )
+    return metrics

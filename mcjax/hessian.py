@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import linalg
 
-from mcjax import curves, evaluation, parallel
+from mcjax import curves, derivatives, evaluation, parallel
 
 Arrays = dict[str, np.ndarray]
 
@@ -68,14 +68,14 @@ def make_product(evaluator: evaluation.Evaluator) -> Callable[[Any, Any, Any], A
             return sums["loss"], sums["count"]
 
         def add(total, index):
-            gradient = jax.grad(summed, has_aux=True)
+            gradient = derivatives.gradient(summed)
             _, new, size = jax.jvp(lambda w: gradient(w, index), (params,), (vector,), has_aux=True)
             return jax.tree.map(jnp.add, total, (new, size)), None
 
         zeros = (jax.tree.map(jnp.zeros_like, params), jnp.float32(0))
         parts, _ = jax.lax.scan(add, zeros, jnp.arange(count))
         totals, size = parallel.sum_over_devices(parts, parallel.ALL_AXES)
-        return jax.tree.map(lambda x: x / size, totals)
+        return derivatives.divided(totals, size)
 
     mapped = parallel.data_parallel(product, evaluator.mesh)
     return lambda params, state, vector: mapped(params, state, evaluator.splits["train"], vector)
@@ -117,7 +117,7 @@ def eigenpairs(
     >>> found.values.round(3)
     array([5., 2.])
     """
-    leaves, structure = jax.tree.flatten(like)
+    leaves, structure = jax.tree.flatten(derivatives.to_real(like))
     shapes = [np.shape(x) for x in leaves]
     ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes])
     size = int(ends[-1]) if leaves else 0
@@ -127,11 +127,12 @@ def eigenpairs(
 
     def tree(vector):
         parts = np.split(vector, ends[:-1])
-        return structure.unflatten(x.reshape(s) for x, s in zip(parts, shapes, strict=True))
+        real = structure.unflatten(x.reshape(s) for x, s in zip(parts, shapes, strict=True))
+        return derivatives.to_complex(like, real)
 
     def multiply(vector):
         nonlocal done
-        result = jax.tree.leaves(product(tree(vector.ravel())))
+        result = jax.tree.leaves(derivatives.to_real(product(tree(vector.ravel()))))
         flat = np.concatenate([np.asarray(x, np.float32).ravel() for x in result])
         if not np.isfinite(flat).all():
             raise NoEigenvaluesError("a product with the matrix is not finite")
@@ -162,6 +163,35 @@ def eigenpairs(
 
 def _norm(vector):
     return np.linalg.norm(vector.astype(np.float64))  # squares of 1e-30 are none in float32
+
+
+def trace(
+    product: Callable[[Any], Any], like: Any, samples: int = 32, *, seed: int = 0
+) -> tuple[float, float]:
+    """The trace of a symmetric matrix that is known by its products (Hutchinson, 1990).
+
+    The mean of ``v . A v`` over vectors ``v`` of random signs, exact for a diagonal matrix.
+
+    Args:
+      product: ``v -> A v`` on pytrees, called with numpy leaves.
+      like: a pytree of the vectors' structure and shapes, such as the parameters.
+      samples: how many vectors, 2 or more.
+      seed: of the signs.
+
+    Returns:
+      The estimate and its standard error.
+
+    >>> trace(lambda v: {"w": np.array([1.0, -9.0, 5.0]) * v["w"]}, {"w": jnp.zeros(3)})
+    (-3.0, 0.0)
+    """
+    rng, real = np.random.default_rng(seed), derivatives.to_real(like)
+    found = []
+    for _ in range(samples):
+        signs = jax.tree.map(lambda x: rng.choice(np.array([-1, 1], np.float32), np.shape(x)), real)
+        result = derivatives.to_real(product(derivatives.to_complex(like, signs)))
+        pairs = zip(jax.tree.leaves(signs), jax.tree.leaves(result), strict=True)
+        found.append(sum(np.sum(v * np.asarray(x, np.float64)) for v, x in pairs))
+    return float(np.mean(found)), float(np.std(found, ddof=1) / np.sqrt(samples))
 
 
 def sharpness(

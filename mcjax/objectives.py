@@ -9,6 +9,7 @@ reports divides. An example of weight zero (``batch["weight"]``) counts for noth
 be padded to any size.
 """
 
+import contextlib
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,12 +17,17 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from mcjax import curves
+from mcjax import curves, interop
 from mcjax.models import layers
 
 Sums = dict[str, jax.Array]
+Means = dict[str, np.ndarray]
+
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_BY_NAME = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Objective(NamedTuple):
@@ -36,12 +42,16 @@ class Objective(NamedTuple):
         None for a network without such a state. Averages over batches are the caller's work.
       logits: ``(params, state, batch) -> [B, classes]`` as in ``evaluate``, or None for what is no
         classifier.
+      metrics: ``means -> metrics``, what is reported of ``evaluate``'s sums divided by ``count``:
+        numpy arrays ``[points, ...]`` in, ``[points]`` out, ``loss`` among them. For what is not a
+        mean over examples, such as F1; None reports the means as they are.
     """
 
     train: Callable[..., tuple[jax.Array, tuple[Sums, Any]]]
     evaluate: Callable[..., Sums]
     statistics: Callable[..., Any] | None = None
     logits: Callable[..., jax.Array] | None = None
+    metrics: Callable[[Means], Means] | None = None
 
 
 def from_loss(
@@ -61,7 +71,7 @@ def from_loss(
         example's key is that of its number, whatever batch it is in. ``loss`` is not given it.
 
     Raises:
-      ValueError: ``loss`` takes neither two nor three arguments.
+      ValueError: ``loss`` cannot be called with these arguments.
     """
     mean = with_key(loss)
 
@@ -83,11 +93,14 @@ def from_loss(
         each = jax.vmap(lambda one, i: mean(params, one, jax.random.fold_in(key, i)))(
             alone, positions
         )
-        return jnp.sum(jnp.where(weight > 0, each * weight, 0)), jnp.sum(weight)
+        each = curves.wide(each)
+        weighted = jnp.where(weight > 0, each * weight.astype(each.dtype), 0)
+        return jnp.sum(weighted), jnp.sum(weight)
 
     def train(params, state, batch, key):
         total, count = total_and_count(params, batch, key)
-        return total / jnp.maximum(count, 1), ({"loss": total, "count": count}, state)
+        mean = total / jnp.maximum(count, 1).astype(total.dtype)
+        return mean, ({"loss": total, "count": count}, state)
 
     def evaluate(params, state, batch):
         return train(params, state, batch, jax.random.key(0))[1][0]
@@ -98,15 +111,34 @@ def from_loss(
 def with_key(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     """``loss(params, batch, key)`` of a loss that takes a key or none.
 
+    The key is given to a third argument without a default, or to one whose name ends in ``key`` or
+    ``rng``, by keyword; all other arguments keep their defaults.
+
     Raises:
-      ValueError: ``loss`` takes neither two nor three positional arguments.
+      ValueError: ``loss`` cannot be called so.
     """
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = inspect.signature(loss).parameters.values()
-    takes = sum(parameter.kind in positional for parameter in parameters)
-    if takes not in (2, 3):
-        raise ValueError(f"loss takes {takes} arguments: expected (params, batch[, key])")
-    return loss if takes == 3 else lambda params, batch, key: loss(params, batch)
+    if not callable(loss):
+        raise ValueError(f"loss={loss!r} is not a function: expected loss(params, batch[, key])")
+    signature = inspect.signature(loss)
+    more = list(signature.parameters.values())[2:]
+    asking = [p for p in more if p.name.endswith(("key", "rng")) and p.kind in _BY_NAME]
+    required = [p for p in more if p.default is p.empty and p.kind in _BY_PLACE]
+    if asking:
+        name = asking[0].name
+        called = lambda params, batch, key: loss(params, batch, **{name: key})  # noqa: E731
+        given: tuple[tuple, dict] = ((None, None), {name: None})
+    elif required:
+        called, given = loss, ((None, None, None), {})
+    else:
+        called, given = lambda params, batch, key: loss(params, batch), ((None, None), {})
+    try:
+        signature.bind(*given[0], **given[1])
+    except TypeError as error:
+        raise ValueError(
+            f"loss takes {signature}: expected (params, batch[, key]); bind what it takes besides "
+            f"with functools.partial ({error})"
+        ) from None
+    return called
 
 
 def cross_entropy(model: nn.Module, dtype: Any = None) -> Objective:
@@ -123,49 +155,51 @@ def cross_entropy(model: nn.Module, dtype: Any = None) -> Objective:
 
     Returns:
       An objective over batches ``{"images": float32 [B, H, W, C], "labels": int32 [B],
-      "weight": float32 [B]}``, with the sums ``loss``, ``accuracy`` and ``count``.
+      "weight": float32 [B]}``, with the sums ``loss``, ``accuracy`` and ``count``. Evaluation has
+      `exact_cross_entropy`, training optax's, whose gradient is as exact.
     """
 
     def cast(x):
         moved = dtype is not None and jnp.issubdtype(x.dtype, jnp.floating)
         return x.astype(dtype) if moved else x
 
+    # Batch norm mixes what is cast with its float32 averages.
+    mixing = contextlib.nullcontext if dtype is None else interop.standard_promotion
+
     def apply(params, state, batch, train, **options):
         params, images = jax.tree.map(cast, (params, batch["images"]))
-        with nn.intercept_methods(_sum_bias_gradients_in_float32):
+        with nn.intercept_methods(_sum_bias_gradients_in_float32), mixing():
             return model.apply({"params": params, **state}, images, train, **options)
 
-    def widened(logits):
-        return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-
-    def sums(logits, batch):
+    def sums(logits, batch, loss_of=exact_cross_entropy):
         weight = batch["weight"]
         # A large common part of the logits would cost the small losses their digits.
         logits -= jax.lax.stop_gradient(jnp.max(logits, -1, keepdims=True))
         # where, not a product: padding whose logits overflow counts for nothing, nor do its NaNs
         # reach the gradient.
         logits = jnp.where(weight[:, None] > 0, logits, 0)
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["labels"])
+        losses = loss_of(logits, batch["labels"])
         # argmax picks a class even among NaNs: a broken network must not look like a guess.
         right = (jnp.argmax(logits, -1) == batch["labels"]) & jnp.isfinite(losses)
         return {
             "loss": jnp.sum(losses * weight),
-            "accuracy": jnp.sum(right * weight),
+            "accuracy": jnp.sum(jnp.where(right, weight, 0)),
             "count": jnp.sum(weight),
         }
 
     def forward(params, state, batch, key):
         options = {"rngs": {"dropout": key}, "mutable": list(state)}
         logits, new = apply(params, state, batch, True, **options)
-        return widened(logits), jax.tree.map(lambda n, old: n.astype(old.dtype), new, state)
+        return curves.wide(logits), jax.tree.map(lambda n, old: n.astype(old.dtype), new, state)
 
     def train(params, state, batch, key):
         logits, state = forward(params, state, batch, key)
-        totals = sums(logits, batch)
+        totals = sums(logits, batch, optax.softmax_cross_entropy_with_integer_labels)
         return totals["loss"] / jnp.maximum(totals["count"], 1), (totals, state)
 
     def logits(params, state, batch) -> Any:
-        return widened(apply(params, state, batch, False))
+        found: Any = apply(params, state, batch, False)
+        return curves.wide(found)
 
     def evaluate(params, state, batch):
         return sums(logits(params, state, batch), batch)
@@ -175,6 +209,29 @@ def cross_entropy(model: nn.Module, dtype: Any = None) -> Objective:
             return forward(params, state, batch, jax.random.key(0))[1]
 
     return Objective(train, evaluate, statistics, logits)
+
+
+def exact_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Softmax cross-entropy whose small values keep their digits, down to 1e-38.
+
+    With ``k`` the largest logit, ``log(1 + sum_{j != k} exp(z_j - z_k)) + z_k - z_label``: the
+    logarithm of a sum that is all but one would round to 1e-7.
+
+    Args:
+      logits: ``[B, classes]``.
+      labels: int ``[B]``; one that is not a class gives NaN.
+
+    Returns:
+      ``[B]``, in nats.
+
+    >>> exact_cross_entropy(jnp.array([[18.0, 0.0, 1.0]]), jnp.array([0])).round(10)
+    Array([5.66e-08], dtype=float32)
+    """
+    largest = jnp.argmax(logits, -1)[:, None]
+    below = logits - jnp.take_along_axis(logits, largest, -1)
+    others = jnp.where(jnp.arange(logits.shape[-1])[None] == largest, 0, jnp.exp(below))
+    own = jnp.take_along_axis(below, labels[:, None], -1, mode="fill")[:, 0]
+    return jnp.log1p(jnp.sum(others, -1)) - own
 
 
 def with_l2(objective: Objective, weight_decay: float) -> Objective:
@@ -239,7 +296,7 @@ def _add_bias(outputs, bias):
 
     XLA sums 16-bit numbers in 16 bits, where a sum of a hundred thousand ones is a few hundred.
     """
-    return outputs + bias
+    return outputs + jnp.broadcast_to(bias, outputs.shape)
 
 
 @_add_bias.defjvp

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import optax
 
+from mcjax import interop
+
 
 def step_decay(
     lr: float, milestones: Sequence[int], steps_per_epoch: int, factor: float = 0.2
@@ -23,7 +25,7 @@ def step_decay(
     [0.05, 0.01, 0.002, 0.0004]
     """
     drops = {m * steps_per_epoch: factor ** milestones.count(m) for m in milestones}
-    return optax.piecewise_constant_schedule(lr, drops)
+    return interop.standard_promotion()(optax.piecewise_constant_schedule(lr, drops))
 
 
 def linear_decay(lr: float, epochs: int, steps_per_epoch: int) -> optax.Schedule:
@@ -62,7 +64,8 @@ def sgdr(
     """
     steps = [t * steps_per_epoch for t in sgdr_periods(epochs, first_period, multiplier)]
     cosines = [optax.cosine_decay_schedule(lr, s, alpha=lr_min / lr) for s in steps]
-    return optax.join_schedules(cosines, [sum(steps[:i]) for i in range(1, len(steps))])
+    joined = optax.join_schedules(cosines, [sum(steps[:i]) for i in range(1, len(steps))])
+    return interop.standard_promotion()(joined)
 
 
 def curve_schedule(lr: float, epochs: int, steps_per_epoch: int) -> optax.Schedule:
@@ -116,9 +119,11 @@ def optimizer(
     """
     match name:
         case "sgd":
-            return optax.sgd(schedule, momentum=momentum)
+            made = optax.sgd(schedule, momentum=momentum)
         case "adam":
-            return optax.adam(schedule)
+            made = optax.adam(schedule)
         case "adamw":
-            return optax.adamw(schedule, weight_decay=weight_decay)
-    raise ValueError(f"optimizer={name!r}: expected sgd, adam or adamw")
+            made = optax.adamw(schedule, weight_decay=weight_decay)
+        case _:
+            raise ValueError(f"optimizer={name!r}: expected sgd, adam or adamw")
+    return made._replace(update=interop.standard_promotion()(made.update))

@@ -1,4 +1,4 @@
-"""Three calls for any JAX model: fit a curve, profile it, evaluate the plane through three points.
+"""A few calls for any JAX model: fit a curve, profile it, evaluate a plane, measure sharpness.
 
 All they need is parameters, pytrees of floating-point arrays from whatever library, data, a pytree
 of arrays with a leading axis of examples, and a loss, ``loss(params, batch)`` or ``loss(params,
@@ -30,20 +30,51 @@ are a dict, and so are its batches, with the rows' ``weight`` added (zero for pa
 True
 """
 
+import functools
+import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mcjax import curves, evaluation, objectives, parallel, paths, planes, surfaces, training
+from mcjax import (
+    curves,
+    evaluation,
+    hessian,
+    interop,
+    objectives,
+    parallel,
+    paths,
+    planes,
+    surfaces,
+    training,
+)
 
 Loss = Callable[..., jax.Array] | objectives.Objective
 Arrays = dict[str, np.ndarray]
 
 ONE_BEND = curves.polygonal_chain(1)
+
+
+class Sharpness(NamedTuple):
+    """The Hessian of the training loss at a point.
+
+    Attributes:
+      eigenvalues: ``[k]``, the largest, falling.
+      residuals: ``[k]``, an eigenvalue lies so close to each.
+      trace: the sum of all eigenvalues, estimated.
+      trace_error: the estimate's standard error.
+      loss: the training loss at the point.
+    """
+
+    eigenvalues: np.ndarray
+    residuals: np.ndarray
+    trace: float
+    trace_error: float
+    loss: float
 
 
 def fit_curve(
@@ -72,7 +103,7 @@ def fit_curve(
       optimizer: an optax chain. A schedule's steps are ``examples // batch_size`` an epoch.
       epochs: passes over the data, each in an order of its own.
       batch_size: examples a step, over all devices.
-      key: of the data's order, ``t`` and the loss's own keys.
+      key: of the data's order, ``t`` and the loss's own keys; typed or legacy.
       curve: from `mcjax.curves`; the chain with one bend by default.
       state: an objective's, at the start.
       progress: told how many epochs are done.
@@ -85,13 +116,12 @@ def fit_curve(
       ValueError: an argument is wrong; found before any long work.
       FloatingPointError: the loss or its gradient was not finite.
     """
+    curves.check_curve(curve)
+    key = interop.typed_key(key)
+    epochs, batch_size = _whole("epochs", epochs), _whole("batch_size", batch_size)
     objective, fetch, mesh = _prepare(loss, (start, end), data)
     if curve.num_bends < 1:
         raise ValueError(f"a {curve.name} has no bends: there is nothing to fit")
-    if epochs < 1:
-        raise ValueError(f"epochs={epochs}: use 1 or more")
-    if not isinstance(key, jax.Array):
-        raise ValueError(f"key={key!r} is no key: write jax.random.key({key!r})")
     trainer = training.make_trainer(
         objectives.on_curve(curve, objective), fetch, optimizer,
         size=_size(data), batch_size=batch_size, mesh=mesh,
@@ -103,9 +133,9 @@ def fit_curve(
     for chunk in training.chunks(trainer, train_state, ends, data, epochs, key):
         train_state = chunk.state
         if chunk.bad_step >= 0:
+            advice = _advice(objective, fetch, mesh, ends, data, state)
             raise FloatingPointError(
-                f"the loss or its gradient was not finite at step {int(chunk.bad_step)}: try a "
-                "lower learning rate"
+                f"the loss or its gradient was not finite at step {int(chunk.bad_step)}: {advice}"
             )
         if chunk.step % trainer.steps_per_epoch == 0:
             losses.append(float(chunk.sums["loss"] / chunk.sums["count"]))
@@ -147,8 +177,7 @@ def profile(
     Raises:
       ValueError: an argument is wrong; found before any long work.
     """
-    if points < 2:
-        raise ValueError(f"points={points}: the two ends alone are 2")
+    points = _whole("points", points, 2)
     _check_number(curve, control_points)
     evaluator, mesh = _evaluator(loss, control_points, data, validation, batch_size)
     control_points, state = parallel.replicate((tuple(control_points), _of(state)), mesh)
@@ -241,6 +270,55 @@ def surface(
     return arrays | {f"curve_{name}": values for name, values in seen.items()}
 
 
+def sharpness(
+    loss: Loss,
+    params: Any,
+    data: Any,
+    *,
+    count: int = 1,
+    samples: int = 32,
+    seed: int = 0,
+    batch_size: int | None = None,
+    state: Any = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Sharpness:
+    """The largest eigenvalues of the Hessian of the mean training loss, and its trace.
+
+    Eigenvalues are ARPACK's (`mcjax.hessian.eigenpairs`), the trace is Hutchinson's estimate
+    (`mcjax.hessian.trace`). Along a curve: `mcjax.hessian.sharpness`.
+
+    Args:
+      loss: see the module.
+      params: the point.
+      data: the training split.
+      count: how many eigenvalues, fewer than there are parameters.
+      samples: random vectors for the trace, 2 or more; its error falls with their square root.
+      seed: of both.
+      batch_size: examples of a forward pass; by default the backend's.
+      state: an objective's.
+      progress: told how many products with the Hessian are done.
+
+    Raises:
+      ValueError: an argument is wrong.
+      mcjax.hessian.NoEigenvaluesError: the Hessian is not finite, or ARPACK does not converge.
+
+    >>> from mcjax import simple
+    >>> loss = lambda w, batch: 0.5 * jnp.sum(jnp.array([3.0, 1.0, -2.0]) * w**2)
+    >>> found = simple.sharpness(loss, jnp.ones(3), np.zeros((4, 1), np.float32))
+    >>> found.eigenvalues.round(4), round(found.trace, 4), round(found.loss, 4)
+    (array([3.]), 2.0, 1.0)
+    """
+    count, samples = _whole("count", count), _whole("samples", samples, 2)
+    evaluator, mesh = _evaluator(loss, (params,), data, None, batch_size)
+    params, state = parallel.replicate((params, _of(state)), mesh)
+    held = evaluator.statistics(params, state)
+    product = functools.partial(hessian.make_product(evaluator), params, held)
+    found = hessian.eigenpairs(product, params, count, seed=seed, progress=progress)
+    trace, error = hessian.trace(product, params, samples, seed=seed)
+    own = evaluator.with_state(params, held, "train")["loss"]
+    return Sharpness(found.values, found.residuals, trace, error, own)
+
+
 def _placed(iterates, points, mesh):
     """Pairs of epoch and parameters on all devices, one after another."""
     for epoch, params in (iterates or {}).items():
@@ -250,8 +328,8 @@ def _placed(iterates, points, mesh):
 
 def _evaluator(loss, points, data, validation, batch_size):
     """The evaluator of one or two splits, and its mesh."""
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size={batch_size}: use 1 or more")
+    if batch_size is not None:
+        batch_size = _whole("batch_size", batch_size)
     splits = {"train": data}
     if validation is not None:
         if jax.tree.structure(validation) != jax.tree.structure(data):
@@ -292,7 +370,36 @@ def _of(state):
     return {} if state is None else state
 
 
+def _advice(objective, fetch, mesh, ends, data, state):
+    """Where to look when the loss was not finite: at the data, or at the learning rate."""
+    evaluator = evaluation.Evaluator(objective, fetch, {"train": data}, mesh)
+    if np.isfinite(evaluator(ends, np.eye(2), state)["train"]["loss"]).all():
+        return "try a lower learning rate"
+    integers = [
+        f"{jax.tree_util.keystr(path)} from {leaf.min()} to {leaf.max()}"
+        for path, leaf in jax.tree_util.tree_flatten_with_path(data)[0]
+        if jnp.issubdtype(leaf.dtype, jnp.integer)
+    ]
+    found = f" (the data have {', '.join(integers)})" if integers else ""
+    return (
+        "it is not at the ends themselves, before any step. Look for values that are not finite in "
+        f"data and parameters, and for labels that are not classes{found}"
+    )
+
+
+def _whole(name, value, least=1):
+    """An int of at least so much; raises ValueError for anything else."""
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name}={value!r}: use a whole number, {least} or more") from None
+    if whole < least:
+        raise ValueError(f"{name}={whole}: use {least} or more")
+    return whole
+
+
 def _check_number(curve, control_points):
+    curves.check_curve(curve)
     if len(control_points) != curve.num_bends + 2:
         raise ValueError(
             f"{len(control_points)} control points: this curve has {curve.num_bends + 2}, "
@@ -306,7 +413,7 @@ def _check_leaves(number, params):
         is_array = isinstance(leaf, jax.Array | np.ndarray | np.generic)
         if not (is_array and jnp.issubdtype(leaf.dtype, jnp.inexact)):
             name = jax.tree_util.keystr(path) or "(the whole tree)"
-            what = f"of dtype {leaf.dtype}" if is_array else f"a {type(leaf).__name__}"
+            what = f"of dtype {leaf.dtype}" if is_array else f"a {_type(leaf)}"
             raise ValueError(
                 f"leaf {name} of control point {number} is {what}: keep floating-point arrays in "
                 "the parameters and the rest in the loss (Equinox: eqx.partition(model, "
@@ -316,24 +423,57 @@ def _check_leaves(number, params):
 
 def _size(data):
     """The number of examples; raises ValueError where the leaves do not agree on it."""
-    leaves = jax.tree_util.tree_flatten_with_path(data)[0]
+    is_iterator = lambda x: hasattr(x, "__next__")  # noqa: E731
+    leaves = jax.tree_util.tree_flatten_with_path(data, is_leaf=is_iterator)[0]
     if not leaves:
         raise ValueError("the data hold no array")
     for path, leaf in leaves:
-        if not isinstance(leaf, jax.Array) and np.asarray(leaf).dtype.kind in "OSUT":
-            raise ValueError(f"leaf {jax.tree_util.keystr(path)} of the data holds no numbers")
-        if np.ndim(leaf) == 0 or len(leaf) != np.shape(leaves[0][1])[0] or not len(leaf):
+        name = jax.tree_util.keystr(path) or "(the whole tree)"
+        if not isinstance(leaf, jax.Array | np.ndarray):
             raise ValueError(
-                f"leaf {jax.tree_util.keystr(path)} of the data has shape {np.shape(leaf)}: every "
-                "leaf needs the same leading axis, of examples"
+                f"leaf {name} of the data is a {_type(leaf)}: expected numpy or jax arrays with a "
+                "leading axis of examples, such as numpy.asarray(tensor) of another library's"
+            )
+        if leaf.dtype.kind in "OSUT":
+            raise ValueError(f"leaf {name} of the data holds no numbers")
+        if leaf.ndim == 0 or len(leaf) != np.shape(leaves[0][1])[0] or not len(leaf):
+            raise ValueError(
+                f"leaf {name} of the data has shape {leaf.shape}: every leaf needs the same "
+                f"leading axis, of examples{_if_batches(data)}"
             )
     return len(leaves[0][1])
+
+
+def _type(value):
+    """The name of a value's type, with that of another library."""
+    kind = type(value)
+    library = kind.__module__.partition(".")[0]
+    return kind.__name__ if library == "builtins" else f"{library}.{kind.__name__}"
+
+
+def _if_batches(data):
+    """What to do with a list of batches, where the data look like one."""
+    first = data[0] if isinstance(data, list | tuple) and data else None
+    if not isinstance(first, Mapping | list | tuple):
+        return ""
+    return (
+        "; where this is a list of batches, give one pytree of all examples: "
+        "jax.tree.map(lambda *x: numpy.concatenate(x), *batches)"
+    )
 
 
 def _check_mean(mean, params, data):
     """Raises ValueError where the loss of a batch of one is not a real number."""
     batch = jax.tree.map(lambda x: jnp.asarray(x[:1]), data)
-    value = jax.eval_shape(mean, params, batch, jax.random.key(0))
+    try:
+        value = jax.eval_shape(mean, params, batch, jax.random.key(0))
+    except Exception as error:  # whatever the user's loss raises
+        reason = str(error).partition("\n")[0]
+        shapes = jax.tree.map(lambda x: f"{x.dtype}{list(x.shape)}", batch)
+        raise ValueError(
+            f"loss failed on a batch of one example, {shapes}: {type(error).__name__}: {reason}"
+            f"{_if_batches(data)}"
+        ) from error
     if getattr(value, "shape", None) != () or not jnp.issubdtype(value.dtype, jnp.floating):
         what = getattr(value, "shape", None)
         what = type(value).__name__ if what is None else f"{value.dtype}{list(what)}"

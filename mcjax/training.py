@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mcjax import parallel
+from mcjax import curves, derivatives, interop, parallel
 
 STREAMED_BYTES = 2**28
 """The most that one chunk of streamed data may take on a device."""
@@ -116,9 +116,14 @@ def make_trainer(
         by default what the backend is faster at.
 
     Raises:
-      ValueError: the batch is larger than the data set, the strata do not divide it, or the rows of
-        the mesh do not divide the runs.
+      ValueError: the batch is larger than the data set, the strata do not divide it, the rows of
+        the mesh do not divide the runs, or the optimizer is not optax's or (when the state is made)
+        needs more than gradients and parameters.
     """
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise ValueError(
+            f"optimizer={optimizer!r} is not an optax optimizer: use optax.adam(LEARNING_RATE)"
+        )
     if not 0 < batch_size <= size:
         raise ValueError(f"batch_size={batch_size}: the training split has {size} examples")
     if strata < 1 or batch_size % strata:
@@ -149,7 +154,7 @@ def make_trainer(
         return TrainState(
             step=jnp.int32(0),
             params=params,
-            opt_state=optimizer.init(params),
+            opt_state=_opt_state(optimizer, params),
             model_state=model_state,
             sums=jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), sums),
             bad_step=jnp.int32(-1),
@@ -168,6 +173,21 @@ def make_trainer(
     several = _several(run, over, default_together() if together is None else together)
     several = parallel.curve_parallel(several, mesh, over, donate_argnums=(0,))
     return Trainer(start_many, several, size, batch_size, runs)
+
+
+def _opt_state(optimizer, params):
+    """The optimizer's first state; raises ValueError where `_make_step` cannot call it."""
+    with interop.standard_promotion():
+        opt_state = optimizer.init(params)
+        try:
+            jax.eval_shape(optimizer.update, params, opt_state, params)
+        except TypeError as error:
+            raise ValueError(
+                f"the optimizer cannot be called with gradients and parameters alone ({error}): "
+                "use one without a line search, such as optax.adam(LEARNING_RATE) or "
+                "optax.lbfgs(LEARNING_RATE, linesearch=None)"
+            ) from error
+    return opt_state
 
 
 def default_together() -> bool:
@@ -204,9 +224,10 @@ def _make_step(train, fetch, optimizer, batch_size, steps_per_epoch, strata):
         def weighted_loss(params):
             key = jax.random.fold_in(keys[1], stratum)
             loss, (sums, new) = train(params, fixed, state.model_state, batch, key, stratum)
-            return loss * sums["count"], (sums, new)
+            loss = curves.wide(loss)
+            return loss * sums["count"].astype(loss.dtype), (sums, new)
 
-        gradient, (sums, model_state) = jax.grad(weighted_loss, has_aux=True)(state.params)
+        gradient, (sums, model_state) = derivatives.gradient(weighted_loss)(state.params)
         return gradient, sums, model_state
 
     def all_parts(state, fixed, data, rows, examples, keys):
@@ -229,14 +250,16 @@ def _make_step(train, fetch, optimizer, batch_size, steps_per_epoch, strata):
         args = (state, fixed, data, rows, examples, keys)
         gradient, sums, model_state = part_gradient(*args, 0) if strata == 1 else all_parts(*args)
         gradient, sums = parallel.sum_over_devices((gradient, sums))
-        gradient = jax.tree.map(lambda g: g / sums["count"], gradient)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        finite = jnp.isfinite(sums["loss"]) & jnp.isfinite(optax.tree.norm(gradient))
+        gradient = derivatives.divided(gradient, sums["count"])
+        with interop.standard_promotion():
+            updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
+            finite = jnp.isfinite(sums["loss"]) & jnp.isfinite(optax.tree.norm(gradient))
         is_first_bad = ~finite & (state.bad_step < 0)
         first = state.step % steps_per_epoch == 0
         return TrainState(
             step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
+            params=params,
             opt_state=opt_state,
             model_state=model_state,
             sums=jax.tree.map(lambda old, new: jnp.where(first, 0, old) + new, state.sums, sums),
@@ -251,7 +274,7 @@ def epoch_order(seed_key: jax.Array, epoch: int, size: int) -> np.ndarray:
 
     An array of keys gives an order for each: ``[..., size]``.
     """
-    return np.asarray(_permutation(seed_key, epoch, size))
+    return np.asarray(_permutation(interop.typed_key(seed_key, None), epoch, size))
 
 
 def _permutation_of_one(key, epoch, size):
@@ -301,13 +324,13 @@ def chunks(
       data: pytree of arrays with a leading axis of examples: on the devices, or with ``streamed``
         on the host, from where each chunk's examples are copied.
       epochs: where to stop, counted from step 0.
-      key: of the run's seed; an array of keys for several runs.
+      key: of the run's seed, typed or legacy; an array of keys for several runs.
       streamed: the data do not fit the device.
       seconds: wall-clock length of a chunk to aim at.
     """
     if streamed and trainer.runs is not None:
         raise ValueError("several runs at once cannot be streamed: each has its own order")
-    order_key, step_key = _split(key)
+    order_key, step_key = _split(interop.typed_key(key, 0 if trainer.runs is None else 1))
     batch, per_epoch = trainer.batch_size, trainer.steps_per_epoch
     # A streamed chunk is copied into a buffer of one size, so that one compilation serves all.
     longest = min(per_epoch, max(1, STREAMED_BYTES // _batch_bytes(data, batch)))

@@ -8,6 +8,9 @@ os.environ["JAX_PLATFORMS"] = "cpu"  # of the commands that tests start, too
 import jax
 
 jax.config.update("jax_num_cpu_devices", 8)
+# The library works under the strictest settings of its users.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Collected as a doctest, it would be imported.
 collect_ignore = [] if importlib.util.find_spec("torch") else ["mcjax/torch_networks.py"]

@@ -34,7 +34,7 @@ def loss(params, batch):
         x += mixed.reshape(x.shape) @ weights["out"]
         return x + jax.nn.gelu(jax.nn.standardize(x) @ weights["up"]) @ weights["down"], None
 
-    x = params["characters"][batch] + params["positions"]
+    x = params["characters"][batch] + params["positions"][None]
     x, _ = jax.lax.scan(block, x, {n: params[n] for n in ("qkv", "out", "up", "down")})
     logits = jax.nn.standardize(x) @ params["characters"].T
     return optax.softmax_cross_entropy_with_integer_labels(logits[:, :-1], batch[:, 1:]).mean()

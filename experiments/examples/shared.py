@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mcjax import plots
+from mcjax import objectives, parallel, plots
 
 ADAM = optax.adam(3e-3)
 
@@ -19,18 +20,63 @@ def train(
     loss: Callable[..., Any], params: Any, data: Any, seed: int, epochs: int, batch_size: int
 ) -> Any:
     """Trains ``params``, as anyone would; mcjax comes in afterwards."""
-    opt_state, rng = ADAM.init(params), np.random.default_rng(seed)
+    opt_state, rng, key = ADAM.init(params), np.random.default_rng(seed), jax.random.key(seed)
     size = len(jax.tree.leaves(data)[0])
-    for rows in rng.integers(size, size=(epochs * size // batch_size, batch_size)):
+    for i, rows in enumerate(rng.integers(size, size=(epochs * size // batch_size, batch_size))):
         batch = jax.tree.map(lambda x: x[rows], data)  # noqa: B023
-        params, opt_state = _step(loss, params, opt_state, batch)
+        params, opt_state = _step(loss, params, opt_state, batch, key, i)
     return params
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _step(loss, params, opt_state, batch):
-    updates, opt_state = ADAM.update(jax.grad(loss)(params, batch), opt_state)
+def _step(loss, params, opt_state, batch, key, i):
+    loss = objectives.with_key(loss)
+    gradient = jax.grad(loss)(params, batch, jax.random.fold_in(key, i))
+    updates, opt_state = ADAM.update(gradient, opt_state)
     return optax.apply_updates(params, updates), opt_state
+
+
+def classifier(logits: Callable[..., jax.Array]) -> objectives.Objective:
+    """The objective of ``logits(params, batch, key=None)``; with a key, dropout is on."""
+
+    def sums(logits, batch):
+        losses, weight = objectives.exact_cross_entropy(logits, batch["labels"]), batch["weight"]
+        right = jnp.where(jnp.argmax(logits, -1) == batch["labels"], weight, 0)
+        return {"loss": losses @ weight, "accuracy": right.sum(), "count": weight.sum()}
+
+    def train(params, state, batch, key):
+        # Each device sees its share of the batch: the masks of each are its own.
+        key = jax.random.fold_in(key, jax.lax.axis_index(parallel.DATA_AXIS))
+        found = sums(logits(params, batch, key), batch)
+        return found["loss"] / found["count"].clip(1), (found, state)
+
+    def evaluate(params, state, batch):
+        return sums(logits(params, batch), batch)
+
+    clean = lambda params, state, batch: logits(params, batch)  # noqa: E731
+    return objectives.Objective(train, evaluate, logits=clean)
+
+
+def with_f1(objective: objectives.Objective, classes: int) -> objectives.Objective:
+    """A classifier's objective with the macro F1 score among its metrics.
+
+    F1 is not a mean over examples: what is counted of each class is, and F1 is made of these.
+    """
+    logits: Any = objective.logits
+
+    def evaluate(params, state, batch):
+        guesses = jnp.argmax(logits(params, state, batch), -1)
+        guessed, actual = (jax.nn.one_hot(x, classes) for x in (guesses, batch["labels"]))
+        counts = {"hits": guessed * actual, "guessed": guessed, "actual": actual}
+        totals = {name: batch["weight"] @ count for name, count in counts.items()}
+        return objective.evaluate(params, state, batch) | totals
+
+    def metrics(means):
+        hits, guessed, actual = (means[name] for name in ("hits", "guessed", "actual"))
+        f1 = (2 * hits / np.maximum(guessed + actual, 1e-9)).mean(-1)
+        return {"loss": means["loss"], "accuracy": means["accuracy"], "F1": f1}
+
+    return objective._replace(evaluate=evaluate, metrics=metrics)
 
 
 def show(arrays: dict[str, np.ndarray], title: str, figure: str | None) -> Any:

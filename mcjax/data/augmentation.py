@@ -172,4 +172,6 @@ def normalize(
       float32 ``[..., C]``.
     """
     mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
-    return (jnp.asarray(images).astype(jnp.float32) / 255 - mean) / std
+    images = jnp.asarray(images).astype(jnp.float32) / 255
+    mean, std = (jnp.expand_dims(x, range(images.ndim - x.ndim)) for x in (mean, std))
+    return (images - mean) / std

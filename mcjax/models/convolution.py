@@ -31,6 +31,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
+from mcjax import curves
 from mcjax.models.convolution_table import FORWARD, STEP
 
 _NHWC = lax.conv_dimension_numbers((1, 1, 1, 1), (1, 1, 1, 1), ("NHWC", "HWIO", "NHWC"))
@@ -204,13 +205,13 @@ def winograd(
     """
     _, height, width, _ = x.shape
     down, across = -(-height // 2), -(-width // 2)
-    wide = jnp.promote_types(x.dtype, jnp.float32)
+    wide = curves.wide(x)
     padding = ((0, 0), (1, 2 * down + 1 - height), (1, 2 * across + 1 - width), (0, 0))
-    padded = jnp.pad(x.astype(wide), padding)
+    padded = jnp.pad(wide, padding)
     # All rows first, then columns: so the gradients, too, are sums over whole rows.
     rows = _input_transform(*_elements(padded, axis=1))
     tiles = [d for row in rows for d in _input_transform(*_elements(row, axis=2))]
-    kernel_rows = _kernel_transform(*kernel.astype(wide))
+    kernel_rows = _kernel_transform(*kernel.astype(wide.dtype))
     kernels = [g for row in kernel_rows for g in _kernel_transform(*row)]
     if batched:
         products = _batched_products(tiles, kernels, precision)
@@ -288,12 +289,11 @@ def _reach(size, kernel, stride, pads):
 
 def _product(x, matrix, precision):
     """Product over the last axis; of matrices, since XLA copies what it contracts of more axes."""
-    wide = jnp.promote_types(x.dtype, jnp.float32)
     y = jnp.dot(
         x.reshape(math.prod(x.shape[:-1]), x.shape[-1]),
         matrix,
         precision=precision,
-        preferred_element_type=wide,
+        preferred_element_type=x.dtype if x.dtype.itemsize >= 4 else jnp.float32,
     )
     return y.reshape(*x.shape[:-1], matrix.shape[-1])
 

@@ -4,18 +4,33 @@ import inspect
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx as flax_nnx
+from sklearn.metrics import f1_score
 
-from experiments.examples import equinox_mlp, language_model, linen, nnx, shared
-from mcjax import parallel
+from experiments.examples import (
+    dropout_linen,
+    dropout_nnx,
+    equinox_mlp,
+    language_model,
+    linen,
+    nnx,
+    shared,
+)
+from mcjax import curves, interop, parallel, simple
+
+ALL = [linen, nnx, equinox_mlp, language_model, dropout_linen, dropout_nnx]
 
 
 @pytest.fixture(autouse=True)
 def one_device(monkeypatch):
-    """As on a user's machine; eight devices of two cores would only be slow."""
+    """As on a user's machine: one device, since eight would be slow, and optax's own promotion."""
     mesh = parallel.make_mesh(jax.devices()[:1])
     monkeypatch.setattr(parallel, "make_mesh", lambda: mesh)
+    with interop.standard_promotion():
+        yield
 
 
 def check(arrays, said):
@@ -41,6 +56,40 @@ def test_the_curve_is_lower_than_the_segment(example, options, capsys):
     check(example.main(**options), capsys.readouterr().out)
 
 
+def init(example):
+    if example is dropout_nnx:
+        return flax_nnx.state(example.Net(flax_nnx.Rngs(0)), flax_nnx.Param)
+    return example.Net().init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), False)["params"]
+
+
+@pytest.mark.parametrize(
+    "example", [dropout_nnx, pytest.param(dropout_linen, marks=pytest.mark.long)]
+)
+def test_dropout_is_on_in_training_only_and_f1_is_measured(example, capsys):
+    arrays = example.main(epochs=2, points=3)
+    assert arrays["curve_train_loss"].shape == arrays["curve_validation_F1"].shape == (3,)
+    assert 0.5 < arrays["curve_train_F1"].min() <= arrays["curve_train_F1"].max() < 1
+    np.testing.assert_allclose(arrays["curve_train_F1"], arrays["curve_train_accuracy"], atol=0.1)
+    assert not [name for name in arrays if "hits" in name]
+    images, labels = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 1)), np.zeros(2, int)
+    batch = {"images": images.astype(np.float32), "labels": labels}
+    params = init(example)
+    losses = [example.loss(params, batch, jax.random.key(i)) for i in (0, 0, 1)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_f1_is_that_of_scikit_learn():
+    """Over batches of unequal size; one class has no example, and counts as 0 there, too."""
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(23, 4)).astype(np.float32), rng.integers(0, 3, 23)
+    objective = shared.with_f1(shared.classifier(lambda params, batch, key=None: batch["x"]), 4)
+    data = {"x": logits, "labels": labels}
+    weights = (np.zeros(1, np.float32), np.ones(1, np.float32))
+    arrays = simple.profile(objective, curves.segment(), weights, data, points=2, batch_size=10)
+    expected = f1_score(labels, logits.argmax(1), average="macro", labels=range(4))
+    np.testing.assert_allclose(arrays["segment_train_F1"], [expected] * 2, rtol=1e-6)
+
+
 @pytest.mark.long
 def test_the_plane_and_the_figures_too(tmp_path, capsys):
     arrays = linen.main(str(tmp_path / "drawn"), epochs=4, grid=(3, 2))
@@ -51,13 +100,12 @@ def test_the_plane_and_the_figures_too(tmp_path, capsys):
 
 
 @pytest.mark.long
-@pytest.mark.long
-@pytest.mark.parametrize("example", [linen, nnx, equinox_mlp, language_model])
+@pytest.mark.parametrize("example", ALL)
 def test_examples_in_full(example, capsys):
     check(example.main(), capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("example", [linen, nnx, equinox_mlp, language_model])
+@pytest.mark.parametrize("example", ALL)
 def test_examples_are_short(example):
     assert len(inspect.getsource(example).splitlines()) < 60
 

@@ -4,7 +4,7 @@ import html.parser
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import report
+from experiments import appendix, report
 from mcjax import plots
 
 EVIL = '<script>alert("1")</script> | a\nb'
@@ -69,3 +69,13 @@ def test_the_page_serves_dark_screens_narrow_ones_and_print(tmp_path):
     assert 'name="viewport"' in page
     assert '<td data-label="verdict"><div>held</div></td>' in page
     assert '<td data-label="why" class="empty">' in page
+
+
+def test_metrics_of_ones_own_have_rows_with_their_names():
+    t = np.linspace(0, 1, 3)
+    arrays = {"t": t, "curve_train_loss": t, "segment_train_loss": t, "curve_l2": t}
+    assert not appendix.own_metrics_rows("AB", arrays)
+    arrays |= {"curve_validation_F1": np.array([0.5, 0.25, 0.75])}
+    arrays |= {"curve_validation_F1_mean": np.array(0.4375)}
+    cells = ("0.5", "0.75", "0.25", "0.75", "0.4375")
+    assert appendix.own_metrics_rows("AB", arrays) == [("AB", "curve", "validation F1", *cells)]

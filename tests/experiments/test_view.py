@@ -30,6 +30,16 @@ def page(run):
     return text, json.loads(data[1])
 
 
+def test_metrics_of_ones_own_are_on_the_page_with_their_names(folder):
+    file = folder / "curve" / "curve.npz"
+    arrays = load_arrays(file)
+    arrays |= {f"{path}_validation_F1": 0.5 + arrays["t"] / 4 for path in ("curve", "segment")}
+    save_arrays(file, arrays)
+    _, data = page(folder / "curve")
+    assert [metric["label"] for metric in data["metrics"]][-1] == "validation F1"
+    assert data["profile"]["curve"]["validation_F1"] == [0.5, 0.5625, 0.625, 0.6875, 0.75]
+
+
 def test_a_surface_with_its_curve(folder):
     text, data = page(folder / "surface")
     assert (folder / "surface" / "view.html").exists()

@@ -54,7 +54,14 @@ def test_each_filter_is_as_long_as_the_weights(ignore):
 
 def test_filter_direction_is_equivariant_to_the_scale_of_filters():
     w = network()
-    scaled = jax.tree.map(lambda x: x * jnp.arange(1, x.shape[-1] + 1) if x.ndim > 1 else x, w)
+    scaled = jax.tree.map(
+        lambda x: (
+            x * np.arange(1.0, x.shape[-1] + 1).reshape((1,) * (x.ndim - 1) + (-1,))
+            if x.ndim > 1
+            else x
+        ),
+        w,
+    )
     one, other = (directions.filter_normalized(x, jax.random.key(1)) for x in (w, scaled))
     for name, d in named(one).items():
         if d.ndim > 1:

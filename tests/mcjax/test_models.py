@@ -118,12 +118,12 @@ def test_batch_norm_normalises_before_the_nonlinearity():
     variables = draw_variables(model, x)
     _, state = model.apply(variables, x, True, mutable=["batch_stats", "intermediates"],
                            capture_intermediates=True)  # fmt: skip
-    first = state["intermediates"]["Conv_0"]["__call__"][0]
+    first = np.asarray(state["intermediates"]["Conv_0"]["__call__"][0])
     running = state["batch_stats"]["BatchNorm_0"]
     mean, var = np.mean(first, (0, 1, 2)), np.var(first, (0, 1, 2))
     np.testing.assert_allclose(running["mean"], 0.9 + 0.1 * mean, rtol=1e-4)
     np.testing.assert_allclose(running["var"], 0.9 + 0.1 * var, rtol=1e-4)
-    affine = variables["params"]["BatchNorm_0"]
+    affine = jax.tree.map(np.asarray, variables["params"]["BatchNorm_0"])
     normal = (first - mean) / np.sqrt(var + 1e-5) * affine["scale"] + affine["bias"]
     actual = state["intermediates"]["BatchNorm_0"]["__call__"][0]
     np.testing.assert_allclose(actual, normal, rtol=1e-3, atol=1e-4)

@@ -44,7 +44,7 @@ def evaluator():
     """The loss of ``w`` is the mean of ``|w - x|^2``."""
 
     def evaluate(params, state, batch):
-        losses = jnp.sum((params - batch["x"]) ** 2, axis=1)
+        losses = jnp.sum((params[None] - batch["x"]) ** 2, axis=1)
         return {"loss": jnp.sum(losses * batch["weight"]), "count": jnp.sum(batch["weight"])}
 
     return evaluation.Evaluator(

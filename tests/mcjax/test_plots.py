@@ -46,6 +46,19 @@ def test_a_panel_for_each_metric_and_percent_for_accuracies(metrics, panels):
     plt.close(figure)
 
 
+def test_metrics_of_ones_own_are_drawn_with_their_names():
+    arrays = some_arrays(("loss", "F1", "top_5_accuracy")) | {"curve_train_F1_mean": np.ones(())}
+    figure = plots.curve_figure(arrays, "")
+    labels = [ax.get_ylabel() for ax in figure.axes if ax.axison]
+    assert labels == ["training loss", "validation loss", "training F1", "validation F1",
+                      "training top 5 accuracy (%)", "validation top 5 accuracy (%)"]  # fmt: skip
+    drawn = figure.axes[2].lines[0].get_ydata()
+    np.testing.assert_array_equal(drawn, arrays["curve_train_F1"])
+    with pytest.raises(ValueError, match=r"no curve_train_f1; of metrics there are .*train_F1"):
+        plots.profile(figure.axes[0], arrays, "train_f1")
+    plt.close(figure)
+
+
 def test_an_accuracy_of_one_throughout_has_no_axis_above_it():
     whole, low = np.ones(7), np.full(7, 0.5)
     ax = Figure().add_subplot()

@@ -42,7 +42,7 @@ CONTROL = (START, THIRD, FOURTH, END)
 
 def quadratic(params, batch):
     flat = jnp.concatenate([params["a"], params["b"][0]])
-    return jnp.mean(jnp.sum((flat - batch["x"][0]) ** 2, axis=-1))
+    return jnp.mean(jnp.sum((flat[None] - batch["x"][0]) ** 2, axis=-1))
 
 
 def noisy(params, batch, key):
@@ -114,7 +114,7 @@ def test_profile_in_closed_form_and_as_the_pieces_give_it():
 
     def evaluate(params, state, batch):
         flat = jnp.concatenate([params["a"], params["b"][0]])
-        losses = jnp.sum((flat - batch["x"][0]) ** 2, axis=-1)
+        losses = jnp.sum((flat[None] - batch["x"][0]) ** 2, axis=-1)
         return {"loss": jnp.sum(losses * batch["weight"]), "count": jnp.sum(batch["weight"])}
 
     evaluator = evaluation.Evaluator(
@@ -227,15 +227,15 @@ def test_an_objective_brings_its_metrics_and_its_state():
             {"data": {"x": TARGETS["x"], "y": np.ones(40)}},
             r"leaf \['y'\] of the data has shape \(40",
         ),
-        ({"data": {"x": TARGETS["x"], "y": 3.0}}, r"leaf \['y'\] of the data has shape \(\)"),
+        ({"data": {"x": TARGETS["x"], "y": 3.0}}, r"leaf \['y'\] of the data is a float: expected"),
         ({"data": {"x": np.ones((0, 5))}}, r"leaf \['x'\] of the data has shape \(0, 5\)"),
         ({"data": {"x": TARGETS["x"], "y": np.array(["a"] * 41)}}, r"leaf \['y'\].* no numbers"),
-        ({"loss": lambda params: 0.0}, "loss takes 1 arguments"),
+        ({"loss": lambda params: 0.0}, r"loss takes \(params\): expected \(params, batch"),
         ({"loss": lambda params, batch: batch["x"][0].sum(1)}, r"loss gave float32\[1\]"),
         ({"loss": lambda params, batch: (0.0, {})}, "loss gave tuple: expected one real number"),
         ({"loss": lambda params, batch: 1}, "expected one real number"),
         ({"epochs": 0}, "epochs=0"),
-        ({"key": 0}, r"key=0 is no key: write jax.random.key\(0\)"),
+        ({"key": 0}, r"key=0 is not a key: use jax.random.key\(0\)"),
         ({"batch_size": 42}, "batch_size=42.* 41 examples"),
         ({"curve": curves.segment()}, "nothing to fit"),
         ({"loss": objectives.from_loss(quadratic), "data": TARGETS["x"]}, "Objective's data"),

@@ -19,7 +19,7 @@ def tree(vector):
 
 def evaluate(params, state, batch):
     flat = jnp.concatenate([params["a"], params["b"][0]])
-    losses = 0.5 * jnp.sum((flat - batch["target"]) ** 2, axis=-1)
+    losses = 0.5 * jnp.sum((flat[None] - batch["target"]) ** 2, axis=-1)
     return {"loss": jnp.sum(losses * batch["weight"]), "count": jnp.sum(batch["weight"])}
 
 

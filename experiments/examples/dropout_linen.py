@@ -1,0 +1,57 @@
+"""Flax linen: dropout while a curve is fitted; accuracy and F1 along it.
+
+Run ``python -m experiments.examples.dropout_linen --figure=dropout``.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from experiments.examples import shared
+from mcjax import data, objectives, parallel, simple
+from mcjax.models import layers
+
+
+class Net(nn.Module):
+    """An MLP; with the mesh's axis, masks do not depend on the number of devices."""
+
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, images, train):
+        """Logits ``[B, 10]``; in training it needs the stream ``dropout``."""
+        x = nn.relu(nn.Dense(48)(images.reshape(len(images), -1) / 255))
+        x = layers.Dropout(0.2, self.axis_name)(x, train)
+        return nn.Dense(10)(nn.relu(nn.Dense(48)(x)))
+
+
+def loss(params, batch, key):
+    """How a mode is trained: the key is new at every step."""
+    variables, rngs = {"params": params}, {"dropout": key}
+    logits = jnp.asarray(Net().apply(variables, batch["images"], True, rngs=rngs))
+    return optax.softmax_cross_entropy_with_integer_labels(logits, batch["labels"]).mean()
+
+
+def main(figure=None, epochs=30, points=61):
+    """Trains two networks, fits the curve between them, and looks at it."""
+    digits = data.load("digits")
+    train, held_out = digits.train._asdict(), digits.validation._asdict()
+    ends = []
+    for seed in (0, 1):
+        params = jax.jit(Net().init, static_argnums=2)(
+            jax.random.key(seed), jnp.zeros((1, 8, 8, 1)), False
+        )["params"]
+        ends.append(shared.train(loss, params, train, seed=seed, epochs=epochs, batch_size=50))
+    # Trains with dropout, evaluates without; measures loss and accuracy, and F1 on top.
+    objective = shared.with_f1(objectives.cross_entropy(Net(parallel.DATA_AXIS)), classes=10)
+    found, _ = simple.fit_curve(
+        objective, ends[0], ends[1], train, optimizer=shared.ADAM, epochs=epochs, batch_size=50,
+        key=jax.random.key(2),
+    )  # fmt: skip
+    arrays = simple.profile(objective, simple.ONE_BEND, found, train, held_out, points=points)
+    return shared.show(arrays, "Flax linen with dropout", figure)
+
+
+if __name__ == "__main__":
+    shared.command(main, __doc__)
