@@ -12,6 +12,7 @@ from mcjax.torch_names import Layer
 # Parameters with 1,000 classes, from torchvision's documentation of its weights.
 COUNTS = {
     "resnet18": 11_689_512,
+    "resnet34": 21_797_672,
     "resnet50": 25_557_032,
     "torchvision_vgg11_bn": 132_868_840,
     "torchvision_vgg16": 138_357_544,
