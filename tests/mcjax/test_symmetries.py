@@ -285,3 +285,12 @@ def test_bfloat16_networks_are_matched():
     back = symmetries.apply(spec, symmetries.match_weights(spec, params, moved).permutations, moved)
     assert back["a"].dtype == jnp.bfloat16
     assert (back["a"] == params["a"]).all()
+
+
+def test_gates_in_one_kernel_are_matched_back():
+    def network(params, x):
+        gate, value = jnp.split(x @ params["in"] + params["bias"], 2, axis=-1)
+        return (jax.nn.sigmoid(gate) * jnp.tanh(value)) @ params["out"]
+
+    shapes = {"in": jnp.zeros((3, 10)), "bias": jnp.zeros(10), "out": jnp.zeros((5, 2))}
+    assert matched_back(network, fill(shapes), inputs(4, 3), 0)
