@@ -289,7 +289,7 @@ def test_bfloat16_networks_are_matched():
 
 def test_gates_in_one_kernel_are_matched_back():
     def network(params, x):
-        gate, value = jnp.split(x @ params["in"] + params["bias"], 2, axis=-1)
+        gate, value = jnp.split(x @ params["in"] + params["bias"][None], 2, axis=-1)
         return (jax.nn.sigmoid(gate) * jnp.tanh(value)) @ params["out"]
 
     shapes = {"in": jnp.zeros((3, 10)), "bias": jnp.zeros(10), "out": jnp.zeros((5, 2))}
