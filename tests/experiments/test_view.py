@@ -183,7 +183,7 @@ def test_wrong_input(folder, changes, words):
 
 def test_plotly_missing_is_said(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
-    with pytest.raises(UsageError, match="view needs plotly: pip install plotly"):
+    with pytest.raises(UsageError, match="plotly is not installed: pip install plotly"):
         view.run(ViewConfig(run=str(folder / "surface")))
 
 
