@@ -111,8 +111,9 @@ def from_loss(
 def with_key(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     """``loss(params, batch, key)`` of a loss that takes a key or none.
 
-    The key is given to a third argument without a default, or to one whose name ends in ``key`` or
-    ``rng``, by keyword; all other arguments keep their defaults.
+    The key is given, by keyword, to an argument named ``key``, ``rng``, ``*_key`` or ``*_rng``
+    whose default is None or absent; otherwise to a third argument without a default. All other
+    arguments keep their defaults.
 
     Raises:
       ValueError: ``loss`` cannot be called so.
@@ -121,7 +122,7 @@ def with_key(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
         raise ValueError(f"loss={loss!r} is not a function: expected loss(params, batch[, key])")
     signature = inspect.signature(loss)
     more = list(signature.parameters.values())[2:]
-    asking = [p for p in more if p.name.endswith(("key", "rng")) and p.kind in _BY_NAME]
+    asking = [p for p in more if _asks_for_key(p)]
     required = [p for p in more if p.default is p.empty and p.kind in _BY_PLACE]
     if asking:
         name = asking[0].name
@@ -139,6 +140,11 @@ def with_key(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
             f"with functools.partial ({error})"
         ) from None
     return called
+
+
+def _asks_for_key(parameter):
+    named = f"_{parameter.name}".endswith(("_key", "_rng")) and parameter.kind in _BY_NAME
+    return named and (parameter.default is None or parameter.default is parameter.empty)
 
 
 def cross_entropy(model: nn.Module, dtype: Any = None) -> Objective:
