@@ -237,7 +237,8 @@ def exact_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     below = logits - jnp.take_along_axis(logits, largest, -1)
     others = jnp.where(jnp.arange(logits.shape[-1])[None] == largest, 0, jnp.exp(below))
     own = jnp.take_along_axis(below, labels[:, None], -1, mode="fill")[:, 0]
-    return jnp.log1p(jnp.sum(others, -1)) - own
+    # A label below zero would count from the last class.
+    return jnp.where(labels < 0, jnp.nan, jnp.log1p(jnp.sum(others, -1)) - own)
 
 
 def with_l2(objective: Objective, weight_decay: float) -> Objective:
