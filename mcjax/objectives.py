@@ -83,7 +83,7 @@ def from_loss(
         if numbers is not None:
             positions = batch[numbers]
         else:
-            positions = jnp.arange(len(weight))
+            positions = jnp.arange(len(weight), dtype=jnp.int32)
             if axis_name is not None:
                 positions += jax.lax.axis_index(axis_name) * len(weight)
         apart = ("weight", numbers)
@@ -178,7 +178,7 @@ def cross_entropy(model: nn.Module, dtype: Any = None) -> Objective:
             return model.apply({"params": params, **state}, images, train, **options)
 
     def sums(logits, batch, loss_of=exact_cross_entropy):
-        weight = batch["weight"]
+        weight = batch["weight"].astype(logits.dtype)
         # A large common part of the logits would cost the small losses their digits.
         logits -= jax.lax.stop_gradient(jnp.max(logits, -1, keepdims=True))
         # where, not a product: padding whose logits overflow counts for nothing, nor do its NaNs
@@ -186,7 +186,8 @@ def cross_entropy(model: nn.Module, dtype: Any = None) -> Objective:
         logits = jnp.where(weight[:, None] > 0, logits, 0)
         losses = loss_of(logits, batch["labels"])
         # argmax picks a class even among NaNs: a broken network must not look like a guess.
-        right = (jnp.argmax(logits, -1) == batch["labels"]) & jnp.isfinite(losses)
+        best = jnp.argmax(logits, -1)
+        right = (best == batch["labels"].astype(best.dtype)) & jnp.isfinite(losses)
         return {
             "loss": jnp.sum(losses * weight),
             "accuracy": jnp.sum(jnp.where(right, weight, 0)),
@@ -250,8 +251,10 @@ def with_l2(objective: Objective, weight_decay: float) -> Objective:
 
     def train(params, state, batch, key):
         loss, (sums, state) = objective.train(params, state, batch, key)
-        l2 = curves.squared_norm(params)
-        sums = {**sums, "l2": jax.lax.stop_gradient(l2) * sums["count"]}
+        loss = curves.wide(loss)
+        l2 = curves.squared_norm(params).astype(loss.dtype)
+        count = jnp.asarray(sums["count"], loss.dtype)
+        sums = {**sums, "l2": jax.lax.stop_gradient(l2) * count}
         return loss + 0.5 * weight_decay * l2, (sums, state)
 
     return objective._replace(train=train)
