@@ -123,6 +123,8 @@ def finished(path: str, kinds: tuple[str, ...]) -> Results:
     file = folder.path / FILES[info["kind"]]
     if info["status"] == "failed" and not file.exists():
         raise UsageError(f"--run={path} failed and left no {file.name}: {info.get('reason')}")
+    if not file.exists():
+        raise UsageError(f"--run={path} has no {file.name}: run its command again")
     return Results(folder, info, load_arrays(file))
 
 
