@@ -61,8 +61,20 @@ def _there(results, names) -> dict[str, Mapping[str, np.ndarray]]:
     return {name: results.curves[name] for name in names if name in results.curves}
 
 
+def _quotient(part, whole) -> float:
+    """``part / whole``; over zero 0 or infinite, so that it compares as the part does with zero."""
+    if whole:
+        return float(part / whole)
+    return float(part * np.inf) if part else 0.0
+
+
 def _percent(part, whole) -> float:
-    return float(100 * part / whole) if whole else float("nan")
+    return _quotient(100 * part, whole)
+
+
+def _percent_of(value, reference) -> float:
+    """The value in percent of a reference; 100 where both are zero."""
+    return 100.0 if value == reference == 0 else _percent(value, reference)
 
 
 def iterates(run: str) -> str:
@@ -217,7 +229,7 @@ def claim_5(results: Results) -> Claim:
             why = f"{len(losses)} points along the curve: t = 0.5 is not among them"
             found.append(Measurement(BEND, "w70, w150", float("nan"), None, why))
             continue
-        ratio = _percent(w150, theta)
+        ratio = _percent_of(w150, theta)
         found.append(measure(BEND, "w70, w150", ratio, (w70, w150), abs(theta - w150)))
         numbers = {"L(w70)": w70, "L(θ)": theta, "L(w150)": w150}
     return Claim(
@@ -235,7 +247,7 @@ def _compare(quantity, values, inside, reference) -> Measurement:
     """The mean of some points of a path's losses in percent of a function of its two ends."""
     ends = float(values[0]), float(values[-1])
     mean, of = float(values[inside].mean()), reference(ends)
-    return measure(quantity, "w70, w150", _percent(mean, of), ends, abs(mean - of))
+    return measure(quantity, "w70, w150", _percent_of(mean, of), ends, abs(mean - of))
 
 
 def _together(validation, training) -> list[Measurement]:
@@ -330,7 +342,7 @@ def claim_8(results: Results) -> Claim:
             if iterate in results.gradient_norms:
                 numbers[f"gradient norm at {iterate}"] = results.gradient_norms[iterate]
             ends = float(losses[0]), float(losses[-1])
-            found.append(measure(SLOPE, iterate, slope / error, ends, 0))
+            found.append(measure(SLOPE, iterate, _quotient(slope, error), ends, 0))
     if SURFACE in results.surfaces:
         found.append(_one_basin(results.surfaces[SURFACE], numbers))
     rule = (

@@ -22,6 +22,9 @@ def changes(folder: Run, config: Any, names: Sequence[str]) -> list[str]:
 def begin(folder: Run, config: Any, names: Sequence[str], patterns: Sequence[str]) -> None:
     """Where flags differ, moves what was evaluated before to ``earlier/N`` in the run folder.
 
+    A done run is then unfinished until its command marks it done again: a curve is ``fitted``,
+    anything else ``running``. An interrupted command thus leaves no done run without arrays.
+
     Args:
       folder: opened and locked.
       config: the flags now, which are then recorded.
@@ -31,6 +34,8 @@ def begin(folder: Run, config: Any, names: Sequence[str], patterns: Sequence[str
     different = changes(folder, config, names)
     if not different:
         return
+    if folder.status == "done":
+        folder.update(status="fitted" if folder.info["kind"] == "curve" else "running")
     if parallel.is_first():
         files = sorted(file for pattern in patterns for file in folder.path.glob(pattern))
         aside = _free(folder)

@@ -261,7 +261,11 @@ def prepare(fit: Fit) -> tuple[Callable[..., Any], loop.Start]:
 def evaluate(folder: Run, config: CurveConfig, problem: problems.Problem) -> None:
     """Writes ``curve.npz`` for the last epoch and ``curve@E.npz`` for each of --eval_epochs."""
     evaluations.begin(folder, config, EVALUATION, ("curve*.npz", "figures/curve*"))
-    epochs = _evaluated(folder, config)
+    epochs = [
+        epoch
+        for epoch in _evaluated(folder, config)
+        if epoch in config.eval_epochs or (folder.path / f"curve@{epoch}.npz").exists()
+    ]
     if epochs != folder.info["flags"]["eval_epochs"]:
         folder.update(flags=folder.info["flags"] | {"eval_epochs": epochs})
     t = np.linspace(0, 1, config.points)

@@ -54,7 +54,8 @@ def page(config: Any, doc: str) -> str:
         if entries := [_entry(fields[n], kinds[n]) for n in names if n in fields]:
             blocks.append("\n".join([topic, *entries]))
     head = (
-        "Flags, with defaults in []; in a file, one a line: --flagfile=FILE (others beside it win)."
+        "Flags, with defaults in []. --flagfile=FILE reads them from a file, one a line; flags on "
+        "the\ncommand line override the file."
     )
     return "\n\n".join([doc.strip(), head, *blocks])
 

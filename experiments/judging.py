@@ -156,11 +156,14 @@ def measure(
     Args:
       quantity: what it measures.
       pair: of what.
-      value: the number.
+      value: the number; NaN decides nothing.
       ends: the losses at the two ends.
       difference: what the number rests on, in units of the loss; where it and both ends are below
         the resolution, the test decides nothing.
     """
+    if np.isnan(value):
+        why = f"{pair}: {quantity.words}: not a number"
+        return Measurement(quantity, pair, float(value), None, why)
     if max(ends) < RESOLUTION and not difference > RESOLUTION:
         why = (
             f"{pair}: losses of {', '.join(f'{x:.2g}' for x in ends)} at the ends, below what "

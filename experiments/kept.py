@@ -6,7 +6,9 @@ computed while they are there: ``seedK/gradients.json`` (norms of the gradient a
 ``seedK/embedding.npz`` (t-SNE of the modes and bends).
 """
 
+import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,8 @@ def collect(workdir: Run, kept: Run, data_dir: str | None = None) -> None:
         source = place(workdir.path, flags["seeds"], seed)
         target = kept.path / f"seed{seed}"
         plan = make_plan(flags, source, seed)
-        done = [job for job in plan.jobs if _copy_run(source / job.name, target, seed)]
+        names = [job.name for job in plan.jobs]
+        done = [name for name in names if _copy_run(source / name, target, seed, names)]
         if done:
             for file in (source / "gradients.json", source / "embedding.npz"):
                 if file.exists():
@@ -82,8 +85,8 @@ def make_plan(flags: dict[str, Any], workdir: Path, seed: int) -> scales.Plan:
     )
 
 
-def _copy_run(folder: Path, target: Path, seed: int) -> bool:
-    """Copies a run that is done or failed; whether it is."""
+def _copy_run(folder: Path, target: Path, seed: int, names: Sequence[str]) -> bool:
+    """Copies a run that is done or failed, of the plan's ``names``; whether it is."""
     info = Run(folder).info
     if info.get("status") not in ("done", "failed"):
         return False
@@ -91,8 +94,12 @@ def _copy_run(folder: Path, target: Path, seed: int) -> bool:
     run.path.mkdir(parents=True, exist_ok=True)
     for name in PATHS:
         if name in info["flags"]:
-            info["flags"][name] = _relative(info["flags"][name], f"seed{seed}")
-    text = json_text.dumps(info).replace(f"{folder.parent}/", f"seed{seed}/")  # in messages, too
+            info["flags"][name] = _relative(info["flags"][name], f"seed{seed}", names)
+    text = json_text.dumps(info)  # with what messages say of runs
+    if folder.parent.is_absolute():
+        text = text.replace(f"{folder.parent}/", f"seed{seed}/")
+    path = rf"[^\s\"',;=()\\]*/({'|'.join(names)})(?!\w)"
+    text = re.sub(path, rf"seed{seed}/\1", text)
     run.update(**json_text.loads(text))
     for file in (folder / "metrics.jsonl", *sorted(folder.glob("*.npz"))):
         if file.exists():
@@ -100,10 +107,12 @@ def _copy_run(folder: Path, target: Path, seed: int) -> bool:
     return True
 
 
-def _relative(value, parent):
+def _relative(value, parent, names):
+    """``RUN[@EPOCH][~T]`` of one of the runs ``names``, wherever it lay, as ``parent/RUN...``."""
     if isinstance(value, list):
-        return [_relative(one, parent) for one in value]
-    return f"{parent}/{Path(value).name}" if isinstance(value, str) and "/" in value else value
+        return [_relative(one, parent, names) for one in value]
+    last = Path(value).name if isinstance(value, str) else ""
+    return f"{parent}/{last}" if re.split("[@~]", last)[0] in names else value
 
 
 def seeds(kept: Run) -> int:

@@ -246,10 +246,9 @@ def summarize(arrays: dict[str, np.ndarray]) -> str:
         values = arrays[name]
         finite = values[np.isfinite(values)]
         extent = f"{finite.min():.4g} to {finite.max():.4g}" if finite.size else "nowhere finite"
-        lines.append(
-            f"grid     {name.replace('_', ' ')} {extent}; {values.size - finite.size} of "
-            f"{values.size} points are not finite"
-        )
+        strange = values.size - finite.size
+        note = f"; {strange} of {values.size} points are not finite" if strange else ""
+        lines.append(f"grid     {name.replace('_', ' ')} {extent}{note}")
     if "iterate_distance" in arrays:
         each = zip(arrays["iterate_epoch"], arrays["iterate_distance"], strict=True)
         lines.append("iterates distance from the plane " + words(f"w{e}: {d:.4g}" for e, d in each))

@@ -87,8 +87,8 @@ def _measuring(chosen, data_dir, precision, splits, metrics):
         placed["test"] = parallel.replicate(problem.dataset.test, problem.mesh)
     objective = problem.objective
     if metrics:
-        own, more = objective.evaluate, _users_objective("metrics", metrics, problem.model).evaluate
-        objective = objective._replace(evaluate=lambda *args: more(*args) | own(*args))
+        more = _users_objective("metrics", metrics, problem.model)
+        objective = _measured_beside(objective, more)
     evaluator = evaluation.Evaluator(
         objective,
         problem.evaluator.fetch,
@@ -96,6 +96,28 @@ def _measuring(chosen, data_dir, precision, splits, metrics):
         problem.mesh,
     )
     return problem._replace(evaluator=evaluator)
+
+
+def _measured_beside(own, more):
+    """The objective ``own``, reported with the metrics of ``more``; of one name, its own."""
+    apart = "more/"
+
+    def evaluate(*args):
+        others = {apart + name: value for name, value in more.evaluate(*args).items()}
+        return others | own.evaluate(*args)
+
+    def metrics(means):
+        others = {n.removeprefix(apart): x for n, x in means.items() if n.startswith(apart)}
+        mine = {name: x for name, x in means.items() if not name.startswith(apart)}
+        count = others.pop("count")  # in units of its own: each is divided by its own count
+        others = {name: (x.T / count).T for name, x in others.items()}
+        return _reported(more, others) | _reported(own, mine)
+
+    return own._replace(evaluate=evaluate, metrics=metrics)
+
+
+def _reported(objective, means):
+    return objective.metrics(means) if objective.metrics else means
 
 
 @functools.lru_cache(maxsize=4)

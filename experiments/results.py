@@ -123,11 +123,13 @@ def finished(path: str, kinds: tuple[str, ...]) -> Results:
     file = folder.path / FILES[info["kind"]]
     if info["status"] == "failed" and not file.exists():
         raise UsageError(f"--run={path} failed and left no {file.name}: {info.get('reason')}")
+    if not file.exists():
+        raise UsageError(f"--run={path} has no {file.name}: run its command again")
     return Results(folder, info, load_arrays(file))
 
 
 def along_curve(found: Results, names: list[str]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """A surface's curve: its own profile, from its run; where that is gone, the surface's below it.
+    """A surface's curve: its own profile, from its run; what that lacks, the surface's below it.
 
     Returns:
       ``t`` and ``curve_METRIC``, and what a reader has to know of them.
@@ -137,19 +139,43 @@ def along_curve(found: Results, names: list[str]) -> tuple[dict[str, np.ndarray]
     last = name.epoch is None or name.epoch == info.get("flags", {}).get("epochs")
     file = name.run / ("curve.npz" if last else f"curve@{name.epoch}.npz")
     if info and file.exists():
-        return load_arrays(file), []
-    arrays = found.arrays
-    below = {"t": arrays["curve_t"]}
-    for metric in names:
-        grid = (arrays["y"], arrays["x"])
-        height = RegularGridInterpolator(grid, arrays[metric], bounds_error=False)
-        below[f"curve_{metric}"] = height(arrays["curve_xy"][:, ::-1])
+        return _completed(load_arrays(file), found.arrays, names)
+    below = {"t": found.arrays["curve_t"]}
+    below |= _below(found.arrays, "curve", names, below["t"])
     note = (
         f"There is no {file} in reach, so the curve is drawn on the surface and its numbers are "
         "the surface's below it, not its own."
     )
     say(f"note: {note}")
     return below, [note]
+
+
+def _completed(along, surface, names):
+    """A profile with the surface's values below it for what it was not evaluated with."""
+    lacking = [name for name in names if f"curve_{name}" not in along]
+    if not lacking:
+        return along, []
+    paths = [path for path in ("curve", "segment") if any(n.startswith(f"{path}_") for n in along)]
+    for path in paths:
+        along |= _below(surface, path, lacking, along["t"])
+    note = (
+        f"The curve was not evaluated with {', '.join(lacking)}: these numbers are the surface's "
+        "below it, not its own."
+    )
+    say(f"note: {note}")
+    return along, [note]
+
+
+def _below(surface, path, names, t):
+    """``PATH_METRIC``: the surface's values below curve or segment at ``t``; NaN off the grid."""
+    if path == "curve":
+        xy = np.stack([np.interp(t, surface["curve_t"], x) for x in surface["curve_xy"].T], axis=1)
+    else:
+        start, end = surface["curve_control_xy"][[0, -1]]
+        xy = start + t[:, None] * (end - start)
+    grid = (surface["y"], surface["x"])
+    heights = {n: RegularGridInterpolator(grid, surface[n], bounds_error=False) for n in names}
+    return {f"{path}_{name}": height(xy[:, ::-1]) for name, height in heights.items()}
 
 
 def provenance(info: dict[str, Any]) -> str:

@@ -33,7 +33,9 @@ def check(config: ModeConfig) -> problems.Problem:
     late = [e for e in config.keep if not 0 < e <= config.epochs]
     if late:
         words = ",".join(map(str, late))
-        raise UsageError(f"--keep={words}: the run has epochs 1 to {config.epochs}")
+        raise UsageError(
+            f"--keep={words}: the run has epochs 1 to {config.epochs}; give another --keep"
+        )
     return problem
 
 

@@ -52,7 +52,9 @@ def _plotly():
     try:
         from plotly.offline import get_plotlyjs
     except ImportError:
-        raise UsageError("view needs plotly: pip install plotly") from None
+        raise UsageError(
+            "plotly is not installed: pip install plotly, or mcjax's extra [view]"
+        ) from None
     return get_plotlyjs()
 
 

@@ -83,7 +83,7 @@ def from_loss(
         if numbers is not None:
             positions = batch[numbers]
         else:
-            positions = jnp.arange(len(weight))
+            positions = jnp.arange(len(weight), dtype=jnp.int32)
             if axis_name is not None:
                 positions += jax.lax.axis_index(axis_name) * len(weight)
         apart = ("weight", numbers)
@@ -111,8 +111,9 @@ def from_loss(
 def with_key(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     """``loss(params, batch, key)`` of a loss that takes a key or none.
 
-    The key is given to a third argument without a default, or to one whose name ends in ``key`` or
-    ``rng``, by keyword; all other arguments keep their defaults.
+    The key is given, by keyword, to an argument named ``key``, ``rng``, ``*_key`` or ``*_rng``
+    whose default is None or absent; otherwise to a third argument without a default. All other
+    arguments keep their defaults.
 
     Raises:
       ValueError: ``loss`` cannot be called so.
@@ -121,7 +122,7 @@ def with_key(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
         raise ValueError(f"loss={loss!r} is not a function: expected loss(params, batch[, key])")
     signature = inspect.signature(loss)
     more = list(signature.parameters.values())[2:]
-    asking = [p for p in more if p.name.endswith(("key", "rng")) and p.kind in _BY_NAME]
+    asking = [p for p in more if _asks_for_key(p)]
     required = [p for p in more if p.default is p.empty and p.kind in _BY_PLACE]
     if asking:
         name = asking[0].name
@@ -139,6 +140,11 @@ def with_key(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
             f"with functools.partial ({error})"
         ) from None
     return called
+
+
+def _asks_for_key(parameter):
+    named = f"_{parameter.name}".endswith(("_key", "_rng")) and parameter.kind in _BY_NAME
+    return named and (parameter.default is None or parameter.default is parameter.empty)
 
 
 def cross_entropy(model: nn.Module, dtype: Any = None) -> Objective:
@@ -172,7 +178,7 @@ def cross_entropy(model: nn.Module, dtype: Any = None) -> Objective:
             return model.apply({"params": params, **state}, images, train, **options)
 
     def sums(logits, batch, loss_of=exact_cross_entropy):
-        weight = batch["weight"]
+        weight = batch["weight"].astype(logits.dtype)
         # A large common part of the logits would cost the small losses their digits.
         logits -= jax.lax.stop_gradient(jnp.max(logits, -1, keepdims=True))
         # where, not a product: padding whose logits overflow counts for nothing, nor do its NaNs
@@ -180,7 +186,8 @@ def cross_entropy(model: nn.Module, dtype: Any = None) -> Objective:
         logits = jnp.where(weight[:, None] > 0, logits, 0)
         losses = loss_of(logits, batch["labels"])
         # argmax picks a class even among NaNs: a broken network must not look like a guess.
-        right = (jnp.argmax(logits, -1) == batch["labels"]) & jnp.isfinite(losses)
+        best = jnp.argmax(logits, -1)
+        right = (best == batch["labels"].astype(best.dtype)) & jnp.isfinite(losses)
         return {
             "loss": jnp.sum(losses * weight),
             "accuracy": jnp.sum(jnp.where(right, weight, 0)),
@@ -231,7 +238,8 @@ def exact_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     below = logits - jnp.take_along_axis(logits, largest, -1)
     others = jnp.where(jnp.arange(logits.shape[-1])[None] == largest, 0, jnp.exp(below))
     own = jnp.take_along_axis(below, labels[:, None], -1, mode="fill")[:, 0]
-    return jnp.log1p(jnp.sum(others, -1)) - own
+    # A label below zero would count from the last class.
+    return jnp.where(labels < 0, jnp.nan, jnp.log1p(jnp.sum(others, -1)) - own)
 
 
 def with_l2(objective: Objective, weight_decay: float) -> Objective:
@@ -243,8 +251,10 @@ def with_l2(objective: Objective, weight_decay: float) -> Objective:
 
     def train(params, state, batch, key):
         loss, (sums, state) = objective.train(params, state, batch, key)
-        l2 = curves.squared_norm(params)
-        sums = {**sums, "l2": jax.lax.stop_gradient(l2) * sums["count"]}
+        loss = curves.wide(loss)
+        l2 = curves.squared_norm(params).astype(loss.dtype)
+        count = jnp.asarray(sums["count"], loss.dtype)
+        sums = {**sums, "l2": jax.lax.stop_gradient(l2) * count}
         return loss + 0.5 * weight_decay * l2, (sums, state)
 
     return objective._replace(train=train)

@@ -24,6 +24,9 @@ from mcjax import curves, sums
 FLATTEST = 1e-6
 """The least height of a triangle that spans a plane, as a share of its longest side."""
 
+NEAREST = 3e-7
+"""The least distance of zero from a plane that misses it, as a share of the first point's norm."""
+
 
 class Plane(NamedTuple):
     """A plane through three points.
@@ -114,11 +117,15 @@ def project(plane: Plane, points: Sequence[curves.Params], w: curves.Params) -> 
     The paper's ``lambda* = argmin ||lambda^T [p_0; p_1; p_2] - w||^2`` is unconstrained and lands
     in the span of the points. A figure of the plane needs the affine one, ``sum(lambda) = 1``.
     The span has one direction more, ``p_0`` made orthogonal to the plane; where the plane goes
-    through zero there is none, and the two projections are one.
+    through zero (to 3e-7 of ``||p_0||``: float32 rounding) there is none, and the two projections
+    are one.
     """
     # What p_1 - p_0, p_2 - p_0, p_0 and w - p_0 are in the first three made orthogonal in turn.
     rows = lambda x: np.concatenate([_differences(x[:3]), x[:1], x[3:] - x[:1]])  # noqa: E731
     coefficients, gram = _orthogonalized((*points, w), rows, 3)
+    if gram[2, 2] <= NEAREST**2 * (coefficients[2, :3] ** 2 @ np.diag(gram)[:3]):
+        # What is left of p_0 is rounding, a random direction: no part of w is to be found along it.
+        coefficients, gram = _orthogonalized((*points, w), rows, 2)
     (u0, v0), (u, v, off) = coefficients[2, :2], coefficients[3, :3]
     affine = _in_points(plane, np.array([1, u, v]))
     return Projection(

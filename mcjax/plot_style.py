@@ -98,16 +98,23 @@ def plain(text: str) -> str:
 
 
 def metric_names(arrays: Mapping[str, np.ndarray], prefix: str = "") -> list[str]:
-    """Names of the metrics, losses first: arrays ``PREFIX SPLIT_METRIC`` of a point or more each.
+    """Names of the metrics in the order of their panels: the library's own, then all others.
 
-    >>> metric_names({"t": np.ones(3), "curve_train_accuracy": np.ones(3), "curve_l2": np.ones(3),
-    ...               "curve_train_loss": np.ones(3), "curve_train_loss_mean": np.ones(())},
-    ...              "curve_")
-    ['train_loss', 'train_accuracy']
+    They are the arrays ``PREFIX SPLIT_METRIC`` of a point or more each.
+
+    >>> three, one = np.ones(3), np.ones(())
+    >>> metric_names({"curve_train_F1": three, "curve_train_loss": three, "curve_l2": three,
+    ...               "curve_train_loss_mean": one}, "curve_")
+    ['train_loss', 'train_F1']
     """
     splits = tuple(f"{prefix}{split}_" for split in SPLIT_WORDS)
-    names = [n for n, x in arrays.items() if n.startswith(splits) and np.ndim(x)]
-    return sorted((n.removeprefix(prefix) for n in names), key=lambda n: not n.endswith("_loss"))
+    names = [
+        n.removeprefix(prefix) for n, x in arrays.items() if n.startswith(splits) and np.ndim(x)
+    ]
+    known = [name for name in METRIC_LABELS if name in names]
+    metrics = list(dict.fromkeys(name.partition("_")[2] for name in names))
+    own = [name for name in names if name not in known]  # a metric's splits side by side
+    return known + sorted(own, key=lambda name: metrics.index(name.partition("_")[2]))
 
 
 def check_metric(arrays: Mapping[str, np.ndarray], metric: str, prefix: str) -> None:

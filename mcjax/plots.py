@@ -94,7 +94,7 @@ def curve_figure(arrays: Mapping[str, np.ndarray], title: str) -> Figure:
       ValueError: the arrays have no metric along a path.
     """
     found = [name for path in PATH_STYLES for name in metric_names(arrays, f"{path}_")]
-    metrics = sorted(dict.fromkeys(found), key=_order)
+    metrics = list(dict.fromkeys(found))
     if not metrics:
         raise ValueError("the arrays have no PATH_SPLIT_METRIC, such as curve_train_loss")
     height = 0.72 if plt.rcParams["figure.figsize"][0] > 5 else 0.9
@@ -109,12 +109,6 @@ def curve_figure(arrays: Mapping[str, np.ndarray], title: str) -> Figure:
     axes.flat[0].legend()
     figure.suptitle(plain(title))
     return figure
-
-
-def _order(metric):
-    """The usual metrics first, in their usual order."""
-    usual = list(METRIC_LABELS)
-    return usual.index(metric) if metric in usual else len(usual)
 
 
 def sharpness(ax: Axes, arrays: Mapping[str, np.ndarray]) -> Axes:

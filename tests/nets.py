@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from experiments.examples import shared
 from mcjax import objectives
 
 EPSILON = 1e-3
@@ -56,3 +57,8 @@ def confidence(model):
         return {"confidence": jnp.sum(answer * weight), "count": jnp.sum(weight)}
 
     return whole._replace(evaluate=evaluate)
+
+
+def f1(model):
+    """Cross-entropy with the macro F1 score, which `Objective.metrics` makes of counts."""
+    return shared.with_f1(objectives.cross_entropy(model), classes=10)

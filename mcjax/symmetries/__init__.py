@@ -4,11 +4,11 @@
 >>> from mcjax import symmetries
 >>> def network(params, x):
 ...     return jax.nn.relu(x @ params["in"] + params["bias"]) @ params["out"]
->>> params = {"in": jnp.ones((3, 4)), "bias": jnp.arange(4.0), "out": jnp.ones((4, 2))}
+>>> params = {"in": jnp.ones((3, 4)), "bias": jnp.arange(4.0)[None], "out": jnp.ones((4, 2))}
 >>> spec = symmetries.find(network, params, jnp.ones((5, 3)))
 >>> print(spec)
 group   size  occurs in
-P0         4  bias[0], in[1], out[0]
+P0         4  bias[1], in[1], out[0]
 frozen        in[0]: axis 1 of an input
 frozen        out[1]: axis 1 of an output
 >>> symmetries.check(spec, network, params, jnp.ones((5, 3))) < 1e-5

@@ -157,9 +157,27 @@ def test_claim_4_refutes_by_what_can_be_told():
     assert verdicts(results(curves={"step_55_65": pair(bulge)}))[4] == NOT_REPRODUCED
     assert verdicts(results(curves={"step_55_65": pair(bulge / 10)}))[4] == NOT_TESTABLE
     broken = pair((np.nan, 0.3, 0.2, 0.1, 0.05))
-    assert verdicts(results(curves={"step_55_65": broken}))[4] == NOT_REPRODUCED
+    judged = reading(results(curves={"step_55_65": broken}), 4)
+    assert judged.verdict == NOT_TESTABLE
+    assert "w55, w65: highest training loss on the segment" in judged.why
+    assert "not a number" in judged.why
     both = {"step_55_65": pair(bulge / 10), "step_55_165": pair(BARRIER)}
     assert verdicts(results(curves=both))[4] == NOT_REPRODUCED
+
+
+def test_accuracies_that_are_not_a_number_are_not_testable():
+    broken = pair(DESCENT, accuracy=(0.9, np.nan, 0.87, 0.89, 0.9))
+    judged = reading(results(curves={"GC": broken}), 1)
+    assert (judged.verdict, "GC: lowest validation accuracy" in judged.why) == (NOT_TESTABLE, True)
+
+
+def test_a_reference_of_exactly_zero_is_compared_directly():
+    theta = pair(BARRIER, (0.02, 0.01, 0.0, 0.005, 0.01))
+    assert verdicts(results(curves={"sgdr_70_150": theta}))[5] == REPRODUCED
+    zero_end = pair(BARRIER, (0.2, 0.1, 0.05, 0.05, 0.0))
+    assert verdicts(results(curves={"sgdr_70_150": zero_end}))[6] == NOT_REPRODUCED
+    exact = pair(BARRIER) | {"curve_train_loss_end_slope_error": np.asarray(0.0)}
+    assert verdicts(results(curves={"sgdr_70_150": exact}))[8] == REPRODUCED
 
 
 def test_claim_7_is_judged_on_the_inner_half_against_the_nearer_end():

@@ -71,7 +71,7 @@ def test_one_figure_of_the_paper_that_fails_leaves_the_others(tmp_path, monkeypa
     missing = dict.fromkeys(("surface_30_70",), "it did not $train")
     source = figures.Source(tmp_path, {}, missing)
     monkeypatch.setitem(figures.FIGURES, 3, failing)
-    drawn = figures.draw(source, {3, 5})
+    drawn = figures.draw(source, {3, 5}, tmp_path / "figures")
     assert drawn == {5: tmp_path / "figures" / "figure05.png"}
     assert "--figures=3" in capsys.readouterr().err
 

@@ -6,7 +6,16 @@ import shutil
 import numpy as np
 import pytest
 
-from experiments import ends, fit_curve, loss_surface, progress, prune, sharpness, train_mode
+from experiments import (
+    ends,
+    fit_curve,
+    loss_surface,
+    progress,
+    prune,
+    results,
+    sharpness,
+    train_mode,
+)
 from experiments import problem as problems
 from experiments.arrays import load_arrays
 from experiments.config import (
@@ -128,7 +137,26 @@ def test_more_epochs_of_a_finished_curve_are_evaluated(curve):
         fit_curve.run(change(curve, eval_epochs=(1,)))
 
 
-def test_a_finished_surface_is_evaluated_again_on_another_grid(finished, tmp_path):
+def test_an_interrupted_evaluation_of_a_done_curve_is_resumed(curve, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    config, run = change(curve, points=3, eval_epochs=()), Run(curve.workdir)
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_curve, "_profile", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fit_curve.run(config)
+    assert run.status == "fitted"
+    with pytest.raises(UsageError, match="is not finished: run its command again"):
+        results.finished(curve.workdir, ("curve",))
+    fit_curve.run(config)
+    assert run.status == "done"
+    assert len(load_arrays(run.path / "curve.npz")["t"]) == 3
+    assert not (run.path / "curve@2.npz").exists()
+    assert run.info["flags"]["eval_epochs"] == []
+
+
+def test_a_finished_surface_is_evaluated_again_on_another_grid(finished, tmp_path, monkeypatch):
     points = tuple(str(finished / name) for name in ("G", "B", "GB"))
     config = SurfaceConfig(points=points, grid="2", workdir=str(tmp_path / "plane"))
     run = loss_surface.run(config)
@@ -141,6 +169,12 @@ def test_a_finished_surface_is_evaluated_again_on_another_grid(finished, tmp_pat
     np.testing.assert_allclose(new["point_train_loss"], old["point_train_loss"], rtol=1e-6)
     with pytest.raises(UsageError, match="other flags"):
         loss_surface.run(change(config, points=points[::-1]))
+    with monkeypatch.context() as patch:
+        patch.setattr(loss_surface, "_rows", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            loss_surface.run(config)
+    assert run.status == "running"
+    assert loss_surface.run(config).status == "done"
 
 
 def test_sharpness_is_evaluated_again_at_other_points(finished, tmp_path, monkeypatch):
@@ -153,7 +187,13 @@ def test_sharpness_is_evaluated_again_at_other_points(finished, tmp_path, monkey
     monkeypatch.setattr(hessian, "sharpness", fake)
     config = SharpnessConfig(curve=str(finished / "GB"), points=3, workdir=str(tmp_path / "s"))
     run = sharpness.run(config)
+    with monkeypatch.context() as patch:
+        patch.setattr(hessian, "sharpness", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            sharpness.run(change(config, points=4, eigenvalues=1))
+    assert run.status == "running"
     sharpness.run(change(config, points=4, eigenvalues=1))
+    assert run.status == "done"
     assert load_arrays(run.path / "sharpness.npz")["eigenvalues"].shape == (4, 1)
     assert load_arrays(run.path / "earlier/1/sharpness.npz")["eigenvalues"].shape == (3, 2)
 

@@ -69,7 +69,7 @@ def test_help_is_grouped_by_topic():
     ):  # fmt: skip
         assert f"--{name}=" in topics[topic]
     text = flag_help.page(flags.CurveConfig, "doc")
-    assert re.search(r"^curve\n  --start=TEXT .*\n  --end=TEXT ", text, re.M)
+    assert re.search(r"^curve\n  --start=TEXT (?:.*\n)+?  --end=TEXT ", text, re.M)
 
 
 def test_help_lists_only_flags_that_a_command_heeds(monkeypatch, capsys):

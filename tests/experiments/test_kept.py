@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,6 +83,23 @@ def test_kept_results_alone_are_judged_and_drawn_again(judged, tmp_path, monkeyp
     reproduce.run(ReproduceConfig(kept=str(folder), figures=(5,)))
     assert (folder / "report.md").exists()
     assert (folder / "claims.json").read_text() == (judged[0] / "claims.json").read_text()
+
+
+def test_a_reproduction_in_the_current_folder_is_kept(tmp_path, monkeypatch):
+    folder = reproductions.write(tmp_path / "runs" / "rep", 1, {"E", "GE"}).path
+    monkeypatch.chdir(folder)
+    for run in [
+        Run(file.parent) for file in folder.glob("*/run.json")
+    ]:  # as its commands would have recorded it here
+        text = json.dumps(run.info).replace(f"{folder}/", "")
+        run.update(**json.loads(text) | {"reason": "../rep/G~0.5 and runs/rep/GA@2: a/b, ./c"})
+    kept.collect(Run("."), Run(tmp_path / "kept"))
+    place = tmp_path / "kept" / "seed0"
+    info = Run(place / "sgdr_70_150").info
+    assert (info["flags"]["start"], info["flags"]["end"]) == ("seed0/sgdr@70", "seed0/sgdr@150")
+    assert info["reason"] == "seed0/G~0.5 and seed0/GA@2: a/b, ./c"
+    plan = kept.make_plan(Run(tmp_path / "kept").info["flags"], Path("seed0"), 0)
+    assert set(kept.missing(plan, place)) == {"E", "GE"}
 
 
 def test_results_of_a_single_seed_join_those_of_several(judged, tmp_path):

@@ -201,8 +201,8 @@ def test_wrong_flags_are_said_once_and_end_all(start, tmp_path):
 def test_gloos_lines_stay_off_standard_output():
     """What C++ writes there is dropped, what Python prints stays, in order and at once."""
     program = (
-        "import os; from experiments import command; print('before', flush=True);"
-        "command._drop_native_output(); os.write(1, b'[Gloo] Rank 0\\n'); print('after');"
+        "import os; from experiments import processes; print('before', flush=True);"
+        "processes._drop_native_output(); os.write(1, b'[Gloo] Rank 0\\n'); print('after');"
         "os._exit(0)"
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -153,6 +153,25 @@ def test_a_curve_out_of_reach_lies_on_the_surface(folder, capsys):
         assert "curve.npz in reach" in words
 
 
+def test_what_the_curve_was_not_evaluated_with_is_the_surfaces_below_it(folder, capsys):
+    file = folder / "surface" / "surface.npz"
+    arrays = load_arrays(file)
+    arrays |= {"test_loss": arrays["x"] + 10 * arrays["y"][:, None]}
+    arrays |= {"point_test_loss": np.ones(3), "iterate_test_loss": np.ones(2)}
+    first = ("test_loss", "point_test_loss", "iterate_test_loss")
+    save_arrays(file, {name: arrays[name] for name in sorted(arrays, key=lambda n: n not in first)})
+    text, data = page(folder / "surface")
+    profile, surface = data["profile"], data["surface"]
+    np.testing.assert_allclose(profile["curve"]["test_loss"], [0, 10.75, 21.5, 12.75, 4])
+    np.testing.assert_allclose(profile["segment"]["test_loss"], [0, 1, 2, 3, 4])
+    assert surface["curve"]["values"]["test_loss"] == profile["curve"]["test_loss"]
+    curve = load_arrays(folder / "curve" / "curve.npz")
+    assert profile["curve"]["train_loss"] == curve["curve_train_loss"].tolist()
+    words = "The curve was not evaluated with test_loss"
+    assert words in text
+    assert words in capsys.readouterr().err
+
+
 def test_the_curves_epoch_is_the_surfaces(folder):
     arrays = load_arrays(folder / "curve" / "curve.npz")
     save_arrays(folder / "curve" / "curve@1.npz", arrays | {"curve_train_loss": np.full(5, 0.7)})
@@ -183,7 +202,7 @@ def test_wrong_input(folder, changes, words):
 
 def test_plotly_missing_is_said(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
-    with pytest.raises(UsageError, match="view needs plotly: pip install plotly"):
+    with pytest.raises(UsageError, match="plotly is not installed: pip install plotly"):
         view.run(ViewConfig(run=str(folder / "surface")))
 
 

@@ -17,7 +17,7 @@ def certain(tmp_path_factory):
     last = max(like)
 
     def point(height):
-        params = jax.tree.map(lambda x: jnp.zeros_like(x) - (x.ndim == 1), like)
+        params = jax.tree.map(lambda x: jnp.full_like(x, -1.0 if x.ndim == 1 else 0.0), like)
         return params | {last: params[last] | {"bias": params[last]["bias"].at[3].set(height)}}
 
     return save_curve(tmp_path_factory.mktemp("runs"), *map(point, (1e3, 3e3, 2e3)))

@@ -1,6 +1,7 @@
 """The networks: sizes, initialisation, dropout, independence of devices, and the registry."""
 
 import itertools
+import re
 import subprocess
 import sys
 import textwrap
@@ -225,7 +226,9 @@ def test_one_and_eight_devices_agree():
 def test_names_and_their_modules():
     expected = {f"vgg{n}{bn}" for n in (7, 10, 11, 13, 16, 19) for bn in ("", "_bn")} | {"mlp"}
     residual = {"preresnet8", "preresnet20", "preresnet56", "preresnet110", "preresnet164"}
-    assert set(models.names()) == expected | residual | {"wrn16x4", "wrn28x10"}
+    torchvision = {f"torchvision_{name}" for name in expected if re.search(r"vgg1[1369]", name)}
+    torchvision |= {f"resnet{n}{stem}" for n in (18, 34, 50) for stem in ("", "_cifar")}
+    assert set(models.names()) == expected | residual | torchvision | {"wrn16x4", "wrn28x10"}
     for name in expected:
         model = models.create(name, num_classes=3, axis_name="data")
         assert isinstance(model, mlp.MLP if name == "mlp" else vgg.VGG)

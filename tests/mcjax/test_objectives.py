@@ -133,6 +133,26 @@ def test_l2_is_in_the_gradient_and_not_in_the_metric():
     assert decayed.evaluate is plain.evaluate
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_objectives_mix_no_dtypes_under_x64(dtype):
+    objective, batch = objectives.cross_entropy(Scaled()), a_batch()
+    losses, right = by_numpy(batch)
+    with jax.enable_x64(True):
+        params = jax.tree.map(lambda x: x.astype(dtype), PARAMS)
+        wide = batch | {"images": batch["images"].astype(dtype)}
+        decayed = objectives.with_l2(objective, 0.1)
+        loss, (sums, _) = decayed.train(params, {}, wide, KEY)
+        assert float(objective.evaluate(params, {}, wide)["accuracy"]) == right.sum()
+        assert loss.dtype == sums["l2"].dtype == dtype
+        np.testing.assert_allclose(sums["l2"], 7 * (1.7**2 + 0.39), rtol=1e-6)
+        np.testing.assert_allclose(loss, losses.mean() + 0.05 * (1.7**2 + 0.39), rtol=1e-6)
+        mean = lambda p, b, key: p["scale"] * jax.random.uniform(key, dtype=dtype)  # noqa: E731
+        noise = objectives.from_loss(mean, "data")
+        share = jax.tree.map(lambda x: x[None], {"weight": batch["weight"]})
+        step = jax.vmap(lambda b: noise.train(params, {}, b, KEY)[0], axis_name="data")
+        assert step(share).dtype == dtype
+
+
 class Normed(nn.Module):
     """Batch norm as a field, as a submodule and in a name of its own, with different momenta."""
 

@@ -38,8 +38,8 @@ def test_shares_are_contiguous_and_what_is_too_much_has_no_weight(axes, expected
 
 def test_sums_over_a_row_and_over_all():
     def sums():
-        mine = 10.0 * jax.lax.axis_index(parallel.CURVE_AXIS)
-        mine += jax.lax.axis_index(parallel.DATA_AXIS) + 1.0
+        row, place = (jax.lax.axis_index(axis) for axis in parallel.ALL_AXES)
+        mine = (10 * row + place + 1).astype(jnp.float32)
         return parallel.sum_over_devices(mine), parallel.sum_over_devices(mine, parallel.ALL_AXES)
 
     row, every = on_each(SQUARE, sums)

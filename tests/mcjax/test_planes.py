@@ -147,6 +147,38 @@ def test_span_coefficients_of_close_points():
     assert abs(expected.sum() - 1) < 1e-4
 
 
+@pytest.mark.parametrize("rounded", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_both_projections_are_one_where_the_plane_goes_through_zero(seed, rounded):
+    """Three combinations of two vectors: exact ones of integers, or rounded to float32."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(2, 30)) if rounded else rng.integers(-9, 10, (2, 30))
+    mixes = np.array([[3, 1], [-1, 2], [1, -3]]) + (0.1 * rng.normal(size=(3, 2)) if rounded else 0)
+    points = list((mixes @ vectors).astype(np.float32))
+    w = rng.normal(size=30).astype(np.float32)
+    found = planes.project(planes.plane(points), points, w)
+    expected = np.linalg.lstsq(vectors.T.astype(np.float64), w.astype(np.float64))[0]
+    residual = np.linalg.norm(expected @ vectors - w)
+    np.testing.assert_array_equal(found.span, found.affine)
+    assert found.span_distance == found.distance
+    np.testing.assert_allclose(found.distance, residual, rtol=1e-6 if rounded else 1e-12)
+    back = found.span @ np.asarray(points, np.float64)
+    np.testing.assert_allclose(back, expected @ vectors, atol=1e-6 if rounded else 1e-12)
+
+
+@pytest.mark.parametrize("height", [1e-6, 1e-3, 1.0])
+def test_span_of_a_plane_that_passes_zero_closely(height):
+    a, b, up, w = np.random.default_rng(8).normal(size=(4, 30))
+    points = [p + height * up for p in (3 * a + b, 2 * b - a, a - 3 * b)]
+    with jax.enable_x64(True):
+        found = planes.project(planes.plane(points), points, w)
+    expected = np.linalg.lstsq(np.asarray(points).T, w)[0]
+    np.testing.assert_allclose(found.span, expected, rtol=1e-7)
+    residual = np.linalg.norm(expected @ points - w)
+    np.testing.assert_allclose(found.span_distance, residual, rtol=1e-9)
+    assert found.distance > 1.002 * residual
+
+
 def test_frame_has_the_plane_s_points():
     xy = np.array([[0.3, -1.2], [2.0, 0.7], *PLANE.anchors])
     c = planes.frame_coefficients(PLANE, xy)

@@ -263,7 +263,8 @@ def test_the_profile_of_a_segment_or_of_a_curve_alone_has_its_figure(path):
     arrays |= {f"{path}_train_f1": T, f"{path}_train_f1_mean": np.array(0.5)}
     figure = plots.curve_figure(arrays, "t")
     assert [ax.get_ylabel() for ax in figure.axes[:5]] == [
-        *plots.METRIC_LABELS.values(), "training f1",
+        "training loss", "validation loss", "training accuracy (%)", "validation accuracy (%)",
+        "training f1",
     ]  # fmt: skip
     assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == [path]
 

@@ -54,8 +54,15 @@ def test_large_losses_gradients_and_hessians_are_those_of_optax():
     for derivative in (jax.grad, jax.hessian):
         found, expected = (derivative(lambda x, f=f: mean(f, x))(logits) for f in (loss, reference))
         np.testing.assert_allclose(found, expected, atol=1e-6)
-    wrong = loss(logits, jnp.full(9, 5))
-    assert np.isnan(wrong).all()
+
+
+@pytest.mark.parametrize("label", [-6, -1, 5])
+def test_a_label_that_is_not_a_class_gives_nan_and_spares_the_others(label):
+    logits = jnp.asarray(LOGITS, jnp.float32)
+    for dtype in (jnp.int8, jnp.int32):
+        labels = jnp.asarray(LABELS, dtype).at[3].set(label)
+        losses = objectives.exact_cross_entropy(logits, labels)
+        np.testing.assert_array_equal(np.isnan(losses), np.arange(9) == 3)
 
 
 def test_the_training_loss_has_not_moved_a_bit():

@@ -180,8 +180,9 @@ def test_nnx_with_batch_norm():
 
 @pytest.mark.parametrize(
     "operation",
-    [jnp.cumsum, lambda h: h[:, ::-1], lambda h: jnp.sort(h, -1), lambda h: h * jnp.arange(6.0),
-     lambda h: h[:, ::2], lambda h: jax.lax.top_k(h, 2)[0], lambda h: jnp.argmax(h, -1)[:, None],
+    [jnp.cumsum, lambda h: h[:, ::-1], lambda h: jnp.sort(h, -1), lambda h: h[:, ::2],
+     lambda h: h * jnp.arange(6.0)[None], lambda h: jax.lax.top_k(h, 2)[0],
+     lambda h: jnp.argmax(h, -1)[:, None],
      lambda h: h[jnp.array([0, 1]), jnp.array([2, 3])][:, None]],
 )  # fmt: skip
 def test_what_depends_on_positions_freezes(operation):

@@ -17,8 +17,8 @@ def test_steps_and_strata_have_their_own_keys_and_pass_the_state_on():
         parts = {f"{n}{i}": jnp.where(stratum == i, x, 0) for n, x in seen.items() for i in (0, 1)}
         loss = params * jnp.sum(batch["weight"])
         sums = {"loss": loss, "count": jnp.sum(batch["weight"]), **parts}
-        sums["examples"] = jnp.sum(batch["examples"] * batch["weight"])
-        return loss, (sums, 0.5 * state + stratum + 1)
+        sums["examples"] = jnp.sum(batch["examples"].astype(jnp.float32) * batch["weight"])
+        return loss, (sums, 0.5 * state + jnp.asarray(stratum, jnp.float32) + 1)
 
     def fetch(data, rows, examples, weight, key):
         noise = jnp.full(rows.shape, jax.random.uniform(key))

@@ -130,6 +130,20 @@ def test_what_a_loss_is_given_as_its_third_argument():
         assert objectives.with_key(loss)(2.0, None, "k") == expected
 
 
+def test_a_key_goes_only_to_what_is_named_for_one_and_has_no_value():
+    def bound(params, batch, rng):
+        return rng
+
+    for loss, expected in (
+        (lambda p, b, use_rng=False: use_rng, False),
+        (lambda p, b, monkey=None: monkey, None),
+        (lambda p, b, init_key=1, rng=None: (init_key, rng), (1, "k")),
+        (functools.partial(bound, rng="mine"), "mine"),
+        (functools.partial(bound, rng=None), "k"),
+    ):
+        assert objectives.with_key(loss)(2.0, None, "k") == expected
+
+
 def test_lbfgs_without_a_line_search_is_an_optimizer():
     training.make_trainer(
         lambda *args: None, lambda *args: None, optax.lbfgs(0.1, linesearch=None),

@@ -1,0 +1,35 @@
+"""--metrics: what a user's objective measures, beside a mode's own."""
+
+import jax
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from experiments import problem as problems
+from experiments.config import ModeConfig
+
+MODE = ModeConfig(dataset="digits", train_size=100, validation_size=60, model="mlp", width=0.25)
+
+
+@pytest.mark.parametrize(
+    ("objective", "metrics"),
+    [(None, "tests.nets:f1"), ("tests.nets:f1", "tests.nets:confidence")],
+)
+def test_metrics_of_both_objectives_are_reported(objective, metrics):
+    mode = ModeConfig(**{**vars(MODE), "objective": objective})
+    problem = problems.make_problem(mode, metrics=metrics)
+    params, state = problems.init(problem, mode, jax.random.key(0))
+    found = problem.evaluator.with_state(params, state, "validation")
+    split = problem.dataset.validation
+    images = np.float32((split.images / 255 - problem.mean) / problem.std)
+    logits = np.asarray(problem.model.apply({"params": params}, images, False), np.float64)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    guesses = logits.argmax(axis=1)
+    expected = {
+        "loss": -np.log(probabilities[np.arange(60), split.labels]).mean(),
+        "accuracy": (guesses == split.labels).mean(),
+        "F1": f1_score(split.labels, guesses, average="macro", labels=range(10), zero_division=0),
+    }
+    if metrics.endswith("confidence"):
+        expected["confidence"] = probabilities.max(axis=1).mean()
+    assert found == pytest.approx(expected, rel=1e-5)
