@@ -295,3 +295,9 @@ def test_gates_in_one_kernel_are_matched_back():
 
     shapes = {"in": jnp.zeros((3, 10)), "bias": jnp.zeros(10), "out": jnp.zeros((5, 2))}
     assert matched_back(network, fill(shapes), inputs(4, 3), 0)
+
+
+def test_moved_share_counts_numbers_not_leaves():
+    params = {"a": jnp.ones((3, 4)), "b": jnp.ones((4, 2)), "c": jnp.ones(5)}
+    spec = symmetries.by_hand(params, {"a": (None, "P"), "b": ("P", None)})
+    assert symmetries.moved_share(spec, params) == 20 / 25
