@@ -35,8 +35,6 @@ class Scale(NamedTuple):
       epoch_seconds: cost of a training epoch, as measured on ``machine``; None where nobody has.
       point_seconds: cost of an evaluated point, likewise.
       machine: where that was.
-      mode_factor: multiplies the epochs of the seven modes, to fit the time there is.
-      curve_factor: likewise of all curves. SGDR and step decay always run as the paper has them.
     """
 
     name: str
@@ -46,8 +44,6 @@ class Scale(NamedTuple):
     epoch_seconds: float | None
     point_seconds: float | None
     machine: str
-    mode_factor: float = 1.0
-    curve_factor: float = 1.0
 
     @property
     def title(self) -> str:
@@ -154,23 +150,18 @@ class _Planner:
         self.jobs: list[Job] = []
         self.epochs: dict[str, dict[int, int]] = {}
 
-    def _config(self, kind, name, factor=1.0, **changes):
+    def _config(self, kind, name, **changes):
         file = PACKAGE_ROOT / "experiments" / "flags" / self.scale.name / f"{name}.cfg"
-        config, self.epochs[name] = scale_epochs(parse_flagfile(kind, file), factor * self.factor)
+        config, self.epochs[name] = scale_epochs(parse_flagfile(kind, file), self.factor)
         changes = {"workdir": str(self.workdir / name), "seed": config.seed + self.seed} | changes
         return dataclasses.replace(config, **changes, **self.shared)
 
     def mode(self, name):
-        factor = self.scale.mode_factor if name in MODES else 1.0
-        self.jobs.append(Job(name, "train_mode", self._config(ModeConfig, name, factor)))
+        self.jobs.append(Job(name, "train_mode", self._config(ModeConfig, name)))
 
     def curve(self, name, start, end):
         config = self._config(
-            CurveConfig,
-            name,
-            self.scale.curve_factor,
-            start=str(self.workdir / start),
-            end=str(self.workdir / end),
+            CurveConfig, name, start=str(self.workdir / start), end=str(self.workdir / end)
         )
         needs = (start.partition("@")[0], end.partition("@")[0])
         self.jobs.append(Job(name, "fit_curve", config, needs))
