@@ -139,17 +139,6 @@ def test_scanned_layers_have_a_group_each_and_tied_embeddings_one():
     assert {g.size: g.layers for g in spec.groups.values()} == {7: None, 5: 4}
 
 
-def test_the_carry_of_a_scan_is_the_same_in_every_iteration():
-    def network(params, x):
-        def step(h, _):
-            return jnp.tanh(h @ params["w"]), None
-
-        return jax.lax.scan(step, x @ params["in"], None, length=3)[0] @ params["out"]
-
-    params = {"in": jnp.zeros((3, 6)), "w": jnp.zeros((6, 6)), "out": jnp.zeros((6, 2))}
-    prove(network, fill(params), inputs(2, 3), [6], 0.99)
-
-
 def test_depthwise_and_grouped_convolutions():
     class Network(nn.Module):
         @nn.compact
