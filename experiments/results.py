@@ -79,10 +79,16 @@ def load(name: str) -> Loaded:
 
 def _arrays(place: Name, info: dict[str, Any]) -> dict[str, np.ndarray]:
     """The arrays of a checkpoint, if it was evaluated."""
-    file = place.run / FILES.get(info["kind"], "none.npz")
-    if place.epoch not in (None, info["flags"].get("epochs")):
-        file = file.with_stem(f"{file.stem}@{place.epoch}")
+    file = _file(place, info, FILES.get(info["kind"], "none.npz"))
     return load_arrays(file) if file.exists() else {}
+
+
+def _file(place: Name, info: dict[str, Any], name: str) -> Path:
+    """The file of a checkpoint's arrays; the last epoch's has the bare name."""
+    file = place.run / name
+    if place.epoch in (None, info.get("flags", {}).get("epochs")):
+        return file
+    return file.with_stem(f"{file.stem}@{place.epoch}")
 
 
 class Results(NamedTuple):
@@ -136,8 +142,7 @@ def along_curve(found: Results, names: list[str]) -> tuple[dict[str, np.ndarray]
     """
     name = parse_name(found.info["flags"]["curve"])
     info = Run(name.run).info
-    last = name.epoch is None or name.epoch == info.get("flags", {}).get("epochs")
-    file = name.run / ("curve.npz" if last else f"curve@{name.epoch}.npz")
+    file = _file(name, info, FILES["curve"])
     if info and file.exists():
         return _completed(load_arrays(file), found.arrays, names)
     below = {"t": found.arrays["curve_t"]}
