@@ -24,12 +24,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import command, json_text
-from experiments.config import BenchmarkConfig, UsageError
-from experiments.progress import say
-from experiments.runs import write_atomically
-from mcjax import curves, data, evaluation, models, objectives, parallel, schedules, training
+from mcjax import curves, data
 from mcjax.data import batches
+from mcjax.engine import evaluation, objectives, parallel, schedules, training
+from mcjax.flax import models
+
+from .cli import command
+from .cli.config import BenchmarkConfig, UsageError
+from .cli.progress import say
+from .runs import json_text
+from .runs.folder import write_atomically
 
 BATCH = 100
 LONGEST = 256
@@ -315,7 +319,7 @@ def random_images(net: Net) -> tuple[np.ndarray, np.ndarray]:
 
 def _reference(net, precision):
     """The PyTorch reference in its faster memory format, and at its faster batch."""
-    from experiments import torch_reference
+    from .benchmarks import torch_reference
 
     images, labels = random_images(net)
     floats = (images.astype(np.float32) / 255 - 0.5) / 0.25

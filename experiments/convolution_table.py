@@ -4,7 +4,8 @@
 
 Each number is a pass in a jitted loop, batch 100: forward, and a step, forward and both gradients
 (for images of up to three channels, a network's input, the kernel's gradient alone). --write puts
-the tables into mcjax/models/convolution_table.py, where `mcjax.models.convolution.choose` reads.
+the tables into mcjax/flax/ops/convolution_table.py, where `mcjax.flax.ops.convolution.choose`
+reads.
 """
 
 import dataclasses
@@ -16,9 +17,10 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from experiments import command
-from experiments.config import LAUNCH, Machine, UsageError, flag
-from mcjax.models import convolution
+from mcjax.flax.ops import convolution
+
+from .cli import command
+from .cli.config import LAUNCH, Machine, UsageError, flag
 
 BATCH = 100
 SHAPES = (

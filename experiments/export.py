@@ -5,7 +5,7 @@
 
 garipov: ``curve.npz`` or ``plane.npz`` with the keys of timgaripov/dnn-mode-connectivity; h5: a
 surface file of tomgoldstein/loss-landscape (needs h5py); vtp: a surface for ParaView. What each
-converts and leaves out stands in experiments/plot_formats.py.
+converts and leaves out stands in experiments/exchange/plot_formats.py.
 
     python -m experiments.export --run=runs/G@60 --format=safetensors --output=G.safetensors
 
@@ -19,11 +19,15 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import command, export_torch, plot_formats, results
-from experiments.config import ExportConfig, UsageError
-from experiments.progress import say, show
-from experiments.runs import Run, parse_name, write_atomically
-from mcjax import plots, torch_files
+from mcjax import plots
+from mcjax.exchange import torch_files
+
+from .cli import command
+from .cli.config import ExportConfig, UsageError
+from .cli.progress import say, show
+from .exchange import export_torch, plot_formats
+from .runs import results
+from .runs.folder import Run, parse_name, write_atomically
 
 
 def run(config: ExportConfig) -> Path:

@@ -18,13 +18,19 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import command, drawing, ends, ensembling, evaluations, loop
-from experiments import problem as problems
-from experiments.arrays import load_arrays, save_arrays
-from experiments.config import CurveConfig, UsageError, identity
-from experiments.progress import Progress, say, show
-from experiments.runs import Name, Run
-from mcjax import curves, objectives, parallel, paths, plots
+from mcjax import curves, plots
+from mcjax.analysis import profiles
+from mcjax.engine import objectives, parallel
+
+from .cli import command
+from .cli.config import CurveConfig, UsageError, identity
+from .cli.progress import Progress, say, show
+from .landscapes import drawing, ensembling
+from .runs import evaluations
+from .runs.arrays import load_arrays, save_arrays
+from .runs.folder import Name, Run
+from .training import ends, loop
+from .training import problem as problems
 
 EVALUATION = ("points", "splits", "metrics")
 
@@ -280,7 +286,7 @@ def evaluate(folder: Run, config: CurveConfig, problem: problems.Problem) -> Non
             line = curves.segment(), (points[0], points[-1])
             segment = _profile(folder, "segment", problem, *line, t, state)
         along = _profile(folder, label, problem, curve, points, t, state)
-        along |= paths.end_slopes(problem.evaluator, curve, points, state)
+        along |= profiles.end_slopes(problem.evaluator, curve, points, state)
         arrays = {"t": t} | {f"curve_{n}": x for n, x in along.items()}
         save_arrays(file, arrays | {f"segment_{n}": x for n, x in segment.items()})
 
@@ -323,7 +329,7 @@ def _draw_one(arrays, title, stem, config):
 def _profile(folder, name, problem, curve, points, t, state):
     bar = Progress(f"{folder.path.name}: {name}", len(t), "point")
     try:
-        return paths.profile(problem.evaluator, curve, points, t, state, bar.update)
+        return profiles.profile(problem.evaluator, curve, points, t, state, bar.update)
     finally:
         bar.close()
 

@@ -19,13 +19,19 @@ from typing import Any
 
 import numpy as np
 
-from experiments import command, drawing, ends, fit_curve, flag_parsers, json_text, loop
-from experiments import problem as problems
-from experiments.arrays import load_arrays
-from experiments.config import CurveConfig, CurvesConfig, UsageError
-from experiments.progress import say, show
-from experiments.runs import write_atomically
-from mcjax import parallel, plots
+from mcjax import plots
+from mcjax.engine import parallel
+
+from . import fit_curve
+from .cli import command, flag_parsers
+from .cli.config import CurveConfig, CurvesConfig, UsageError
+from .cli.progress import say, show
+from .landscapes import drawing
+from .runs import json_text
+from .runs.arrays import load_arrays
+from .runs.folder import write_atomically
+from .training import ends, loop
+from .training import problem as problems
 
 
 def run(config: CurvesConfig) -> list[dict[str, Any]]:

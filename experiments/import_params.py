@@ -17,12 +17,14 @@ Checkpoints of PyTorch go into `python -m experiments.import_torch`.
 
 from typing import Any
 
-from experiments import command, importing
-from experiments import problem as problems
-from experiments.config import ImportConfig, ImportParamsConfig, UsageError
-from experiments.runs import Run
-from mcjax import param_files, torch_names
-from mcjax.mismatch import Mismatch
+from mcjax.exchange import jax_files, torch_names
+from mcjax.exchange.mismatch import Mismatch
+
+from .cli import command
+from .cli.config import ImportConfig, ImportParamsConfig, UsageError
+from .exchange import importing
+from .runs.folder import Run
+from .training import problem as problems
 
 TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
 PICKLES = (".pkl", ".pickle")
@@ -50,10 +52,10 @@ def _fit(config: ImportConfig, problem: problems.Problem, template: Any) -> Any:
             f"--file={config.file} is a pickle, and running what it holds is not safe: save its "
             "arrays, by flax.serialization.to_bytes, numpy.savez or orbax"
         )
-    arrays = param_files.read(config.file)
+    arrays = jax_files.read(config.file)
     layers = torch_names.read_map(config.name_map) if config.name_map else ()
     try:
-        found = param_files.to_variables(arrays, template, layers, config.weights)
+        found = jax_files.to_variables(arrays, template, layers, config.weights)
     except Mismatch as error:
         raise importing.misfit(config, error, _remedy(error)) from None
     except ValueError as error:

@@ -20,12 +20,15 @@ Checkpoints of JAX (Flax msgpack, .npz, orbax) go into `python -m experiments.im
 from pathlib import Path
 from typing import Any
 
-from experiments import command, importing
-from experiments import problem as problems
-from experiments.config import ImportConfig, UsageError
-from experiments.runs import Run
-from mcjax import choices, torch_checkpoints, torch_files, torch_names
-from mcjax.mismatch import Mismatch
+from mcjax import spelling
+from mcjax.exchange import torch_files, torch_names, torch_weights
+from mcjax.exchange.mismatch import Mismatch
+
+from .cli import command
+from .cli.config import ImportConfig, UsageError
+from .exchange import importing
+from .runs.folder import Run
+from .training import problem as problems
 
 JAX_SUFFIXES = (".npz", ".msgpack")
 """Of files for `experiments.import_params`."""
@@ -50,17 +53,17 @@ def _fit(config: ImportConfig, problem: problems.Problem, template: Any) -> Any:
         )
     found = torch_files.load(config.file, config.weights)
     importing.say_taken(config, found.name, found.others)
-    _check_norms(config, torch_checkpoints.unused_norms(found.arrays))
+    _check_norms(config, torch_weights.unused_norms(found.arrays))
     layers = layers_of(problem, config.name_map)
     try:
-        return torch_checkpoints.to_flax(found.arrays, template, layers)
+        return torch_weights.to_flax(found.arrays, template, layers)
     except Mismatch as error:
         raise importing.misfit(config, error, _remedy(config, found)) from None
 
 
 def _remedy(config, found):
     """What to try: the networks that have exactly these names, or another part of the file."""
-    models = torch_checkpoints.networks_of(found.arrays)
+    models = torch_weights.networks_of(found.arrays)
     if models and config.model not in models:
         return f"its names are those of --model={' or '.join(models)}"
     return (
@@ -73,10 +76,9 @@ def _check_norms(config, unused):
     """Refuses a network of which parts were never run: here they would run."""
     if unused:
         raise UsageError(
-            f"--file={config.file}: no batch ever went through {choices.listed(unused, 3)}, though "
-            "through others: "
-            "its code skips layers that --model would run (as Garipov's VGG16BN and VGG19BN do, "
-            "https://github.com/timgaripov/dnn-mode-connectivity/issues/2), and that is another "
+            f"--file={config.file}: no batch ever went through {spelling.listed(unused, 3)}, "
+            "though through others: its code skips layers that --model would run (as Garipov's "
+            "VGG16BN and VGG19BN do, https://github.com/timgaripov/dnn-mode-connectivity/issues/2), and that is another "
             "network"
         )
 

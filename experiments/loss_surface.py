@@ -25,20 +25,18 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments import (
-    command,
-    drawing,
-    ends,
-    evaluations,
-    loop,
-    surface_directions,
-    surface_sources,
-)
-from experiments.arrays import load_arrays, save_arrays
-from experiments.config import SurfaceConfig, UsageError, identity
-from experiments.progress import Progress, show
-from experiments.runs import Run, parse_name
-from mcjax import parallel, plots, surfaces
+from mcjax import plots
+from mcjax.analysis import surfaces
+from mcjax.engine import parallel
+
+from .cli import command
+from .cli.config import SurfaceConfig, UsageError, identity
+from .cli.progress import Progress, show
+from .landscapes import drawing, surface_directions, surface_sources
+from .runs import evaluations
+from .runs.arrays import load_arrays, save_arrays
+from .runs.folder import Run, parse_name
+from .training import ends, loop
 
 EVALUATION = ("grid", "margin", "extent", "splits", "metrics")
 ROW_SECONDS = 10.0

@@ -8,10 +8,10 @@ interruptions left goes (runs of this version remove it themselves when they are
 removes kept epochs as well.
 """
 
-from experiments import command
-from experiments.config import PruneConfig, UsageError
-from experiments.progress import show
-from experiments.runs import Run
+from .cli import command
+from .cli.config import PruneConfig, UsageError
+from .cli.progress import show
+from .runs.folder import Run
 
 
 def run(config: PruneConfig) -> int:

@@ -19,27 +19,19 @@ from pathlib import Path
 
 import jax
 
-from experiments import (
-    claims,
-    command,
-    drawing,
-    figures,
-    jobs,
-    json_text,
-    kept,
-    paper_report,
-    processes,
-    scales,
-    verdict_figure,
-    verdicts,
-)
-from experiments.arrays import load_arrays
-from experiments.config import ReproduceConfig, UsageError
-from experiments.findings import Findings
-from experiments.judging import Claim, Results
-from experiments.progress import say
-from experiments.runs import Run, write_atomically
 from mcjax import data, plots
+
+from .cli import command, processes
+from .cli.config import ReproduceConfig, UsageError
+from .cli.progress import say
+from .landscapes import drawing
+from .papers import jobs, kept, verdict_figure, verdicts
+from .papers.gotmare2018 import claims, figures, paper_report, scales
+from .papers.gotmare2018.findings import Findings
+from .papers.judging import Claim, Results
+from .runs import json_text
+from .runs.arrays import load_arrays
+from .runs.folder import Run, write_atomically
 
 
 def run(config: ReproduceConfig) -> list[list[Claim]]:

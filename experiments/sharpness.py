@@ -17,13 +17,19 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import command, drawing, ends, evaluations, loop
-from experiments import problem as problems
-from experiments.arrays import load_arrays, save_arrays
-from experiments.config import ModeConfig, SharpnessConfig, UsageError, identity
-from experiments.progress import Progress, show
-from experiments.runs import Run
-from mcjax import curves, hessian, parallel, paths, plots
+from mcjax import curves, plots
+from mcjax.analysis import hessian, profiles
+from mcjax.engine import parallel
+
+from .cli import command
+from .cli.config import ModeConfig, SharpnessConfig, UsageError, identity
+from .cli.progress import Progress, show
+from .landscapes import drawing
+from .runs import evaluations
+from .runs.arrays import load_arrays, save_arrays
+from .runs.folder import Run
+from .training import ends, loop
+from .training import problem as problems
 
 EVALUATION = ("points", "eigenvalues")
 
@@ -128,7 +134,7 @@ def _evaluate(folder, config, sources):
     saved.mkdir(exist_ok=True)
     found = {i: load_arrays(file) for i in range(len(t)) if (file := _file(saved, i)).exists()}
     bar = Progress(f"{folder.path.name}: sharpness", len(t), "point", len(found))
-    coefficients = paths.coefficients(sources.curve, t)
+    coefficients = profiles.coefficients(sources.curve, t)
     with loop.signals() as received:
 
         def progress(index, products):

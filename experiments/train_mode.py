@@ -10,12 +10,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import command, loop
-from experiments import problem as problems
-from experiments.config import ModeConfig, UsageError
-from experiments.progress import show
-from experiments.runs import Run
-from mcjax import objectives
+from mcjax.engine import objectives
+
+from .cli import command
+from .cli.config import ModeConfig, UsageError
+from .cli.progress import show
+from .runs.folder import Run
+from .training import loop
+from .training import problem as problems
 
 
 def check(config: ModeConfig) -> problems.Problem:

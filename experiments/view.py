@@ -15,12 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from experiments import command, drawing, ends, results
-from experiments.config import UsageError, ViewConfig
-from experiments.progress import show
-from experiments.results import Results
-from experiments.runs import write_atomically
 from mcjax import plots
+
+from .cli import command
+from .cli.config import UsageError, ViewConfig
+from .cli.progress import show
+from .landscapes import drawing
+from .runs import results
+from .runs.folder import write_atomically
+from .runs.results import Results
+from .training import ends
 
 TEMPLATES = Path(__file__).parent / "page"
 LAYERS = ("points", "curve", "segment", "iterates")

@@ -44,7 +44,7 @@ Params = Any
 """A pytree whose leaves are floating-point (or complex) arrays.
 
 Of a complex leaf `jax.grad` gives the conjugate of the direction in which a loss rises:
-`mcjax.derivatives.gradient` gives the direction itself.
+`mcjax.engine.derivatives.gradient` gives the direction itself.
 """
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.arrays import save_arrays
-from experiments.runs import Run
+from experiments.runs.arrays import save_arrays
+from experiments.runs.folder import Run
 
 SPLITS = ("train", "validation")
 MODE = {"dataset": "digits", "model": "mlp", "width": 0.5, "optimizer": "sgd", "weight_decay": 0.02}

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.examples import shared
-from mcjax import objectives
+from mcjax.engine import objectives
 
 EPSILON = 1e-3
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import kept, scales
-from experiments.arrays import save_arrays
-from experiments.config import identity
-from experiments.runs import Run
-from mcjax import paths
+from experiments.cli.config import identity
+from experiments.papers import kept
+from experiments.papers.gotmare2018 import scales
+from experiments.runs.arrays import save_arrays
+from experiments.runs.folder import Run
+from mcjax.analysis import profiles
 
 FLAGS = {"scale": "digits", "epochs_factor": 1.0, "precision": "float32"}
 ALL = {*scales.MODES, *scales.PAIRS, *(name for n in scales.FIGURES for name in scales.shown_in(n))}
@@ -68,7 +69,7 @@ def curve(rng, falls: bool = False):
         found = {"arc_length": 3 * T, "train_loss": line + height * noise * bump}
         found["validation_loss"] = 0.5 - 0.1 * T + (0.6 if path == "curve" else -0.3) * noise * bump
         found |= {f"{split}_accuracy": 0.9 - 0.05 * noise * bump for split in SPLITS}
-        found |= paths.summarize(found, T)
+        found |= profiles.summarize(found, T)
         arrays |= {f"{path}_{name}": x for name, x in found.items()}
     for end in ("start", "end"):
         arrays[f"curve_train_loss_{end}_slope"] = np.asarray(-0.02)

@@ -1,1 +1,1 @@
-"""Worked examples of `mcjax.simple` with four ways to write a network."""
+"""Worked examples of `mcjax.api` with four ways to write a network."""

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from experiments.examples import shared
-from mcjax import data, objectives, parallel, simple
-from mcjax.models import layers
+from mcjax import api, data
+from mcjax.engine import objectives, parallel
+from mcjax.flax.ops import layers
 
 
 class Net(nn.Module):
@@ -45,11 +46,11 @@ def main(figure=None, epochs=30, points=61):
         ends.append(shared.train(loss, params, train, seed=seed, epochs=epochs, batch_size=50))
     # Trains with dropout, evaluates without; measures loss and accuracy, and F1 on top.
     objective = shared.with_f1(objectives.cross_entropy(Net(parallel.DATA_AXIS)), classes=10)
-    found, _ = simple.fit_curve(
+    found, _ = api.fit_curve(
         objective, ends[0], ends[1], train, optimizer=shared.ADAM, epochs=epochs, batch_size=50,
         key=jax.random.key(2),
     )  # fmt: skip
-    arrays = simple.profile(objective, simple.ONE_BEND, found, train, held_out, points=points)
+    arrays = api.profile(objective, api.ONE_BEND, found, train, held_out, points=points)
     return shared.show(arrays, "Flax linen with dropout", figure)
 
 

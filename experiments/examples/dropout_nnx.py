@@ -7,7 +7,8 @@ import jax
 from flax import nnx
 
 from experiments.examples import shared
-from mcjax import data, objectives, simple
+from mcjax import api, data
+from mcjax.engine import objectives
 
 
 class Net(nnx.Module):
@@ -47,11 +48,11 @@ def main(figure=None, epochs=30, points=61):
     examples, held_out = digits.train._asdict(), digits.validation._asdict()
     networks = [nnx.state(Net(nnx.Rngs(seed)), nnx.Param) for seed in (0, 1)]
     ends = [shared.train(loss, networks[i], examples, i, epochs, batch_size=50) for i in (0, 1)]
-    found, _ = simple.fit_curve(
+    found, _ = api.fit_curve(
         OBJECTIVE, ends[0], ends[1], examples, optimizer=shared.ADAM, epochs=epochs, batch_size=50,
         key=jax.random.key(2),
     )  # fmt: skip
-    arrays = simple.profile(OBJECTIVE, simple.ONE_BEND, found, examples, held_out, points=points)
+    arrays = api.profile(OBJECTIVE, api.ONE_BEND, found, examples, held_out, points=points)
     return shared.show(arrays, "Flax NNX with dropout", figure)
 
 

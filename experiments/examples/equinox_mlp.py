@@ -8,7 +8,7 @@ import jax
 import optax
 
 from experiments.examples import shared
-from mcjax import data, simple
+from mcjax import api, data
 
 
 def create(seed):
@@ -31,11 +31,11 @@ def main(figure=None, epochs=30):
         shared.train(loss, params, train, seed=seed, epochs=epochs, batch_size=50)
         for seed, params in enumerate((first, second))
     )
-    points, _ = simple.fit_curve(
+    points, _ = api.fit_curve(
         loss, start, end, train, optimizer=optax.adam(3e-3), epochs=epochs, batch_size=50,
         key=jax.random.key(2),
     )  # fmt: skip
-    arrays = simple.profile(loss, simple.ONE_BEND, points, train, held_out)
+    arrays = api.profile(loss, api.ONE_BEND, points, train, held_out)
     return shared.show(arrays, "Equinox", figure)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from experiments.examples import shared
-from mcjax import simple
+from mcjax import api
 
 WIDTH, HEADS, LENGTH = 32, 4, 32
 
@@ -47,11 +47,11 @@ def main(figure=None, epochs=5, points=13):
     train, held_out = np.split(codes[: -(len(codes) % LENGTH)].reshape(-1, LENGTH), [-300])
     params = [create(jax.random.key(seed), len(characters)) for seed in (0, 1)]
     start, end = (shared.train(loss, params[i], train, i, epochs, batch_size=32) for i in (0, 1))
-    found, _ = simple.fit_curve(
+    found, _ = api.fit_curve(
         loss, start, end, train, optimizer=shared.ADAM, key=jax.random.key(2),
         epochs=epochs, batch_size=32,
     )  # fmt: skip
-    arrays = simple.profile(loss, simple.ONE_BEND, found, train, held_out, points=points)
+    arrays = api.profile(loss, api.ONE_BEND, found, train, held_out, points=points)
     return shared.show(arrays, "a transformer on characters", figure)
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from experiments.examples import shared
-from mcjax import data, plots, simple
+from mcjax import api, data, plots
 
 CONVOLUTIONS = [nn.Conv(16, (2, 2), 2), nn.relu, nn.Conv(32, (2, 2), 2), nn.relu]
 MODEL = nn.Sequential([*CONVOLUTIONS, jax.vmap(jnp.ravel), nn.Dense(10)])
@@ -32,13 +32,13 @@ def main(figure=None, epochs=30, grid=(13, 13)):
         params = jax.jit(MODEL.init)(jax.random.key(seed), jnp.zeros((1, 8, 8, 1)))
         ends.append(shared.train(loss, params, train, seed=seed, epochs=epochs, batch_size=50))
 
-    curve = simple.ONE_BEND
-    points, _ = simple.fit_curve(
+    curve = api.ONE_BEND
+    points, _ = api.fit_curve(
         loss, ends[0], ends[1], train, curve=curve, optimizer=optax.adam(3e-3), epochs=epochs,
         batch_size=50, key=jax.random.key(2),
     )  # fmt: skip
-    arrays = simple.profile(loss, curve, points, train, held_out)
-    plane = simple.surface(loss, (*ends, points[1]), train, curve=(curve, points), grid=grid)
+    arrays = api.profile(loss, curve, points, train, held_out)
+    plane = api.surface(loss, (*ends, points[1]), train, curve=(curve, points), grid=grid)
 
     shared.show(arrays, "Flax linen", figure)
     if figure:

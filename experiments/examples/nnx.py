@@ -9,7 +9,7 @@ import optax
 from flax import nnx
 
 from experiments.examples import shared
-from mcjax import curves, data, simple
+from mcjax import api, curves, data
 
 
 def create(seed):
@@ -47,11 +47,11 @@ def main(figure=None, epochs=30):
     graph, _, rest = nnx.split(create(0), nnx.Param, ...)  # rest: dropout's keys
     loss = lambda params, batch: model_loss(nnx.merge(graph, params, rest), batch)  # noqa: E731
     curve, adam, key = curves.bezier(1), optax.adam(3e-3), jax.random.key(2)
-    points, _ = simple.fit_curve(
+    points, _ = api.fit_curve(
         loss, start, end, examples, curve=curve, optimizer=adam, epochs=epochs, batch_size=50,
         key=key,
     )  # fmt: skip
-    arrays = simple.profile(loss, curve, points, examples, held_out)
+    arrays = api.profile(loss, curve, points, examples, held_out)
     return shared.show(arrays, "Flax NNX", figure)
 
 

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mcjax import objectives, parallel, plots
+from mcjax import plots
+from mcjax.engine import objectives, parallel
 
 ADAM = optax.adam(3e-3)
 

@@ -6,7 +6,7 @@
 """
 
 from mcjax.data import sources, splits
-from mcjax.data.network import DataUnavailable
+from mcjax.data.reachable import DataUnavailable
 from mcjax.data.sources import names
 from mcjax.data.splits import Dataset, Split
 

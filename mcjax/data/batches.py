@@ -14,7 +14,7 @@ def image_batches(
     std: jax.typing.ArrayLike,
     augmentation: augment.Augmentation | None = None,
 ) -> Callable[..., dict[str, jax.Array]]:
-    """The ``fetch`` of `mcjax.training` and `mcjax.evaluation` for an image data set.
+    """The ``fetch`` of `mcjax.engine.training` and `mcjax.engine.evaluation` for an image data set.
 
     Args:
       mean: per channel, in units of the full range of a pixel.

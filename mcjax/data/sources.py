@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from mcjax import choices
+from mcjax import spelling
 from mcjax.data import cache, cifar, idx, tfds_source
-from mcjax.data.network import DataUnavailable
+from mcjax.data.reachable import DataUnavailable
 from mcjax.data.splits import Source, Split
 
 DEBIAN = {"fashion_mnist": Path("/usr/share/datasets/fashion-mnist")}
@@ -25,7 +25,7 @@ def read(name: str, data_dir: str | None = None, cache_dir: str | None = None) -
     """Reads a data set; for the arguments and errors see `mcjax.data.load`."""
     kind, _, tfds_name = name.partition(":")
     if name not in names()[:-1] and not (kind == "tfds" and tfds_name):
-        raise ValueError(f"dataset {name!r} is unknown: {choices.hint(name, names())}")
+        raise ValueError(f"dataset {name!r} is unknown: {spelling.hint(name, names())}")
     if name == "digits":
         return _digits()
     if data_dir is not None and not Path(data_dir).is_dir():

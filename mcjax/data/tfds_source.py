@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from mcjax.data import cache, network
-from mcjax.data.network import DataUnavailable
+from mcjax.data import cache, reachable
+from mcjax.data.reachable import DataUnavailable
 from mcjax.data.splits import Source, Split
 
 _BATCH = 512
@@ -91,7 +91,7 @@ def prepare(builder: Any) -> Any:
         f"Prepare it where that works (tfds build {name} --file_format=array_record) and give the "
         f"folder that then holds {name}/ as data_dir"
     )
-    network.check(f"tfds:{name}", next(iter(builder.url_infos or ()), _HOST), remedy)
+    reachable.check(f"tfds:{name}", next(iter(builder.url_infos or ()), _HOST), remedy)
 
     def run():
         builder.download_and_prepare(file_format="array_record")
@@ -112,7 +112,7 @@ def download(builder: Any, remedy: str) -> dict[str, Path]:
       DataUnavailable: the host does not answer, or the download fails.
     """
     name = builder.info.name
-    network.check(name, next(iter(builder.url_infos)), remedy)
+    reachable.check(name, next(iter(builder.url_infos)), remedy)
     folder = Path(builder.data_dir).parents[1] / "downloads"
 
     def run():

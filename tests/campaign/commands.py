@@ -98,7 +98,7 @@ def children(pid: int) -> list[int]:
 
 def result(run: Path) -> dict[str, Any]:
     """What a finished run holds, for comparison bit for bit: arrays, parameters, metrics lines."""
-    from experiments.runs import Run
+    from experiments.runs.folder import Run
 
     here = Run(run)
     found: dict[str, Any] = {"status": here.status, "stray": stray(run)}

@@ -14,9 +14,16 @@ from typing import NamedTuple
 
 import jax
 
-from experiments import ends, fit_curve, loop, loss_surface, train_mode
-from experiments.config import CurveConfig, ModeConfig, SurfaceConfig, UsageError, parse_flagfile
-from experiments.runs import parse_name
+from experiments import fit_curve, loss_surface, train_mode
+from experiments.cli.config import (
+    CurveConfig,
+    ModeConfig,
+    SurfaceConfig,
+    UsageError,
+    parse_flagfile,
+)
+from experiments.runs.folder import parse_name
+from experiments.training import ends, loop
 from tests.campaign import commands
 
 

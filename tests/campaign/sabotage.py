@@ -21,8 +21,8 @@ from pathlib import Path
 
 import matplotlib.figure
 
-from experiments.runs import Run
-from mcjax.checkpoints import Checkpoints
+from experiments.runs.folder import Run
+from mcjax.engine.checkpoints import Checkpoints
 
 
 def kill() -> None:

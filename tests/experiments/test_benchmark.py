@@ -7,9 +7,9 @@ import flax.linen as nn
 import pytest
 
 from experiments import benchmark, convolution_table
-from experiments.config import BenchmarkConfig, UsageError
-from mcjax import models
-from mcjax.models import convolution_table as committed
+from experiments.cli.config import BenchmarkConfig, UsageError
+from mcjax.flax import models
+from mcjax.flax.ops import convolution_table as committed
 
 
 def test_rows_and_table(tmp_path, monkeypatch):

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from experiments import fit_curve, loop, train_mode
-from experiments.arrays import load_arrays, save_arrays
-from experiments.config import CurveConfig
-from experiments.problem import is_above_chance
+from experiments import fit_curve, train_mode
+from experiments.cli.config import CurveConfig
+from experiments.runs.arrays import load_arrays, save_arrays
+from experiments.training import loop
+from experiments.training.problem import is_above_chance
 from tests import finished_runs
 
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from experiments import claims
-from experiments.claims import MODES, SGDR, STEP
-from experiments.judging import NOT_REPRODUCED, NOT_RUN, NOT_TESTABLE, REPRODUCED, Results
-from mcjax import paths
+from experiments.papers.gotmare2018 import claims
+from experiments.papers.gotmare2018.claims import MODES, SGDR, STEP
+from experiments.papers.judging import NOT_REPRODUCED, NOT_RUN, NOT_TESTABLE, REPRODUCED, Results
+from mcjax.analysis import profiles
 
 T = np.linspace(0, 1, 5)
 
@@ -24,7 +24,7 @@ def pair(segment_train, curve_train=(0.2, 0.1, 0.05, 0.05, 0.1), **more):
             "validation_accuracy": np.array(shape["accuracy"]),
             "arc_length": 3 * T,
         }
-        found |= paths.summarize(found, T)
+        found |= profiles.summarize(found, T)
         arrays |= {f"{path}_{name}": x for name, x in found.items()}
     for end, slope in (("start", -0.02), ("end", -0.01)):
         arrays[f"curve_train_loss_{end}_slope"] = np.asarray(slope)

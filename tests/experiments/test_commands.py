@@ -13,12 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import ends, fit_curve, loop, train_mode
-from experiments import problem as problems
-from experiments.arrays import load_arrays
-from experiments.config import CurveConfig, ModeConfig, UsageError, parse_flagfile, to_flags
-from experiments.runs import Run, parse_name
-from mcjax import curves, plots, training
+from experiments import fit_curve, train_mode
+from experiments.cli.config import CurveConfig, ModeConfig, UsageError, parse_flagfile, to_flags
+from experiments.runs.arrays import load_arrays
+from experiments.runs.folder import Run, parse_name
+from experiments.training import ends, loop
+from experiments.training import problem as problems
+from mcjax import curves, plots
+from mcjax.engine import training
 from tests.comparison import assert_same_bits
 
 MODE = ModeConfig(

@@ -6,9 +6,10 @@ import signal
 import numpy as np
 import pytest
 
-from experiments import command, flagfiles, problem
-from experiments import config as flags
-from experiments.config import CurveConfig, CurvesConfig, ModeConfig, SurfaceConfig, UsageError
+from experiments.cli import command, flagfiles
+from experiments.cli import config as flags
+from experiments.cli.config import CurveConfig, CurvesConfig, ModeConfig, SurfaceConfig, UsageError
+from experiments.training import problem
 
 FLAGFILES = sorted((flagfiles.PACKAGE_ROOT / "experiments" / "flags").rglob("*.cfg"))
 COMMANDS = {

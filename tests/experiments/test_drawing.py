@@ -6,10 +6,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from experiments import config as flags
-from experiments import drawing, figures, fit_curve, loss_surface
-from experiments.arrays import load_arrays, save_arrays
-from experiments.config import CurveConfig, UsageError
+from experiments import fit_curve, loss_surface
+from experiments.cli import config as flags
+from experiments.cli.config import CurveConfig, UsageError
+from experiments.landscapes import drawing
+from experiments.papers.gotmare2018 import figures
+from experiments.runs.arrays import load_arrays, save_arrays
 from mcjax import plots
 from tests import finished_runs
 

@@ -19,7 +19,8 @@ from experiments.examples import (
     nnx,
     shared,
 )
-from mcjax import curves, interop, parallel, simple
+from mcjax import api, curves
+from mcjax.engine import interop, parallel
 
 ALL = [linen, nnx, equinox_mlp, language_model, dropout_linen, dropout_nnx]
 
@@ -85,7 +86,7 @@ def test_f1_is_that_of_scikit_learn():
     objective = shared.with_f1(shared.classifier(lambda params, batch, key=None: batch["x"]), 4)
     data = {"x": logits, "labels": labels}
     weights = (np.zeros(1, np.float32), np.ones(1, np.float32))
-    arrays = simple.profile(objective, curves.segment(), weights, data, points=2, batch_size=10)
+    arrays = api.profile(objective, curves.segment(), weights, data, points=2, batch_size=10)
     expected = f1_score(labels, logits.argmax(1), average="macro", labels=range(4))
     np.testing.assert_allclose(arrays["segment_train_F1"], [expected] * 2, rtol=1e-6)
 

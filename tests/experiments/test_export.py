@@ -3,10 +3,11 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import command, export
-from experiments import config as flags
-from experiments.arrays import load_arrays
-from experiments.config import ExportConfig, UsageError
+from experiments import export
+from experiments.cli import command
+from experiments.cli import config as flags
+from experiments.cli.config import ExportConfig, UsageError
+from experiments.runs.arrays import load_arrays
 from tests import finished_runs
 
 

@@ -6,19 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from experiments import (
-    ends,
-    fit_curve,
-    loss_surface,
-    progress,
-    prune,
-    results,
-    sharpness,
-    train_mode,
-)
-from experiments import problem as problems
-from experiments.arrays import load_arrays
-from experiments.config import (
+from experiments import fit_curve, loss_surface, prune, sharpness, train_mode
+from experiments.cli import progress
+from experiments.cli.config import (
     CurveConfig,
     ModeConfig,
     PruneConfig,
@@ -26,9 +16,14 @@ from experiments.config import (
     SurfaceConfig,
     UsageError,
     parse_flagfile,
-)  # fmt: skip
-from experiments.runs import Run, parse_name
-from mcjax import hessian, training
+)
+from experiments.runs import results
+from experiments.runs.arrays import load_arrays
+from experiments.runs.folder import Run, parse_name
+from experiments.training import ends
+from experiments.training import problem as problems
+from mcjax.analysis import hessian
+from mcjax.engine import training
 
 MODE = ModeConfig(
     dataset="digits", train_size=200, validation_size=60, model="mlp", width=0.25,

@@ -8,10 +8,11 @@ import signal
 import numpy as np
 import pytest
 
-from experiments import fit_curve, fit_curves, loop, train_mode
-from experiments.arrays import load_arrays
-from experiments.config import CurveConfig, CurvesConfig, ModeConfig, UsageError
-from experiments.runs import Run
+from experiments import fit_curve, fit_curves, train_mode
+from experiments.cli.config import CurveConfig, CurvesConfig, ModeConfig, UsageError
+from experiments.runs.arrays import load_arrays
+from experiments.runs.folder import Run
+from experiments.training import loop
 from mcjax import plots
 
 MODE = ModeConfig(

@@ -2,10 +2,10 @@ import codecs
 
 import pytest
 
-from experiments import config as flags
-from experiments import flagfiles
-from experiments.config import ModeConfig, SurfaceConfig, UsageError
-from mcjax import torch_names
+from experiments.cli import config as flags
+from experiments.cli import flagfiles
+from experiments.cli.config import ModeConfig, SurfaceConfig, UsageError
+from mcjax.exchange import torch_names
 
 
 @pytest.fixture

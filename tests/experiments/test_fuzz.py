@@ -13,11 +13,13 @@ import optax
 import pytest
 from hypothesis import strategies as st
 
-from experiments import config as flags
-from experiments import fit_curve, loss_surface, problem, runs, train_mode
-from experiments.arrays import load_arrays
-from experiments.config import CurveConfig, ModeConfig, SurfaceConfig, UsageError
-from mcjax import curves, simple
+from experiments import fit_curve, loss_surface, train_mode
+from experiments.cli import config as flags
+from experiments.cli.config import CurveConfig, ModeConfig, SurfaceConfig, UsageError
+from experiments.runs import folder
+from experiments.runs.arrays import load_arrays
+from experiments.training import problem
+from mcjax import api, curves
 from tests.fuzzing import CASES, fuzz
 
 NAMES = [f.name for f in dataclasses.fields(ModeConfig)]
@@ -122,7 +124,7 @@ def test_files_of_a_run_folder(cases, tmp_path):
 
     @fuzz(cases, content)
     def one(content):
-        run = runs.Run(tmp_path)
+        run = folder.Run(tmp_path)
         (tmp_path / "run.json").write_bytes(content)
         (tmp_path / "metrics.jsonl").write_bytes(content + b"\n")
         (tmp_path / "curve.npz").write_bytes(content)
@@ -242,11 +244,11 @@ def test_losses_and_parameters_of_a_user(cases):
     )  # fmt: skip
     def one(loss, start, end, data):
         try:
-            points, losses = simple.fit_curve(
+            points, losses = api.fit_curve(
                 loss, start, end, data, optimizer=optax.sgd(0.01), epochs=1, batch_size=2,
                 key=jax.random.key(0),
             )  # fmt: skip
-            arrays = simple.profile(loss, simple.ONE_BEND, points, data, points=3)
+            arrays = api.profile(loss, api.ONE_BEND, points, data, points=3)
         except (ValueError, TypeError, KeyError, IndexError, FloatingPointError) as error:
             assert str(error)
         else:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from experiments import __main__ as listing
-from experiments import command, flag_help, flagfiles
-from experiments import config as flags
-from mcjax import data, models
+from experiments.cli import command, flag_help, flagfiles
+from experiments.cli import config as flags
+from mcjax import data
+from mcjax.flax import models
 
 MODULES = [importlib.import_module(f"experiments.{name}") for name in listing.commands()]
 EVERY = pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__.split(".")[-1])

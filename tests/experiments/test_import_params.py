@@ -10,9 +10,10 @@ import orbax.checkpoint as ocp
 import pytest
 from flax.training import train_state
 
-from experiments import ends, import_params, train_mode
-from experiments.config import ImportParamsConfig, ModeConfig, UsageError
-from experiments.runs import Run, parse_name
+from experiments import import_params, train_mode
+from experiments.cli.config import ImportParamsConfig, ModeConfig, UsageError
+from experiments.runs.folder import Run, parse_name
+from experiments.training import ends
 from tests.comparison import assert_same_bits
 
 NETWORK = {

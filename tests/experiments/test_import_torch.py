@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import ends, export, fit_curve, import_torch, loop, surface_sources, train_mode
-from experiments.config import (
+from experiments import export, fit_curve, import_torch, train_mode
+from experiments.cli.config import (
     CurveConfig,
     ExportConfig,
     ImportConfig,
@@ -17,10 +17,12 @@ from experiments.config import (
     UsageError,
     parse_flagfile,
 )
-from experiments.export_torch import export_torch
-from experiments.runs import Run, parse_name
-from mcjax import torch_files
+from experiments.exchange.export_torch import export_torch
+from experiments.landscapes import surface_sources
+from experiments.runs.folder import Run, parse_name
+from experiments.training import ends, loop
 from mcjax.data import augmentation
+from mcjax.exchange import torch_files
 from tests.comparison import assert_same_bits
 
 NETWORK = {

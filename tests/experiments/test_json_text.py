@@ -7,9 +7,9 @@ import zlib
 import numpy as np
 import pytest
 
-from experiments import json_text
-from experiments.config import ModeConfig
-from experiments.runs import Run
+from experiments.cli.config import ModeConfig
+from experiments.runs import json_text
+from experiments.runs.folder import Run
 
 STRANGE = {"nan": math.nan, "inf": math.inf, "minus": [-math.inf, 1.5], "word": "nan", "no": None}
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import kept, reproduce
-from experiments.config import ReproduceConfig, UsageError
-from experiments.runs import Run
+from experiments import reproduce
+from experiments.cli.config import ReproduceConfig, UsageError
+from experiments.papers import kept
+from experiments.runs.folder import Run
 from mcjax import plots
 from tests import reproductions
 

@@ -6,9 +6,9 @@ import threading
 import jax
 import pytest
 
-from experiments import command, processes
-from experiments import config as flags
-from experiments.config import ModeConfig, UsageError
+from experiments.cli import command, processes
+from experiments.cli import config as flags
+from experiments.cli.config import ModeConfig, UsageError
 
 LAUNCH = ["--coordinator=host:1234", "--num_processes=4", "--process_id=0"]
 

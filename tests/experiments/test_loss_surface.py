@@ -6,21 +6,13 @@ import signal
 
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from experiments import config as flags
-from experiments import (
-    export,
-    fit_curve,
-    loop,
-    loss_surface,
-    surface_sources,
-    train_mode,
-    view,
-)
-from experiments.arrays import load_arrays, save_arrays
-from experiments.config import (
+from experiments import export, fit_curve, loss_surface, train_mode, view
+from experiments.cli import config as flags
+from experiments.cli.config import (
     CurveConfig,
     ExportConfig,
     ModeConfig,
@@ -28,7 +20,10 @@ from experiments.config import (
     UsageError,
     ViewConfig,
 )
-from experiments.runs import Run
+from experiments.landscapes import surface_sources
+from experiments.runs.arrays import load_arrays, save_arrays
+from experiments.runs.folder import Run
+from experiments.training import loop
 from mcjax import plots
 from tests.comparison import assert_same_bits
 
@@ -250,11 +245,11 @@ def test_surface_around_a_checkpoint(runs, done, tmp_path, kind, monkeypatch):
         assert arrays["eigenvalues"][0] > arrays["eigenvalues"][1]
         assert arrays["residuals"].max() < 1e-2
     with plots.style():
-        figure, ax = plots.plt.subplots()
+        figure, ax = plt.subplots()
         plots.surface(ax, drawn[0], "train_loss")
     assert ax.get_xlabel() == f"weight distance along {arrays['point_name'][1]}"
     assert not ax.get_legend_handles_labels()[1]  # no segment to a point that is no network
-    plots.plt.close(figure)
+    plt.close(figure)
 
 
 def test_directions_of_flags(runs, tmp_path):

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments import config as flags
-from experiments import fit_curves, runs
-from experiments.config import CurvesConfig, ExportConfig, ModeConfig, SurfaceConfig, UsageError
+from experiments import fit_curves
+from experiments.cli import config as flags
+from experiments.cli.config import CurvesConfig, ExportConfig, ModeConfig, SurfaceConfig, UsageError
+from experiments.runs import folder
 
 
 @pytest.mark.parametrize(
@@ -34,32 +35,32 @@ from experiments.config import CurvesConfig, ExportConfig, ModeConfig, SurfaceCo
     ],
 )
 def test_only_final_digits_and_t_are_parsed_of_a_name(text, name):
-    assert runs.parse_name(text) == (Path(name[0]), *name[1:])
+    assert folder.parse_name(text) == (Path(name[0]), *name[1:])
 
 
 @pytest.mark.parametrize("text", ["", "a\nb", "a\0b", "gs://b/G@3"])
 def test_what_is_no_name(text):
     with pytest.raises(UsageError) as caught:
-        runs.parse_name(text)
+        folder.parse_name(text)
     assert "\n" not in str(caught.value).removeprefix(text)
 
 
 @pytest.mark.parametrize("t", ["1.01", "2", "15e0"])
 def test_t_lies_on_the_curve(t):
     with pytest.raises(UsageError, match="from 0 to 1"):
-        runs.parse_name(f"G~{t}")
+        folder.parse_name(f"G~{t}")
 
 
 @pytest.mark.parametrize("folder", ["lr@3", "lr~0.1", "lr~3", "a@b/lr@3~0.5"])
 def test_a_run_whose_own_name_looks_like_a_checkpoint_s(tmp_path, folder):
-    run = runs.Run(tmp_path / folder)
+    run = folder.Run(tmp_path / folder)
     run.open("mode", ModeConfig(), steps_per_epoch=5)
     for text in (f"{run.path}", f"{run.path}/"):
-        assert runs.parse_name(text) == (run.path, None, None)
-    assert runs.parse_name(f"{run.path}@7") == (run.path, 7, None)
-    other = runs.Run(tmp_path / "lr")
+        assert folder.parse_name(text) == (run.path, None, None)
+    assert folder.parse_name(f"{run.path}@7") == (run.path, 7, None)
+    other = folder.Run(tmp_path / "lr")
     other.open("mode", ModeConfig(), steps_per_epoch=5)
-    assert runs.parse_name(f"{other.path}@3") == (other.path, 3, None)
+    assert folder.parse_name(f"{other.path}@3") == (other.path, 3, None)
 
 
 @pytest.fixture
@@ -83,8 +84,8 @@ def test_a_tilde_is_the_home_folder_in_every_flag(home):
     assert (config.workdir, config.data_dir) == (f"{home}/s", str(home))
     assert config.points == (f"{home}/a@3", f"{home}/b", "c~0.5")
     assert (config.curve, config.style) == (f"{home}/ab", (f"{home}/x",))
-    assert runs.Run("~/m").path == home / "m"
-    assert runs.parse_name("~/m@3~0.5") == (home / "m", 3, 0.5)
+    assert folder.Run("~/m").path == home / "m"
+    assert folder.parse_name("~/m@3~0.5") == (home / "m", 3, 0.5)
     home.mkdir()
     (home / "G.cfg").write_text("--epochs=3\n")
     assert flags.find_flagfile("~/G.cfg") == home / "G.cfg"
@@ -123,7 +124,7 @@ def test_remote_places_are_refused_up_front(config, flag):
 
 def test_remote_places_are_refused_in_python_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for call in (runs.Run, runs.parse_name, lambda x: flags.find_flagfile(f"{x}.cfg")):
+    for call in (folder.Run, folder.parse_name, lambda x: flags.find_flagfile(f"{x}.cfg")):
         with pytest.raises(UsageError, match="gs:// is not supported"):
             call("gs://b/run")
     assert not list(tmp_path.iterdir())

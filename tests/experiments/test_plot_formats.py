@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from experiments import plot_formats
+from experiments.exchange import plot_formats
 from mcjax import plots
 
 GARIPOV_STATS = [

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.config import LAUNCH, ModeConfig, parse_flagfile
-from experiments.runs import Run
+from experiments.cli.config import LAUNCH, ModeConfig, parse_flagfile
+from experiments.runs.folder import Run
 
 MODE = (
     "--model=mlp", "--width=0.25", "--train_size=390", "--validation_size=101", "--dropout=0.2",

@@ -4,7 +4,7 @@ import html.parser
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import appendix, report
+from experiments.papers import appendix, report
 from mcjax import plots
 
 EVIL = '<script>alert("1")</script> | a\nb'

@@ -9,10 +9,13 @@ import time
 import numpy as np
 import pytest
 
-from experiments import differences, figures, jobs, reproduce, scales
-from experiments.config import ModeConfig, ReproduceConfig, UsageError
-from experiments.runs import Run
-from mcjax import paths, plots
+from experiments import reproduce
+from experiments.cli.config import ModeConfig, ReproduceConfig, UsageError
+from experiments.papers import jobs
+from experiments.papers.gotmare2018 import differences, figures, scales
+from experiments.runs.folder import Run
+from mcjax import plots
+from mcjax.analysis import profiles
 
 
 def plan(tmp_path, scale="digits", chosen=scales.FIGURES, factor=1.0, seed=0):
@@ -108,7 +111,7 @@ def fake_curve(rng, points=7):
             for s in ("train", "validation")
             for m in ("loss", "accuracy")
         } | {"arc_length": 2 * t}
-        found |= paths.summarize(found, t)
+        found |= profiles.summarize(found, t)
         arrays |= {f"{path}_{n}": x for n, x in found.items()}
     return arrays
 

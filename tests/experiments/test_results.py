@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import config as flags
-from experiments import results
-from experiments.config import UsageError
-from experiments.runs import Run
+from experiments.cli import config as flags
+from experiments.cli.config import UsageError
+from experiments.runs import results
+from experiments.runs.folder import Run
 from tests import finished_runs
 from tests.comparison import assert_same_bits
 

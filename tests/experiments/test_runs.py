@@ -6,30 +6,31 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
-from experiments import ends, runs
-from experiments import problem as problems
-from experiments.arrays import load_arrays
-from experiments.config import CurveConfig, ModeConfig, UsageError
-from mcjax import parallel
+from experiments.cli.config import CurveConfig, ModeConfig, UsageError
+from experiments.runs import folder
+from experiments.runs.arrays import load_arrays
+from experiments.training import ends
+from experiments.training import problem as problems
+from mcjax.engine import parallel
 
 
 def opened(folder, config=None, **facts):
-    run = runs.Run(folder)
+    run = folder.Run(folder)
     run.open("mode", config or ModeConfig(seed=4), steps_per_epoch=5, **facts)
     return run
 
 
 def test_a_new_run_says_what_it_is(tmp_path):
-    assert runs.Run(tmp_path / "G").info == {}
-    assert runs.Run(tmp_path / "G").status == "new"
+    assert folder.Run(tmp_path / "G").info == {}
+    assert folder.Run(tmp_path / "G").status == "new"
     run = opened(tmp_path / "G", extra=1)
     info = json.loads((tmp_path / "G" / "run.json").read_text())
     assert info.pop("crc32") > 0
     assert info == run.info
-    assert (info["format"], info["kind"], info["status"]) == (runs.FORMAT, "mode", "running")
+    assert (info["format"], info["kind"], info["status"]) == (folder.FORMAT, "mode", "running")
     assert (info["steps_per_epoch"], info["extra"], info["flags"]["seed"]) == (5, 1, 4)
     assert "workdir" not in info["flags"]
-    assert {"mcjax", "python", *runs.PACKAGES} == set(info["versions"])
+    assert {"mcjax", "python", *folder.PACKAGES} == set(info["versions"])
     assert "8 x" in info["device"]
     assert "--seed=4\n" in (tmp_path / "G" / "flags.cfg").read_text()
     assert {p.name for p in run.path.iterdir()} == {"run.json", "flags.cfg"}
@@ -37,9 +38,9 @@ def test_a_new_run_says_what_it_is(tmp_path):
 
 def test_a_later_format_is_not_guessed_at(tmp_path):
     run = opened(tmp_path / "G")
-    run.update(format=runs.FORMAT + 1)
+    run.update(format=folder.FORMAT + 1)
     with pytest.raises(UsageError, match=r"has format 2; this mcjax reads 1"):
-        _ = runs.Run(run.path).info
+        _ = folder.Run(run.path).info
 
 
 def test_a_damaged_run_file_is_said_so(tmp_path):
@@ -113,7 +114,7 @@ def test_lost_metrics_are_said(tmp_path):
 
 
 def test_steps_of_epochs(tmp_path):
-    run = runs.Run(tmp_path / "G")
+    run = folder.Run(tmp_path / "G")
     with pytest.raises(UsageError, match=f"there is no run at {run.path}"):
         run.step_of(3)
     assert not run.path.exists()
@@ -142,7 +143,7 @@ def test_a_failed_run_without_checkpoint(tmp_path):
 
 def test_a_folder_in_use_is_refused(tmp_path):
     fcntl = pytest.importorskip("fcntl")
-    run = runs.Run(tmp_path / "G")
+    run = folder.Run(tmp_path / "G")
     with run.locked(), run.locked():  # within a process it may be entered again
         assert not run.in_use
         with (run.path / ".lock").open("a") as other, pytest.raises(BlockingIOError):
@@ -180,12 +181,12 @@ def test_runs_of_format_1_open(tmp_path):
     """Written by the first version with this format, and committed: later ones must read it."""
     with zipfile.ZipFile(Path(__file__).with_name("format1.zip")) as archive:
         archive.extractall(tmp_path)
-    mode, curve = runs.Run(tmp_path / "A"), runs.Run(tmp_path / "AB")
+    mode, curve = folder.Run(tmp_path / "A"), folder.Run(tmp_path / "AB")
     assert (mode.info["format"], mode.status, curve.status) == (1, "done", "done")
     assert [line["epoch"] for line in curve.metrics()] == list(range(1, 31))
     losses = load_arrays(curve.path / "curve.npz")["curve_train_loss"]
     problem = problems.make_problem(problems.mode_config(mode.info))
     for text, expected in ((tmp_path / "A", losses[0]), (f"{tmp_path}/AB~0.75", losses[3])):
-        point = parallel.replicate(ends.load(runs.parse_name(str(text))), problem.mesh)
+        point = parallel.replicate(ends.load(folder.parse_name(str(text))), problem.mesh)
         found = problem.evaluator((point.params,), [[1.0]], point.state)
         assert found["train"]["loss"][0] == pytest.approx(expected, rel=1e-5)

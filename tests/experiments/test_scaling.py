@@ -1,7 +1,7 @@
 import pytest
 
-from experiments.config import CurveConfig, ModeConfig
-from experiments.scaling import scale_epochs
+from experiments.cli.config import CurveConfig, ModeConfig
+from experiments.papers.scaling import scale_epochs
 
 SGDR = ModeConfig(schedule="sgdr", epochs=150, keep=(10, 30, 50, 70, 150))
 STEP = ModeConfig(schedule="step", epochs=165, milestones=(60, 150), keep=(55, 65, 145, 165))

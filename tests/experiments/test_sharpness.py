@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from experiments import config as flags
-from experiments import ends, loop, sharpness
-from experiments import problem as problems
-from experiments.arrays import load_arrays
-from experiments.config import CurveConfig, ModeConfig, SharpnessConfig, UsageError
-from experiments.runs import Run
+from experiments import sharpness
+from experiments.cli import config as flags
+from experiments.cli.config import CurveConfig, ModeConfig, SharpnessConfig, UsageError
+from experiments.runs.arrays import load_arrays
+from experiments.runs.folder import Run
+from experiments.training import ends, loop
+from experiments.training import problem as problems
 from mcjax import curves
 from tests.comparison import assert_same_bits
 

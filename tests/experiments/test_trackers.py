@@ -11,10 +11,11 @@ import types
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from experiments import fit_curve, loop, trackers, train_mode
-from experiments.config import CurveConfig, ModeConfig, UsageError, to_flags
-from experiments.runs import Run
-from mcjax import training
+from experiments import fit_curve, train_mode
+from experiments.cli.config import CurveConfig, ModeConfig, UsageError, to_flags
+from experiments.runs.folder import Run
+from experiments.training import loop, trackers
+from mcjax.engine import training
 
 MODE = ModeConfig(
     dataset="digits", train_size=200, validation_size=60, model="mlp", width=0.25,

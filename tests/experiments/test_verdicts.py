@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from experiments import verdict_figure, verdicts
-from experiments.judging import (
+from experiments.papers import verdict_figure, verdicts
+from experiments.papers.judging import (
     NOT_REPRODUCED,
     NOT_RUN,
     NOT_TESTABLE,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from experiments import view
-from experiments.arrays import load_arrays, save_arrays
-from experiments.config import UsageError, ViewConfig
-from experiments.runs import Run
+from experiments.cli.config import UsageError, ViewConfig
+from experiments.runs.arrays import load_arrays, save_arrays
+from experiments.runs.folder import Run
 from tests import finished_runs
 
 BROWSER, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))

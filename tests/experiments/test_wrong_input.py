@@ -3,10 +3,11 @@
 import jax.numpy as jnp
 import pytest
 
-from experiments import command, fit_curve, train_mode
-from experiments.config import CurveConfig, ModeConfig, to_flags
-from experiments.runs import Run
-from mcjax import training
+from experiments import fit_curve, train_mode
+from experiments.cli import command
+from experiments.cli.config import CurveConfig, ModeConfig, to_flags
+from experiments.runs.folder import Run
+from mcjax.engine import training
 
 SMALL = {"train_size": 200, "validation_size": 60, "model": "mlp", "width": 0.25}
 MODE = ModeConfig(**SMALL, batch_size=40, epochs=4, schedule="constant", seed=1)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from experiments import loss_surface, sharpness
-from experiments import problem as problems
-from experiments.arrays import load_arrays
-from experiments.config import SharpnessConfig, SurfaceConfig, UsageError
+from experiments.cli.config import SharpnessConfig, SurfaceConfig, UsageError
+from experiments.runs.arrays import load_arrays
+from experiments.training import problem as problems
 from tests.experiments.test_sharpness import MODE, save_curve
 
 

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcjax import models, objectives, parallel, training
+from mcjax.engine import objectives, parallel, training
+from mcjax.flax import models
 
 
 def data(size=90, seed=0):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mcjax import barriers
+from mcjax.analysis import barriers
 
 T = np.array([0.0, 0.2, 0.6, 1.0])
 

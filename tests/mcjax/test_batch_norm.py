@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from mcjax import models
-from mcjax.models import layers
+from mcjax.flax import models
+from mcjax.flax.ops import layers
 
 
 def momenta(model):

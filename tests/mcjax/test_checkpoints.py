@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from mcjax import checkpoints, parallel, training
+from mcjax.engine import checkpoints, parallel, training
 from tests.mcjax import small
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from mcjax import curves, derivatives, directions, evaluation, objectives, parallel, simple
+from mcjax import api, curves
+from mcjax.analysis import directions
+from mcjax.engine import derivatives, evaluation, objectives, parallel
 from tests.mcjax import small
 
 RNG = np.random.default_rng(8)
@@ -53,7 +55,7 @@ def test_complex_parameters_are_trained_downhill_as_the_pairs_of_reals_that_they
 
     def fit(loss, points):
         optimizer = optimizers["real" if loss is of_real else "complex"]
-        return simple.fit_curve(
+        return api.fit_curve(
             loss, *points[:2], DATA, optimizer=optimizer, epochs=20, batch_size=10,
             key=jax.random.key(1),
         )  # fmt: skip
@@ -68,7 +70,7 @@ def test_complex_parameters_are_trained_downhill_as_the_pairs_of_reals_that_they
 
 
 def test_the_hessian_of_complex_parameters_has_the_eigenvalues_of_the_real_one():
-    real, found = both(lambda loss, points: simple.sharpness(loss, points[0], DATA, count=2))
+    real, found = both(lambda loss, points: api.sharpness(loss, points[0], DATA, count=2))
     flat = jnp.concatenate(POINTS[0].reshape(2, 3))
     matrix = jax.hessian(lambda w: of_real({"z": (w[:3], w[3:])}, DATA))(flat)
     expected = np.linalg.eigvalsh(matrix)
@@ -92,9 +94,7 @@ def test_gradient_norms_and_surfaces_of_complex_parameters():
     np.testing.assert_allclose(found, real, rtol=1e-5)
     chain = curves.polygonal_chain(2)
     real, found = both(
-        lambda loss, points: simple.surface(
-            loss, points[:3], DATA, grid=(3, 2), curve=(chain, points)
-        )
+        lambda loss, points: api.surface(loss, points[:3], DATA, grid=(3, 2), curve=(chain, points))
     )
     for name in ("x", "y", "train_loss", "curve_xy", "curve_distance"):
         np.testing.assert_allclose(found[name], real[name], rtol=1e-3, atol=1e-4, err_msg=name)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from mcjax.models import convolution
+from mcjax.flax.ops import convolution
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 BATCHED = functools.partial(convolution.winograd, batched=True)

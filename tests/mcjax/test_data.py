@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from mcjax import data
-from mcjax.data import cache, cifar, idx, network, pickles, sources, splits, tfds_source
+from mcjax.data import cache, cifar, idx, pickles, reachable, sources, splits, tfds_source
 from tests.mcjax import data_sets
 
 RNG = np.random.default_rng(11)
@@ -489,7 +489,7 @@ def test_no_network_says_what_to_do(monkeypatch, tmp_path, name, message):
 
 @pytest.mark.usefixtures("nothing_here")
 def test_a_network_that_hangs_is_given_up(monkeypatch, tmp_path):
-    monkeypatch.setattr(network, "TIMEOUT", 0.3)
+    monkeypatch.setattr(reachable, "TIMEOUT", 0.3)
     monkeypatch.setattr(socket, "create_connection", lambda *a, **k: time.sleep(30))
     began = time.monotonic()
     with pytest.raises(data.DataUnavailable, match=r"no answer in 0\.3 seconds"):
@@ -502,11 +502,11 @@ def test_a_host_that_answers_with_an_error_is_there(monkeypatch):
         raise urllib.error.HTTPError("url", 405, "HEAD is not allowed", {}, None)
 
     monkeypatch.setattr(urllib.request, "urlopen", error)
-    network.check("cifar10", "https://host/file", "remedy")
+    reachable.check("cifar10", "https://host/file", "remedy")
 
 
 def test_the_default_timeout_leaves_room_within_ten_seconds():
-    assert network.TIMEOUT <= 8
+    assert reachable.TIMEOUT <= 8
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from sklearn.decomposition import PCA
 
-from mcjax import directions, planes
+from mcjax import planes
+from mcjax.analysis import directions
 
 
 def network():

@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mcjax import embedding
+from mcjax.analysis import embedding
 
 
 def test_distances_are_those_of_the_long_vectors():

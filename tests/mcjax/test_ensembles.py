@@ -3,7 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mcjax import ensembles, models, objectives, parallel
+from mcjax.analysis import ensembles
+from mcjax.engine import objectives, parallel
+from mcjax.flax import models
 from tests import nets
 from tests.mcjax import small
 from tests.mcjax.test_evaluation import SPLITS, by_numpy, combined, control_points, make

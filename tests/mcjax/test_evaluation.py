@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mcjax import evaluation, models, objectives, parallel
+from mcjax.engine import evaluation, objectives, parallel
+from mcjax.flax import models
 from tests import nets
 from tests.mcjax import small
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from mcjax import evaluation, hessian, models, objectives, parallel
+from mcjax.analysis import hessian
+from mcjax.engine import evaluation, objectives, parallel
+from mcjax.flax import models
 from tests import nets
 from tests.mcjax import small
 

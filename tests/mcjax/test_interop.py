@@ -6,7 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from mcjax import directions, interop, parallel, simple, training
+from mcjax import api
+from mcjax.analysis import directions
+from mcjax.engine import interop, parallel, training
 from tests.mcjax import small
 
 LEGACY, TYPED = jax.random.PRNGKey(3), jax.random.key(3)
@@ -24,7 +26,7 @@ def test_a_legacy_key_is_the_same_key(monkeypatch):
     monkeypatch.setattr(parallel, "make_mesh", lambda *devices: mesh)
 
     def bend(key):
-        points, _ = simple.fit_curve(
+        points, _ = api.fit_curve(
             lambda w, batch, key: jnp.mean(w * batch) * jax.random.uniform(key),
             jnp.ones(1), 3 * jnp.ones(1), np.arange(8, dtype=np.float32),
             optimizer=optax.adam(0.1), epochs=1, batch_size=4, key=key,
@@ -44,7 +46,7 @@ def test_bfloat16_parameters_are_fitted_in_their_dtype(monkeypatch):
     mesh = small.mesh(1)
     monkeypatch.setattr(parallel, "make_mesh", lambda *devices: mesh)
     ends = jnp.zeros(2, jnp.bfloat16), jnp.ones(2, jnp.bfloat16)
-    points, losses = simple.fit_curve(
+    points, losses = api.fit_curve(
         lambda w, batch: jnp.mean((w - batch.astype(w.dtype)[0]) ** 2), *ends,
         np.full((8, 2), 2, np.float32), optimizer=optax.adam(0.1), epochs=4, batch_size=4,
         key=TYPED,
@@ -68,4 +70,4 @@ def test_what_is_not_a_key(key, message):
     with pytest.raises(ValueError, match=message):
         directions.random(jnp.ones(3), key)
     with pytest.raises(ValueError, match=message):
-        simple.fit_curve(None, None, None, None, optimizer=None, epochs=1, batch_size=1, key=key)
+        api.fit_curve(None, None, None, None, optimizer=None, epochs=1, batch_size=1, key=key)

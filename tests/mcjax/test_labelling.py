@@ -1,17 +1,17 @@
 import numpy as np
 
-from mcjax import labelling
+from mcjax.plots import label_placement
 
 
 def test_a_box_covers_a_point_if_both_coordinates_are_within():
     boxes = np.array([[0.0, 0, 2, 1], [1, 0, 3, 4]])  # left, bottom, right, top
     points = np.array([[1.5, 0.5], [1.5, 3], [5, 0.5], [0.5, 2]])
-    np.testing.assert_array_equal(labelling._inside(boxes, points), [1, 2])
+    np.testing.assert_array_equal(label_placement._inside(boxes, points), [1, 2])
 
 
 def test_what_boxes_have_in_common():
     a, b = np.array([0.0, 0, 2, 3]), np.array([[1.0, 1, 5, 2], [2.5, 1, 3, 2], [3, 4, 5, 6]])
-    np.testing.assert_allclose(labelling._common(a, b), [1, 0, 0])
+    np.testing.assert_allclose(label_placement._common(a, b), [1, 0, 0])
 
 
 def test_a_leader_goes_where_it_crosses_no_words():
@@ -22,8 +22,8 @@ def test_a_leader_goes_where_it_crosses_no_words():
     words = here + 20 * np.delete(ring, 12, axis=0)
     boxes = np.concatenate([words - 1.5, words + 1.5], axis=1)
     frame, no_lines = np.array([0.0, 0, 200, 200]), np.empty((0, 2))
-    taken = labelling._Taken(frame, here + 8 * ring, no_lines, boxes)
-    offset, far, conflict = labelling._place(here, np.array([10.0, 6.0]), taken)
+    taken = label_placement._Taken(frame, here + 8 * ring, no_lines, boxes)
+    offset, far, conflict = label_placement._place(here, np.array([10.0, 6.0]), taken)
     np.testing.assert_allclose(offset, [-(far + 5), 0], atol=1e-9)
-    assert far > labelling.NEAR
+    assert far > label_placement.NEAR
     assert not conflict

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mcjax import models
-from mcjax.models import layers, mlp, vgg
+from mcjax.flax import models
+from mcjax.flax.models import mlp, vgg
+from mcjax.flax.ops import layers
 
 
 def shapes_of(name, images, **settings):
@@ -183,7 +184,7 @@ DEVICES = """
     import jax.numpy as jnp
     import numpy as np
     from jax.sharding import PartitionSpec as P
-    from mcjax.models import mlp, vgg
+    from mcjax.flax.models import mlp, vgg
 
     rng = np.random.default_rng(5)
     images = rng.normal(np.linspace(-1, 1, 16)[:, None, None, None], 1, (16, 3, 3, 1))
@@ -260,7 +261,7 @@ def test_refusals(settings, message):
 
 USERS = """
 import flax.linen as nn
-from mcjax.models import mlp
+from mcjax.flax.models import mlp
 
 def some(num_classes, width): return mlp.MLP(num_classes, width=width)
 def everything(**settings): return mlp.MLP(hidden=(7,), **settings)
@@ -291,7 +292,7 @@ def test_users_factories(users):
     assert model == mlp.MLP(hidden=(7,), axis_name="data", **settings)
     assert models.create(f"{users}.nets:own_dropout", num_classes=3).dropout == 0.1
     assert models.create(f"{users}.nets:own_dropout", num_classes=3, dropout=0.0).dropout == 0.0
-    assert models.create("mcjax.models.mlp:MLP", num_classes=3) == mlp.MLP(3)
+    assert models.create("mcjax.flax.models.mlp:MLP", num_classes=3) == mlp.MLP(3)
 
 
 @pytest.mark.parametrize(

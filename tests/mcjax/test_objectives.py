@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mcjax import models, objectives
+from mcjax.engine import objectives
+from mcjax.flax import models
 from tests import nets
 
 KEY = jax.random.key(5)

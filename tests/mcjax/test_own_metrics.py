@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mcjax import evaluation, objectives, parallel
+from mcjax.engine import evaluation, objectives, parallel
 from tests.mcjax import small
 
 RNG = np.random.default_rng(6)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from mcjax import parallel
+from mcjax.engine import parallel
 from tests.mcjax import small
 
 SQUARE = parallel.with_rows(small.mesh(4), 2)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mcjax import param_files
-from mcjax.mismatch import Mismatch
+from mcjax.exchange import jax_files
+from mcjax.exchange.mismatch import Mismatch
 
 TEMPLATE = {"params": {"Dense_0": {"kernel": np.zeros((2, 3)), "bias": np.zeros(3)}}}
 WHOLE = {"params/Dense_0/kernel": np.ones((2, 3)), "params/Dense_0/bias": np.ones(3)}
@@ -19,11 +19,11 @@ WHOLE = {"params/Dense_0/kernel": np.ones((2, 3)), "params/Dense_0/bias": np.one
 )
 def test_one_array_that_does_not_fit_is_enough(changes, words):
     with pytest.raises(Mismatch, match=words):
-        param_files.to_variables(WHOLE | changes, TEMPLATE)
+        jax_files.to_variables(WHOLE | changes, TEMPLATE)
 
 
 def test_parameters_that_lack_an_array_are_not_offered():
     part = {"ema/Dense_0/bias": np.ones(3)}
-    assert param_files.to_variables(WHOLE | part, TEMPLATE).others == ()
+    assert jax_files.to_variables(WHOLE | part, TEMPLATE).others == ()
     whole = part | {"ema/Dense_0/kernel": np.ones((2, 3))}
-    assert param_files.to_variables(WHOLE | whole, TEMPLATE).others == ("ema",)
+    assert jax_files.to_variables(WHOLE | whole, TEMPLATE).others == ("ema",)

@@ -2,7 +2,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mcjax import curves, evaluation, objectives, paths
+from mcjax import curves
+from mcjax.analysis import profiles
+from mcjax.engine import evaluation, objectives
 from tests.mcjax import small
 
 T = np.array([0.0, 0.2, 0.5, 1.0])
@@ -16,7 +18,7 @@ def test_summaries_by_hand():
         "l2": np.ones(4),
         "arc_length": LENGTH,
     }
-    found = paths.summarize(arrays, T)
+    found = profiles.summarize(arrays, T)
     expected = {
         "train_loss_mean": 0.2 * 2.5 + 0.3 * 3.0 + 0.5 * 1.75,
         "train_loss_arc_mean": (3 * 2.5 + 1 * 3.0 + 6 * 1.75) / 10,
@@ -32,7 +34,7 @@ def test_summaries_by_hand():
 
 def test_a_path_of_no_length_has_its_one_value_as_mean():
     arrays = {"train_loss": np.full(4, 2.5), "arc_length": np.zeros(4)}
-    assert paths.summarize(arrays, T)["train_loss_arc_mean"] == 2.5
+    assert profiles.summarize(arrays, T)["train_loss_arc_mean"] == 2.5
 
 
 X = np.array([[0.5, -1.0], [1.5, 0.0], [0.7, 0.4], [2.0, 1.0], [-0.2, 0.3]], np.float32)
@@ -67,7 +69,7 @@ def loss(w, x=X):
 
 def test_profile_of_a_chain(evaluator):
     told = []
-    arrays = paths.profile(
+    arrays = profiles.profile(
         evaluator, curves.polygonal_chain(1), (START, BEND, END), T, {}, told.append
     )
     np.testing.assert_allclose(arrays["train_loss"], [loss(phi(t)) for t in T], rtol=1e-5)
@@ -86,7 +88,7 @@ def test_profile_of_a_chain(evaluator):
 
 
 def test_slopes_point_into_the_curve_at_both_ends(evaluator):
-    found = paths.end_slopes(evaluator, curves.polygonal_chain(1), (START, BEND, END), {})
+    found = profiles.end_slopes(evaluator, curves.polygonal_chain(1), (START, BEND, END), {})
     for end, here in (("start", START), ("end", END)):
         inwards = (BEND - here) / np.linalg.norm(BEND - here)
         slope = float(2 * (here - X.mean(0)) @ inwards)

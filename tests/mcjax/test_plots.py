@@ -196,8 +196,8 @@ def test_a_metric_that_is_not_there_is_named():
     }
     for draw, words in ((plots.profile, "curve_train_accuracy"), (plots.surface, "train_accuracy")):
         with pytest.raises(ValueError, match=f"no {words}; of metrics there are train_loss"):
-            draw(plots.plt.gca(), arrays, "train_accuracy")
-    plots.plt.close()
+            draw(plt.gca(), arrays, "train_accuracy")
+    plt.close()
 
 
 def test_a_single_metric_fills_the_figure():
@@ -206,7 +206,7 @@ def test_a_single_metric_fills_the_figure():
     with plots.style():
         figure = plots.curve_figure(arrays, "one")
     assert [ax.get_ylabel() for ax in figure.axes] == ["training loss"]
-    plots.plt.close(figure)
+    plt.close(figure)
 
 
 @pytest.mark.parametrize("more", [(), ("mcjax.one_column",)])

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from mcjax import curves, evaluation, models, objectives, parallel
-from mcjax.models import convolution, layers, preresnet, wide_resnet
+from mcjax import curves
+from mcjax.engine import evaluation, objectives, parallel
+from mcjax.flax import models
+from mcjax.flax.models import preresnet, wide_resnet
+from mcjax.flax.ops import convolution, layers
 from tests.mcjax import small
 from tests.mcjax.test_models import count, draw, draw_variables, shapes_of
 
@@ -266,7 +269,7 @@ def test_batch_norm_is_recomputed_along_a_curve_whose_ends_are_the_networks(name
 @long
 @pytest.mark.parametrize("name", ["preresnet8", "preresnet56", "wrn16x4"])
 def test_steps_contain_no_convolution_of_lax_on_cpu(name):
-    """In a scan its gradients are slow; see `mcjax.models.convolution`."""
+    """In a scan its gradients are slow; see `mcjax.flax.ops.convolution`."""
     model = models.create(name, num_classes=3, width=0.25)
     images = jnp.zeros((2, 10, 9, 1))
     variables = jax.eval_shape(lambda: model.init(jax.random.key(0), images, False))

@@ -5,7 +5,8 @@ import jax
 import numpy as np
 import pytest
 
-from mcjax.models import layers, preresnet, residual, wide_resnet
+from mcjax.flax.models import preresnet, residual, wide_resnet
+from mcjax.flax.ops import layers
 from tests.mcjax.test_models import draw, draw_variables
 from tests.mcjax.test_residual import _only_direct  # noqa: F401, a fixture
 

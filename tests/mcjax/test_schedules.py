@@ -5,7 +5,7 @@ import numpy as np
 import optax
 import pytest
 
-from mcjax import schedules
+from mcjax.engine import schedules
 
 S = 7  # steps per epoch
 

@@ -2,22 +2,14 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import pytest
 
-from mcjax import (
-    curves,
-    directions,
-    evaluation,
-    objectives,
-    parallel,
-    paths,
-    planes,
-    plots,
-    simple,
-    surfaces,
-)
+from mcjax import api, curves, planes, plots
+from mcjax.analysis import directions, profiles, surfaces
+from mcjax.engine import evaluation, objectives, parallel
 from tests.mcjax import small
 
 RNG = np.random.default_rng(4)
@@ -55,7 +47,7 @@ def at(w, data=TARGETS):
 
 def fit(loss=quadratic, start=START, end=END, data=TARGETS, **options):
     defaults = {"optimizer": optax.sgd(0.05), "epochs": 2, "batch_size": 10, "key": KEY}
-    return simple.fit_curve(loss, start, end, data, **defaults | options)
+    return api.fit_curve(loss, start, end, data, **defaults | options)
 
 
 @functools.cache
@@ -74,7 +66,7 @@ def test_the_bend_of_a_quadratic_in_closed_form():
     assert np.abs(expected - (VECTORS[0] + VECTORS[1]) / 2).max() > 1  # where it began
     assert losses.shape == (250,)
     on_curve = [
-        at(np.asarray(simple.ONE_BEND.coefficients(t)) @ [VECTORS[0], expected, VECTORS[1]])
+        at(np.asarray(api.ONE_BEND.coefficients(t)) @ [VECTORS[0], expected, VECTORS[1]])
         for t in (np.arange(200) + 0.5) / 200
     ]
     np.testing.assert_allclose(losses[-125:].mean(), np.mean(on_curve), rtol=0.05)
@@ -98,7 +90,7 @@ def test_devices_change_nothing(monkeypatch):
 
 
 def test_profile_in_closed_form_and_as_the_pieces_give_it():
-    arrays = simple.profile(quadratic, CURVE, CONTROL, TARGETS, HELD_OUT, points=7, batch_size=16)
+    arrays = api.profile(quadratic, CURVE, CONTROL, TARGETS, HELD_OUT, points=7, batch_size=16)
     t = np.linspace(0, 1, 7)
     np.testing.assert_array_equal(arrays["t"], t)
     control = np.stack([vector(w) for w in CONTROL])
@@ -123,16 +115,16 @@ def test_profile_in_closed_form_and_as_the_pieces_give_it():
         parallel.replicate({"train": TARGETS, "validation": HELD_OUT}, small.mesh(2)),
         small.mesh(2),
     )
-    pieces = paths.profile(evaluator, CURVE, CONTROL, t, {})
+    pieces = profiles.profile(evaluator, CURVE, CONTROL, t, {})
     assert {f"curve_{n}" for n in pieces} == {n for n in arrays if n.startswith("curve_")}
     for name, values in pieces.items():
         np.testing.assert_allclose(arrays[f"curve_{name}"], values, rtol=1e-5, atol=1e-5)
-    plots.plt.close(plots.curve_figure(arrays, "drawn unchanged"))
+    plt.close(plots.curve_figure(arrays, "drawn unchanged"))
 
 
 def test_a_segment_is_profiled_alone():
     told = []
-    arrays = simple.profile(
+    arrays = api.profile(
         quadratic, curves.segment(), (START, THIRD), TARGETS, points=3, progress=told.append
     )
     middle = (VECTORS[0] + VECTORS[2]) / 2
@@ -146,7 +138,7 @@ def test_a_segment_is_profiled_alone():
 
 def test_surface_in_closed_form_and_drawn():
     told = []
-    arrays = simple.surface(
+    arrays = api.surface(
         quadratic, (START, END, THIRD), TARGETS, HELD_OUT, curve=(CURVE, CONTROL), grid=(4, 3),
         names=("a", "b", "c"), progress=told.append, iterates={3: THIRD, 8: FOURTH},
     )  # fmt: skip
@@ -177,7 +169,7 @@ def test_surface_in_closed_form_and_drawn():
     np.testing.assert_allclose(arrays["iterate_distance"], [0, off], atol=1e-4)
     each = [at(VECTORS[2]), at(VECTORS[3])]
     np.testing.assert_allclose(arrays["iterate_train_loss"], each, rtol=1e-5)
-    plots.plt.close(plots.surface_figure(arrays, ["train_loss", "validation_loss"]))
+    plt.close(plots.surface_figure(arrays, ["train_loss", "validation_loss"]))
 
 
 def test_an_objective_brings_its_metrics_and_its_state():
@@ -198,12 +190,12 @@ def test_an_objective_brings_its_metrics_and_its_state():
     objective = objectives.Objective(train, sums, mean)
     x = np.array([1.0, 2.0, 6.0], np.float32)
     state, ends = {"mean": np.float32(50)}, (np.float32(-1), np.float32(5))
-    points, _ = simple.fit_curve(
+    points, _ = api.fit_curve(
         objective, *ends, {"x": x}, optimizer=optax.sgd(0.02), epochs=1, batch_size=3, key=KEY,
         state=state,
     )  # fmt: skip
     assert float(points[1]) != 2.0
-    arrays = simple.profile(objective, simple.ONE_BEND, points, {"x": x}, points=3, state=state)
+    arrays = api.profile(objective, api.ONE_BEND, points, {"x": x}, points=3, state=state)
     np.testing.assert_allclose(arrays["segment_train_off"], np.abs(x - 3).mean(), rtol=1e-5)
     np.testing.assert_allclose(arrays["segment_train_loss"][1], ((2 - x) ** 2).mean(), rtol=1e-5)
 
@@ -250,16 +242,16 @@ def test_wrong_input_is_one_line(options, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: simple.profile(quadratic, CURVE, (START, END), TARGETS), "this curve has 4"),
-        (lambda: simple.profile(quadratic, CURVE, CONTROL, TARGETS, points=1), "points=1"),
-        (lambda: simple.profile(quadratic, CURVE, CONTROL, TARGETS, batch_size=0), "batch_size=0"),
-        (lambda: simple.profile(quadratic, CURVE, CONTROL, TARGETS, {}), "different tree struct"),
-        (lambda: simple.surface(quadratic, (START, END), TARGETS), "a plane needs three points"),
-        (lambda: simple.surface(quadratic, (START, END, START), TARGETS), "1 and 3 are equal"),
-        (lambda: simple.surface(quadratic, CONTROL[:3], TARGETS, names=("a",)), "1 names"),
-        (lambda: simple.surface(quadratic, CONTROL[:3], TARGETS, grid=(1, 5)), "at least 2"),
+        (lambda: api.profile(quadratic, CURVE, (START, END), TARGETS), "this curve has 4"),
+        (lambda: api.profile(quadratic, CURVE, CONTROL, TARGETS, points=1), "points=1"),
+        (lambda: api.profile(quadratic, CURVE, CONTROL, TARGETS, batch_size=0), "batch_size=0"),
+        (lambda: api.profile(quadratic, CURVE, CONTROL, TARGETS, {}), "different tree struct"),
+        (lambda: api.surface(quadratic, (START, END), TARGETS), "a plane needs three points"),
+        (lambda: api.surface(quadratic, (START, END, START), TARGETS), "1 and 3 are equal"),
+        (lambda: api.surface(quadratic, CONTROL[:3], TARGETS, names=("a",)), "1 names"),
+        (lambda: api.surface(quadratic, CONTROL[:3], TARGETS, grid=(1, 5)), "at least 2"),
         (
-            lambda: simple.surface(quadratic, CONTROL[:3], TARGETS, curve=(CURVE, (START, END))),
+            lambda: api.surface(quadratic, CONTROL[:3], TARGETS, curve=(CURVE, (START, END))),
             "this curve has 4",
         ),
     ],
@@ -279,7 +271,7 @@ def test_an_example_has_its_own_key_whatever_the_batch(batch_size):
     noise = lambda params, batch, key: jnp.sum(params * 0) + jax.random.uniform(key)  # noqa: E731
     data = np.zeros(23, np.float32)
     segment = (jnp.zeros(2), jnp.ones(2))
-    arrays = simple.profile(noise, curves.segment(), segment, data, points=2, batch_size=batch_size)
+    arrays = api.profile(noise, curves.segment(), segment, data, points=2, batch_size=batch_size)
     keys = [jax.random.fold_in(jax.random.key(0), i) for i in range(23)]
     mean = np.mean([jax.random.uniform(key) for key in keys])
     np.testing.assert_allclose(arrays["segment_train_loss"], [mean, mean], rtol=1e-6)
@@ -289,7 +281,7 @@ def test_a_surface_around_a_point_along_two_directions():
     """Centred on the point, whatever the directions' angle; their tips are no networks."""
     pair = [jax.tree.map(lambda a, b: 0.5 * (a - b), END, START), directions.random(START, KEY)]
     points = directions.around(START, pair)
-    arrays = simple.surface(
+    arrays = api.surface(
         quadratic, points, TARGETS, extent=0.5, grid=(5, 3), names=("a", "first", "second")
     )
     lengths = [float(jnp.sqrt(curves.squared_norm(d))) for d in pair]
@@ -302,4 +294,4 @@ def test_a_surface_around_a_point_along_two_directions():
     )
     assert plots.networks(arrays, "name").tolist() == ["a"]
     with pytest.raises(ValueError, match="extent=0"):
-        simple.surface(quadratic, points, TARGETS, extent=0)
+        api.surface(quadratic, points, TARGETS, extent=0)

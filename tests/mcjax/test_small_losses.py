@@ -6,7 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from mcjax import ensembles, objectives
+from mcjax.analysis import ensembles
+from mcjax.engine import objectives
 
 RNG = np.random.default_rng(2)
 LOGITS = RNG.normal(size=(9, 5)) * 3

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mcjax import parallel, sums
+from mcjax import sums
+from mcjax.engine import parallel
 from tests.mcjax import small
 
 RNG = np.random.default_rng(4)

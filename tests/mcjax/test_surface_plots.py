@@ -6,7 +6,8 @@ import pytest
 from matplotlib import colors
 from matplotlib.text import Text
 
-from mcjax import colour_scale, labelling, plots
+from mcjax import plots
+from mcjax.plots import colour_scale, label_placement
 
 X, Y = np.linspace(-1, 5, 9), np.linspace(-1, 3, 7)
 BOWL = 0.02 + 0.1 * ((X[None] - 2) ** 2 + (Y[:, None] - 1) ** 2)
@@ -213,13 +214,13 @@ def test_words_cover_no_line_and_no_leader_crosses_words(more, case):
     boxes, leaders = boxes_and_leaders(figure, ax)
     lines = [arrays["point_xy"][:2]]
     lines += [arrays[name] for name in ("curve_xy", "iterate_xy") if name in arrays]
-    lines = np.concatenate([labelling.dense(ax.transData.transform(xy)) for xy in lines])
+    lines = np.concatenate([label_placement.dense(ax.transData.transform(xy)) for xy in lines])
     for i, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[:i])
         assert not inside(box, lines).any()
         for j, leader in enumerate(leaders):
             if leader and i != j:
-                assert not inside(box, labelling.dense(np.array(leader))).any()
+                assert not inside(box, label_placement.dense(np.array(leader))).any()
 
 
 def test_iterates_under_the_marker_are_counted_and_leave_no_heap():

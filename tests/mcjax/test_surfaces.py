@@ -1,11 +1,14 @@
 import functools
 
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from mcjax import curves, evaluation, objectives, planes, plots, surfaces
+from mcjax import curves, planes, plots
+from mcjax.analysis import surfaces
+from mcjax.engine import evaluation, objectives
 from tests.mcjax import small
 
 RNG = np.random.default_rng(11)
@@ -199,7 +202,7 @@ def test_figure_labels_do_not_overlap_and_say_the_distance():
         assert not any(box.overlaps(other) for other in boxes[:i])
     scale = ax.transData.transform([[0, 0], [1, 1]])
     np.testing.assert_allclose(*np.ptp(scale, axis=0), rtol=1e-6)  # true aspect
-    plots.plt.close(figure)
+    plt.close(figure)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +224,7 @@ def test_figures_of_strange_surfaces(losses, clipped):
     assert ("clipped" in title) == clipped
     words = [t.get_text() for t in figure.legends[0].get_texts()]
     assert ("not finite" in words) == (not np.isfinite(losses).all())
-    plots.plt.close(figure)
+    plt.close(figure)
 
 
 def test_the_planes_share_of_the_iterates_variance():

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from mcjax import models, symmetries
+from mcjax import symmetries
+from mcjax.flax import models
 
 
 def fill(shapes, seed=0):

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mcjax import models, torch_checkpoints, torch_files, torch_names
-from mcjax.models import convolution
-from mcjax.torch_names import Layer
+from mcjax.exchange import torch_files, torch_names, torch_weights
+from mcjax.exchange.torch_names import Layer
+from mcjax.flax import models
+from mcjax.flax.ops import convolution
 from tests.comparison import assert_same_bits
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -61,7 +62,7 @@ def test_logits_are_the_recorded_ones(name, logits):
     arrays = torch_files.read(RECORDED / f"{name}.safetensors")
     images, expected = arrays.pop("images"), arrays.pop("logits")
     model, template, layers = network(name, WIDTHS[name], images.shape[1])
-    variables = torch_checkpoints.to_flax(arrays, template, layers)
+    variables = torch_weights.to_flax(arrays, template, layers)
     assert jax.tree.map(lambda x: x.dtype, variables) == jax.tree.map(lambda x: x.dtype, template)
     assert np.abs(expected).max() > 0.3
     np.testing.assert_allclose(logits(model, variables, images), expected, **CLOSE)
@@ -87,12 +88,12 @@ def test_live_torch(name, width, pixels, logits, tmp_path):
     torch.save({"epoch": 3, "model_state": theirs.state_dict()}, tmp_path / "theirs.pt")
     arrays = torch_files.read(tmp_path / "theirs.pt")
     model, template, layers = network(name, width, pixels)
-    variables = torch_checkpoints.to_flax(arrays, template, layers)
+    variables = torch_weights.to_flax(arrays, template, layers)
     images = torch_networks.images(pixels)
     expected = torch_networks.logits(theirs, images)
     np.testing.assert_allclose(logits(model, variables, images), expected, **CLOSE)
 
-    back = torch_checkpoints.from_flax(variables, layers)
+    back = torch_weights.from_flax(variables, layers)
     assert back.keys() == arrays.keys()
     for key, array in arrays.items():
         np.testing.assert_array_equal(back[key], array)
@@ -147,8 +148,8 @@ _FLOATS = {"float64": "float64", "float32": "float32", "float16": "float16", "bf
 
 def test_there_and_back_without_torch(recorded, tmp_path):
     _, template, layers = network("vgg16_bn", 1 / 32, 64)
-    variables = torch_checkpoints.to_flax(recorded, template, layers)
-    back = torch_checkpoints.from_flax(variables, layers)
+    variables = torch_weights.to_flax(recorded, template, layers)
+    back = torch_weights.from_flax(variables, layers)
     torch_files.write(tmp_path / "x.safetensors", back)  # transposed views, written as they look
     found = torch_files.read(tmp_path / "x.safetensors")
     assert found.keys() == recorded.keys()
@@ -160,8 +161,8 @@ def test_what_does_not_fit_is_named(recorded):
     _, template, layers = network("vgg16_bn", 1 / 32, 64)
     recorded["classifier.6.weight"] = np.zeros((100, 16))
     recorded["head.weight"] = recorded.pop("classifier.4.weight")
-    with pytest.raises(torch_checkpoints.Mismatch) as caught:
-        torch_checkpoints.to_flax(recorded, template, layers)
+    with pytest.raises(torch_weights.Mismatch) as caught:
+        torch_weights.to_flax(recorded, template, layers)
     assert caught.value.unplaced == ["head.weight"]
     assert caught.value.missing == ["Dense_1/kernel (classifier.4.weight)"]
     assert caught.value.misshapen == ["classifier.6.weight ([100, 16], not [7, 16])"]
@@ -181,8 +182,8 @@ def test_what_does_not_fit_is_named(recorded):
 def test_one_array_that_does_not_fit_is_enough(arrays, words):
     variables = {"params": {"Dense_0": {"kernel": np.ones((3, 2)), "bias": np.zeros(2)}}}
     arrays = {name: np.ones(shape) for name, shape in arrays.items()}
-    with pytest.raises(torch_checkpoints.Mismatch, match=words):
-        torch_checkpoints.to_flax(arrays, variables, [Layer("head", "Dense_0")])
+    with pytest.raises(torch_weights.Mismatch, match=words):
+        torch_weights.to_flax(arrays, variables, [Layer("head", "Dense_0")])
 
 
 def test_what_is_no_tensor_beside_the_weights_is_left_out(tmp_path):
@@ -194,8 +195,8 @@ def test_what_is_no_tensor_beside_the_weights_is_left_out(tmp_path):
 def test_many_that_do_not_fit_are_counted(recorded):
     _, template, layers = network("vgg16_bn", 1 / 32, 64)
     strange = {f"net_{name}": array for name, array in recorded.items()}
-    with pytest.raises(torch_checkpoints.Mismatch, match=r"and 78 more; no value") as caught:
-        torch_checkpoints.to_flax(strange, template, layers)
+    with pytest.raises(torch_weights.Mismatch, match=r"and 78 more; no value") as caught:
+        torch_weights.to_flax(strange, template, layers)
     assert caught.value.unplaced == sorted(strange)
     assert "no place for net_classifier.1.bias, " in str(caught.value)
     assert ", net_classifier.6.weight and 78 more; no value for " in str(caught.value)
@@ -204,20 +205,20 @@ def test_many_that_do_not_fit_are_counted(recorded):
 def test_layers_that_are_not_there(recorded):
     _, template, layers = network("vgg16_bn", 1 / 32, 64)
     few = [layer for layer in layers if layer.ours != "Conv_2"]
-    variables = torch_checkpoints.to_flax(recorded, template, layers)
-    with pytest.raises(torch_checkpoints.Mismatch, match=r"Conv_2/kernel \(without a name\)"):
-        torch_checkpoints.from_flax(variables, few)
+    variables = torch_weights.to_flax(recorded, template, layers)
+    with pytest.raises(torch_weights.Mismatch, match=r"Conv_2/kernel \(without a name\)"):
+        torch_weights.from_flax(variables, few)
     with pytest.raises(ValueError, match=r"no layer 'Conv_99' \(for extra\): it has BatchNorm_0, "):
-        torch_checkpoints.to_flax(recorded, template, [*layers, Layer("extra", "Conv_99")])
+        torch_weights.to_flax(recorded, template, [*layers, Layer("extra", "Conv_99")])
     odd = [one._replace(flattened=5) if one.flattened else one for one in layers]
     with pytest.raises(ValueError, match="Dense_0 flattens 5 channels, which do not divide its 64"):
-        torch_checkpoints.to_flax(recorded, template, odd)
+        torch_weights.to_flax(recorded, template, odd)
 
 
 def test_single_arrays_have_names_of_their_own():
     variables = {"params": {"token": np.arange(3.0), "Dense_0": {"kernel": np.ones((2, 4))}}}
     layers = [Layer("cls_token", "token"), Layer("head", "Dense_0")]
-    arrays = torch_checkpoints.from_flax(variables, layers)
+    arrays = torch_weights.from_flax(variables, layers)
     assert {n: a.shape for n, a in arrays.items()} == {"cls_token": (3,), "head.weight": (4, 2)}
 
 
@@ -303,7 +304,7 @@ def test_packages_that_are_not_there(monkeypatch, tmp_path):
 def test_a_map_of_arrays_flattens_as_the_layers_do(tmp_path):
     model, _, layers = network("vgg7", 0.1, 8)
     variables = model.init(jax.random.key(3), jnp.zeros((1, 8, 8, 3)), False)
-    arrays = torch_checkpoints.from_flax(variables, layers)
+    arrays = torch_weights.from_flax(variables, layers)
     lines = [
         f"{layer.theirs}.{theirs} = {layer.ours}/{ours}"
         for layer in layers
@@ -312,7 +313,7 @@ def test_a_map_of_arrays_flattens_as_the_layers_do(tmp_path):
     (tmp_path / "map").write_text("\n".join(lines))
     named = torch_names.read_map(tmp_path / "map", layers)
     assert any(layer.flattened > 1 for layer in named)
-    assert_same_bits(torch_checkpoints.to_flax(arrays, variables, named), variables)
+    assert_same_bits(torch_weights.to_flax(arrays, variables, named), variables)
 
 
 def test_narrow_wide_resnets_have_the_names_of_their_layers():
@@ -320,19 +321,19 @@ def test_narrow_wide_resnets_have_the_names_of_their_layers():
     for width in (1.0, 1 / 16, 1 / 64):
         model, template, layers = network("wrn16x4", width)
         variables = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), template)
-        assert len(torch_checkpoints.from_flax(variables, layers)) > 60, model
+        assert len(torch_weights.from_flax(variables, layers)) > 60, model
 
 
 def test_norms_that_nothing_went_through(recorded):
     """Garipov's VGG16BN runs half of its layers; what is never run keeps the averages it had."""
-    assert torch_checkpoints.unused_norms(recorded) == []
+    assert torch_weights.unused_norms(recorded) == []
     for name in ("layer_blocks.0.3", "layer_blocks.4.5"):
         recorded[f"{name}.running_mean"] = np.zeros_like(recorded[f"{name}.running_mean"])
         recorded[f"{name}.running_var"] = np.ones_like(recorded[f"{name}.running_var"])
-    unused = sorted(torch_checkpoints.unused_norms(recorded))
+    unused = sorted(torch_weights.unused_norms(recorded))
     assert unused == ["layer_blocks.0.3", "layer_blocks.4.5"]
     untrained = {"a.running_mean": np.zeros(3), "a.running_var": np.ones(3)}
-    assert torch_checkpoints.unused_norms(untrained) == []
+    assert torch_weights.unused_norms(untrained) == []
 
 
 def test_numbers_of_other_types(tmp_path):

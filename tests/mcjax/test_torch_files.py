@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mcjax import torch_checkpoints, torch_files
-from mcjax.torch_names import Layer
+from mcjax.exchange import torch_files, torch_weights
+from mcjax.exchange.torch_names import Layer
 
 LAYERS = [Layer("fc", "Dense_0"), Layer("norm", "BatchNorm_0")]
 
@@ -34,7 +34,7 @@ def test_an_averaged_model_is_its_module(torch, tmp_path):
         torch.save(tensors, tmp_path / "x.pt")
         arrays = torch_files.read(tmp_path / "x.pt")
         if begin == "model.":
-            arrays = torch_checkpoints.without_prefix(arrays, LAYERS)
+            arrays = torch_weights.without_prefix(arrays, LAYERS)
         assert arrays.keys() == {f"fc.{n}" for n in ("weight", "bias")} | {
             f"norm.{n}" for n in ("weight", "bias", "running_mean", "running_var")
         }
@@ -105,7 +105,7 @@ def test_weights_by_the_beginning_of_their_names(tmp_path):
 def test_one_common_prefix_is_left_out(prefix):
     template = {"params": {"Dense_0": {"bias": np.zeros(2, np.float32)}}}
     arrays = {f"{prefix}fc.bias": np.arange(2)}
-    variables = torch_checkpoints.to_flax(arrays, template, LAYERS[:1])
+    variables = torch_weights.to_flax(arrays, template, LAYERS[:1])
     np.testing.assert_array_equal(variables["params"]["Dense_0"]["bias"], [0, 1])
 
 
@@ -113,9 +113,9 @@ def test_prefixes_that_a_name_map_has_stay():
     template = {"params": {"Dense_0": {"bias": np.zeros(2, np.float32)}}}
     layers = [Layer("model.fc", "Dense_0")]
     for name in ("model.fc.bias", "lightning.model.fc.bias"):
-        torch_checkpoints.to_flax({name: np.arange(2)}, template, layers)
-    with pytest.raises(torch_checkpoints.Mismatch, match=r"no place for a\.fc\.bias, b\.fc\.bias"):
-        torch_checkpoints.to_flax({"a.fc.bias": 1, "b.fc.bias": 1}, template, LAYERS[:1])
+        torch_weights.to_flax({name: np.arange(2)}, template, layers)
+    with pytest.raises(torch_weights.Mismatch, match=r"no place for a\.fc\.bias, b\.fc\.bias"):
+        torch_weights.to_flax({"a.fc.bias": 1, "b.fc.bias": 1}, template, LAYERS[:1])
 
 
 def test_variances_are_taken_over_as_pytorch_has_them(torch):
@@ -130,12 +130,12 @@ def test_variances_are_taken_over_as_pytorch_has_them(torch):
     template = {"batch_stats": {n: np.zeros(5, np.float32) for n in ("mean", "var")}}
     layers = [Layer("norm.running_mean", "mean"), Layer("norm.running_var", "var")]
     arrays = {f"norm.{n}": t.numpy() for n, t in theirs.state_dict().items() if t.ndim}
-    variables = torch_checkpoints.to_flax(arrays, template, layers)
+    variables = torch_weights.to_flax(arrays, template, layers)
     with torch.no_grad():
         expected = theirs.eval()(channels_first).permute(0, 2, 3, 1).numpy()
     np.testing.assert_allclose(model.apply(variables, x), expected, rtol=1e-5, atol=1e-6)
     n = x[..., 0].size
     biased = x.var((0, 1, 2))
     np.testing.assert_allclose(variables["batch_stats"]["var"], biased * n / (n - 1), rtol=1e-5)
-    back = torch_checkpoints.from_flax(variables, layers)
+    back = torch_weights.from_flax(variables, layers)
     np.testing.assert_array_equal(back["norm.running_var"], arrays["norm.running_var"])

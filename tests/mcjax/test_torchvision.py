@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mcjax import models, torch_checkpoints, torch_names
-from mcjax.models import convolution, resnet, vgg
-from mcjax.torch_names import Layer
+from mcjax.exchange import torch_names, torch_weights
+from mcjax.exchange.torch_names import Layer
+from mcjax.flax import models
+from mcjax.flax.models import resnet, vgg
+from mcjax.flax.ops import convolution
 
 # Parameters with 1,000 classes, from torchvision's documentation of its weights.
 COUNTS = {
@@ -69,7 +71,7 @@ def test_state_dicts_have_the_shapes_of_pytorch(name):
 
     model, template = shapes(name, 7, 1 / 32)
     zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), template)
-    arrays = torch_checkpoints.from_flax(zeros, torch_names.layers_of(model))
+    arrays = torch_weights.from_flax(zeros, torch_names.layers_of(model))
     theirs = torch_networks.create(name, 1 / 32).state_dict()
     assert {n: a.shape for n, a in arrays.items()} == {
         n: tuple(t.shape) for n, t in theirs.items() if not n.endswith("num_batches_tracked")
@@ -90,7 +92,7 @@ def test_bottlenecks_are_pytorchs(stride):
     layers = [Layer(f"{kind}{i}", f"{kind}{i}") for kind in ("conv", "bn") for i in (1, 2, 3)]
     layers += [Layer(f"downsample.{i}", f"downsample_{i}") for i in (0, 1)]
     arrays = {n: t.numpy() for n, t in theirs.state_dict().items() if t.ndim}
-    variables = torch_checkpoints.to_flax(arrays, template, layers)
+    variables = torch_weights.to_flax(arrays, template, layers)
     with torch.no_grad():
         expected = theirs(torch.from_numpy(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     found = jax.jit(lambda v: model.apply(v, x, False))(variables)
@@ -104,8 +106,8 @@ def test_networks_are_recognised_by_the_names_of_a_file():
     ):
         layers = torch_names.layers_of(models.create(name, num_classes=2))
         names = [f"model.{layer.theirs}.weight" for layer in layers]
-        assert torch_checkpoints.networks_of(names) == same
-    assert torch_checkpoints.networks_of(["fc.weight"]) == []
+        assert torch_weights.networks_of(names) == same
+    assert torch_weights.networks_of(["fc.weight"]) == []
 
 
 @pytest.mark.parametrize("size", [(4, 7), (1, 2)])

@@ -6,7 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from mcjax import curves, objectives, parallel, training
+from mcjax import curves
+from mcjax.engine import objectives, parallel, training
 from tests.mcjax import small
 
 SGD = optax.sgd(0.05, momentum=0.9)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcjax import training
+from mcjax.engine import training
 from tests.mcjax import small
 from tests.mcjax.test_training import SGD, quadratic, rows_of_x
 

@@ -8,7 +8,9 @@ import numpy as np
 import optax
 import pytest
 
-from mcjax import curves, directions, objectives, parallel, simple, training
+from mcjax import api, curves
+from mcjax.analysis import directions
+from mcjax.engine import objectives, parallel, training
 from tests.mcjax import small
 
 DATA = {
@@ -32,7 +34,7 @@ def one_device(monkeypatch):
 
 def fit(loss=loss, data=DATA, **options):
     defaults = {"optimizer": ADAM, "epochs": 1, "batch_size": 6, "key": jax.random.key(0)}
-    return simple.fit_curve(loss, *ENDS, data, **defaults | options)
+    return api.fit_curve(loss, *ENDS, data, **defaults | options)
 
 
 class Tensor:
@@ -79,14 +81,14 @@ def test_wrong_arguments_of_a_fit(options, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: simple.profile(loss, "chain", ENDS, DATA), r"curve='chain'.*polygonal_chain\(1\)"),
-        (lambda: simple.profile(loss, curves.segment(), ENDS, DATA, points=2.5), "points=2.5"),
+        (lambda: api.profile(loss, "chain", ENDS, DATA), r"curve='chain'.*polygonal_chain\(1\)"),
+        (lambda: api.profile(loss, curves.segment(), ENDS, DATA, points=2.5), "points=2.5"),
         (
-            lambda: simple.surface(loss, (*ENDS, -ENDS[0]), DATA, curve=("x", ENDS)),
+            lambda: api.surface(loss, (*ENDS, -ENDS[0]), DATA, curve=("x", ENDS)),
             "curve='x' is not a curve",
         ),
-        (lambda: simple.sharpness(loss, ENDS[0], DATA, count=6), "6 eigenvalues of a matrix of 6"),
-        (lambda: simple.sharpness(loss, ENDS[0], DATA, samples=1), "samples=1: use 2 or more"),
+        (lambda: api.sharpness(loss, ENDS[0], DATA, count=6), "6 eigenvalues of a matrix of 6"),
+        (lambda: api.sharpness(loss, ENDS[0], DATA, samples=1), "samples=1: use 2 or more"),
         (lambda: curves.point("bezier", ENDS, 0.5), "curve='bezier' is not a curve"),
         (lambda: curves.straight_line("bezier", *ENDS), "curve='bezier' is not a curve"),
         (lambda: curves.arc_lengths("bezier", ENDS, np.arange(2.0)), "curve='bezier' is not a"),

@@ -2,7 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcjax import evaluation, hessian, objectives
+from mcjax.analysis import hessian
+from mcjax.engine import evaluation, objectives
 from tests.mcjax import small
 
 DATA = {

@@ -1,0 +1,94 @@
+"""The page that a command shows with ``--help``: its flags by topic, with choices and defaults."""
+
+import dataclasses
+import inspect
+import shutil
+import textwrap
+import types
+import typing
+from typing import Any
+
+WIDTH, COLUMN = 100, 26
+"""Of the page, at most, and where a flag's meaning begins."""
+TOPICS = {
+    "data": (
+        "dataset", "data_dir", "use_test", "train_size", "validation_size", "downsample", "pad_to",
+        "normalization", "crop_padding", "flip",
+    ),
+    "network": ("model", "width", "dropout", "init_scale", "objective", "precision"),
+    "optimisation": (
+        "epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule",
+        "milestones", "decay_factor", "sgdr_t0", "sgdr_mult", "lr_min", "schedule_per_epoch",
+        "seed", "keep_going", "fork",
+    ),
+    "machine": (
+        "cpu_devices", "compilation_cache", "distributed", "coordinator", "num_processes",
+        "process_id",
+    ),
+    "output": (
+        "workdir", "output", "splits", "metrics", "keep", "checkpoint_seconds", "eval_every",
+        "tracker", "profile", "style", "clip",
+    ),
+}  # fmt: skip
+"""The flags of several commands; all others are a command's own, under its own ``topic``."""
+PLACEHOLDERS: dict[Any, str] = {
+    int: "N", float: "X", str: "TEXT", tuple[int, ...]: "N,N", tuple[str, ...]: "A,B",
+}  # fmt: skip
+
+
+def page(config: Any, doc: str) -> str:
+    """A command's help.
+
+    Args:
+      config: its dataclass.
+      doc: what it does.
+    """
+    kinds = typing.get_type_hints(config)
+    fields = {f.name: f for f in dataclasses.fields(config) if f.name not in config.unused}
+    shared = {name for names in TOPICS.values() for name in names}
+    own = [name for name in fields if name not in shared]
+    own.sort(key=lambda name: name not in inspect.get_annotations(config))  # inherited ones last
+    topics = {config.topic: own, **TOPICS}
+    blocks = []
+    for topic, names in topics.items():
+        if entries := [_entry(fields[n], kinds[n]) for n in names if n in fields]:
+            blocks.append("\n".join([topic, *entries]))
+    head = (
+        "Flags, with defaults in []. --flagfile=FILE reads them from a file, one a line; flags on "
+        "the\ncommand line override the file."
+    )
+    return "\n\n".join([doc.strip(), head, *blocks])
+
+
+def _entry(field, kind):
+    """A flag, its meaning, the values it may have and its default."""
+    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    head = f"  --[no]{field.name}" if bool in options else f"  --{field.name}="
+    if field.metadata["choices"]:
+        head += "|".join(field.metadata["choices"])
+    else:
+        head += next((PLACEHOLDERS[o] for o in options if o in PLACEHOLDERS), "")
+    text = " ".join([field.metadata["help"], *_known(field.name), *_default(field.default)])
+    margin = " " * COLUMN
+    width = min(WIDTH, max(COLUMN + 30, shutil.get_terminal_size((WIDTH, 24)).columns))
+    body = textwrap.fill(
+        text, width, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False
+    )
+    return head.ljust(COLUMN) + body[COLUMN:] if len(head) < COLUMN - 1 else f"{head}\n{body}"
+
+
+def _known(name):
+    """The names that a flag takes beside others."""
+    if name == "model":
+        from mcjax.flax import models
+
+        return [f"There are {', '.join(models.names())}."]
+    return []
+
+
+def _default(value):
+    if isinstance(value, tuple):
+        value = ",".join(map(str, value))
+    if isinstance(value, bool):
+        value = "yes" if value else "no"
+    return [] if value in (None, "") else [f"[{value}]"]

@@ -1,0 +1,1 @@
+"""Measuring and drawing what was trained: surfaces, directions, ensembles."""

@@ -1,0 +1,106 @@
+"""Ensembles of a curve's points beside its ends and independent modes, on the validation split."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mcjax.analysis import ensembles, profiles
+from mcjax.engine import parallel
+
+from ..cli.config import ModeConfig, UsageError
+from ..cli.progress import Progress
+from ..runs.folder import Run, parse_name
+from ..training import ends
+from ..training import problem as problems
+
+POINTS = 11
+"""Points of the curve, t equally spaced from 0 to 1."""
+COUNTS = (3, 6, 11)
+"""How many of them an ensemble has, equally spaced, the ends among them."""
+
+
+def check(names: Sequence[str], mode: ModeConfig) -> None:
+    """Checks the independent modes of --ensemble_with against the start's flags.
+
+    Raises:
+      UsageError: there is no such checkpoint of a mode, it is of another problem, or comes twice.
+    """
+    if len(set(names)) < len(names):
+        raise UsageError(f"--ensemble_with={','.join(names)}: a mode comes twice")
+    for text in names:
+        name = parse_name(text)
+        run = Run(name.run)
+        run.step_of(name.epoch)
+        if name.t is not None or run.info["kind"] != "mode":
+            raise UsageError(f"--ensemble_with={text} is no mode: write RUN[@EPOCH] of one")
+        differing = problems.same_problem(mode, problems.mode_config(run.info))
+        if differing:
+            raise UsageError(f"--ensemble_with={text}: it differs from --start in {differing[0]}")
+
+
+def evaluate(run: Run, problem: problems.Problem, modes: Sequence[str]) -> list[dict[str, Any]]:
+    """Accuracy, likelihood and calibration of the ensembles.
+
+    Args:
+      run: a fitted curve.
+      problem: its.
+      modes: checkpoints of independent modes.
+
+    Returns:
+      For each ensemble its name (``members``), its number of ``networks``, and the metrics
+      ``accuracy``, ``nll`` and ``ece`` of `mcjax.analysis.ensembles.metrics`.
+    """
+    groups = _groups(modes)
+    bar = Progress(f"{run.path.name}: ensembles", POINTS + len(modes), "network")
+    try:
+        found = ensembles.averages(_predictions(run, problem, modes, bar), groups)
+    finally:
+        bar.close()
+    labels = problem.dataset.validation.labels
+    return [
+        {"members": name, "networks": len(group)} | ensembles.metrics(found[name], labels)._asdict()
+        for name, group in groups.items()
+    ]
+
+
+def _groups(modes):
+    """By ensemble, its networks: points of the curve come first, then the independent modes."""
+    groups: dict[str, Sequence[int]] = {"start": [0], "end": [POINTS - 1], "middle": [POINTS // 2]}
+    groups["both ends"] = [0, POINTS - 1]
+    for count in COUNTS:
+        groups[f"curve, {count} points"] = range(0, POINTS, (POINTS - 1) // (count - 1))
+    others = range(POINTS, POINTS + len(modes))
+    groups |= {f"mode {text}": [number] for text, number in zip(modes, others, strict=True)}
+    if modes:
+        groups[f"{2 + len(modes)} modes"] = [0, POINTS - 1, *others]
+    return groups
+
+
+def _predictions(run, problem, modes, bar):
+    curve, points, state = ends.load_curve(run)
+    points, state = parallel.replicate((points, state), problem.mesh)
+    coefficients = profiles.coefficients(curve, np.linspace(0, 1, POINTS))
+    along = ensembles.members(problem.evaluator, points, coefficients, state, "validation")
+    others = (_alone(problem, text, state) for text in modes)
+    for number, one in enumerate(itertools.chain(along, others)):
+        yield one
+        bar.update(number + 1)
+
+
+def _alone(problem, text, state):
+    params = parallel.replicate(ends.load(parse_name(text)).params, problem.mesh)
+    return next(ensembles.members(problem.evaluator, (params,), [[1.0]], state, "validation"))
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The ensembles, a line for each, for the console."""
+    width = max(19, *(len(row["members"]) for row in rows))
+    lines = [f"{'ensemble, validation':<{width + 2}}  accuracy       NLL       ECE"]
+    for row in rows:
+        lines.append(
+            f"  {row['members']:<{width}}  {100 * row['accuracy']:6.2f} %  "
+            f"{row['nll']:8.4f}  {row['ece']:8.4f}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,141 @@
+"""The plane around one checkpoint along two directions: random ones, a run's, the Hessian's."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcjax import curves
+from mcjax.analysis import directions, hessian
+from mcjax.engine import parallel
+
+from ..cli.config import SurfaceConfig, UsageError
+from ..cli.progress import Progress
+from ..runs.folder import parse_name
+from ..training import ends, loop
+from ..training import problem as problems
+
+HIGHEST_SEED = 2**32 - 1
+
+
+class Around(NamedTuple):
+    """A plane around a checkpoint.
+
+    Attributes:
+      points: the centre, and where each of two directions leads from it.
+      names: of the two, for figures.
+      facts: arrays for ``surface.npz``.
+    """
+
+    points: tuple[Any, Any, Any]
+    names: tuple[str, str]
+    facts: dict[str, np.ndarray]
+
+
+def check_flags(config: SurfaceConfig) -> None:
+    """Raises UsageError for flags that are wrong in themselves, or do nothing together."""
+    kind, points = config.directions, ",".join(config.points)
+    if config.extent is not None and kind in (None, "pca"):
+        raise UsageError(
+            f"--extent={config.extent}: the surface covers the points and what is drawn; --margin "
+            "makes it larger"
+        )
+    if not 0 < (1 if config.extent is None else config.extent) < np.inf:
+        raise UsageError(f"--extent={config.extent}: use more than 0")
+    if not 0 <= config.direction_seed <= HIGHEST_SEED:
+        raise UsageError(f"--direction_seed={config.direction_seed}: use 0 to {HIGHEST_SEED}")
+    if kind is None and len(config.points) != 3:
+        raise UsageError(
+            f"--points={points}: a plane needs three checkpoints, got {len(config.points)}; "
+            "one is enough with --directions"
+        )
+    if kind == "pca" and not config.iterates:
+        raise UsageError("--directions=pca needs --iterates=RUN, whose principal directions it is")
+    if kind and len(config.points) != 1 and (config.points or kind != "pca"):
+        raise UsageError(
+            f"--points={points}: --directions={kind} needs one checkpoint, the centre, "
+            f"got {len(config.points)}"
+        )
+
+
+def make(
+    config: SurfaceConfig,
+    problem: problems.Problem,
+    centre: ends.Point,
+    iterates: Sequence[tuple[str, int]],
+) -> Around:
+    """The plane around a checkpoint along the directions of --directions.
+
+    Raises:
+      UsageError: there are no such directions: the iterates lie on a line, or the Hessian is zero
+        or not finite.
+      Interrupted: a signal came.
+    """
+    try:
+        match config.directions:
+            case "pca":
+                pair, names, facts = _principal(centre, iterates)
+            case "hessian":
+                pair, names, facts = _eigenvectors(config, problem, centre)
+            case _:
+                pair, names, facts = _drawn(config, centre)
+        points = directions.around(centre.params, pair)
+    except ValueError as error:
+        raise UsageError(f"--directions={config.directions}: {error}") from None
+    lengths = [float(jnp.sqrt(curves.squared_norm(d))) for d in pair]
+    return Around(points, names, facts | {"direction_norm": np.array(lengths)})
+
+
+def _drawn(config, centre):
+    name, function = {
+        "random": ("random direction", directions.random),
+        "filter": ("filter-normalized direction", directions.filter_normalized),
+    }[config.directions]
+    draw = jax.jit(function, static_argnums=2)
+    keys = jax.random.split(jax.random.key(config.direction_seed))
+    pair = tuple(draw(centre.params, key, config.ignore_vectors) for key in keys)
+    return pair, _numbered(name), {}
+
+
+def _principal(centre, iterates):
+    points = []
+    for text, _ in iterates:
+        points.append(jax.tree.map(np.asarray, ends.load(parse_name(text)).params))
+        curves.check_matching((centre.params, points[-1]))
+    found = directions.pca(points)
+    one, two = (f"PC {i} ({100 * x:.3g} %)" for i, x in enumerate(found.ratio, start=1))
+    facts = {"explained_variance": found.variance, "explained_variance_ratio": found.ratio}
+    return found.directions, (one, two), facts
+
+
+def _eigenvectors(config, problem, centre):
+    """Eigenvectors of the two largest eigenvalues, of unit length."""
+    params, state = parallel.replicate(tuple(centre), problem.mesh)
+    product = hessian.make_product(problem.evaluator)
+    held = problem.evaluator.statistics(params, state)
+    bar = Progress(f"{Path(config.workdir).name}: Hessian", 2, "eigenvector")
+    with loop.signals() as received:
+
+        def progress(done):
+            bar.update(0, f"{done} products")
+            if received:
+                raise loop.Interrupted(received[0])
+
+        try:
+            found = hessian.eigenpairs(
+                functools.partial(product, params, held), params, 2, progress=progress
+            )
+        finally:
+            bar.close()
+    if not found.values.any():
+        raise ValueError("the Hessian is zero there; take --directions=filter or random")
+    facts = {"eigenvalues": found.values, "residuals": found.residuals}
+    return found.vectors, _numbered("eigenvector"), facts
+
+
+def _numbered(name):
+    return f"{name} 1", f"{name} 2"

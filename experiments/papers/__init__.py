@@ -1,0 +1,1 @@
+"""Reproductions of papers: judging claims, reports, and jobs."""

@@ -1,0 +1,173 @@
+"""All numbers of a reproduction, as tables for the end of its report."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mcjax import plots
+
+from ..runs.arrays import load_arrays
+from . import report, verdicts
+from .gotmare2018.findings import Findings
+
+
+def blocks(found: Findings) -> list[report.Block]:
+    """All numbers, folded away."""
+    parts: list[report.Block] = [report.Heading("All numbers")]
+    for claims in zip(*found.repetitions, strict=True):
+        title = f"Claim {claims[0].number}: {claims[0].short}"
+        parts.append(report.Folded(title, _claim_blocks(claims)))
+    for title, tables in (
+        ("Barriers in the training loss of every pair", [_barriers(found)]),
+        ("Metrics of your own along every pair", [_own_metrics(found)]),
+        ("Ensembles along the curves", _ensembles(found)),
+        ("Iterates on the planes", [_iterates(found)]),
+        ("Modes", [_modes(found)]),
+    ):
+        if any(table.rows for table in tables if isinstance(table, report.Table)):
+            parts.append(report.Folded(title, tables))
+    return parts
+
+
+def _claim_blocks(claims):
+    blocks: list[Any] = [report.Text(f"“{claims[0].words}”", "The paper:")]
+    for seeds in verdicts.readings(claims):
+        first = seeds[0]
+        label = f"{first.label}: " if first.label else ""
+        beside = "" if first.decides else " (reported beside the verdict)"
+        blocks.append(report.Text(f"{label}{first.rule}{beside}.", "Rule:"))
+        reasons = list(dict.fromkeys(s.why for s in seeds if s.why))
+        blocks.append(report.Text(". ".join(reasons), f"{verdicts.verdict(seeds)}."))
+        if any(s.measurements for s in seeds):
+            blocks.append(_measurements(seeds))
+    names = dict.fromkeys(name for c in claims for name in c.numbers)
+    rows = [(n, *_over_seeds([c.numbers.get(n) for c in claims])) for n in names]
+    if rows:
+        blocks.append(report.Table(("also measured", *_seed_columns(claims)), rows))
+    return blocks
+
+
+def _seed_columns(seeds):
+    if len(seeds) == 1:
+        return ("value",)
+    return (*(f"seed {k}" for k in range(len(seeds))), "mean [lowest, highest]")
+
+
+def _over_seeds(values):
+    there = [x for x in values if x is not None]
+    cells = ["" if x is None else f"{x:.4g}" for x in values]
+    return cells if len(cells) == 1 else [*cells, verdicts.interval(there) if there else ""]
+
+
+def _measurements(seeds):
+    rows = []
+    for quantity in verdicts.quantities(seeds):
+        found = [{m.pair: m for m in s.measurements if m.quantity == quantity} for s in seeds]
+        for pair in dict.fromkeys(pair for one in found for pair in one):
+            values = [one[pair].value if pair in one else None for one in found]
+            words = f"{quantity.words} ({quantity.unit})"
+            rows.append((words, pair, *_over_seeds(values), verdicts.needed(quantity)))
+    return report.Table(("quantity", "pair", *_seed_columns(seeds), "needed"), rows)
+
+
+BARRIER_HEADER = (
+    "pair", "path", "loss at the ends", "over the higher end", "over the mean", "over the chord",
+    "mean over t", "mean over length", "length", "barrier",
+)  # fmt: skip
+
+
+def _barriers(found):
+    """The barrier test on the training loss of every pair, on the segment and on the curve."""
+    rows = []
+    for label, _, run in found.runs("curve"):
+        file = run.path / "curve.npz"
+        arrays = load_arrays(file) if file.exists() else {}
+        for path in ("segment", "curve") if arrays else ():
+            key = f"{path}_train_loss"
+            losses = arrays[key]
+            values = [float(arrays[f"{key}_{h}"]) for h in ("over_max", "over_mean", "over_chord")]
+            values += [float(arrays[f"{key}_{h}"]) for h in ("mean", "arc_mean")]
+            values.append(float(arrays[f"{path}_arc_length"][-1]))
+            ends = f"{losses[0]:.4g}, {losses[-1]:.4g}"
+            barrier = "yes" if values[0] > 0 else "no"
+            rows.append((label, path, ends, *(f"{v:.4g}" for v in values), barrier))
+    return report.Table(BARRIER_HEADER, rows)
+
+
+def _own_metrics(found):
+    """Metrics of the user's own along every segment and curve; no rows where there are none."""
+    rows = []
+    for label, _, run in found.runs("curve"):
+        file = run.path / "curve.npz"
+        if file.exists():
+            rows += own_metrics_rows(label, load_arrays(file))
+    header = ("pair", "path", "metric", "at the start", "at the end", "lowest", "highest", "mean")
+    return report.Table(header, rows)
+
+
+def own_metrics_rows(label: str, arrays: Mapping[str, np.ndarray]) -> list[tuple[str, ...]]:
+    """A row for each path and metric that is not one of the library's."""
+    rows: list[tuple[str, ...]] = []
+    for path in ("segment", "curve"):
+        metrics = plots.metric_names(arrays, f"{path}_")
+        for metric in (m for m in metrics if m not in plots.METRIC_LABELS):
+            values, mean = arrays[f"{path}_{metric}"], arrays[f"{path}_{metric}_mean"]
+            numbers = (values[0], values[-1], np.nanmin(values), np.nanmax(values), mean)
+            cells = (f"{float(x):.4g}" for x in numbers)
+            rows.append((label, path, plots.metric_words(metric), *cells))
+    return rows
+
+
+def _ensembles(found):
+    """Ensembles of each curve's points and ends: a row for each curve and metric."""
+    facts = {label: run.info.get("ensembles") for label, _, run in found.runs("curve")}
+    curves = {label: one["rows"] for label, one in facts.items() if one}
+    names = list(dict.fromkeys(row["members"] for rows in curves.values() for row in rows))
+    lines = []
+    for label, rows in curves.items():
+        values = {row["members"]: row for row in rows}
+        for metric in ("accuracy", "nll", "ece"):
+            cells = (f"{values[n][metric]:.4g}" if n in values else "" for n in names)
+            lines.append((label, metric, *cells))
+    words = (
+        "Probabilities averaged over points of a curve, t equally spaced, and over its ends; on "
+        "the validation split. nll: negative log-likelihood; ece: expected calibration error."
+    )
+    return [report.Text(words), report.Table(("curve", "metric", *names), lines)]
+
+
+def _iterates(found):
+    rows = []
+    for label, _, run in found.runs("surface"):
+        file = run.path / "surface.npz"
+        arrays = load_arrays(file) if file.exists() else {}
+        for i, epoch in enumerate(arrays.get("iterate_epoch", ())):
+            vectors = (arrays["iterate_affine"][i], arrays["iterate_span"][i])
+            affine, span = (", ".join(f"{x:.3g}" for x in v) for v in vectors)
+            distances = (arrays["iterate_distance"][i], arrays["iterate_span_distance"][i])
+            loss, distance, far = (
+                f"{x:.4g}" for x in (arrays["iterate_train_loss"][i], *distances)
+            )
+            rows.append((label, f"w{epoch}", loss, distance, affine, far, span))
+    header = (
+        "plane", "iterate", "its training loss", "distance from the plane", "affine coefficients",
+        "distance from the span (A.2)", "span coefficients (A.2)",
+    )  # fmt: skip
+    return report.Table(header, rows)
+
+
+def _modes(found):
+    rows = []
+    for label, _, run in found.runs("mode"):
+        info = run.info
+        final = info.get("final", {})
+        cells = [
+            f"{final[split][metric]:.4g}" if metric in final.get(split, {}) else ""
+            for split in ("train", "validation")
+            for metric in ("loss", "accuracy")
+        ]
+        rows.append((label, info["status"], *cells, info.get("reason", "")))
+    header = ("mode", "status", "training loss", "training accuracy", "validation loss",
+              "validation accuracy", "why it failed")  # fmt: skip
+    return report.Table(header, rows)

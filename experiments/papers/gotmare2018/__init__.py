@@ -1,0 +1,1 @@
+"""Gotmare et al. (2018): its runs, figures, and claims."""

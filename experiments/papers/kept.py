@@ -1,0 +1,197 @@
+"""Kept results: the small files of a reproduction's finished runs, enough to judge and draw it.
+
+A folder of them holds the reproduction's ``run.json`` and, in ``seedK/RUN/``, each finished run's
+``run.json``, ``metrics.jsonl`` and arrays, but no checkpoints. What only the weights tell is
+computed while they are there: ``seedK/gradients.json`` (norms of the gradient at w70 and w150) and
+``seedK/embedding.npz`` (t-SNE of the modes and bends).
+"""
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mcjax.analysis import embedding
+from mcjax.engine import parallel
+
+from ..cli.config import UsageError
+from ..cli.progress import say
+from ..runs import json_text
+from ..runs.arrays import load_arrays, save_arrays
+from ..runs.folder import Run, parse_name, write_atomically
+from ..training import ends
+from ..training import problem as problems
+from .gotmare2018 import scales
+from .judging import NOT_RUN
+
+PERPLEXITY = 4.0
+"""Of the t-SNE; it needs more networks than this."""
+PATHS = ("start", "end", "points", "curve", "iterates")
+"""Flags that name other runs: in kept results as ``seedK/RUN``."""
+
+
+def place(workdir: Path, seeds: int, seed: int) -> Path:
+    """The folder of a repetition's runs."""
+    return workdir if seeds == 1 else workdir / f"seed{seed}"
+
+
+def collect(workdir: Run, kept: Run, data_dir: str | None = None) -> None:
+    """Copies what is small of a reproduction's finished runs; nothing is written in ``workdir``.
+
+    Args:
+      workdir: a reproduction, finished or not.
+      kept: where to; what is there of other runs stays.
+      data_dir: for the gradients.
+
+    Raises:
+      UsageError: ``workdir`` is no reproduction, or ``kept`` holds one with other flags.
+    """
+    info = workdir.info
+    if info.get("kind") != "reproduction":
+        raise UsageError(f"--workdir={workdir.path} holds no reproduction")
+    flags, there = info["flags"], kept.info.get("flags", {})
+    for name in ("scale", "epochs_factor", "precision"):
+        if there and there[name] != flags[name]:
+            raise UsageError(
+                f"{kept.path} holds results with --{name}={there[name]}, {workdir.path} has "
+                f"{flags[name]}: keep them in another folder"
+            )
+    kept.path.mkdir(parents=True, exist_ok=True)
+    for seed in range(flags["seeds"]):
+        source = place(workdir.path, flags["seeds"], seed)
+        target = kept.path / f"seed{seed}"
+        plan = make_plan(flags, source, seed)
+        names = [job.name for job in plan.jobs]
+        done = [name for name in names if _copy_run(source / name, target, seed, names)]
+        if done:
+            for file in (source / "gradients.json", source / "embedding.npz"):
+                if file.exists():
+                    shutil.copyfile(file, target / file.name)
+            add_from_weights(source, target, plan, data_dir)
+        say(f"seed {seed}: {len(done)} of {len(plan.jobs)} runs kept")
+    count = max(flags["seeds"], there.get("seeds", 1))
+    kept.update(**info | {"flags": flags | {"seeds": count}})
+
+
+def make_plan(flags: dict[str, Any], workdir: Path, seed: int) -> scales.Plan:
+    """All runs of a repetition, from the flags of the reproduction's ``run.json``."""
+    shared = {"precision": flags["precision"]}
+    return scales.make_plan(
+        scales.SCALES[flags["scale"]],
+        workdir,
+        set(scales.FIGURES),
+        flags["epochs_factor"],
+        seed,
+        shared,
+    )
+
+
+def _copy_run(folder: Path, target: Path, seed: int, names: Sequence[str]) -> bool:
+    """Copies a run that is done or failed, of the plan's ``names``; whether it is."""
+    info = Run(folder).info
+    if info.get("status") not in ("done", "failed"):
+        return False
+    run = Run(target / folder.name)
+    run.path.mkdir(parents=True, exist_ok=True)
+    for name in PATHS:
+        if name in info["flags"]:
+            info["flags"][name] = _relative(info["flags"][name], f"seed{seed}", names)
+    text = json_text.dumps(info)  # with what messages say of runs
+    if folder.parent.is_absolute():
+        text = text.replace(f"{folder.parent}/", f"seed{seed}/")
+    path = rf"[^\s\"',;=()\\]*/({'|'.join(names)})(?!\w)"
+    text = re.sub(path, rf"seed{seed}/\1", text)
+    run.update(**json_text.loads(text))
+    for file in (folder / "metrics.jsonl", *sorted(folder.glob("*.npz"))):
+        if file.exists():
+            shutil.copyfile(file, run.path / file.name)
+    return True
+
+
+def _relative(value, parent, names):
+    """``RUN[@EPOCH][~T]`` of one of the runs ``names``, wherever it lay, as ``parent/RUN...``."""
+    if isinstance(value, list):
+        return [_relative(one, parent, names) for one in value]
+    last = Path(value).name if isinstance(value, str) else ""
+    return f"{parent}/{last}" if re.split("[@~]", last)[0] in names else value
+
+
+def seeds(kept: Run) -> int:
+    """How many repetitions there are, those of which nothing is kept yet included.
+
+    Raises:
+      UsageError: nothing is kept.
+    """
+    numbers = [int(p.name[4:]) for p in kept.path.glob("seed*") if p.name[4:].isdigit()]
+    if not kept.info or not numbers:
+        raise UsageError(
+            f"--kept={kept.path}: no results are kept there; with --workdir those of finished runs "
+            "in that folder of reproduce are copied first"
+        )
+    return max(kept.info["flags"]["seeds"], 1 + max(numbers))
+
+
+def missing(plan: scales.Plan, folder: Path) -> dict[str, str]:
+    """Why a run of a plan is not there, in words, from the run folders alone.
+
+    Raises:
+      UsageError: a run has other flags than the plan.
+    """
+    found: dict[str, str] = {}
+    for job in plan.jobs:
+        run = Run(folder / job.name)
+        if run.status == "new":
+            failed = [n for n in job.needs if found.get(n, NOT_RUN) != NOT_RUN]
+            found[job.name] = (
+                f"not run, since {failed[0]}: {found[failed[0]]}" if failed else NOT_RUN
+            )
+            continue
+        run.check_same(job.kind, job.config)
+        if run.status == "failed":
+            found[job.name] = run.info["reason"]
+        elif run.status != "done":
+            found[job.name] = NOT_RUN
+    return found
+
+
+def add_from_weights(
+    source: Path, target: Path, plan: scales.Plan, data_dir: str | None = None
+) -> None:
+    """Computes what only the weights tell, where the runs are done and it is not there yet.
+
+    Args:
+      source: holds the run folders, with checkpoints.
+      target: where ``gradients.json`` and ``embedding.npz`` go.
+      plan: of the repetition.
+      data_dir: for the gradients.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    done = [job.name for job in plan.jobs if Run(source / job.name).status == "done"]
+    if "sgdr_70_150" in done and not (target / "gradients.json").exists():
+        norms = _gradient_norms(Run(source / "sgdr"), plan.epochs["sgdr"], data_dir)
+        write_atomically(target / "gradients.json", json_text.dumps(norms))
+    names = sorted((n for n in done if set(n) <= set(scales.MODES)), key=len)  # G, ..., GA, ...
+    file = target / "embedding.npz"
+    if len(names) > PERPLEXITY and not (file.exists() and list(load_arrays(file)["name"]) == names):
+        save_arrays(file, _embedding(source, names))
+
+
+def _gradient_norms(run, epochs, data_dir):
+    mode = problems.mode_config(run.info, data_dir=data_dir)
+    problem = problems.make_problem(mode, run.info["flags"]["precision"])
+    norms = {}
+    for epoch in (70, 150):
+        point = ends.load(parse_name(f"{run.path}@{epochs[epoch]}"))
+        point = parallel.replicate(point, problem.mesh)
+        norms[f"w{epoch}"] = problem.evaluator.gradient_norm(point.params, point.state)
+    return norms
+
+
+def _embedding(source, names):
+    points = [ends.load(parse_name(str(source / name))).params for name in names]
+    distances = embedding.distances(points)
+    xy = embedding.tsne(distances, PERPLEXITY)
+    return {"name": np.array(names), "distances": distances, "xy": xy}

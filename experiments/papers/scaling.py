@@ -1,0 +1,70 @@
+"""Shrinks a run's epochs: schedule, kept epochs and length together (``--epochs_factor``)."""
+
+import dataclasses
+from typing import TypeVar
+
+from mcjax.engine import schedules
+
+from ..cli.config import CurveConfig, ModeConfig
+
+C = TypeVar("C", ModeConfig, CurveConfig)
+
+
+def scale_epochs(config: C, factor: float) -> tuple[C, dict[int, int]]:
+    """A run with every epoch count multiplied by ``factor``, and at least 1.
+
+    T_0 and the milestones are scaled to whole epochs first; restarts and kept epochs are derived
+    from those, so a kept epoch that was the last before a restart still is.
+
+    Args:
+      config: a mode's or curve's flags.
+      factor: above zero.
+
+    Returns:
+      The scaled flags, and the epoch here for each kept or evaluated epoch and the last one there.
+    """
+    convert = _converter(config, factor)
+    changes = {
+        "epochs": convert(config.epochs),
+        "keep": tuple(sorted({convert(e) for e in config.keep})),
+        "sgdr_t0": _at_least_one(config.sgdr_t0 * factor),
+        "milestones": tuple(_at_least_one(m * factor) for m in config.milestones),
+    }
+    named = {config.epochs, *config.keep}
+    if isinstance(config, CurveConfig):
+        changes["eval_epochs"] = tuple(sorted({convert(e) for e in config.eval_epochs}))
+        named |= set(config.eval_epochs)
+    return dataclasses.replace(config, **changes), {e: convert(e) for e in sorted(named)}
+
+
+def _converter(config, factor):
+    """The function from an epoch there to the epoch here."""
+    scaled = lambda epochs: _at_least_one(epochs * factor)  # noqa: E731
+    if config.schedule == "sgdr":
+        t0, mult = config.sgdr_t0, config.sgdr_mult
+        count = len(schedules.sgdr_periods(config.epochs, t0, mult))
+        ends = lambda first: [first * sum(mult**i for i in range(n + 1)) for n in range(count)]  # noqa: E731
+        there, here = [0, *ends(t0)], [0, *ends(scaled(t0))]
+
+        def within_period(epoch):
+            period = next(i for i, end in enumerate(there) if epoch <= end)
+            if period == 0:
+                return 0
+            along = (epoch - there[period - 1]) / (there[period] - there[period - 1])
+            return max(1, here[period - 1] + round(along * (here[period] - here[period - 1])))
+
+        return within_period
+    if config.schedule == "step" and config.milestones:
+
+        def around_milestone(epoch):
+            nearest = min(config.milestones, key=lambda m: abs(m - epoch))
+            offset = epoch - nearest
+            distance = _at_least_one(abs(offset) * factor) if offset else 0
+            return max(1, scaled(nearest) + (distance if offset > 0 else -distance))
+
+        return around_milestone
+    return scaled
+
+
+def _at_least_one(x: float) -> int:
+    return max(1, round(x))

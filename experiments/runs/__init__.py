@@ -1,0 +1,1 @@
+"""Run folders, the names of checkpoints, and saved arrays."""

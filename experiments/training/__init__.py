@@ -1,0 +1,1 @@
+"""Training as functions: the problem, the loop, modes, and curves."""

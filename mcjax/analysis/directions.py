@@ -1,0 +1,184 @@
+"""Directions in weight space, for surfaces around a point (Li et al., 2018, section 4).
+
+A direction is a pytree like the parameters. A plane through ``w`` along two of them is the plane
+through the three points ``w``, ``w + d_1`` and ``w + d_2`` (`around`): `mcjax.planes` and
+`mcjax.analysis.surfaces` need nothing else. Directions of the Hessian are in
+`mcjax.analysis.hessian`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcjax import curves, sums
+from mcjax.engine import derivatives, interop
+
+
+class Principal(NamedTuple):
+    """Two principal directions of points in weight space.
+
+    Attributes:
+      directions: two orthogonal pytrees, each as long as the standard deviation along it.
+      variance: ``[2]``, of the points along each (divided by their number less one), falling.
+      ratio: ``[2]``, the same as shares of the variance along all directions.
+    """
+
+    directions: tuple[Any, Any]
+    variance: np.ndarray
+    ratio: np.ndarray
+
+
+def around(params: curves.Params, directions: Sequence[curves.Params]) -> tuple[Any, Any, Any]:
+    """The three points ``w, w + d_1, w + d_2`` of the plane through ``w`` along two directions.
+
+    Raises:
+      ValueError: there are not two directions, they do not match the parameters, or one is zero or
+        not finite.
+
+    >>> around({"w": jnp.array([1.0, 2.0])}, [{"w": jnp.array([3.0, 0.0])}, {"w": jnp.ones(2)}])[1]
+    {'w': Array([4., 2.], dtype=float32)}
+    """
+    if len(directions) != 2:
+        raise ValueError(f"a plane needs two directions, got {len(directions)}")
+    curves.check_matching((params, *directions))
+    for index, direction in enumerate(directions, start=1):
+        length = float(_norm(direction))
+        if length == 0:
+            raise ValueError(f"direction {index} is zero: it leads nowhere")
+        if not np.isfinite(length):
+            raise ValueError(f"direction {index} holds values that are not finite")
+    first, second = (_add(params, direction) for direction in directions)
+    return params, first, second
+
+
+def random(params: curves.Params, key: jax.Array, ignore_vectors: bool = False) -> Any:
+    """A Gaussian direction, as long as the parameters: ``d ||w|| / ||d||``.
+
+    Args:
+      params: the point it starts from.
+      key: a key of `jax.random`, typed or legacy.
+      ignore_vectors: zero in all leaves of fewer than two axes (biases, batch norm's parameters);
+        the length is then that of the other leaves.
+
+    Raises:
+      ValueError: a leaf is not a floating-point array, or the key is not one.
+
+    >>> d = random({"bias": jnp.ones(3), "kernel": 2 * jnp.ones((4, 5))}, jax.random.key(0), True)
+    >>> d["bias"], round(float(jnp.linalg.norm(d["kernel"]) ** 2), 3)
+    (Array([0., 0., 0.], dtype=float32), 80.0)
+    """
+    params = _arrays(params)
+    kept = _without_vectors(params) if ignore_vectors else params
+    gaussian = _gaussian(params, key)
+    drawn = _without_vectors(gaussian) if ignore_vectors else gaussian
+    length = _norm(drawn)
+    scale = jnp.where(length > 0, _norm(kept) / jnp.where(length > 0, length, 1), 0)
+    return jax.tree.map(lambda d: _scaled(d, scale), drawn)
+
+
+def filter_normalized(params: curves.Params, key: jax.Array, ignore_vectors: bool = True) -> Any:
+    """A Gaussian direction with each filter as long as the parameters' (Li et al., 2018, sec. 4).
+
+    ``d_ij <- d_ij ||w_ij|| / ||d_ij||`` for filter ``j`` of layer ``i``. A filter is what makes one
+    output: a slice along the last axis of a leaf, as in Flax's kernels ``[height, width, in, out]``
+    and ``[in, out]``. Networks whose every filter may be rescaled without changing what they
+    compute (ReLU with batch norm) can so be compared by the sharpness of their surfaces.
+
+    Args:
+      params: the point it starts from.
+      key: a key of `jax.random`, typed or legacy.
+      ignore_vectors: zero in all leaves of fewer than two axes (biases, batch norm's parameters),
+        as in the paper's figures. Without it each such leaf counts as one filter with a random
+        direction; the authors' code (``ignore=''``) copies the weights into the direction there, so
+        that all its directions agree in these leaves.
+
+    Raises:
+      ValueError: a leaf is not a floating-point array, or the key is not one.
+
+    >>> w = {"kernel": jnp.array([[3.0, 0.0], [4.0, 2.0]])}
+    >>> jnp.linalg.norm(filter_normalized(w, jax.random.key(0))["kernel"], axis=0)
+    Array([5., 2.], dtype=float32)
+    """
+
+    def normalized(w, d):
+        if w.ndim < 2 and ignore_vectors:
+            return jnp.zeros_like(d)
+        axes = tuple(range(max(w.ndim - 1, 1))) if w.ndim else ()
+        tiny = float(jnp.finfo(w.dtype).tiny)
+        return _scaled(d, _leaf_norm(w, axes) / jnp.maximum(_leaf_norm(d, axes), tiny))
+
+    params = _arrays(params)
+    return jax.tree.map(normalized, params, _gaussian(params, key))
+
+
+def pca(points: Sequence[curves.Params]) -> Principal:
+    """The two principal directions of a run's iterates, or of any points.
+
+    With ``x_i`` the points less their mean, the eigenvectors ``a`` of the ``N x N`` Gram matrix
+    ``x_i . x_j`` give the directions ``sum_i a_i x_i``: no ``D x N`` matrix is decomposed. Computed
+    on the host in float64 (`mcjax.sums`). Each direction leads from the first point to the last, or
+    would if they differed along it.
+
+    Args:
+      points: three or more parameter pytrees.
+
+    Raises:
+      ValueError: there are fewer than three points, they do not match, hold values that are not
+        finite, or lie on a line (to one part in 1e6 of their spread).
+    """
+    if len(points) < 3:
+        raise ValueError(f"{len(points)} points have no two principal directions: give 3 or more")
+    curves.check_matching(points)
+    like, points = points[0], [derivatives.to_real(point) for point in points]
+    gram = sums.gram(points, _centred)
+    if not np.isfinite(gram).all():
+        raise ValueError("a point holds values that are not finite")
+    values, vectors = np.linalg.eigh(gram)
+    values, vectors = values[:-3:-1], vectors[:, :-3:-1]
+    if values[1] <= 1e-12 * values[0]:
+        raise ValueError("the points lie on a line: they have one principal direction")
+    vectors = vectors * np.where(vectors[-1] < vectors[0], -1, 1) / np.sqrt(len(points) - 1)
+
+    first, second = sums.combine(points, lambda x: vectors.T @ _centred(x))
+    pair = derivatives.to_complex(like, first), derivatives.to_complex(like, second)
+    return Principal(pair, values / (len(points) - 1), values / np.trace(gram))
+
+
+def _centred(rows):
+    return rows - rows.mean(axis=0)
+
+
+def _arrays(params):
+    curves.check_matching((params,))
+    return jax.tree.map(jnp.asarray, params)
+
+
+def _gaussian(params, key):
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(interop.typed_key(key), len(leaves))
+    drawn = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(structure, drawn)
+
+
+def _without_vectors(tree):
+    return jax.tree.map(lambda x: x if x.ndim > 1 else jnp.zeros_like(x), tree)
+
+
+def _leaf_norm(x, axes):
+    return jnp.sqrt(jnp.sum(jnp.abs(curves.wide(x)) ** 2, axis=axes, keepdims=True))
+
+
+def _scaled(x, factor):
+    wide = curves.wide(x)
+    return (wide * factor.astype(wide.dtype)).astype(x.dtype)
+
+
+def _norm(tree):
+    return jnp.sqrt(curves.squared_norm(tree))
+
+
+def _add(params, direction):
+    return jax.tree.map(jnp.add, params, direction)

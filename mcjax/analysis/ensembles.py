@@ -1,0 +1,136 @@
+"""Ensembles: predictions averaged over networks, and how good and how calibrated they are.
+
+The networks may be points of a curve, its ends, or independent modes (Garipov et al., 2018). Their
+softmax probabilities are averaged in float64; they are kept as logarithms, so that the smallest
+have digits, too.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mcjax import curves
+from mcjax.engine import evaluation
+
+
+class Metrics(NamedTuple):
+    """How good predictions are, over the examples of a split.
+
+    Attributes:
+      accuracy: share of examples whose most probable class is the right one.
+      nll: mean negative log-likelihood of the right class, in nats.
+      ece: expected calibration error of the most probable class, from 0 to 1.
+    """
+
+    accuracy: float
+    nll: float
+    ece: float
+
+
+def members(
+    evaluator: evaluation.Evaluator,
+    control_points: Sequence[Any],
+    coefficients: Any,
+    state: Any,
+    split: str,
+) -> Iterator[np.ndarray]:
+    """The predictions of points, one at a time, with the evaluator's batch-norm statistics.
+
+    Args:
+      evaluator: for the network and data.
+      control_points: K parameter pytrees.
+      coefficients: ``[P, K]``, a row for each point.
+      state: the network's state.
+      split: of the evaluator's.
+
+    Yields:
+      Logarithms of probabilities, ``[examples, classes]`` in float64.
+
+    Raises:
+      ValueError: the evaluator's objective has no logits.
+    """
+    combine = jax.jit(curves.combine)
+    for row in np.asarray(coefficients, np.float32):
+        params = combine(tuple(control_points), row)
+        here = evaluator.statistics(params, state)
+        yield log_probabilities(evaluator.logits(params, here, split))
+
+
+def log_probabilities(logits: Any) -> np.ndarray:
+    """The logarithm of the softmax of logits ``[..., classes]``, in float64."""
+    logits = np.asarray(logits, np.float64)
+    with np.errstate(invalid="ignore"):  # infinite logits give no number, and that is said
+        largest = logits.argmax(axis=-1)[..., None]
+        logits = logits - np.take_along_axis(logits, largest, axis=-1)
+        others = np.exp(logits)
+        np.put_along_axis(others, largest, 0, axis=-1)
+        return logits - np.log1p(others.sum(axis=-1, keepdims=True))
+
+
+def averages(
+    predictions: Iterable[np.ndarray], groups: Mapping[str, Collection[int]]
+) -> dict[str, np.ndarray]:
+    """The averaged predictions of several ensembles over the same networks.
+
+    Args:
+      predictions: of each network, as from `members`; only one is in memory at a time.
+      groups: by ensemble, the numbers of its networks, from 0.
+
+    Returns:
+      By ensemble, the logarithm of its mean probabilities.
+
+    Raises:
+      ValueError: a group is empty, or names a network twice or one that is not there.
+
+    >>> sure, unsure = np.log([[0.9, 0.1]]), np.log([[0.5, 0.5]])
+    >>> np.exp(averages([sure, unsure], {"both": [0, 1]})["both"]).round(3)
+    array([[0.7, 0.3]])
+    """
+    totals: dict[str, np.ndarray] = {}
+    number = -1
+    for number, one in enumerate(predictions):
+        for name in (name for name, group in groups.items() if number in group):
+            totals[name] = np.logaddexp(totals[name], one) if name in totals else one
+    for name, group in groups.items():
+        if sorted(group) != sorted(set(group) & set(range(number + 1))) or not group:
+            raise ValueError(f"ensemble {name!r} of networks {list(group)}: there are {number + 1}")
+    return {name: totals[name] - np.log(len(group)) for name, group in groups.items()}
+
+
+def metrics(log_probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> Metrics:
+    """Accuracy, likelihood and calibration of predictions.
+
+    The calibration error is that of Guo et al. (2017): the most probable class's probability is
+    sorted into ``bins`` intervals ``(i / bins, (i + 1) / bins]``, and the distances between mean
+    probability and accuracy in them are averaged, weighted by their examples.
+
+    Args:
+      log_probabilities: ``[examples, classes]``.
+      labels: ``[examples]``, the right classes.
+      bins: of the calibration error.
+
+    Raises:
+      ValueError: the shapes do not match, or there are no examples or bins.
+
+    >>> metrics(np.log([[0.75, 0.25], [0.75, 0.25]]), np.array([0, 1]), bins=4)
+    Metrics(accuracy=0.5, nll=0.836..., ece=0.25)
+    """
+    labels = np.asarray(labels)
+    if log_probabilities.ndim != 2 or labels.shape != (len(log_probabilities),) or not labels.size:
+        raise ValueError(
+            f"log_probabilities {log_probabilities.shape} and labels {labels.shape}: expected "
+            "[examples, classes] and [examples], at least one"
+        )
+    if bins < 1:
+        raise ValueError(f"bins={bins}: use 1 or more")
+    losses = -log_probabilities[np.arange(len(labels)), labels]
+    # As `mcjax.engine.objectives.cross_entropy` counts: a broken network is not right by chance.
+    right = (log_probabilities.argmax(axis=1) == labels) & np.isfinite(losses)
+    confidence = np.exp(log_probabilities.max(axis=1))
+    interval = np.digitize(confidence, np.arange(1, bins) / bins, right=True)
+    gaps = np.bincount(interval, weights=right - confidence)
+    return Metrics(
+        right.mean().item(), losses.mean().item(), np.abs(gaps).sum().item() / len(labels)
+    )

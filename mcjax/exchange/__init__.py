@@ -1,0 +1,1 @@
+"""Checkpoints of other programs: PyTorch's and other JAX code's, read and written."""

@@ -1,0 +1,209 @@
+"""Checkpoints of JAX programs: Flax msgpack, ``.npz`` and orbax folders, of a TrainState or less.
+
+The names of a file are paths in its tree, ``params/Dense_0/kernel``, whether it is nested or its
+names were flattened with ``/`` or ``.``. The network's parameters may lie anywhere in it: a set of
+weights is a path under which the network's own names follow. What optimizers keep of every
+parameter has the same names, and is left out.
+
+>>> tree = {"step": 3, "params": {"Dense_0": {"bias": np.ones(2)}}, "ema": {"Dense_0.bias": 0.5}}
+>>> arrays = flatten(tree)
+>>> sorted(arrays)
+['ema/Dense_0/bias', 'params/Dense_0/bias', 'step']
+>>> template = {"params": {"Dense_0": {"bias": np.zeros(2)}}}
+>>> variables, name, others = to_variables(arrays, template)
+>>> variables["params"]["Dense_0"]["bias"], name, others
+(array([1., 1.]), 'params', ('ema',))
+"""
+
+import collections
+import re
+import zipfile
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.serialization
+import jax
+import numpy as np
+
+from mcjax import spelling
+from mcjax.engine import checkpoints
+from mcjax.exchange.mismatch import Mismatch
+from mcjax.exchange.torch_names import Layer
+
+Arrays = dict[str, np.ndarray]
+"""Arrays by their path in the tree."""
+USUAL = ("params", "")
+"""Where parameters are; the empty path is a file of parameters alone."""
+
+
+class Found(NamedTuple):
+    """A network's variables.
+
+    Attributes:
+      variables: as the template, numpy arrays of its types.
+      name: the path of the parameters.
+      others: the paths of other parameters that the network fits, such as moving averages.
+    """
+
+    variables: Any
+    name: str
+    others: tuple[str, ...]
+
+
+def read(path: Path | str) -> Arrays:
+    """Reads all arrays of a checkpoint: a folder of orbax's, ``.npz``, or Flax msgpack.
+
+    Raises:
+      ValueError: there is no such file, or it is damaged, of another kind, or a pickle.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return flatten(checkpoints.read_tree(path))
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    reader, kind = (_read_npz, ".npz") if zipfile.is_zipfile(path) else (_read_msgpack, "msgpack")
+    try:
+        arrays = flatten(reader(path))
+    except Exception as error:  # msgpack, zipfile and numpy have no class in common
+        why = " ".join(str(error).split())[:100]
+        raise ValueError(
+            f"{path} is damaged or not a Flax msgpack, .npz or orbax checkpoint (read as {kind}: "
+            f"{type(error).__name__}: {why})"
+        ) from None
+    if not arrays:
+        raise ValueError(f"{path} holds no arrays")
+    return arrays
+
+
+def _read_npz(path):
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def _read_msgpack(path):
+    tree = flax.serialization.msgpack_restore(path.read_bytes())
+    if not isinstance(tree, Mapping):
+        raise ValueError(f"a {type(tree).__name__}, no tree of arrays")
+    return tree
+
+
+def flatten(tree: Any) -> Arrays:
+    """The arrays of a tree by their paths; ``value``, which boxes and NNX end in, is left out."""
+    arrays = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if isinstance(leaf, np.ndarray | np.generic | jax.Array | int | float):
+            name = _path(jax.tree_util.keystr(path, simple=True, separator="/"))
+            arrays[name.removesuffix("/value")] = np.asarray(leaf)
+    return arrays
+
+
+def _path(name: str) -> str:
+    """A name with ``/`` between its parts: ``.params['Dense_0']`` is ``params/Dense_0``.
+
+    >>> _path(".params['Dense_0'].kernel"), _path("Dense_0.kernel")
+    ('params/Dense_0/kernel', 'Dense_0/kernel')
+    """
+    return "/".join(filter(None, re.split(r"[./\[\]'\"]+", name)))
+
+
+def to_variables(
+    arrays: Mapping[str, np.ndarray],
+    template: Any,
+    layers: Sequence[Layer] = (),
+    weights: str | None = None,
+) -> Found:
+    """A network's variables from the arrays of a file.
+
+    Args:
+      arrays: from `read`.
+      template: the network's variables, ``{"params": ..., "batch_stats": ...}``; shapes suffice.
+      layers: names of layers or arrays that differ, from `mcjax.exchange.torch_names.read_map`.
+      weights: the path of the parameters; by default the only ones or one of `USUAL`.
+
+    Raises:
+      Mismatch: (a ValueError) an array has no place, no value, or another shape.
+      ValueError: no parameters are at ``weights``, several are and none is usual, or a layer is not
+        in the network.
+    """
+    names = _names(template, layers)
+    homes = {kind: _homes(arrays, set(inner.values())) for kind, inner in names.items()}
+    asked = None if weights is None else _path(weights)
+    if asked is not None and asked not in homes["params"]:
+        complete = ", ".join(filter(None, homes["params"])) or "none"
+        raise ValueError(f"no parameters of the network are at {weights!r}: there are {complete}")
+    name = asked if asked is not None else spelling.pick(homes["params"] or [""], USUAL)
+    places = {
+        kind: name if kind == "params" else _beside(name, kind, homes[kind]) for kind in names
+    }
+    missing, misshapen, used = [], [], set()
+
+    def convert(path, leaf):
+        kind, ours = _text(path[:1]), _text(path[1:])
+        theirs = f"{places[kind]}/{names[kind][ours]}".lstrip("/")
+        used.add(theirs)
+        if theirs not in arrays:
+            missing.append(f"{kind}/{ours} ({theirs})")
+        elif arrays[theirs].shape != leaf.shape:
+            misshapen.append(f"{theirs} ({list(arrays[theirs].shape)}, not {list(leaf.shape)})")
+        else:
+            return np.array(arrays[theirs], leaf.dtype, order="C")
+        return leaf
+
+    variables = jax.tree_util.tree_map_with_path(convert, template)
+    unplaced = [n for n in _inside(arrays, places, name) if n not in used]
+    if unplaced or missing or misshapen:
+        raise Mismatch(unplaced, missing, misshapen)
+    return Found(variables, name, tuple(other for other in homes["params"] if other != name))
+
+
+def _names(template, layers) -> dict[str, dict[str, str]]:
+    """Of each collection the file's names of its arrays by the network's."""
+    theirs = {layer.ours: _path(layer.theirs) for layer in layers}
+    found: dict[str, dict[str, str]] = {kind: {} for kind in template}
+    used = set()
+    for path, _ in jax.tree_util.tree_leaves_with_path(template):
+        ours = _text(path[1:])
+        module, _, leaf = ours.rpartition("/")
+        used |= {ours, module}
+        other = theirs.get(ours) or (f"{theirs[module]}/{leaf}" if module in theirs else ours)
+        found[_text(path[:1])][ours] = other
+    unknown = [ours for ours in theirs if ours not in used]
+    if unknown:
+        have = sorted(used & {n.rpartition("/")[0] for n in used})
+        raise ValueError(f"the network has no layer {unknown[0]!r}: it has {', '.join(have)}")
+    return found
+
+
+def _homes(arrays: Collection[str], inner: Collection[str]) -> list[str]:
+    """The paths under which most of the inner names are, but for the optimizer's."""
+    hits: collections.Counter[str] = collections.Counter()
+    for name in arrays:
+        parts = name.split("/")
+        for i in range(len(parts)):
+            if "/".join(parts[i:]) in inner and not any(p.startswith("opt") for p in parts[:i]):
+                hits["/".join(parts[:i])] += 1
+    most = max(hits.values(), default=0)
+    return [home for home, count in hits.items() if count == most]
+
+
+def _beside(name, kind, homes) -> str:
+    """Where another collection is, such as batch norm's averages: beside the parameters."""
+    parent = name.rpartition("/")[0]
+    for place in (name.replace("params", kind), f"{parent}/{kind}".lstrip("/")):
+        if place in homes:
+            return place
+    return spelling.pick(homes, (kind,)) if homes else f"{parent}/{kind}".lstrip("/")
+
+
+def _inside(arrays, places, name):
+    """The names under the places of a network's collections, but not under the optimizer's.
+
+    Of a file of parameters alone that is every name.
+    """
+    begins = tuple(f"{place}/" if place else "" for place in places.values())
+    return [n for n in arrays if n.startswith(begins) and (name or not n.startswith("opt"))]
+
+
+def _text(path) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")

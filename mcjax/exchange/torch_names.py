@@ -1,0 +1,180 @@
+"""Which layer of a PyTorch network is which layer of a network here.
+
+Garipov's names (timgaripov/dnn-mode-connectivity) and torchvision's for the networks of
+`mcjax.flax.models`, written out layer by layer, and files of such pairs for any other network.
+
+>>> from mcjax import models
+>>> for layer in layers_of(models.create("vgg7_bn", num_classes=10))[-5:]:
+...     print(layer.theirs, "=", layer.ours, layer.flattened or "")
+layer_blocks.1.2 = Conv_3
+layer_blocks.1.3 = BatchNorm_3
+classifier.1 = Dense_0 64
+classifier.4 = Dense_1
+classifier.6 = Dense_2
+"""
+
+import itertools
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import flax.linen as nn
+
+from mcjax.flax.models import preresnet, residual, resnet, vgg, wide_resnet
+from mcjax.flax.ops import layers
+
+
+class Layer(NamedTuple):
+    """A layer, or a single array, under both its names.
+
+    Attributes:
+      theirs: the layer's name in the state dict, ``layer1.0.conv1`` of ``layer1.0.conv1.weight``,
+        or an array's whole name.
+      ours: its path in the Flax variables without the collection, ``layer1_0/conv1``, or an
+        array's whole path, ``layer1_0/conv1/kernel``.
+      flattened: of a dense layer whose input is a flattened image, the image's channels: PyTorch
+        flattens channel by channel and Flax pixel by pixel.
+    """
+
+    theirs: str
+    ours: str
+    flattened: int = 0
+
+
+def layers_of(model: nn.Module) -> tuple[Layer, ...]:
+    """The layers of a network of `mcjax.flax.models` under Garipov's or torchvision's names.
+
+    Raises:
+      ValueError: neither has such a network.
+    """
+    if isinstance(model, resnet.ResNet):
+        return _resnet(model)
+    if isinstance(model, vgg.TorchvisionVGG):
+        return _torchvision_vgg(model)
+    if isinstance(model, vgg.VGG):
+        return _vgg(model)
+    if isinstance(model, preresnet.PreResNet):
+        count, bottleneck = preresnet.blocks(model.depth)
+        parts = ["conv1", "conv2", "conv3"][: 3 if bottleneck else 2]
+        parts = [p for name in parts for p in (name.replace("conv", "bn"), name)]
+        return _residual(count, parts, "downsample", bottleneck, ("bn", "fc"))
+    if isinstance(model, wide_resnet.WideResNet):
+        count = (model.depth - 4) // 6
+        parts = ["bn1", "conv1", "bn2", "conv2"]
+        narrow, wide = (
+            layers.scaled(residual.CHANNELS[0] * k, model.width) for k in (1, model.widen)
+        )
+        return _residual(count, parts, "shortcut", narrow != wide, ("bn1", "linear"))
+    raise ValueError(f"no PyTorch names are known for a {type(model).__name__}: give a name map")
+
+
+def _vgg(model: vgg.VGG) -> tuple[Layer, ...]:
+    """Of each stage a list of its layers; dropout, dense layer and ReLU in the classifier."""
+    found = []
+    numbers = itertools.count()
+    for stage, channels in enumerate(model.stages):
+        for i in range(len(channels)):
+            number, place = next(numbers), i * (2 if model.batch_norm else 1)
+            found.append(Layer(f"layer_blocks.{stage}.{place}", f"Conv_{number}"))
+            if model.batch_norm:
+                found.append(Layer(f"layer_blocks.{stage}.{place + 1}", f"BatchNorm_{number}"))
+    places = [*range(1, 3 * len(model.dense), 3), 3 * len(model.dense)]
+    dense = [Layer(f"classifier.{p}", f"Dense_{i}") for i, p in enumerate(places)]
+    dense[0] = dense[0]._replace(flattened=layers.scaled(model.stages[-1][-1], model.width))
+    return (*found, *dense)
+
+
+def _torchvision_vgg(model: vgg.TorchvisionVGG) -> tuple[Layer, ...]:
+    """All layers in one list, ReLU and pooling counted; dense layer, ReLU, dropout after it."""
+    found, place = [], 0
+    numbers = itertools.count()
+    for channels in model.stages:
+        for number in itertools.islice(numbers, len(channels)):
+            found.append(Layer(f"features.{place}", f"Conv_{number}"))
+            if model.batch_norm:
+                found.append(Layer(f"features.{place + 1}", f"BatchNorm_{number}"))
+            place += 3 if model.batch_norm else 2
+        place += 1
+    flattened = layers.scaled(model.stages[-1][-1], model.width)
+    dense = [Layer(f"classifier.{3 * i}", f"Dense_{i}") for i in range(len(model.dense) + 1)]
+    return (*found, dense[0]._replace(flattened=flattened), *dense[1:])
+
+
+def _resnet(model: resnet.ResNet) -> tuple[Layer, ...]:
+    """A block's shortcut is a convolution and a batch norm where it changes the shape."""
+    convolutions = 3 if model.depth >= 50 else 2
+    parts = [f"{kind}{i + 1}" for i in range(convolutions) for kind in ("conv", "bn")]
+    found = [Layer(name, name) for name in ("conv1", "bn1")]
+    for name, stage, _ in resnet.blocks(model.depth):
+        theirs = name.replace("_", ".")
+        found += [Layer(f"{theirs}.{part}", f"{name}/{part}") for part in parts]
+        if theirs.endswith(".0") and (stage > 0 or convolutions == 3):
+            found += [Layer(f"{theirs}.downsample.{i}", f"{name}/downsample_{i}") for i in (0, 1)]
+    return (*found, Layer("fc", "fc"))
+
+
+def _residual(
+    count: int, parts: Sequence[str], shortcut: str, first_has_it: bool, last: Sequence[str]
+) -> tuple[Layer, ...]:
+    """Three stages of ``count`` blocks, whose first ones have a convolution as shortcut."""
+    found = [Layer("conv1", "conv1")]
+    for stage, block in itertools.product((1, 2, 3), range(count)):
+        theirs, ours = f"layer{stage}.{block}", f"layer{stage}_{block}"
+        found += [Layer(f"{theirs}.{part}", f"{ours}/{part}") for part in parts]
+        if block == 0 and (stage > 1 or first_has_it):
+            found.append(Layer(f"{theirs}.{shortcut}.0", f"{ours}/{shortcut}"))
+    return (*found, *(Layer(name, name) for name in last))
+
+
+def read_map(path: Path | str, known: Sequence[Layer] = ()) -> tuple[Layer, ...]:
+    """Reads pairs of names from a file.
+
+    Either lines ``THEIRS = OURS`` with ``#`` before comments, or a JSON object of such pairs. After
+    ``OURS`` may stand ``flattens C``: the layer's input is a flattened image of C channels.
+
+    Args:
+      path: the file.
+      known: the network's own list where there is one: what flattens in it need not be said.
+
+    Raises:
+      ValueError: the file is not there, a line is no pair, or a name comes twice.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"name map {path} cannot be read: {error}") from None
+    flattened = {layer.ours: layer.flattened for layer in known}
+    found = []
+    for where, theirs, ours in _pairs(path, text):
+        match = re.fullmatch(r"(\S+)(?:\s+flattens\s+(\d+))?", ours)
+        if not match or not theirs:
+            raise ValueError(f"{where}: write THEIRS = OURS, or THEIRS = OURS flattens CHANNELS")
+        name, channels = match.groups()
+        inner = flattened.get(name.removesuffix("/kernel"), 0)
+        found.append(Layer(theirs, name, int(channels or inner)))
+    for names in zip(*[(layer.theirs, layer.ours) for layer in found], strict=True):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"name map {path} has {twice[0]} twice")
+    if not found:
+        raise ValueError(f"name map {path} is empty")
+    return tuple(found)
+
+
+def _pairs(path, text):
+    """Place, theirs and ours of every pair."""
+    if text.lstrip().startswith("{"):
+        try:
+            pairs = json.loads(text, object_pairs_hook=list)
+        except ValueError as error:
+            raise ValueError(f"name map {path} is no JSON: {error}") from None
+        for theirs, ours in pairs:
+            yield f"name map {path}, {theirs!r}", theirs, str(ours).strip()
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.partition("#")[0].strip()
+        if line:
+            theirs, _, ours = line.partition("=")
+            yield f"name map {path}, line {number}", theirs.strip(), ours.strip()

@@ -1,0 +1,208 @@
+"""PyTorch's weights as Flax variables, and back.
+
+A layer here and there is the same numbers in another order: PyTorch has kernels as
+``[out, in, height, width]`` and ``[out, in]``, Flax as ``[height, width, in, out]`` and
+``[in, out]``. `mcjax.exchange.torch_names` says which layer is which, `mcjax.exchange.torch_files`
+reads and writes.
+
+Batch norm's variances are taken over as they are, in both directions, so that a network computes
+the same here and there. What they estimate differs: PyTorch's ``running_var`` averages unbiased
+variances of training batches, those of Flax and those recomputed here (`mcjax.engine.evaluation`)
+are biased. The ratio is n / (n - 1) with n the images times pixels that a training batch has in
+that layer, 1.002 for 128 images of 2x2 pixels. No checkpoint holds n, and to convert by it would
+change the logits.
+
+>>> variables = {"params": {"Dense_0": {"kernel": np.ones((3, 2)), "bias": np.zeros(2)}}}
+>>> layers = [Layer("classifier.1", "Dense_0")]
+>>> arrays = from_flax(variables, layers)
+>>> {name: array.shape for name, array in arrays.items()}
+{'classifier.1.bias': (2,), 'classifier.1.weight': (2, 3)}
+>>> to_flax({"classifier.1.weight": np.ones((2, 4))}, variables, layers)
+Traceback (most recent call last):
+mcjax.exchange.mismatch.Mismatch: checkpoint and network do not fit: no value for Dense_0/bias
+(classifier.1.bias); another shape in classifier.1.weight ([2, 4], not [2, 3])
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from mcjax.exchange.mismatch import Mismatch
+from mcjax.exchange.torch_files import Arrays
+from mcjax.exchange.torch_names import Layer, layers_of
+from mcjax.flax import models
+
+_LEAVES = {
+    "kernel": "weight", "scale": "weight", "embedding": "weight", "bias": "bias",
+    "mean": "running_mean", "var": "running_var",
+}  # fmt: skip
+
+
+def to_flax(arrays: Mapping[str, np.ndarray], template: Any, layers: Sequence[Layer]) -> Any:
+    """Flax variables from a state dict.
+
+    Args:
+      arrays: by PyTorch's names, from `mcjax.exchange.torch_files.read`; a prefix that all of them
+      have and
+        no layer has (Lightning's ``model.``) is left out.
+      template: the network's variables, ``{"params": ..., "batch_stats": ...}``; shapes suffice.
+      layers: which layer is which, from `mcjax.exchange.torch_names`.
+
+    Returns:
+      ``template`` with numpy arrays of its types, and the values of ``arrays``.
+
+    Raises:
+      Mismatch: (a ValueError) an array has no place, no value, or another shape.
+      ValueError: a layer is not in the network.
+    """
+    names, missing, misshapen = _names(template, layers), [], []
+    arrays = without_prefix(arrays, layers)
+
+    def convert(path, leaf):
+        theirs, flattened = names.get(_path(path), ("", 0))
+        if theirs not in arrays:
+            missing.append(f"{_inner(path)} ({theirs or 'without a name'})")
+            return leaf
+        array, expected = np.asarray(arrays[theirs]), _torch_shape(path, leaf)
+        if array.shape != expected:
+            misshapen.append(f"{theirs} ({list(array.shape)}, not {list(expected)})")
+            return leaf
+        if _is_kernel(path, leaf):
+            if flattened:
+                array = array.reshape(len(array), flattened, -1).swapaxes(1, 2)
+            array = np.moveaxis(array.reshape(expected), (0, 1), (-1, -2))
+        return np.array(array, leaf.dtype, order="C")
+
+    variables = jax.tree_util.tree_map_with_path(convert, template)
+    unplaced = [name for name in arrays if name not in {theirs for theirs, _ in names.values()}]
+    if unplaced or missing or misshapen:
+        raise Mismatch(unplaced, missing, misshapen)
+    return variables
+
+
+def without_prefix(arrays: Mapping[str, Any], layers: Sequence[Layer]) -> Mapping[str, Any]:
+    """The state dict without the modules that all of its names begin with, if its layers fit then.
+
+    >>> list(without_prefix({"model.net.fc.bias": 0, "model.net.fc.weight": 1}, [Layer("fc", "")]))
+    ['fc.bias', 'fc.weight']
+    """
+    known, stripped = {layer.theirs for layer in layers}, dict(arrays)
+    while not any({name, name.rpartition(".")[0]} & known for name in stripped):
+        prefixes = {name.partition(".")[0] for name in stripped}
+        if len(prefixes) != 1 or prefixes & stripped.keys():
+            return arrays
+        stripped = {name.partition(".")[2]: array for name, array in stripped.items()}
+    return stripped
+
+
+def networks_of(names: Collection[str]) -> list[str]:
+    """The networks of `mcjax.flax.models` that have all the layers of a state dict and no others.
+
+    >>> networks_of(["net.0.weight", "net.0.bias"])
+    []
+    """
+    found = []
+    for model in models.names():
+        try:
+            layers = layers_of(models.create(model, num_classes=1))
+        except ValueError:  # a network that PyTorch has no names for
+            continue
+        stripped = without_prefix(dict.fromkeys(names), layers)
+        if {name.rpartition(".")[0] for name in stripped} == {layer.theirs for layer in layers}:
+            found.append(model)
+    return found
+
+
+def unused_norms(arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Batch norms that no batch ever went through, where one has gone through others.
+
+    Their running averages are as they were made, zero and one. Garipov's VGG16BN and VGG19BN have
+    such: their ``forward`` pairs the layers of a block, a convolution and a batch norm each, with
+    half as many activations, and the rest is never run. What they compute is not what a network
+    with all of these layers does.
+    """
+    norms = [n.removesuffix(".running_mean") for n in arrays if n.endswith(".running_mean")]
+    unused = [
+        n
+        for n in norms
+        if not np.any(arrays[f"{n}.running_mean"])
+        and np.all(np.asarray(arrays.get(f"{n}.running_var", 0)) == 1)
+    ]
+    return unused if len(unused) < len(norms) else []
+
+
+def from_flax(variables: Any, layers: Sequence[Layer]) -> Arrays:
+    """A state dict from Flax variables: the inverse of `to_flax`, same arguments.
+
+    PyTorch's ``load_state_dict`` takes it as it is.
+
+    Raises:
+      Mismatch: (a ValueError) an array of the network has no name.
+      ValueError: a layer is not in the network.
+    """
+    names, arrays, missing = _names(variables, layers), {}, []
+    for path, leaf in _leaves(variables):
+        if _path(path) not in names:
+            missing.append(f"{_inner(path)} (without a name)")
+            continue
+        theirs, flattened = names[_path(path)]
+        array = np.asarray(leaf)
+        if _is_kernel(path, leaf):
+            array = np.moveaxis(array, (-1, -2), (0, 1))
+            if flattened:
+                array = array.reshape(len(array), -1, flattened).swapaxes(1, 2)
+            array = array.reshape(_torch_shape(path, leaf))
+        arrays[theirs] = array
+    if missing:
+        raise Mismatch([], missing, [])
+    return arrays
+
+
+def _names(variables, layers) -> dict[str, tuple[str, int]]:
+    """PyTorch's name, and the channels that are flattened, by path with the collection."""
+    by_ours = {layer.ours: layer for layer in layers}
+    found, used = {}, set()
+    for path, leaf in _leaves(variables):
+        module, _, name = _inner(path).rpartition("/")
+        if layer := by_ours.get(_inner(path)):
+            found[_path(path)] = layer.theirs, layer.flattened
+        elif (layer := by_ours.get(module)) and name in _LEAVES:
+            found[_path(path)] = f"{layer.theirs}.{_LEAVES[name]}", layer.flattened
+        if layer:
+            used.add(layer.ours)
+            if layer.flattened and _is_kernel(path, leaf) and leaf.shape[-2] % layer.flattened:
+                raise ValueError(
+                    f"{layer.ours} flattens {layer.flattened} channels, which do not divide its "
+                    f"{leaf.shape[-2]} inputs"
+                )
+    for ours, layer in by_ours.items():
+        if ours not in used:
+            have = sorted({_inner(path).rpartition("/")[0] for path, _ in _leaves(variables)})
+            raise ValueError(
+                f"the network has no layer {ours!r} (for {layer.theirs}): it has {', '.join(have)}"
+            )
+    return found
+
+
+_leaves = jax.tree_util.tree_leaves_with_path
+
+
+def _path(path) -> str:
+    """``params/Conv_0/kernel``."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _inner(path) -> str:
+    """``Conv_0/kernel``."""
+    return _path(path[1:])
+
+
+def _is_kernel(path, leaf) -> bool:
+    return _path(path[-1:]) == "kernel" and len(leaf.shape) > 1
+
+
+def _torch_shape(path, leaf) -> tuple[int, ...]:
+    shape = leaf.shape
+    return (shape[-1], shape[-2], *shape[:-2]) if _is_kernel(path, leaf) else tuple(shape)

@@ -1,0 +1,1 @@
+"""What knows Flax: the classifier objective, the paper's networks and their layers."""

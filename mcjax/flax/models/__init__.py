@@ -1,0 +1,131 @@
+"""Networks by name: Flax linen modules called as ``module(images, train) -> logits``.
+
+>>> import jax, jax.numpy as jnp
+>>> model = create("vgg7", num_classes=10)
+>>> images = jnp.zeros((5, 8, 8, 1))
+>>> jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), images, False)[0])
+ShapeDtypeStruct(shape=(5, 10), dtype=float32)
+"""
+
+import importlib
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+
+from mcjax import spelling
+from mcjax.flax.models import mlp, preresnet, resnet, vgg, wide_resnet
+
+_FACTORIES: dict[str, Callable[..., nn.Module]] = {
+    **vgg.factories(),
+    **preresnet.factories(),
+    **resnet.factories(),
+    **wide_resnet.factories(),
+    "mlp": mlp.MLP,
+}
+_DEFAULTS = {"width": 1.0, "init_scale": 1.0}
+
+
+def names() -> tuple[str, ...]:
+    """The names that `create` knows, besides ``package.module:factory``."""
+    return tuple(sorted(_FACTORIES))
+
+
+def create(
+    name: str,
+    *,
+    num_classes: int,
+    width: float = 1.0,
+    dropout: float | None = None,
+    init_scale: float = 1.0,
+    axis_name: str | None = None,
+) -> nn.Module:
+    """Builds a network.
+
+    Args:
+      name: one of `names`, or ``package.module:factory`` for a network of the user's own: a
+        callable that takes any of the arguments below by keyword and returns a linen module.
+      num_classes: number of logits.
+      width: multiplies the channels and hidden features.
+      dropout: rate; None for the network's own.
+      init_scale: multiplies the standard deviation of the initialisation (the paper's mode E: 3).
+      axis_name: the mapped axis over which a batch is shared.
+
+    Returns:
+      A module called as ``module(images, train)``, ``images`` float32 ``[B, H, W, C]``, which
+      returns logits ``[B, num_classes]``.
+
+    Raises:
+      ValueError: an unknown name, a setting out of range or one that the factory does not take,
+        a factory that cannot be imported, or one that returns no linen module.
+    """
+    settings = {
+        "num_classes": num_classes,
+        "width": width,
+        "dropout": dropout,
+        "init_scale": init_scale,
+        "axis_name": axis_name,
+    }
+    _check(**settings)
+    if dropout is None:
+        del settings["dropout"]
+    if ":" in name:
+        return _call_users(name, _import_users(name), settings)
+    if name not in _FACTORIES:
+        raise ValueError(
+            f"unknown model {name!r}: {spelling.hint(name, names())}, "
+            "and package.module:factory for your own"
+        )
+    return _FACTORIES[name](**settings)
+
+
+def _check(num_classes, width, dropout, init_scale, **_):
+    if num_classes < 1:
+        raise ValueError(f"num_classes is {num_classes}: a network needs at least one")
+    for name, value in (("width", width), ("init_scale", init_scale)):
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{name} is {value}: it must be a positive number")
+    if dropout is not None and not 0 <= dropout < 1:
+        raise ValueError(f"dropout is {dropout}: it must lie in [0, 1)")
+
+
+def _import_users(name: str) -> Callable[..., Any]:
+    module_name, _, attribute = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # whatever the user's module raises while it is imported
+        raise ValueError(
+            f"model {name!r}: importing {module_name!r} failed: {type(error).__name__}: {error}"
+        ) from error
+    factory = getattr(module, attribute, None)
+    if not callable(factory):
+        raise ValueError(f"model {name!r}: {module_name} has no callable {attribute!r}")
+    return factory
+
+
+def _call_users(name, factory, settings) -> nn.Module:
+    """Calls a user's factory with those of the settings that it takes."""
+    signature = inspect.signature(factory)
+    takes = signature.parameters.values()
+    everything = any(p.kind is p.VAR_KEYWORD for p in takes)
+    keywords = {p.name for p in takes if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    given = {k: v for k, v in settings.items() if everything or k in keywords}
+    ignored = {
+        k: settings[k]
+        for k in ("width", "dropout", "init_scale")
+        if k in settings and k not in given and settings[k] != _DEFAULTS.get(k)
+    }
+    if ignored:
+        raise ValueError(f"model {name!r} takes no {', '.join(ignored)}: {ignored} would be lost")
+    try:
+        signature.bind(**given)
+    except TypeError as error:
+        raise ValueError(f"model {name!r} cannot be called with {given}: {error}") from error
+    module = factory(**given)
+    if not isinstance(module, nn.Module):
+        raise ValueError(
+            f"model {name!r} returned {type(module).__name__}, not a flax.linen module"
+        )
+    return module

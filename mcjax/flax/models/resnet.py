@@ -1,0 +1,140 @@
+"""Residual networks (He et al., 2016, "Deep Residual Learning") as torchvision has them.
+
+A 7x7 convolution of stride two and a 3x3 max pooling, four stages of blocks with 64, 128, 256 and
+512 planes of which the last three halve the image, the mean over the image, and a dense layer.
+Submodules have torchvision's names: ``layer2_0/downsample_0/kernel`` is
+``layer2.0.downsample.0.weight``.
+"""
+
+import functools
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mcjax.flax.ops import convolution, layers
+
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
+"""Blocks of each stage by depth; from 50 on they are bottlenecks."""
+CHANNELS = (64, 128, 256, 512)
+"""Planes of the four stages; the first convolution has those of the first."""
+
+
+class Block(nn.Module):
+    """Convolutions with batch norm and ReLU between them, beside a shortcut; then ReLU.
+
+    Attributes:
+      planes: channels of the 3x3 convolutions.
+      stride: of the first 3x3 convolution, and of the shortcut.
+      bottleneck: convolutions of 1x1, 3x3 and 1x1 pixels, the last with ``4 * planes`` channels,
+        instead of two of 3x3.
+      init_scale: see `ResNet`.
+      axis_name: see `ResNet`.
+    """
+
+    planes: int
+    stride: int = 1
+    bottleneck: bool = False
+    init_scale: float = 1.0
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """From ``[B, H, W, C]`` to ``[B, ceil(H / stride), ceil(W / stride), outputs]``.
+
+        The shortcut is ``x`` itself where shapes agree; elsewhere a 1x1 convolution and a batch
+        norm, named ``downsample_0`` and ``downsample_1``. No convolution has a bias.
+        """
+        norm = functools.partial(layers.batch_norm, train, self.axis_name)
+        convolutions = (
+            (self.planes, 3, self.stride),
+            (self.planes, 3, 1),
+        )  # features, size, stride
+        if self.bottleneck:
+            convolutions = ((self.planes, 1, 1), convolutions[0], (4 * self.planes, 1, 1))
+        y = x
+        for i, convolution_ in enumerate(convolutions, start=1):
+            y = nn.relu(y) if i > 1 else y
+            y = norm(f"bn{i}")(_conv(*convolution_, self.init_scale, f"conv{i}")(y))
+        if self.stride != 1 or x.shape[-1] != y.shape[-1]:
+            x = _conv(y.shape[-1], 1, self.stride, self.init_scale, "downsample_0")(x)
+            x = norm("downsample_1")(x)
+        return nn.relu(x + y)
+
+
+class ResNet(nn.Module):
+    """Four stages of `Block`.
+
+    Attributes:
+      depth: one of `BLOCKS`.
+      num_classes: number of logits.
+      width: multiplies all channels, rounded, at least one.
+      dropout: rate before the dense layer; the original has none.
+      init_scale: multiplies the standard deviation of the initialisation, which is torchvision's:
+        `layers.he_normal` with fan-out for convolutions, `layers.uniform` for the dense layer.
+      small_images: the first convolution is 3x3 with stride one, and there is no max pooling, as
+        is usual for images of 32x32 pixels.
+      axis_name: the mapped axis over which a batch is shared: batch norm's statistics are those
+        of the global batch, and dropout does not depend on the devices.
+    """
+
+    depth: int
+    num_classes: int
+    width: float = 1.0
+    dropout: float = 0.0
+    init_scale: float = 1.0
+    small_images: bool = False
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+        """Logits ``[B, num_classes]`` of images ``[B, H, W, C]`` of any size."""
+        size, stride = (3, 1) if self.small_images else (7, 2)
+        first = layers.scaled(CHANNELS[0], self.width)
+        x = _conv(first, size, stride, self.init_scale, "conv1")(images)
+        x = nn.relu(layers.batch_norm(train, self.axis_name, "bn1")(x))
+        if not self.small_images:
+            x = convolution.max_pool_3x3(x)
+        for name, stage, stride in blocks(self.depth):
+            x = Block(
+                layers.scaled(CHANNELS[stage], self.width),
+                stride,
+                self.depth >= 50,
+                self.init_scale,
+                self.axis_name,
+                name=name,
+            )(x, train)
+        x = layers.Dropout(self.dropout, self.axis_name)(jnp.mean(x, axis=(1, 2)), train)
+        init = layers.uniform(x.shape[-1], self.init_scale)
+        return nn.Dense(self.num_classes, kernel_init=init, bias_init=init, name="fc")(x)
+
+
+def blocks(depth: int) -> list[tuple[str, int, int]]:
+    """Name, stage from 0, and stride of each block.
+
+    >>> blocks(18)[1:4]
+    [('layer1_1', 0, 1), ('layer2_0', 1, 2), ('layer2_1', 1, 1)]
+    """
+    return [
+        (f"layer{stage + 1}_{i}", stage, 2 if stage > 0 and i == 0 else 1)
+        for stage, count in enumerate(BLOCKS[depth])
+        for i in range(count)
+    ]
+
+
+def factories() -> dict[str, Callable[..., ResNet]]:
+    """Constructors by name.
+
+    * ``resnet18``, ``resnet34``: two convolutions of 3x3 a block; ``resnet50``: bottlenecks. They
+      halve the image five times, so 224x224 pixels end as 7x7 and 32x32 as 1x1.
+    * ``resnet18_cifar`` and so on: with ``small_images``; 32x32 pixels end as 4x4.
+    """
+    plain = {f"resnet{depth}": functools.partial(ResNet, depth) for depth in BLOCKS}
+    small = {f"{n}_cifar": functools.partial(f, small_images=True) for n, f in plain.items()}
+    return plain | small
+
+
+def _conv(features, size, stride, scale, name):
+    init = layers.he_normal(scale, outputs=True)
+    return layers.conv(features, size, stride, use_bias=False, kernel_init=init, name=name)

@@ -1,0 +1,1 @@
+"""Convolutions and layers that are fast on CPU."""
