@@ -30,10 +30,11 @@ from mcjax.engine import evaluation, objectives, parallel, schedules, training
 from mcjax.flax import models
 
 from .cli import command
-from .cli.config import BenchmarkConfig, UsageError
+from .cli.configs import BenchmarkConfig
+from .cli.errors import UsageError
 from .cli.progress import say
 from .runs import json_text
-from .runs.folder import write_atomically
+from .runs.files import write_atomically
 
 BATCH = 100
 LONGEST = 256

@@ -20,7 +20,9 @@ import jax.numpy as jnp
 from mcjax.flax.ops import convolution
 
 from .cli import command
-from .cli.config import LAUNCH, Machine, UsageError, flag
+from .cli.configs import Machine
+from .cli.errors import UsageError
+from .cli.flags import LAUNCH, flag
 
 BATCH = 100
 SHAPES = (

@@ -23,11 +23,14 @@ from mcjax import plots
 from mcjax.exchange import torch_files
 
 from .cli import command
-from .cli.config import ExportConfig, UsageError
+from .cli.configs import ExportConfig
+from .cli.errors import UsageError
 from .cli.progress import say, show
 from .exchange import export_torch, plot_formats
 from .runs import results
-from .runs.folder import Run, parse_name, write_atomically
+from .runs.files import write_atomically
+from .runs.folder import Run
+from .runs.names import parse_name
 
 
 def run(config: ExportConfig) -> Path:

@@ -23,12 +23,15 @@ from mcjax.analysis import profiles
 from mcjax.engine import objectives, parallel
 
 from .cli import command
-from .cli.config import CurveConfig, UsageError, identity
+from .cli.configs import CurveConfig
+from .cli.errors import RunFailed, UsageError
+from .cli.flags import identity
 from .cli.progress import Progress, say, show
 from .landscapes import drawing, ensembling
 from .runs import evaluations
 from .runs.arrays import load_arrays, save_arrays
-from .runs.folder import Name, Run
+from .runs.folder import Run
+from .runs.names import Name
 from .training import ends, loop
 from .training import problem as problems
 
@@ -91,7 +94,7 @@ def begin(fit: Fit) -> None:
         mode=identity(fit.start.mode),
     )
     if fit.folder.status == "failed" and not fit.config.allow_failed:
-        raise loop.RunFailed(f"{fit.folder.path} failed before: {fit.folder.info['reason']}")
+        raise RunFailed(f"{fit.folder.path} failed before: {fit.folder.info['reason']}")
     for one in (fit.start, fit.end):
         ends.train_if_needed(one, fit.config.allow_failed)
 
@@ -147,7 +150,7 @@ def judge(fit: Fit) -> None:
         return
     failure = loop.mark_failed(fit.folder, reason)
     if not fit.config.allow_failed:
-        raise loop.RunFailed(failure)
+        raise RunFailed(failure)
 
 
 def check(config: CurveConfig) -> Fit:

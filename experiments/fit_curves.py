@@ -24,12 +24,13 @@ from mcjax.engine import parallel
 
 from . import fit_curve
 from .cli import command, flag_parsers
-from .cli.config import CurveConfig, CurvesConfig, UsageError
+from .cli.configs import CurveConfig, CurvesConfig
+from .cli.errors import RunFailed, UsageError
 from .cli.progress import say, show
 from .landscapes import drawing
 from .runs import json_text
 from .runs.arrays import load_arrays
-from .runs.folder import write_atomically
+from .runs.files import write_atomically
 from .training import ends, loop
 from .training import problem as problems
 
@@ -56,7 +57,7 @@ def run(config: CurvesConfig) -> list[dict[str, Any]]:
         _put_together(Path(config.workdir), rows, config.style)
     if failures:
         first = next(iter(failures.items()))
-        raise loop.RunFailed(f"{len(failures)} of {len(fits)} curves failed; {': '.join(first)}")
+        raise RunFailed(f"{len(failures)} of {len(fits)} curves failed; {': '.join(first)}")
     return rows
 
 
@@ -66,7 +67,7 @@ def _fit_all(fits):
     for fit in fits:
         try:
             fit_curve.begin(fit)
-        except loop.RunFailed as error:
+        except RunFailed as error:
             failures[fit.folder.path.name] = str(error)
     going = [fit for fit in fits if fit.folder.path.name not in failures]
     for group in _groups([fit for fit in going if fit.folder.status == "running"]):
@@ -76,7 +77,7 @@ def _fit_all(fits):
             say(f"evaluating {fit.folder.path.name}: curve {number} of {len(going)}")
         if fit.folder.status in ("fitted", "done"):
             fit_curve.finish(fit)
-        with contextlib.suppress(loop.RunFailed):
+        with contextlib.suppress(RunFailed):
             fit_curve.judge(fit)
         if fit.folder.status == "failed":
             failures[fit.folder.path.name] = fit.folder.info["reason"]

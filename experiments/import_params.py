@@ -21,7 +21,8 @@ from mcjax.exchange import jax_files, torch_names
 from mcjax.exchange.mismatch import Mismatch
 
 from .cli import command
-from .cli.config import ImportConfig, ImportParamsConfig, UsageError
+from .cli.configs import ImportConfig, ImportParamsConfig
+from .cli.errors import UsageError
 from .exchange import importing
 from .runs.folder import Run
 from .training import problem as problems

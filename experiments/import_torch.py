@@ -25,7 +25,8 @@ from mcjax.exchange import torch_files, torch_names, torch_weights
 from mcjax.exchange.mismatch import Mismatch
 
 from .cli import command
-from .cli.config import ImportConfig, UsageError
+from .cli.configs import ImportConfig
+from .cli.errors import UsageError
 from .exchange import importing
 from .runs.folder import Run
 from .training import problem as problems
@@ -78,8 +79,8 @@ def _check_norms(config, unused):
         raise UsageError(
             f"--file={config.file}: no batch ever went through {spelling.listed(unused, 3)}, "
             "though through others: its code skips layers that --model would run (as Garipov's "
-            "VGG16BN and VGG19BN do, https://github.com/timgaripov/dnn-mode-connectivity/issues/2), and that is another "
-            "network"
+            "VGG16BN and VGG19BN do, https://github.com/timgaripov/dnn-mode-connectivity/issues/2) "
+            "and is another network"
         )
 
 

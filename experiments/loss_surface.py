@@ -29,14 +29,17 @@ from mcjax import plots
 from mcjax.analysis import surfaces
 from mcjax.engine import parallel
 
-from .cli import command
-from .cli.config import SurfaceConfig, UsageError, identity
+from .cli import command, signals
+from .cli.configs import SurfaceConfig
+from .cli.errors import Interrupted, UsageError
+from .cli.flags import identity
 from .cli.progress import Progress, show
 from .landscapes import drawing, surface_directions, surface_sources
 from .runs import evaluations
 from .runs.arrays import load_arrays, save_arrays
-from .runs.folder import Run, parse_name
-from .training import ends, loop
+from .runs.folder import Run
+from .runs.names import parse_name
+from .training import ends
 
 EVALUATION = ("grid", "margin", "extent", "splits", "metrics")
 ROW_SECONDS = 10.0
@@ -175,7 +178,7 @@ def _rows(folder, sources, x, y):
     saved.mkdir(exist_ok=True)
     rows: dict[int, dict[str, np.ndarray]] = _saved_rows(saved, x, y)
     progress, every = _RowProgress(folder.path.name, len(x), len(y), len(rows)), -(-len(y) // 10)
-    with loop.signals() as received:
+    with signals.signals() as received:
         progress.received = received
         try:
             for index, row in surfaces.evaluate(
@@ -186,7 +189,7 @@ def _rows(folder, sources, x, y):
                 save_arrays(saved / f"{index:04d}.npz", row | {"x": x, "y": y[index]})
                 progress.row(len(rows), line=len(rows) % every == 0 or len(rows) == len(y))
                 if received:
-                    raise loop.Interrupted(received[0])
+                    raise Interrupted(received[0])
         finally:
             progress.close()
     return {name: np.stack([rows[i][name] for i in range(len(y))]) for name in rows[0]}
@@ -220,7 +223,7 @@ class _RowProgress:
         if self.received:
             self._deadline = min(self._deadline, now + ROW_SECONDS)
         if now > self._deadline and done % self._width:
-            raise loop.Interrupted(self.received[0])
+            raise Interrupted(self.received[0])
 
     def row(self, done, line):
         each = (time.monotonic() - self._began) / (done - self._before)

@@ -9,7 +9,8 @@ removes kept epochs as well.
 """
 
 from .cli import command
-from .cli.config import PruneConfig, UsageError
+from .cli.configs import PruneConfig
+from .cli.errors import UsageError
 from .cli.progress import show
 from .runs.folder import Run
 

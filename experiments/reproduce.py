@@ -22,7 +22,8 @@ import jax
 from mcjax import data, plots
 
 from .cli import command, processes
-from .cli.config import ReproduceConfig, UsageError
+from .cli.configs import ReproduceConfig
+from .cli.errors import UsageError
 from .cli.progress import say
 from .landscapes import drawing
 from .papers import jobs, kept, verdict_figure, verdicts
@@ -31,7 +32,8 @@ from .papers.gotmare2018.findings import Findings
 from .papers.judging import Claim, Results
 from .runs import json_text
 from .runs.arrays import load_arrays
-from .runs.folder import Run, write_atomically
+from .runs.files import write_atomically
+from .runs.folder import Run
 
 
 def run(config: ReproduceConfig) -> list[list[Claim]]:

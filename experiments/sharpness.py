@@ -21,14 +21,16 @@ from mcjax import curves, plots
 from mcjax.analysis import hessian, profiles
 from mcjax.engine import parallel
 
-from .cli import command
-from .cli.config import ModeConfig, SharpnessConfig, UsageError, identity
+from .cli import command, signals
+from .cli.configs import ModeConfig, SharpnessConfig
+from .cli.errors import Interrupted, UsageError
+from .cli.flags import identity
 from .cli.progress import Progress, show
 from .landscapes import drawing
 from .runs import evaluations
 from .runs.arrays import load_arrays, save_arrays
 from .runs.folder import Run
-from .training import ends, loop
+from .training import ends
 from .training import problem as problems
 
 EVALUATION = ("points", "eigenvalues")
@@ -135,12 +137,12 @@ def _evaluate(folder, config, sources):
     found = {i: load_arrays(file) for i in range(len(t)) if (file := _file(saved, i)).exists()}
     bar = Progress(f"{folder.path.name}: sharpness", len(t), "point", len(found))
     coefficients = profiles.coefficients(sources.curve, t)
-    with loop.signals() as received:
+    with signals.signals() as received:
 
         def progress(index, products):
             bar.update(len(found), f"t={t[index]:.2f}: {products} products")
             if received:
-                raise loop.Interrupted(received[0])
+                raise Interrupted(received[0])
 
         try:
             for index, arrays in hessian.sharpness(

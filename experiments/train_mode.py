@@ -13,7 +13,8 @@ import numpy as np
 from mcjax.engine import objectives
 
 from .cli import command
-from .cli.config import ModeConfig, UsageError
+from .cli.configs import ModeConfig
+from .cli.errors import RunFailed, UsageError
 from .cli.progress import show
 from .runs.folder import Run
 from .training import loop
@@ -73,7 +74,7 @@ def train(config: ModeConfig) -> Run:
 def _train(folder, config, problem):
     folder.open("mode", config, steps_per_epoch=problems.steps_per_epoch(problem, config))
     if folder.status == "failed":
-        raise loop.RunFailed(f"{folder.path} failed before: {folder.info['reason']}")
+        raise RunFailed(f"{folder.path} failed before: {folder.info['reason']}")
     if folder.status == "done":
         return
     params, model_state = problems.init(problem, config, jax.random.key(config.seed))

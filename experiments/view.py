@@ -18,11 +18,12 @@ import numpy as np
 from mcjax import plots
 
 from .cli import command
-from .cli.config import UsageError, ViewConfig
+from .cli.configs import ViewConfig
+from .cli.errors import UsageError
 from .cli.progress import show
 from .landscapes import drawing
 from .runs import results
-from .runs.folder import write_atomically
+from .runs.files import write_atomically
 from .runs.results import Results
 from .training import ends
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.cli.config import identity
+from experiments.cli.flags import identity
 from experiments.papers import kept
 from experiments.papers.gotmare2018 import scales
 from experiments.runs.arrays import save_arrays

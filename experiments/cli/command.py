@@ -16,9 +16,8 @@ import jax
 
 from mcjax.data import cache
 
-from ..training.loop import Interrupted, RunFailed
-from . import config as flags
-from . import processes
+from . import configs, flags, processes
+from .errors import Interrupted, Missing, RunFailed, UsageError
 
 MOST_CPU_DEVICES = 8
 """Each holds the data and the control points."""
@@ -86,9 +85,9 @@ def _run(config, run, doc):
         _start_processes(chosen)
         with jax.default_matmul_precision(PRECISIONS[chosen.precision]):
             run(chosen)
-    except flags.UsageError as error:
+    except UsageError as error:
         return 2, error
-    except (RunFailed, processes.Missing) as error:
+    except (RunFailed, Missing) as error:
         return 1, error
     except Interrupted as error:
         return 75 if error.signum == signal.SIGTERM else 130, error
@@ -115,7 +114,7 @@ def _start_processes(config):
     What fails here would be blamed on whatever needs a device first.
     """
     if config.cpu_devices < 0:
-        raise flags.UsageError(f"--cpu_devices={config.cpu_devices}: use 1 or more")
+        raise UsageError(f"--cpu_devices={config.cpu_devices}: use 1 or more")
     if devices := cpu_devices(config):
         jax.config.update("jax_num_cpu_devices", devices)
         single = "--xla_cpu_multi_thread_eigen=false"
@@ -126,13 +125,13 @@ def _start_processes(config):
     except (RuntimeError, AssertionError) as error:  # the latter, without a word, where no GPU is
         wanted = jax.config.values["jax_platforms"] or ""
         why = " ".join(str(error).split()) or "there is no such device, or jax has no plugin for it"
-        raise flags.UsageError(
+        raise UsageError(
             f"JAX_PLATFORMS={wanted}: {why}; unset it to use what there is, or install jax for it "
             "(pip install 'jax[cuda13]', 'jax[tpu]')"
         ) from None
 
 
-def cpu_devices(config: flags.Machine) -> int:
+def cpu_devices(config: configs.Machine) -> int:
     """Devices of one thread each to make of the CPU; zero to leave it one with all cores."""
     if config.cpu_devices or not config.divides or config.distributed or config.coordinator:
         return config.cpu_devices

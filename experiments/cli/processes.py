@@ -7,7 +7,8 @@ import threading
 
 import jax
 
-from . import config as flags
+from . import configs, flags
+from .errors import Missing, UsageError
 
 WAIT_SECONDS = 300
 """For so long the processes wait for one another."""
@@ -18,18 +19,14 @@ HEARTBEAT_SECONDS = 30
 HOW = "--coordinator=HOST:PORT --num_processes=N --process_id=I"
 
 
-class Missing(RuntimeError):
-    """Not all processes of a launch have come."""
-
-
-def given(config: flags.Machine) -> str:
+def given(config: configs.Machine) -> str:
     """The flags of the launch that were given, as they are written."""
     values = {name: getattr(config, name) for name in flags.LAUNCH}
     there = {n: x for n, x in values.items() if x is not None and x is not False and x != ""}
     return " ".join(f"--{n}" if x is True else f"--{n}={x}" for n, x in there.items())
 
 
-def join(config: flags.Machine) -> None:
+def join(config: configs.Machine) -> None:
     """Joins the other processes, where flags say that there are some.
 
     JAX waits in C++, where it hears no signal and ends the process with a stack trace: it does so
@@ -56,7 +53,7 @@ def join(config: flags.Machine) -> None:
             f"whether they reach that address, or run alone without {given(config)}"
         )
     if errors:
-        raise flags.UsageError(
+        raise UsageError(
             f"{given(config)}: {' '.join(str(errors[0]).split())}; where no cluster is detected "
             f"give {HOW}"
         ) from None
@@ -65,14 +62,14 @@ def join(config: flags.Machine) -> None:
 def _check(config):
     number, index = config.num_processes, config.process_id
     if given(config) and not (config.distributed or config.coordinator):
-        raise flags.UsageError(f"{given(config)}: where do the processes meet? Give {HOW}")
+        raise UsageError(f"{given(config)}: where do the processes meet? Give {HOW}")
     address = re.fullmatch(r".+:(\d{1,5})", config.coordinator or "host:1")
     if not address or not 0 < int(address[1]) < 2**16:
-        raise flags.UsageError(f"--coordinator={config.coordinator}: write HOST:PORT")
+        raise UsageError(f"--coordinator={config.coordinator}: write HOST:PORT")
     if number is not None and number < 1:
-        raise flags.UsageError(f"--num_processes={number}: use 1 or more")
+        raise UsageError(f"--num_processes={number}: use 1 or more")
     if index is not None and not 0 <= index < (number or index + 1):
-        raise flags.UsageError(f"--process_id={index}: {number or 'N'} processes count from 0")
+        raise UsageError(f"--process_id={index}: {number or 'N'} processes count from 0")
 
 
 def _drop_native_output():

@@ -9,9 +9,10 @@ from mcjax.engine import parallel
 from mcjax.exchange import torch_files, torch_weights
 from mcjax.flax.models import vgg
 
-from ..cli.config import UsageError
+from ..cli.errors import UsageError
 from ..import_torch import layers_of
-from ..runs.folder import Run, parse_name
+from ..runs.folder import Run
+from ..runs.names import parse_name
 from ..training import ends
 from ..training import problem as problems
 

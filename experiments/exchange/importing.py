@@ -13,9 +13,12 @@ from mcjax.engine import parallel
 from mcjax.exchange.mismatch import Mismatch
 
 from .. import train_mode
-from ..cli.config import ImportConfig, ModeConfig, Network, UsageError, to_flags
+from ..cli.configs import ImportConfig, ModeConfig, Network
+from ..cli.errors import UsageError
+from ..cli.flags import to_flags
 from ..cli.progress import say, show
-from ..runs.folder import Run, write_atomically
+from ..runs.files import write_atomically
+from ..runs.folder import Run
 from ..training import loop
 from ..training import problem as problems
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from mcjax import plots
 
-from ..cli.config import UsageError
+from ..cli.errors import UsageError
 from ..cli.progress import say
 
 

@@ -9,9 +9,11 @@ import numpy as np
 from mcjax.analysis import ensembles, profiles
 from mcjax.engine import parallel
 
-from ..cli.config import ModeConfig, UsageError
+from ..cli.configs import ModeConfig
+from ..cli.errors import UsageError
 from ..cli.progress import Progress
-from ..runs.folder import Run, parse_name
+from ..runs.folder import Run
+from ..runs.names import parse_name
 from ..training import ends
 from ..training import problem as problems
 

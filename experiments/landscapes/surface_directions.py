@@ -13,10 +13,12 @@ from mcjax import curves
 from mcjax.analysis import directions, hessian
 from mcjax.engine import parallel
 
-from ..cli.config import SurfaceConfig, UsageError
+from ..cli import signals
+from ..cli.configs import SurfaceConfig
+from ..cli.errors import Interrupted, UsageError
 from ..cli.progress import Progress
-from ..runs.folder import parse_name
-from ..training import ends, loop
+from ..runs.names import parse_name
+from ..training import ends
 from ..training import problem as problems
 
 HIGHEST_SEED = 2**32 - 1
@@ -118,12 +120,12 @@ def _eigenvectors(config, problem, centre):
     product = hessian.make_product(problem.evaluator)
     held = problem.evaluator.statistics(params, state)
     bar = Progress(f"{Path(config.workdir).name}: Hessian", 2, "eigenvector")
-    with loop.signals() as received:
+    with signals.signals() as received:
 
         def progress(done):
             bar.update(0, f"{done} products")
             if received:
-                raise loop.Interrupted(received[0])
+                raise Interrupted(received[0])
 
         try:
             found = hessian.eigenpairs(

@@ -8,8 +8,10 @@ import numpy as np
 from mcjax import curves, planes
 from mcjax.engine import parallel
 
-from ..cli.config import ModeConfig, SurfaceConfig, UsageError
-from ..runs.folder import Run, parse_name
+from ..cli.configs import ModeConfig, SurfaceConfig
+from ..cli.errors import UsageError
+from ..runs.folder import Run
+from ..runs.names import parse_name
 from ..training import ends
 from ..training import problem as problems
 from . import surface_directions

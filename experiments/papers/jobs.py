@@ -12,10 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-from ..cli import config as flags
+from ..cli import flags
+from ..cli.errors import Interrupted, UsageError
 from ..cli.progress import say
 from ..runs.folder import Run
-from ..training.loop import Interrupted
 from .gotmare2018.scales import Job
 
 
@@ -131,7 +131,7 @@ class _Pool:
         else:
             log = self.logs / f"{job.name}.log"
             last = (log.read_text().strip().split("\n") or [""])[-1]
-            raise flags.UsageError(f"{job.name} ended with status {status}: {last} (see {log})")
+            raise UsageError(f"{job.name} ended with status {status}: {last} (see {log})")
 
     def _left(self):
         done = self.total - len(self.waiting) - len(self.running)

@@ -17,11 +17,13 @@ import numpy as np
 from mcjax.analysis import embedding
 from mcjax.engine import parallel
 
-from ..cli.config import UsageError
+from ..cli.errors import UsageError
 from ..cli.progress import say
 from ..runs import json_text
 from ..runs.arrays import load_arrays, save_arrays
-from ..runs.folder import Run, parse_name, write_atomically
+from ..runs.files import write_atomically
+from ..runs.folder import Run
+from ..runs.names import parse_name
 from ..training import ends
 from ..training import problem as problems
 from .gotmare2018 import scales

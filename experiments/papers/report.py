@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..cli.flagfiles import PACKAGE_ROOT
-from ..runs.folder import write_atomically
+from ..runs.files import write_atomically
 
 STYLE = PACKAGE_ROOT / "experiments" / "page" / "report.css"
 

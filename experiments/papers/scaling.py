@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from mcjax.engine import schedules
 
-from ..cli.config import CurveConfig, ModeConfig
+from ..cli.configs import CurveConfig, ModeConfig
 
 C = TypeVar("C", ModeConfig, CurveConfig)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..cli.config import UsageError
-from .folder import write_atomically
+from ..cli.errors import UsageError
+from .files import write_atomically
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from mcjax.engine import parallel
 
-from ..cli.config import recorded
+from ..cli.flags import recorded
 from ..cli.progress import say
 from .folder import Run
 

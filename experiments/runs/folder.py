@@ -1,4 +1,4 @@
-"""Run folders, and the names of checkpoints and of points on curves.
+"""Run folders.
 
 A run folder holds ``flags.cfg`` (runs it again), ``run.json`` (what it is, its status, versions
 and device), ``metrics.jsonl`` (a line an epoch), ``checkpoints/`` and, for a curve, ``ends/``,
@@ -8,65 +8,25 @@ first one writes; all must see the folder, on a shared file system.
 
 import contextlib
 import json
-import os
 import platform
-import re
 import shutil
-import zlib
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
 import mcjax
 from mcjax.engine import checkpoints, parallel
 
-from ..cli import config as flags
-from ..cli import flag_parsers
-from . import json_text
+from ..cli import flags
+from ..cli.errors import UsageError
+from . import files, json_text, names
 
 FORMAT = 1
 CONFIGS = ("flags", "mode")
 """Flags in ``run.json``, whose texts are texts and whose numbers are finite."""
-NAMED = "write RUN[@EPOCH][~T]"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-
-
-class Name(NamedTuple):
-    """``RUN[@EPOCH][~T]``, taken apart."""
-
-    run: Path
-    epoch: int | None
-    t: float | None
-
-
-def parse_name(text: str) -> Name:
-    """Takes a checkpoint's name apart: a final ``@digits`` and ``~T``, whatever stands before them.
-
-    A run whose own folder is called so, like ``lr~0.1``, is meant where there is no other; with a
-    slash at the end, ``lr~0.1/``, it is meant in any case.
-
-    >>> parse_name("runs/digits/GA@20~0.25")
-    Name(run=PosixPath('runs/digits/GA'), epoch=20, t=0.25)
-    """
-    text = _local(text)
-    match = re.fullmatch(r"(.+?)(?:@(\d+))?(?:~(\d*\.?\d+(?:[eE]-?\d+)?))?", text)
-    if match is None:
-        raise flags.UsageError(f"{text!r} is no checkpoint: {NAMED}")
-    run, epoch, t = match.groups()
-    if Run(text).is_there and not Run(run).is_there:
-        return Name(Path(text), None, None)
-    if t is not None and float(t) > 1:
-        raise flags.UsageError(f"{text!r}: T is from 0 to 1")
-    return Name(Path(run), None if epoch is None else int(epoch), None if t is None else float(t))
-
-
-def _local(text):
-    try:
-        return flag_parsers.local_text(text)
-    except ValueError as error:
-        raise flags.UsageError(f"{text}: {error}") from None
 
 
 class Run:
@@ -80,12 +40,12 @@ class Run:
     """
 
     def __init__(self, path: Path | str):
-        self.path = Path(_local(str(path)))
+        self.path = names.local(path)
 
     @property
     def is_there(self) -> bool:
         """Whether the folder holds a run, whatever its state."""
-        return os.path.isfile(self.path / "run.json")
+        return names.is_run(self.path)
 
     @property
     def info(self) -> dict[str, Any]:
@@ -98,15 +58,15 @@ class Run:
         try:
             info = json.loads(file.read_bytes())
             version = int(info["format"])
-            intact = info.pop("crc32") == _crc32(info)
+            intact = info.pop("crc32") == files.checksum(info)
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise flags.UsageError(f"{file} cannot be read: {error!r}") from None
+            raise UsageError(f"{file} cannot be read: {error!r}") from None
         if version > FORMAT:
-            raise flags.UsageError(f"{file} has format {version}; this mcjax reads {FORMAT}")
+            raise UsageError(f"{file} has format {version}; this mcjax reads {FORMAT}")
         if not intact:
-            raise flags.UsageError(f"{file} is damaged: its checksum differs")
+            raise UsageError(f"{file} is damaged: its checksum differs")
         return {k: v if k in CONFIGS else json_text.decoded(v) for k, v in info.items()}
 
     @property
@@ -129,7 +89,7 @@ class Run:
         if new and getattr(config, "fork", None):
             facts["forked_from"] = config.fork
             self._copy_from(Run(config.fork), kind, facts)
-        write_atomically(self.path / "flags.cfg", flags.to_flags(config))
+        files.write_atomically(self.path / "flags.cfg", flags.to_flags(config))
         if new:
             versions = {name: metadata.version(name) for name in PACKAGES}
             device = jax.devices()[0]
@@ -152,7 +112,7 @@ class Run:
             ("steps_per_epoch", info.get("steps_per_epoch"), facts.get("steps_per_epoch")),
         ):
             if there != here:
-                raise flags.UsageError(f"--fork={other.path}: its {name} is {there}, not {here}")
+                raise UsageError(f"--fork={other.path}: its {name} is {there}, not {here}")
         if not parallel.is_first():
             return
         for name in ("metrics.jsonl", "ends", "checkpoints"):
@@ -177,7 +137,7 @@ class Run:
         self._check_writable()
         with (self.path / ".lock").open("a") as file:
             if not _lock(file):
-                raise flags.UsageError(f"{self.path} is in use by another process")
+                raise UsageError(f"{self.path} is in use by another process")
             _LOCKED.add(place)
             try:
                 yield
@@ -205,7 +165,7 @@ class Run:
             (self.path / ".writable").unlink(missing_ok=True)
         except OSError as error:
             message = f"--workdir={self.path} cannot be written: {error.strerror}"
-            raise flags.UsageError(message) from None
+            raise UsageError(message) from None
 
     def check_same(self, kind: str, config: Any) -> None:
         """Raises UsageError if the folder holds a run of another kind or with other flags."""
@@ -213,7 +173,7 @@ class Run:
         if not info:
             return
         if info["kind"] != kind:
-            raise flags.UsageError(f"{self.path} holds a {info['kind']}, not a {kind}")
+            raise UsageError(f"{self.path} holds a {info['kind']}, not a {kind}")
         mine = json_text.encoded(flags.identity(config))
         # A flag that a later version added had its default in all runs before.
         there = flags.identity(type(config)()) | info["flags"]
@@ -223,7 +183,7 @@ class Run:
             if there[name] != value
         ]
         if differing:
-            raise flags.UsageError(
+            raise UsageError(
                 f"{self.path} holds a run with other flags ({'; '.join(differing)}); use another "
                 "--workdir (with --fork to go on from this run's last checkpoint), or delete it"
             )
@@ -231,8 +191,8 @@ class Run:
     def update(self, **facts: Any) -> None:
         """Writes facts into ``run.json``."""
         info = json_text.encoded(self.info | facts)
-        text = json_text.dumps(info | {"crc32": _crc32(info)}, indent=1)
-        write_atomically(self.path / "run.json", text + "\n")
+        text = json_text.dumps(info | {"crc32": files.checksum(info)}, indent=1)
+        files.write_atomically(self.path / "run.json", text + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of ``metrics.jsonl``; a torn last line is left out.
@@ -250,8 +210,8 @@ class Run:
             line: Any = None
             with contextlib.suppress(ValueError):
                 line = json.loads(text)
-            if not isinstance(line, dict) or line.pop("crc32", None) != _crc32(line):
-                raise flags.UsageError(f"{file} is damaged in line {number}")
+            if not isinstance(line, dict) or line.pop("crc32", None) != files.checksum(line):
+                raise UsageError(f"{file} is damaged in line {number}")
             lines.append(json_text.decoded(line))
         return lines
 
@@ -263,12 +223,12 @@ class Run:
         """
         kept = [line for line in self.metrics() if line["step"] <= step]
         self._check_epochs(kept, step // self.info["steps_per_epoch"])
-        write_atomically(self.path / "metrics.jsonl", "".join(map(_line, kept)))
+        files.write_atomically(self.path / "metrics.jsonl", "".join(map(files.line, kept)))
 
     def _check_epochs(self, lines, epochs):
         there = [line["epoch"] for line in lines]
         if there != list(range(1, epochs + 1)):
-            raise flags.UsageError(
+            raise UsageError(
                 f"{self.path / 'metrics.jsonl'} is damaged: of epochs 1 to {epochs} it has "
                 f"{len(there)} lines; put it back, or train anew in another --workdir"
             )
@@ -277,7 +237,7 @@ class Run:
         """Adds a line to ``metrics.jsonl``."""
         if parallel.is_first():
             with (self.path / "metrics.jsonl").open("a") as file:
-                file.write(_line(line))
+                file.write(files.line(line))
 
     def checkpoints(self, keep: tuple[int, ...] = (), read_only: bool = False):
         """The run's checkpoints, by steps done; a context manager."""
@@ -314,22 +274,22 @@ class Run:
         """
         info = self.info
         if not info:
-            raise flags.UsageError(f"there is no run at {self.path}; {NAMED}")
+            raise UsageError(f"there is no run at {self.path}; {names.NAMED}")
         if info["kind"] not in ("mode", "curve"):
-            raise flags.UsageError(f"{self.path} is a {info['kind']}: it has no checkpoints")
+            raise UsageError(f"{self.path} is a {info['kind']}: it has no checkpoints")
         if info["status"] == "running" and epoch is None:
-            raise flags.UsageError(f"{self.path} is not finished: run its command again")
+            raise UsageError(f"{self.path} is not finished: run its command again")
         with self.checkpoints(read_only=True) as saved:
             steps = saved.steps()
         per_epoch = info["steps_per_epoch"]
         epochs = [s // per_epoch for s in steps if s % per_epoch == 0]
         if epoch is None:
             if not epochs:
-                raise flags.UsageError(f"{self.path} has no checkpoint: it is {info['status']}")
+                raise UsageError(f"{self.path} has no checkpoint: it is {info['status']}")
             return epochs[-1] * per_epoch
         if epoch not in epochs:
             have = ", ".join(map(str, epochs)) or "none"
-            raise flags.UsageError(f"{self.path} has no checkpoint of epoch {epoch}; it has {have}")
+            raise UsageError(f"{self.path} has no checkpoint of epoch {epoch}; it has {have}")
         return epoch * per_epoch
 
 
@@ -337,7 +297,7 @@ def _intact(saved, step):
     try:
         return saved.restore(step)
     except checkpoints.Damaged as error:
-        raise flags.UsageError(str(error)) from None
+        raise UsageError(str(error)) from None
 
 
 _LOCKED: set[Path] = set()
@@ -355,30 +315,3 @@ def _lock(file) -> bool:
     except (ImportError, OSError):
         pass  # a system, or a file system, without locks
     return True
-
-
-def _crc32(values: dict[str, Any]) -> int:
-    """The checksum of JSON values, whatever their layout in the file."""
-    return zlib.crc32(json.dumps(values, sort_keys=True).encode())
-
-
-def _line(values: dict[str, Any]) -> str:
-    """A line of ``metrics.jsonl``."""
-    values = json_text.encoded(values)
-    return json_text.dumps(values | {"crc32": _crc32(values)}) + "\n"
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file so that it is there whole or not at all.
-
-    Of several processes the first one writes: when all have come here, so that whatever they
-    decided by the old content they decided alike; all return when it is written.
-    """
-    parallel.wait_for_all(f"to write {path}")
-    if parallel.is_first():
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        if isinstance(content, str):
-            content = content.encode()
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    parallel.wait_for_all(f"written {path}")

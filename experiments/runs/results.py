@@ -1,6 +1,6 @@
 """What a run left behind: for Python, and for the commands that show it or pass it on.
 
-from experiments import results
+from experiments.runs import results
 found = results.load("runs/digits/GA@20~0.25")
 """
 
@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
-from ..cli import config as configs
-from ..cli.config import UsageError
+from ..cli import configs
+from ..cli.errors import UsageError
 from ..cli.progress import say
 from ..training import ends
 from .arrays import load_arrays
-from .folder import Name, Run, parse_name
+from .folder import Run
+from .names import Name, parse_name
 
 FILES = {"curve": "curve.npz", "surface": "surface.npz", "sharpness": "sharpness.npz"}
 """The arrays of a run, by its kind."""

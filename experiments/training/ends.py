@@ -11,10 +11,12 @@ import numpy as np
 from mcjax import curves
 
 from .. import train_mode
-from ..cli.config import ModeConfig, UsageError, find_flagfile, parse_flagfile
+from ..cli.configs import ModeConfig
+from ..cli.errors import RunFailed, UsageError
+from ..cli.flags import find_flagfile, parse_flagfile
 from ..cli.progress import say
-from ..runs.folder import Name, Run, parse_name
-from . import loop
+from ..runs.folder import Run
+from ..runs.names import Name, parse_name
 from . import problem as problems
 
 
@@ -101,12 +103,12 @@ def train_if_needed(end: End, allow_failed: bool) -> None:
     if end.untrained:
         try:
             say(train_mode.result(train_mode.train(end.mode)))
-        except loop.RunFailed:
+        except RunFailed:
             if not allow_failed:
                 raise
     run = Run(end.name.run)
     if run.status == "failed" and not allow_failed:
-        raise loop.RunFailed(
+        raise RunFailed(
             f"{run.path} failed ({run.info['reason']}); --allow_failed connects it all the same"
         )
 

@@ -1,8 +1,6 @@
 """The loop around the training engine: one run or several, traces, interruptions."""
 
-import contextlib
 import itertools
-import signal
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -12,23 +10,13 @@ import jax.numpy as jnp
 
 from mcjax.engine import parallel, schedules, training
 
-from ..cli.config import Training
+from ..cli.configs import Training
+from ..cli.errors import Interrupted, RunFailed
 from ..cli.progress import say
+from ..cli.signals import signals
 from ..runs.folder import Run
 from . import problem as problems
 from .members import Members, Reader, lay_out, mark_failed
-
-
-class RunFailed(RuntimeError):
-    """A mode or curve that did not train."""
-
-
-class Interrupted(RuntimeError):
-    """SIGTERM or SIGINT came; the state is saved and the same command goes on."""
-
-    def __init__(self, signum: int):
-        super().__init__(f"stopped by {signal.Signals(signum).name}; the same command goes on")
-        self.signum = signum
 
 
 class Start(NamedTuple):
@@ -192,22 +180,3 @@ def _profiled(chunks, folder):
 def fail(run: Run, reason: str) -> NoReturn:
     """Marks a run failed, says so, and raises RunFailed."""
     raise RunFailed(mark_failed(run, reason))
-
-
-@contextlib.contextmanager
-def signals():
-    """Collects SIGTERM and SIGINT; a second one of them has its usual effect."""
-    received, before = [], {}
-
-    def note(signum, _):
-        received.append(signum)
-        signal.signal(signum, before[signum])
-
-    with contextlib.suppress(ValueError):  # only the main thread may set handlers
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            before[signum] = signal.signal(signum, note)
-    try:
-        yield received
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

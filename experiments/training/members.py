@@ -12,7 +12,7 @@ import numpy as np
 
 from mcjax.engine import checkpoints, parallel, training
 
-from ..cli.config import UsageError
+from ..cli.errors import UsageError
 from ..cli.progress import Progress, say
 from ..runs.folder import Run
 from . import problem as problems

@@ -17,7 +17,8 @@ from mcjax.data import augmentation, batches
 from mcjax.engine import evaluation, objectives, parallel, schedules
 from mcjax.flax import models
 
-from ..cli.config import ModeConfig, Training, UsageError
+from ..cli.configs import ModeConfig, Training
+from ..cli.errors import UsageError
 from . import trackers
 
 CHANCE_LEVEL = 1e-3

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from mcjax import spelling
 from mcjax.engine import parallel
 
-from ..cli.config import UsageError
+from ..cli.errors import UsageError
 from ..runs.folder import Run
 
 PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb"}

@@ -15,15 +15,12 @@ from typing import NamedTuple
 import jax
 
 from experiments import fit_curve, loss_surface, train_mode
-from experiments.cli.config import (
-    CurveConfig,
-    ModeConfig,
-    SurfaceConfig,
-    UsageError,
-    parse_flagfile,
-)
-from experiments.runs.folder import parse_name
-from experiments.training import ends, loop
+from experiments.cli import errors
+from experiments.cli.configs import CurveConfig, ModeConfig, SurfaceConfig
+from experiments.cli.errors import UsageError
+from experiments.cli.flags import parse_flagfile
+from experiments.runs.names import parse_name
+from experiments.training import ends
 from tests.campaign import commands
 
 
@@ -133,7 +130,7 @@ def _outcome(function, source, place, name, damage):
     try:
         with quiet[0], quiet[1]:
             return function(place)
-    except (UsageError, loop.RunFailed) as error:
+    except (UsageError, errors.RunFailed) as error:
         return "error" if str(place) in str(error) else f"error without the file's name: {error}"
     except Exception as error:
         return f"TRACEBACK: {type(error).__name__}: {str(error)[:200]}"

@@ -7,7 +7,8 @@ import flax.linen as nn
 import pytest
 
 from experiments import benchmark, convolution_table
-from experiments.cli.config import BenchmarkConfig, UsageError
+from experiments.cli.configs import BenchmarkConfig
+from experiments.cli.errors import UsageError
 from mcjax.flax import models
 from mcjax.flax.ops import convolution_table as committed
 

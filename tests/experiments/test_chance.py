@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from experiments import fit_curve, train_mode
-from experiments.cli.config import CurveConfig
+from experiments.cli import errors
+from experiments.cli.configs import CurveConfig
 from experiments.runs.arrays import load_arrays, save_arrays
-from experiments.training import loop
 from experiments.training.problem import is_above_chance
 from tests import finished_runs
 
@@ -68,6 +68,6 @@ def test_modes_and_curves_of_a_skewed_data_set_are_judged_alike(tmp_path):
             assert run.status == "done"
         else:
             assert re.search(words, train_mode.failure(SKEWED, final, "the network"))
-            with pytest.raises(loop.RunFailed, match=words):
+            with pytest.raises(errors.RunFailed, match=words):
                 fit_curve.judge(fit)
             assert run.status == "failed"

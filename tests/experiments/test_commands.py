@@ -14,10 +14,14 @@ import numpy as np
 import pytest
 
 from experiments import fit_curve, train_mode
-from experiments.cli.config import CurveConfig, ModeConfig, UsageError, parse_flagfile, to_flags
+from experiments.cli import errors
+from experiments.cli.configs import CurveConfig, ModeConfig
+from experiments.cli.errors import UsageError
+from experiments.cli.flags import parse_flagfile, to_flags
 from experiments.runs.arrays import load_arrays
-from experiments.runs.folder import Run, parse_name
-from experiments.training import ends, loop
+from experiments.runs.folder import Run
+from experiments.runs.names import parse_name
+from experiments.training import ends
 from experiments.training import problem as problems
 from mcjax import curves, plots
 from mcjax.engine import training
@@ -393,7 +397,7 @@ def stopped_at(monkeypatch, step, run=1, signum=signal.SIGTERM):
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "chunks", stepwise)
-        with pytest.raises(loop.Interrupted, match="the same command goes on") as caught:
+        with pytest.raises(errors.Interrupted, match="the same command goes on") as caught:
             yield
     assert caught.value.signum == signum
 
@@ -524,15 +528,15 @@ def test_a_mode_that_diverges_is_not_connected(base, tmp_path):
         base, workdir=str(tmp_path / "GX"), modes_dir=str(base), eval_epochs=(), keep=(),
         end=flagfile(tmp_path / "X.cfg", mode),
     )  # fmt: skip
-    with pytest.raises(loop.RunFailed, match=r"not finite at step \d+ \(epoch 1, lr 1e\+06\)"):
+    with pytest.raises(errors.RunFailed, match=r"not finite at step \d+ \(epoch 1, lr 1e\+06\)"):
         fit_curve.run(config)
     run = Run(base / "X")
     assert run.status == "failed"
     assert "last good checkpoint: none" in run.info["reason"]
     assert run.metrics() == []
-    with pytest.raises(loop.RunFailed, match="failed before: the loss or its gradient"):
+    with pytest.raises(errors.RunFailed, match="failed before: the loss or its gradient"):
         train_mode.run(change(mode, workdir=str(run.path)))
-    with pytest.raises(loop.RunFailed, match="--allow_failed"):
+    with pytest.raises(errors.RunFailed, match="--allow_failed"):
         fit_curve.run(config)
     with pytest.raises(UsageError, match="has no checkpoint: it is failed"):
         fit_curve.run(change(config, allow_failed=True))
@@ -545,11 +549,11 @@ def test_a_mode_at_chance_is_connected_only_on_demand(base, tmp_path, capsys):
         base, workdir=str(tmp_path / "GX"), modes_dir=str(tmp_path), eval_epochs=(), keep=(),
         start=str(base / "G"), end=flagfile(tmp_path / "X.cfg", mode),
     )  # fmt: skip
-    with pytest.raises(loop.RunFailed, match=r"training accuracy \d+\.\d % .* is at chance"):
+    with pytest.raises(errors.RunFailed, match=r"training accuracy \d+\.\d % .* is at chance"):
         fit_curve.run(config)
     assert Run(tmp_path / "X").status == "failed"
     assert "FAILED" in capsys.readouterr().err
-    with pytest.raises(loop.RunFailed, match="--allow_failed connects it all the same"):
+    with pytest.raises(errors.RunFailed, match="--allow_failed connects it all the same"):
         fit_curve.run(config)
     run = fit_curve.run(change(config, allow_failed=True))
     assert run.status == "done"
@@ -560,10 +564,10 @@ def test_a_mode_at_chance_is_connected_only_on_demand(base, tmp_path, capsys):
 
 def test_a_curve_that_diverges_is_failed(base, tmp_path):
     config = curve_config(base, workdir=str(tmp_path / "GB"), lr=1e6, eval_epochs=(), keep=())
-    with pytest.raises(loop.RunFailed, match="not finite at step"):
+    with pytest.raises(errors.RunFailed, match="not finite at step"):
         fit_curve.run(config)
     assert Run(tmp_path / "GB").status == "failed"
-    with pytest.raises(loop.RunFailed, match="failed before"):
+    with pytest.raises(errors.RunFailed, match="failed before"):
         fit_curve.run(config)
 
 
@@ -623,9 +627,9 @@ def test_a_fork_goes_on_under_other_flags(base, tmp_path):
 
 def test_what_is_not_finite_can_be_gone_through(tmp_path):
     wild = change(MODE, lr=1e18, epochs=2, keep=(), workdir=str(tmp_path / "stops"))
-    with pytest.raises(loop.RunFailed, match="not finite at step"):
+    with pytest.raises(errors.RunFailed, match="not finite at step"):
         train_mode.run(wild)
-    with pytest.raises(loop.RunFailed, match="the last epoch's network is not finite"):
+    with pytest.raises(errors.RunFailed, match="the last epoch's network is not finite"):
         train_mode.run(change(wild, keep_going=True, workdir=str(tmp_path / "goes")))
     run = Run(tmp_path / "goes")
     assert [line["epoch"] for line in run.metrics()] == [1, 2]

@@ -6,9 +6,9 @@ import signal
 import numpy as np
 import pytest
 
-from experiments.cli import command, flagfiles
-from experiments.cli import config as flags
-from experiments.cli.config import CurveConfig, CurvesConfig, ModeConfig, SurfaceConfig, UsageError
+from experiments.cli import command, flagfiles, flags
+from experiments.cli.configs import CurveConfig, CurvesConfig, ModeConfig, SurfaceConfig
+from experiments.cli.errors import UsageError
 from experiments.training import problem
 
 FLAGFILES = sorted((flagfiles.PACKAGE_ROOT / "experiments" / "flags").rglob("*.cfg"))

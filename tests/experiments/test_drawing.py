@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from experiments import fit_curve, loss_surface
-from experiments.cli import config as flags
-from experiments.cli.config import CurveConfig, UsageError
+from experiments.cli import flags
+from experiments.cli.configs import CurveConfig
+from experiments.cli.errors import UsageError
 from experiments.landscapes import drawing
 from experiments.papers.gotmare2018 import figures
 from experiments.runs.arrays import load_arrays, save_arrays

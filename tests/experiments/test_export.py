@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from experiments import export
-from experiments.cli import command
-from experiments.cli import config as flags
-from experiments.cli.config import ExportConfig, UsageError
+from experiments.cli import command, flags
+from experiments.cli.configs import ExportConfig
+from experiments.cli.errors import UsageError
 from experiments.runs.arrays import load_arrays
 from tests import finished_runs
 

@@ -8,18 +8,19 @@ import pytest
 
 from experiments import fit_curve, loss_surface, prune, sharpness, train_mode
 from experiments.cli import progress
-from experiments.cli.config import (
+from experiments.cli.configs import (
     CurveConfig,
     ModeConfig,
     PruneConfig,
     SharpnessConfig,
     SurfaceConfig,
-    UsageError,
-    parse_flagfile,
 )
+from experiments.cli.errors import UsageError
+from experiments.cli.flags import parse_flagfile
 from experiments.runs import results
 from experiments.runs.arrays import load_arrays
-from experiments.runs.folder import Run, parse_name
+from experiments.runs.folder import Run
+from experiments.runs.names import parse_name
 from experiments.training import ends
 from experiments.training import problem as problems
 from mcjax.analysis import hessian

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from experiments import fit_curve, fit_curves, train_mode
-from experiments.cli.config import CurveConfig, CurvesConfig, ModeConfig, UsageError
+from experiments.cli import errors
+from experiments.cli.configs import CurveConfig, CurvesConfig, ModeConfig
+from experiments.cli.errors import UsageError
 from experiments.runs.arrays import load_arrays
 from experiments.runs.folder import Run
 from experiments.training import loop
@@ -117,7 +119,7 @@ def test_goes_on_where_it_was_stopped(base, monkeypatch):
 
     monkeypatch.setattr(loop.Members, "add", interrupt_in_epoch_two)
     here = config(base, "stopped", eval_epochs=(), points=3)
-    with pytest.raises(loop.Interrupted):
+    with pytest.raises(errors.Interrupted):
         fit_curves.run(here)
     assert Run(base / "stopped" / "A_B").status == "running"
     fit_curves.run(here)
@@ -133,17 +135,17 @@ def test_one_that_fails_stops_no_other(base, capsys, monkeypatch):
     plain = plots.barrier_matrix
     monkeypatch.setattr(plots, "barrier_matrix", lambda *both: drawn.append(both) or plain(*both))
     wild = change(MODE, seed=9, init_scale=1e6, lr=0.0, epochs=1, workdir=str(base / "W"))
-    with pytest.raises(loop.RunFailed):
+    with pytest.raises(errors.RunFailed):
         train_mode.run(wild)
     pairs = (f"{base}/A:{base}/B", f"{base}/W:{base}/A")
-    with pytest.raises(loop.RunFailed, match="1 of 2 curves failed"):
+    with pytest.raises(errors.RunFailed, match="1 of 2 curves failed"):
         fit_curves.run(config(base, "wild", modes=(), pairs=pairs))
     for along in drawn[0]:  # the mode whose only curve failed has its row
         assert [pair[:2] for pair in along] == [("A", "B"), ("W", "A")]
         assert np.isnan([height for _, _, height in along]).tolist() == [False, True]
     assert Run(base / "wild" / "A_B").status == "done"
     capsys.readouterr()
-    with pytest.raises(loop.RunFailed, match="not finite at step"):
+    with pytest.raises(errors.RunFailed, match="not finite at step"):
         fit_curves.run(config(base, "wilder", modes=(), pairs=pairs, allow_failed=True, lr=0.05))
     assert Run(base / "wilder" / "A_B").status == "done"
     assert Run(base / "wilder" / "W_A").status == "failed"

@@ -2,9 +2,9 @@ import codecs
 
 import pytest
 
-from experiments.cli import config as flags
-from experiments.cli import flagfiles
-from experiments.cli.config import ModeConfig, SurfaceConfig, UsageError
+from experiments.cli import configs, flagfiles, flags
+from experiments.cli.configs import ModeConfig, SurfaceConfig
+from experiments.cli.errors import UsageError
 from mcjax.exchange import torch_names
 
 
@@ -47,10 +47,10 @@ def test_a_file_s_own_lines_override_those_of_a_file_that_it_names(write):
 def test_flagfiles_are_found_from_any_folder(write, tmp_path):
     name = "experiments/flags/quickstart.cfg"
     assert flags.find_flagfile(name) == flagfiles.PACKAGE_ROOT / name
-    from_here = flags.parse(flags.CurveConfig, [f"--flagfile={name}"])
+    from_here = flags.parse(configs.CurveConfig, [f"--flagfile={name}"])
     assert from_here.start.endswith(".cfg")
     write(name, "--start=mine")
-    assert flags.parse(flags.CurveConfig, [f"--flagfile={name}"]).start == "mine"
+    assert flags.parse(configs.CurveConfig, [f"--flagfile={name}"]).start == "mine"
     assert flags.find_flagfile("runs/G@20") is None
     (tmp_path / "run.cfg").mkdir()
     assert flags.find_flagfile("run.cfg") is None  # a folder can be a run of this name

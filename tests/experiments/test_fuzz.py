@@ -14,8 +14,9 @@ import pytest
 from hypothesis import strategies as st
 
 from experiments import fit_curve, loss_surface, train_mode
-from experiments.cli import config as flags
-from experiments.cli.config import CurveConfig, ModeConfig, SurfaceConfig, UsageError
+from experiments.cli import flags
+from experiments.cli.configs import CurveConfig, ModeConfig, SurfaceConfig
+from experiments.cli.errors import UsageError
 from experiments.runs import folder
 from experiments.runs.arrays import load_arrays
 from experiments.training import problem

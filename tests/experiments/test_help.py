@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from experiments import __main__ as listing
-from experiments.cli import command, flag_help, flagfiles
-from experiments.cli import config as flags
+from experiments.cli import command, configs, flag_help, flagfiles, flags
 from mcjax import data
 from mcjax.flax import models
 
@@ -61,7 +60,7 @@ def test_help_lists_each_flag_once_with_its_default(module):
 
 
 def test_help_is_grouped_by_topic():
-    text = flag_help.page(flags.ModeConfig, "doc")
+    text = flag_help.page(configs.ModeConfig, "doc")
     topics = dict(re.findall(r"^(\w+)\n((?:  .+\n?)+)", text, re.M))
     assert list(topics) == ["data", "network", "optimisation", "machine", "output"]
     for topic, name in (
@@ -69,12 +68,14 @@ def test_help_is_grouped_by_topic():
         ("machine", "cpu_devices"), ("output", "workdir"),
     ):  # fmt: skip
         assert f"--{name}=" in topics[topic]
-    text = flag_help.page(flags.CurveConfig, "doc")
+    text = flag_help.page(configs.CurveConfig, "doc")
     assert re.search(r"^curve\n  --start=TEXT (?:.*\n)+?  --end=TEXT ", text, re.M)
 
 
 def test_help_lists_only_flags_that_a_command_heeds(monkeypatch, capsys):
-    view, export = (listed(flag_help.page(c, "")) for c in (flags.ViewConfig, flags.ExportConfig))
+    view, export = (
+        listed(flag_help.page(c, "")) for c in (configs.ViewConfig, configs.ExportConfig)
+    )
     assert view == ["run", "output"]
     assert set(export) == {
         "run", "format", "name_map", "metric", "log", "data_dir", "precision",
@@ -82,7 +83,7 @@ def test_help_lists_only_flags_that_a_command_heeds(monkeypatch, capsys):
     }  # fmt: skip
     monkeypatch.setattr("sys.argv", ["view", "--nocompilation_cache", "--checkpoint_seconds=60"])
     with contextlib.suppress(SystemExit):
-        command.main(flags.ViewConfig, lambda config: None, "doc")
+        command.main(configs.ViewConfig, lambda config: None, "doc")
     said = capsys.readouterr().err
     assert said == "note: --compilation_cache does nothing in this command\n"
 

@@ -11,8 +11,10 @@ import pytest
 from flax.training import train_state
 
 from experiments import import_params, train_mode
-from experiments.cli.config import ImportParamsConfig, ModeConfig, UsageError
-from experiments.runs.folder import Run, parse_name
+from experiments.cli.configs import ImportParamsConfig, ModeConfig
+from experiments.cli.errors import UsageError
+from experiments.runs.folder import Run
+from experiments.runs.names import parse_name
 from experiments.training import ends
 from tests.comparison import assert_same_bits
 

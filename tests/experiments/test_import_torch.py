@@ -8,19 +8,21 @@ import numpy as np
 import pytest
 
 from experiments import export, fit_curve, import_torch, train_mode
-from experiments.cli.config import (
+from experiments.cli import errors
+from experiments.cli.configs import (
     CurveConfig,
     ExportConfig,
     ImportConfig,
     ModeConfig,
     SurfaceConfig,
-    UsageError,
-    parse_flagfile,
 )
+from experiments.cli.errors import UsageError
+from experiments.cli.flags import parse_flagfile
 from experiments.exchange.export_torch import export_torch
 from experiments.landscapes import surface_sources
-from experiments.runs.folder import Run, parse_name
-from experiments.training import ends, loop
+from experiments.runs.folder import Run
+from experiments.runs.names import parse_name
+from experiments.training import ends
 from mcjax.data import augmentation
 from mcjax.exchange import torch_files
 from tests.comparison import assert_same_bits
@@ -312,7 +314,7 @@ def test_a_network_at_chance_has_failed(trained, tmp_path):
     arrays = torch_files.read(trained / "a.safetensors")
     arrays["fc2.weight"] = np.zeros_like(arrays["fc2.weight"])
     torch_files.write(tmp_path / "x.safetensors", arrays)
-    with pytest.raises(loop.RunFailed, match=r"of the imported network is at chance .* --normali"):
+    with pytest.raises(errors.RunFailed, match=r"imported network is at chance .* --normali"):
         _import(tmp_path, "x.safetensors", tmp_path / "run", name_map=str(trained / "names"))
     assert Run(tmp_path / "run").status == "failed"
 

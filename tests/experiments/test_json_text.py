@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 
-from experiments.cli.config import ModeConfig
+from experiments.cli.configs import ModeConfig
 from experiments.runs import json_text
 from experiments.runs.folder import Run
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from experiments import reproduce
-from experiments.cli.config import ReproduceConfig, UsageError
+from experiments.cli.configs import ReproduceConfig
+from experiments.cli.errors import UsageError
 from experiments.papers import kept
 from experiments.runs.folder import Run
 from mcjax import plots

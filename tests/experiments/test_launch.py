@@ -6,9 +6,9 @@ import threading
 import jax
 import pytest
 
-from experiments.cli import command, processes
-from experiments.cli import config as flags
-from experiments.cli.config import ModeConfig, UsageError
+from experiments.cli import command, errors, flags, processes
+from experiments.cli.configs import ModeConfig
+from experiments.cli.errors import UsageError
 
 LAUNCH = ["--coordinator=host:1234", "--num_processes=4", "--process_id=0"]
 
@@ -71,7 +71,7 @@ def test_waiting_for_processes_is_said_and_ends(monkeypatch, capsys):
     monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: gone.wait(60))
     monkeypatch.setattr(processes, "QUIET_SECONDS", 0.01)
     monkeypatch.setattr(processes, "WAIT_SECONDS", 0.03)
-    with pytest.raises(processes.Missing) as missing:
+    with pytest.raises(errors.Missing) as missing:
         processes.join(flags.parse(ModeConfig, LAUNCH))
     gone.set()
     whom = "4 processes at host:1234 (this is number 0, counted from 0)"

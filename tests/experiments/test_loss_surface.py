@@ -11,19 +11,12 @@ import numpy as np
 import pytest
 
 from experiments import export, fit_curve, loss_surface, train_mode, view
-from experiments.cli import config as flags
-from experiments.cli.config import (
-    CurveConfig,
-    ExportConfig,
-    ModeConfig,
-    SurfaceConfig,
-    UsageError,
-    ViewConfig,
-)
+from experiments.cli import errors, flags
+from experiments.cli.configs import CurveConfig, ExportConfig, ModeConfig, SurfaceConfig, ViewConfig
+from experiments.cli.errors import UsageError
 from experiments.landscapes import surface_sources
 from experiments.runs.arrays import load_arrays, save_arrays
 from experiments.runs.folder import Run
-from experiments.training import loop
 from mcjax import plots
 from tests.comparison import assert_same_bits
 
@@ -150,7 +143,7 @@ def test_interrupted_run_goes_on_to_the_same_arrays(done, runs, tmp_path, monkey
     monkeypatch.setattr(loss_surface.surfaces, "evaluate_row", row)
     monkeypatch.setattr(loss_surface, "draw", lambda *_: [])
     config = make(runs, tmp_path)
-    with pytest.raises(loop.Interrupted) as stopped:
+    with pytest.raises(errors.Interrupted) as stopped:
         loss_surface.run(config)
     assert stopped.value.signum == signal.SIGTERM
     saved = sorted(f.name for f in (tmp_path / "rows").glob("*.npz"))
@@ -169,7 +162,7 @@ def test_slow_row_is_left_after_a_signal(monkeypatch):
     progress.point(2)
     progress.received = [signal.SIGINT]
     progress.point(5)  # the row is done: it is saved first
-    with pytest.raises(loop.Interrupted):
+    with pytest.raises(errors.Interrupted):
         progress.point(6)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from experiments.cli.config import ModeConfig
+from experiments.cli.configs import ModeConfig
 from experiments.training import problem as problems
 
 MODE = ModeConfig(dataset="digits", train_size=100, validation_size=60, model="mlp", width=0.25)

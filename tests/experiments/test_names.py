@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from experiments import fit_curves
-from experiments.cli import config as flags
-from experiments.cli.config import CurvesConfig, ExportConfig, ModeConfig, SurfaceConfig, UsageError
-from experiments.runs import folder
+from experiments.cli import configs, flags
+from experiments.cli.configs import CurvesConfig, ExportConfig, ModeConfig, SurfaceConfig
+from experiments.cli.errors import UsageError
+from experiments.runs import folder, names
 
 
 @pytest.mark.parametrize(
@@ -35,20 +36,20 @@ from experiments.runs import folder
     ],
 )
 def test_only_final_digits_and_t_are_parsed_of_a_name(text, name):
-    assert folder.parse_name(text) == (Path(name[0]), *name[1:])
+    assert names.parse_name(text) == (Path(name[0]), *name[1:])
 
 
 @pytest.mark.parametrize("text", ["", "a\nb", "a\0b", "gs://b/G@3"])
 def test_what_is_no_name(text):
     with pytest.raises(UsageError) as caught:
-        folder.parse_name(text)
+        names.parse_name(text)
     assert "\n" not in str(caught.value).removeprefix(text)
 
 
 @pytest.mark.parametrize("t", ["1.01", "2", "15e0"])
 def test_t_lies_on_the_curve(t):
     with pytest.raises(UsageError, match="from 0 to 1"):
-        folder.parse_name(f"G~{t}")
+        names.parse_name(f"G~{t}")
 
 
 @pytest.mark.parametrize("folder", ["lr@3", "lr~0.1", "lr~3", "a@b/lr@3~0.5"])
@@ -56,11 +57,11 @@ def test_a_run_whose_own_name_looks_like_a_checkpoint_s(tmp_path, folder):
     run = folder.Run(tmp_path / folder)
     run.open("mode", ModeConfig(), steps_per_epoch=5)
     for text in (f"{run.path}", f"{run.path}/"):
-        assert folder.parse_name(text) == (run.path, None, None)
-    assert folder.parse_name(f"{run.path}@7") == (run.path, 7, None)
+        assert names.parse_name(text) == (run.path, None, None)
+    assert names.parse_name(f"{run.path}@7") == (run.path, 7, None)
     other = folder.Run(tmp_path / "lr")
     other.open("mode", ModeConfig(), steps_per_epoch=5)
-    assert folder.parse_name(f"{other.path}@3") == (other.path, 3, None)
+    assert names.parse_name(f"{other.path}@3") == (other.path, 3, None)
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def test_a_tilde_is_the_home_folder_in_every_flag(home):
     assert config.points == (f"{home}/a@3", f"{home}/b", "c~0.5")
     assert (config.curve, config.style) == (f"{home}/ab", (f"{home}/x",))
     assert folder.Run("~/m").path == home / "m"
-    assert folder.parse_name("~/m@3~0.5") == (home / "m", 3, 0.5)
+    assert names.parse_name("~/m@3~0.5") == (home / "m", 3, 0.5)
     home.mkdir()
     (home / "G.cfg").write_text("--epochs=3\n")
     assert flags.find_flagfile("~/G.cfg") == home / "G.cfg"
@@ -124,7 +125,7 @@ def test_remote_places_are_refused_up_front(config, flag):
 
 def test_remote_places_are_refused_in_python_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for call in (folder.Run, folder.parse_name, lambda x: flags.find_flagfile(f"{x}.cfg")):
+    for call in (folder.Run, names.parse_name, lambda x: flags.find_flagfile(f"{x}.cfg")):
         with pytest.raises(UsageError, match="gs:// is not supported"):
             call("gs://b/run")
     assert not list(tmp_path.iterdir())
@@ -132,7 +133,7 @@ def test_remote_places_are_refused_in_python_too(tmp_path, monkeypatch):
 
 def test_commas_and_colons_in_names_are_escaped(tmp_path):
     names = ("runs/a,b", "runs\\c", "d\\", 'e"')
-    config = flags.SurfaceConfig(points=names)
+    config = configs.SurfaceConfig(points=names)
     assert flags.parse(SurfaceConfig, flags.to_argv(config)) == config
     assert flags.parse(SurfaceConfig, [r"--points=runs/a\,b,runs\c"]).points == names[:2]
     pairs = flags.parse(CurvesConfig, [r"--pairs=a\:b:c,d:e\,f", f"--workdir={tmp_path}"])

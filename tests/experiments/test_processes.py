@@ -13,7 +13,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.cli.config import LAUNCH, ModeConfig, parse_flagfile
+from experiments.cli.configs import ModeConfig
+from experiments.cli.flags import LAUNCH, parse_flagfile
 from experiments.runs.folder import Run
 
 MODE = (
@@ -201,7 +202,7 @@ def test_wrong_flags_are_said_once_and_end_all(start, tmp_path):
 def test_gloos_lines_stay_off_standard_output():
     """What C++ writes there is dropped, what Python prints stays, in order and at once."""
     program = (
-        "import os; from experiments import processes; print('before', flush=True);"
+        "import os; from experiments.cli import processes; print('before', flush=True);"
         "processes._drop_native_output(); os.write(1, b'[Gloo] Rank 0\\n'); print('after');"
         "os._exit(0)"
     )

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from experiments import reproduce
-from experiments.cli.config import ModeConfig, ReproduceConfig, UsageError
+from experiments.cli.configs import ModeConfig, ReproduceConfig
+from experiments.cli.errors import UsageError
 from experiments.papers import jobs
 from experiments.papers.gotmare2018 import differences, figures, scales
 from experiments.runs.folder import Run

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.cli import config as flags
-from experiments.cli.config import UsageError
+from experiments.cli import configs, flags
+from experiments.cli.errors import UsageError
 from experiments.runs import results
 from experiments.runs.folder import Run
 from tests import finished_runs
@@ -32,7 +32,7 @@ def test_a_mode_loads_whole(folder):
     assert found.state == {}
     assert [line["epoch"] for line in found.metrics] == list(range(1, 31))
     assert found.arrays == {}
-    assert isinstance(found.config, flags.ModeConfig)
+    assert isinstance(found.config, configs.ModeConfig)
     assert (found.config.workdir, found.config.epochs) == (f"{folder}/A", 30)
     assert flags.identity(found.config) | found.info["flags"] == flags.identity(found.config)
     assert found.info["status"] == "done"
@@ -48,7 +48,7 @@ def test_a_point_of_a_curve_loads_by_its_name(folder):
     with np.load(folder / "AB" / "curve.npz") as arrays:
         assert set(point.arrays) == set(arrays)
         np.testing.assert_array_equal(point.arrays["t"], arrays["t"])
-    assert isinstance(point.config, flags.CurveConfig)
+    assert isinstance(point.config, configs.CurveConfig)
     assert len(point.metrics) == 30
 
 
@@ -78,7 +78,7 @@ def test_a_surface_has_arrays_and_no_parameters(tmp_path):
     found = results.load(f"{tmp_path}/s")
     assert (found.params, found.state, found.metrics) == (None, None, [])
     assert found.arrays["train_loss"].shape == (3, 4)
-    assert isinstance(found.config, flags.SurfaceConfig)
+    assert isinstance(found.config, configs.SurfaceConfig)
 
 
 @pytest.mark.parametrize(

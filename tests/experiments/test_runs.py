@@ -6,8 +6,9 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
-from experiments.cli.config import CurveConfig, ModeConfig, UsageError
-from experiments.runs import folder
+from experiments.cli.configs import CurveConfig, ModeConfig
+from experiments.cli.errors import UsageError
+from experiments.runs import folder, names
 from experiments.runs.arrays import load_arrays
 from experiments.training import ends
 from experiments.training import problem as problems
@@ -187,6 +188,6 @@ def test_runs_of_format_1_open(tmp_path):
     losses = load_arrays(curve.path / "curve.npz")["curve_train_loss"]
     problem = problems.make_problem(problems.mode_config(mode.info))
     for text, expected in ((tmp_path / "A", losses[0]), (f"{tmp_path}/AB~0.75", losses[3])):
-        point = parallel.replicate(ends.load(folder.parse_name(str(text))), problem.mesh)
+        point = parallel.replicate(ends.load(names.parse_name(str(text))), problem.mesh)
         found = problem.evaluator((point.params,), [[1.0]], point.state)
         assert found["train"]["loss"][0] == pytest.approx(expected, rel=1e-5)

@@ -1,6 +1,6 @@
 import pytest
 
-from experiments.cli.config import CurveConfig, ModeConfig
+from experiments.cli.configs import CurveConfig, ModeConfig
 from experiments.papers.scaling import scale_epochs
 
 SGDR = ModeConfig(schedule="sgdr", epochs=150, keep=(10, 30, 50, 70, 150))

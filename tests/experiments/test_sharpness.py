@@ -9,11 +9,12 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from experiments import sharpness
-from experiments.cli import config as flags
-from experiments.cli.config import CurveConfig, ModeConfig, SharpnessConfig, UsageError
+from experiments.cli import errors, flags
+from experiments.cli.configs import CurveConfig, ModeConfig, SharpnessConfig
+from experiments.cli.errors import UsageError
 from experiments.runs.arrays import load_arrays
 from experiments.runs.folder import Run
-from experiments.training import ends, loop
+from experiments.training import ends
 from experiments.training import problem as problems
 from mcjax import curves
 from tests.comparison import assert_same_bits
@@ -135,7 +136,7 @@ def test_interrupted_run_goes_on_to_the_same_arrays(done, curve, tmp_path, monke
 
     monkeypatch.setattr(sharpness.hessian, "eigenpairs", eigenpairs)
     config = make(curve, tmp_path)
-    with pytest.raises(loop.Interrupted):
+    with pytest.raises(errors.Interrupted):
         sharpness.run(config)
     assert [file.name for file in (tmp_path / "points").glob("*.npz")] == ["0000.npz"]
     assert Run(tmp_path).status == "running"

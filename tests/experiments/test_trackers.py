@@ -12,9 +12,12 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from experiments import fit_curve, train_mode
-from experiments.cli.config import CurveConfig, ModeConfig, UsageError, to_flags
+from experiments.cli import errors
+from experiments.cli.configs import CurveConfig, ModeConfig
+from experiments.cli.errors import UsageError
+from experiments.cli.flags import to_flags
 from experiments.runs.folder import Run
-from experiments.training import loop, trackers
+from experiments.training import trackers
 from mcjax.engine import training
 
 MODE = ModeConfig(
@@ -99,7 +102,7 @@ def test_trackers_start_with_what_the_metrics_say(tmp_path, monkeypatch):
 def test_event_files_say_what_the_metrics_say_after_a_stop_too(tmp_path, monkeypatch):
     config = change(MODE, workdir=str(tmp_path / "run"))
     stopped_at(monkeypatch, 7)
-    with pytest.raises(loop.Interrupted):
+    with pytest.raises(errors.Interrupted):
         train_mode.run(config)
     run = Run(tmp_path / "run")
     assert [step for step, name, _ in events_of(run) if name == "train/loss"] == [5]
@@ -119,7 +122,7 @@ def test_event_files_say_what_the_metrics_say_after_a_stop_too(tmp_path, monkeyp
 def test_a_tracker_asked_for_half_way_has_all_epochs(tmp_path, monkeypatch):
     config = change(MODE, workdir=str(tmp_path), tracker=())
     stopped_at(monkeypatch, 12)
-    with pytest.raises(loop.Interrupted):
+    with pytest.raises(errors.Interrupted):
         train_mode.run(config)
     assert not (tmp_path / "tensorboard").exists()
     train_mode.run(change(config, tracker=("tensorboard",)))
@@ -171,7 +174,7 @@ def test_wandb_is_one_run_with_every_step_once(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", stand_in)
     config = change(MODE, workdir=str(tmp_path / "run"), tracker=("wandb", "tensorboard"))
     stopped_at(monkeypatch, 12)
-    with pytest.raises(loop.Interrupted):
+    with pytest.raises(errors.Interrupted):
         train_mode.run(config)
     train_mode.run(config)
     run = Run(tmp_path / "run")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from experiments import view
-from experiments.cli.config import UsageError, ViewConfig
+from experiments.cli.configs import ViewConfig
+from experiments.cli.errors import UsageError
 from experiments.runs.arrays import load_arrays, save_arrays
 from experiments.runs.folder import Run
 from tests import finished_runs

@@ -5,7 +5,8 @@ import pytest
 
 from experiments import fit_curve, train_mode
 from experiments.cli import command
-from experiments.cli.config import CurveConfig, ModeConfig, to_flags
+from experiments.cli.configs import CurveConfig, ModeConfig
+from experiments.cli.flags import to_flags
 from experiments.runs.folder import Run
 from mcjax.engine import training
 

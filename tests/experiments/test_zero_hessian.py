@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from experiments import loss_surface, sharpness
-from experiments.cli.config import SharpnessConfig, SurfaceConfig, UsageError
+from experiments.cli.configs import SharpnessConfig, SurfaceConfig
+from experiments.cli.errors import UsageError
 from experiments.runs.arrays import load_arrays
 from experiments.training import problem as problems
 from tests.experiments.test_sharpness import MODE, save_curve

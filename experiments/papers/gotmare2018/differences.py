@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from ...cli.config import CurveConfig, ModeConfig, parse_flagfile
+from ...cli.configs import CurveConfig, ModeConfig
 from ...cli.flagfiles import PACKAGE_ROOT
+from ...cli.flags import parse_flagfile
 from . import scales
 
 SETTINGS = {

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...cli.config import ReproduceConfig
+from ...cli.configs import ReproduceConfig
 from ...runs.folder import Run
 from ..judging import Claim
 from . import figures, scales
