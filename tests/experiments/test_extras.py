@@ -12,12 +12,14 @@ from mcjax import extras
 WITHOUT = "import sys; sys.modules |= dict.fromkeys(('absl', 'matplotlib', 'tqdm'))"
 
 
-@pytest.mark.parametrize("module", ["fit_curve", "examples.linen"])
-def test_a_command_without_the_extra_ends_in_one_line(module, tmp_path):
+@pytest.mark.parametrize(
+    "words", [["experiments.fit_curve"], ["experiments.examples.linen"], ["mcjax", "fit_curve"]]
+)
+def test_a_command_without_the_extra_ends_in_one_line(words, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(WITHOUT)
     path = os.pathsep.join([str(tmp_path), str(flagfiles.PACKAGE_ROOT)])
     run = subprocess.run(
-        [sys.executable, "-m", f"experiments.{module}", "--help"],
+        [sys.executable, "-m", *words, "--help"],
         env=os.environ | {"PYTHONPATH": path}, cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
     expected = "the command needs absl, matplotlib, tqdm: pip install 'mcjax[experiments]'\n"
