@@ -18,17 +18,17 @@ True
 import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from mcjax.api import fit_curve, profile, sharpness, surface
-
 __all__ = ["fit_curve", "profile", "sharpness", "surface"]
 __version__ = "0.1.0"
 
+if TYPE_CHECKING:
+    from mcjax.api import fit_curve, profile, sharpness, surface
+else:  # a type checker that saw it would take any name for an attribute
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("mcjax.api"), name)
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module("mcjax.api"), name)
 
 
 def __dir__() -> list[str]:
