@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from experiments.examples import shared
 from mcjax import api, data
 from mcjax.engine import parallel
 from mcjax.flax.objective import cross_entropy
 from mcjax.flax.ops import layers
+
+from . import shared
 
 
 class Net(nn.Module):
