@@ -30,8 +30,7 @@ Metrics = dict[str, dict[str, np.ndarray]]
 STATISTICS_BATCH = 128
 """Examples of a batch for batch-norm statistics, in the library and the commands: Garipov et al.'s.
 
-A power of two, so that any usual number of devices divides it: the statistics are then the same
-numbers on all of them.
+Each device computes them whole for its points, so that they do not depend on the devices.
 """
 
 
@@ -43,8 +42,8 @@ class Evaluator:
 
     Args:
       objective: what is measured.
-      fetch: ``(data, rows, examples, weight, key) -> batch`` without augmentation; of a chunk,
-        ``rows`` and ``examples`` are positions in the chunk.
+      fetch: ``(data, rows, examples, weight, key) -> batch`` without augmentation. ``rows`` are
+        positions in ``data``, which may be a chunk, ``examples`` those in the split.
       splits: pytrees of arrays by split name, each with a leading axis of examples, replicated on
         the mesh or on the host, as `mcjax.engine.streams.place` gives them. Statistics are
         recomputed on the split ``train``.
@@ -88,8 +87,8 @@ class Evaluator:
         """The programs of `blocks`: every device has points of its own."""
         over_points = functools.partial(parallel.curve_parallel, mesh=self.mesh)
 
-        def statistics(totals: Any, data: Any, points: Any, state: Any, is_last: bool) -> Any:
-            one = lambda total, params: self._recompute(total, data, params, state, is_last)  # noqa: E731
+        def statistics(totals: Any, chunk: Any, points: Any, state: Any, is_last: bool) -> Any:
+            one = lambda total, params: self._recompute(total, chunk, params, state, is_last)  # noqa: E731
             return each(one)(totals, points)
 
         def block(points: Any, states: Any, splits: Any) -> Any:
@@ -168,7 +167,7 @@ class Evaluator:
         """Sums over the batches of each split, chunk by chunk, and squared norms of points."""
         states = self._recomputed(self._point_statistics, points, state)
         streamed = {name for name, data in self.splits.items() if streams.is_streamed(data)}
-        resident = {name: x for name, x in self.splits.items() if name not in streamed}
+        resident = {n: streams.Chunk(x) for n, x in self.splits.items() if n not in streamed}
         found, l2 = self._block(points, states, resident)
         sums = {name: [of_split] for name, of_split in found.items()}
         for name in streamed:
@@ -245,8 +244,8 @@ class Evaluator:
           ``(*args) -> result``.
         """
 
-        def run(total: Any, data: Any, args: tuple[Any, ...], is_last: bool) -> Any:
-            count, batch = clean_batches(self.fetch, data, self.batch_size, parallel.ALL_AXES)
+        def run(total: Any, chunk: Any, args: tuple[Any, ...], is_last: bool) -> Any:
+            count, batch = _clean_batches(self.fetch, chunk, self.batch_size, parallel.ALL_AXES)
             of_batch = lambda index: add(batch(index), *args)  # noqa: E731
             if total is None:
                 shapes = jax.eval_shape(of_batch, jnp.int32(0))
@@ -281,26 +280,31 @@ class Evaluator:
         step = lambda total, chunk, is_last: programs[is_last](total, chunk, params, state)  # noqa: E731
         return streams.fold(step, self.splits["train"], self.mesh, self.statistics_batch_size)
 
-    def _recompute(self, total: Any, data: Any, params: Any, state: Any, is_last: bool) -> Any:
+    def _recompute(
+        self, total: Any, chunk: streams.Chunk, params: Any, state: Any, is_last: bool
+    ) -> Any:
         """Batch-norm statistics: the average over one clean pass, weighted by examples.
 
         The examples left over by whole batches form a batch of their own.
 
         Args:
           total: the sum over the whole batches of earlier chunks, or None.
-          data: a chunk.
+          chunk: of the training split.
           params: where.
           state: the network's.
           is_last: whether to divide; otherwise the sum is returned.
         """
         whole = streams.num_examples(self.splits["train"])
-        size = streams.num_examples(data)
+        size = streams.num_examples(chunk.data)
         batch_size = min(self.statistics_batch_size, size)
         batches, rest = divmod(size, batch_size)
 
+        statistics: Any = self.objective.statistics
+
         def of(rows: jax.Array) -> Any:
-            batch = self.fetch(data, rows, rows, jnp.ones(rows.shape), jax.random.key(0))
-            return self.objective.statistics(params, state, batch)
+            weight, key = jnp.ones(rows.shape), jax.random.key(0)
+            batch = self.fetch(chunk.data, rows, chunk.examples(rows), weight, key)
+            return statistics(params, state, batch)
 
         def add(total: Any, index: jax.Array) -> Any:
             new = of(index * batch_size + jnp.arange(batch_size))
@@ -319,20 +323,22 @@ class Evaluator:
     def _all_sums(self, params: Any, state: Any, splits: Any, axes: parallel.Axes) -> Any:
         """``sums[split][name]``, this device's part, of shape ``[batches of the split]``."""
 
-        def over(data: Any) -> Any:
-            count, batch = clean_batches(self.fetch, data, self.batch_size, axes)
+        def over(chunk: streams.Chunk) -> Any:
+            count, batch = _clean_batches(self.fetch, chunk, self.batch_size, axes)
             sums = lambda _, i: (None, self.objective.evaluate(params, state, batch(i)))  # noqa: E731
             return jax.lax.scan(sums, None, jnp.arange(count))[1]
 
-        return {name: over(data) for name, data in splits.items()}
+        return {name: over(chunk) for name, chunk in splits.items()}
 
-    def _all_logits(self, params: Any, state: Any, data: Any) -> jax.Array:
+    def _all_logits(self, params: Any, state: Any, chunk: streams.Chunk) -> jax.Array:
         """Logits of all examples, on every device."""
-        size = streams.num_examples(data)
-        count, batch = clean_batches(self.fetch, data, self.batch_size, parallel.ALL_AXES)
+        size = streams.num_examples(chunk.data)
+        count, batch = _clean_batches(self.fetch, chunk, self.batch_size, parallel.ALL_AXES)
+
+        logits_of: Any = self.objective.logits
 
         def of(_: None, index: jax.Array) -> tuple[None, jax.Array]:
-            mine = self.objective.logits(params, state, batch(index))
+            mine = logits_of(params, state, batch(index))
             whole = jax.lax.all_gather(mine, parallel.ALL_AXES, tiled=True)
             return None, whole[: min(self.batch_size, size)]  # what the devices do not divide
 
@@ -359,14 +365,14 @@ def default_batch_size() -> int:
     return 100 if jax.default_backend() == "cpu" else 500
 
 
-def clean_batches(
-    fetch: Callable[..., Any], data: Any, batch_size: int, axes: parallel.Axes
+def _clean_batches(
+    fetch: Callable[..., Any], chunk: streams.Chunk, batch_size: int, axes: parallel.Axes
 ) -> tuple[int, Callable[[jax.Array], Any]]:
-    """How many batches cover the data, and ``index -> batch``, this device's share of it.
+    """How many batches cover a chunk, and ``index -> batch``, this device's share of it.
 
     What the last batch lacks, and what the devices do not divide, has weight zero.
     """
-    size = streams.num_examples(data)
+    size = streams.num_examples(chunk.data)
     width = min(batch_size, size)
 
     def batch(index: jax.Array) -> Any:
@@ -374,7 +380,7 @@ def clean_batches(
         rows = index * width + positions
         weight = jnp.where(rows < size, weight, 0)
         rows = jnp.minimum(rows, size - 1)
-        return fetch(data, rows, rows, weight, jax.random.key(0))
+        return fetch(chunk.data, rows, chunk.examples(rows), weight, jax.random.key(0))
 
     return -(-size // width), batch
 

@@ -10,7 +10,7 @@ With several processes each holds the whole data set.
 
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -20,6 +20,22 @@ from mcjax.engine import parallel
 
 CHUNK_BYTES = 2**28
 """About the most that a chunk takes on a device; it has two batches at least."""
+
+
+class Chunk(NamedTuple):
+    """Some examples of a split, one after another, on the devices.
+
+    Attributes:
+      data: a pytree of arrays with a leading axis of examples.
+      first: the position in the split of the first one; None where they are all.
+    """
+
+    data: Any
+    first: Any = None
+
+    def examples(self, rows: jax.Array) -> jax.Array:
+        """The positions in the split of rows of ``data``."""
+        return rows if self.first is None else rows + self.first
 
 
 def device_limit() -> float:
@@ -76,7 +92,7 @@ def batches_per_chunk(data: Any, batch_size: int, copies: int = 1) -> int:
     return max(1, CHUNK_BYTES // (one * batch_size * copies))
 
 
-def fold(step: Callable[[Any, Any, bool], Any], data: Any, mesh: Mesh, batch_size: int) -> Any:
+def fold(step: Callable[[Any, Chunk, bool], Any], data: Any, mesh: Mesh, batch_size: int) -> Any:
     """The last carry of a loop over the chunks of a data set.
 
     Data on the devices are one chunk. All others have at least two batches, as far as there are
@@ -88,10 +104,11 @@ def fold(step: Callable[[Any, Any, bool], Any], data: Any, mesh: Mesh, batch_siz
       mesh: the devices.
       batch_size: chunks begin at its multiples.
     """
-    return _scan(lambda *args: (step(*args), None), data, mesh, batch_size)[0]
+    alone = lambda carry, chunk, is_last: (step(carry, chunk, is_last), None)  # noqa: E731
+    return _scan(alone, data, mesh, batch_size)[0]
 
 
-def collect(function: Callable[[Any], Any], data: Any, mesh: Mesh, batch_size: int) -> list[Any]:
+def collect(function: Callable[[Chunk], Any], data: Any, mesh: Mesh, batch_size: int) -> list[Any]:
     """The function of each chunk of a data set, with chunks as in `fold`.
 
     What it gives of the last chunk may still be being computed, on the devices; the rest is on the
@@ -101,15 +118,16 @@ def collect(function: Callable[[Any], Any], data: Any, mesh: Mesh, batch_size: i
 
 
 def _scan(
-    step: Callable[[Any, Any, bool], tuple[Any, Any]], data: Any, mesh: Mesh, batch_size: int
+    step: Callable[[Any, Chunk, bool], tuple[Any, Any]], data: Any, mesh: Mesh, batch_size: int
 ) -> tuple[Any, list[Any]]:
     """As `jax.lax.scan` over chunks: the last carry, and what each step gave."""
     if not is_streamed(data):
-        carry, out = step(None, data, True)
+        carry, out = step(None, Chunk(data), True)
         return carry, [out]
     bounds, carry, outs = _bounds(data, batch_size), None, []
     for first, end in itertools.pairwise(bounds):
-        chunk = _put(jax.tree.map(lambda x: np.asarray(x)[first:end], data), mesh)  # noqa: B023
+        part = jax.tree.map(lambda x: np.asarray(x)[first:end], data)  # noqa: B023
+        chunk = Chunk(_put(part, mesh), np.int32(first))
         before = carry
         carry, out = step(carry, chunk, end == bounds[-1])
         # The step before has to end, and to free its chunk, before there is another.
@@ -127,8 +145,8 @@ def _bounds(data: Any, batch_size: int) -> list[int]:
     return [*(start * batch_size for start in starts), size]
 
 
-def _put(chunk: Any, mesh: Mesh) -> Any:
+def _put(data: Any, mesh: Mesh) -> Any:
     """Numpy arrays on all devices of the mesh, without communication and without waiting."""
     sharding = NamedSharding(mesh, PartitionSpec())
     put = lambda x: jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])  # noqa: E731
-    return jax.tree.map(put, chunk)
+    return jax.tree.map(put, data)

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from mcjax import api
 from mcjax.analysis import hessian
 from mcjax.engine import evaluation, objectives, parallel, streams, training
 from tests import nets
@@ -59,11 +60,12 @@ def test_chunks_are_whole_batches_and_two_at_most_are_on_a_device(monkeypatch, s
     chunks, seen, ends = [], [], []
 
     def step(total, chunk, is_last):
-        chunks.append(weakref.ref(chunk["x"]))
+        assert int(chunk.examples(np.int32(0))) == sum(map(len, seen))
+        chunks.append(weakref.ref(chunk.data["x"]))
         assert sum(each() is not None for each in chunks) <= 2
-        seen.append(np.array(chunk["x"]))
+        seen.append(np.array(chunk.data["x"]))
         ends.append(is_last)
-        return (0 if total is None else total) + jnp.sum(chunk["x"])
+        return (0 if total is None else total) + jnp.sum(chunk.data["x"])
 
     total = streams.fold(step, {"x": x}, MESH, 10)
     np.testing.assert_allclose(total, x.sum(), rtol=1e-5)
@@ -74,7 +76,7 @@ def test_chunks_are_whole_batches_and_two_at_most_are_on_a_device(monkeypatch, s
 
 def test_data_on_the_devices_are_one_chunk():
     data = parallel.replicate({"x": np.arange(75)}, MESH)
-    assert streams.collect(lambda chunk: chunk, data, MESH, 10) == [data]
+    assert streams.collect(lambda chunk: chunk, data, MESH, 10) == [(data, None)]
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +176,24 @@ def test_several_runs_stream_each_in_its_own_order(together):
         found.append(host(state))
     assert_same_bits(found[0].params, found[1].params)
     assert len(np.unique(found[0].sums["loss"])) == 4
+
+
+def test_the_calls_of_the_library_stream_what_does_not_fit(monkeypatch):
+    """A loss that draws: an example's key is that of its number in the data, not in a chunk."""
+
+    def loss(params, batch, key):
+        return jnp.mean((params * batch - jax.random.normal(key)) ** 2)
+
+    def call(limit):
+        monkeypatch.setattr(streams, "device_limit", lambda: limit)
+        points, losses = api.fit_curve(
+            loss, jnp.float32([0.1, -1]), jnp.float32([2, 1]), data, optimizer=optax.sgd(0.1),
+            epochs=2, batch_size=10, key=jax.random.key(0),
+        )  # fmt: skip
+        arrays = api.profile(loss, api.ONE_BEND, points, data, points=3, batch_size=10)
+        return losses, arrays
+
+    data = np.random.default_rng(3).normal(size=(75, 2)).astype(np.float32)
+    streamed, resident = call(0), call(1e9)
+    assert_same_bits(streamed, resident)
+    assert np.ptp(resident[1]["curve_train_loss"]) > 0.1
