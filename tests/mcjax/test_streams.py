@@ -182,7 +182,7 @@ def test_the_calls_of_the_library_stream_what_does_not_fit(monkeypatch):
     """A loss that draws: an example's key is that of its number in the data, not in a chunk."""
 
     def loss(params, batch, key):
-        return jnp.mean((params * batch - jax.random.normal(key)) ** 2)
+        return jnp.mean((params[None] * batch - jax.random.normal(key)) ** 2)
 
     def call(limit):
         monkeypatch.setattr(streams, "device_limit", lambda: limit)
