@@ -166,7 +166,7 @@ class Evaluator:
     def _sums_at(self, points: Any, state: Any) -> tuple[dict[str, list[Any]], jax.Array]:
         """Sums over the batches of each split, chunk by chunk, and squared norms of points."""
         states = self._recomputed(self._point_statistics, points, state)
-        streamed = {name for name, data in self.splits.items() if streams.is_streamed(data)}
+        streamed = [name for name, data in self.splits.items() if streams.is_streamed(data)]
         resident = {n: streams.Chunk(x) for n, x in self.splits.items() if n not in streamed}
         found, l2 = self._block(points, states, resident)
         sums = {name: [of_split] for name, of_split in found.items()}
