@@ -224,7 +224,7 @@ def test_epoch_order_is_a_permutation_of_its_own_for_each_epoch():
 def test_several_runs_at_once_are_the_runs_alone(rows, together):
     objective, params, state = small.network("vgg7")
     train = objectives.at_point(objectives.with_l2(objective, 1e-3))
-    data, seeds = parallel.replicate(small.data(), small.mesh(4)), (3, 4, 5, 6)
+    data, seeds = small.data(), (3, 4, 5, 6)
     options = {"size": 90, "batch_size": 20}
     begin = [jax.tree.map(lambda x, s=s: x * (0.5 + 0.1 * s), params) for s in seeds]
     stack = lambda trees: jax.tree.map(lambda *x: jnp.stack(x), *trees)  # noqa: E731
@@ -234,7 +234,8 @@ def test_several_runs_at_once_are_the_runs_alone(rows, together):
     )
     keys = jnp.stack([jax.random.key(s) for s in seeds])
     there = many.init(stack(begin), (), state, data)
-    for chunk in training.chunks(many, there, (), data, 2, keys):
+    placed = parallel.replicate(data, mesh)
+    for chunk in training.chunks(many, there, (), placed, 2, keys):
         there = chunk.state
     there = host(there)
     assert there.sums["loss"].shape == (4,)
