@@ -42,7 +42,7 @@ import optax
 
 from mcjax import curves, planes
 from mcjax.analysis import hessian, profiles, surfaces
-from mcjax.engine import evaluation, interop, objectives, parallel, training
+from mcjax.engine import evaluation, interop, objectives, parallel, streams, training
 
 Loss = Callable[..., jax.Array] | objectives.Objective
 Arrays = dict[str, np.ndarray]
@@ -90,7 +90,8 @@ def fit_curve(
       loss: see the module.
       start: the parameters at ``t = 0``.
       end: likewise at ``t = 1``.
-      data: examples to train on; they are copied to every device.
+      data: examples to train on; they are copied to every device, or streamed where they take
+        over half of its memory.
       optimizer: an optax chain. A schedule's steps are ``examples // batch_size`` an epoch.
       epochs: passes over the data, each in an order of its own.
       batch_size: examples a step, over all devices.
@@ -117,7 +118,8 @@ def fit_curve(
         objectives.on_curve(curve, objective), fetch, optimizer,
         size=_size(data), batch_size=batch_size, mesh=mesh,
     )  # fmt: skip
-    data, ends, state = parallel.replicate((data, (start, end), _of(state)), mesh)
+    ends, state = parallel.replicate(((start, end), _of(state)), mesh)
+    data = streams.place({"train": data}, mesh)["train"]
     bends = jax.jit(lambda a, b: curves.straight_line(curve, a, b))(*ends)
     train_state = trainer.init(bends, ends, state, data)
     losses = []
@@ -330,7 +332,7 @@ def _evaluator(loss, points, data, validation, batch_size):
         splits["validation"] = validation
         _size(validation)
     objective, fetch, mesh = _prepare(loss, points, data)
-    splits = parallel.replicate(splits, mesh)
+    splits = streams.place(splits, mesh)
     return evaluation.Evaluator(objective, fetch, splits, mesh, batch_size=batch_size), mesh
 
 

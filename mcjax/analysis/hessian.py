@@ -24,7 +24,7 @@ import numpy as np
 from scipy.sparse import linalg
 
 from mcjax import curves
-from mcjax.engine import derivatives, evaluation, parallel
+from mcjax.engine import derivatives, evaluation
 
 Arrays = dict[str, np.ndarray]
 
@@ -58,28 +58,16 @@ def make_product(evaluator: evaluation.Evaluator) -> Callable[[Any, Any, Any], A
       give `mcjax.engine.evaluation.Evaluator.statistics` of the point.
     """
 
-    def product(params, state, data, vector):
+    def of_batch(batch: Any, params: Any, state: Any, vector: Any) -> tuple[Any, jax.Array]:
         vector = jax.tree.map(lambda w, v: jnp.asarray(v, w.dtype), params, vector)
-        count, batch = evaluation.clean_batches(
-            evaluator.fetch, data, evaluator.batch_size, parallel.ALL_AXES
-        )
+        gradient = lambda w: evaluation.gradient_of_sum(evaluator.objective, w, state, batch)  # noqa: E731
+        _, product, size = jax.jvp(gradient, (params,), (vector,), has_aux=True)
+        return product, size
 
-        def summed(params, index):
-            sums = evaluator.objective.evaluate(params, state, batch(index))
-            return sums["loss"], sums["count"]
+    def mean(totals: Any, *args: Any) -> Any:
+        return derivatives.divided(*totals)
 
-        def add(total, index):
-            gradient = derivatives.gradient(summed)
-            _, new, size = jax.jvp(lambda w: gradient(w, index), (params,), (vector,), has_aux=True)
-            return jax.tree.map(jnp.add, total, (new, size)), None
-
-        zeros = (jax.tree.map(jnp.zeros_like, params), jnp.float32(0))
-        parts, _ = jax.lax.scan(add, zeros, jnp.arange(count))
-        totals, size = parallel.sum_over_devices(parts, parallel.ALL_AXES)
-        return derivatives.divided(totals, size)
-
-    mapped = parallel.data_parallel(product, evaluator.mesh)
-    return lambda params, state, vector: mapped(params, state, evaluator.splits["train"], vector)
+    return evaluator.over_train(of_batch, mean)
 
 
 def eigenpairs(

@@ -74,7 +74,7 @@ OTHER = {"a": np.float32([-0.2, 0.4]), "b": np.float32([[0.9], [-0.5], [0.1]])}
 
 @pytest.fixture(scope="module")
 def quartic():
-    """The loss ``(w . x - mean)^4 / 4`` on eight devices, two of which share each batch.
+    """The loss ``(w . x - mean)^4 / 4`` on eight devices, which share each batch.
 
     The mean of all ``w . x`` is a state: recomputed at each point, then held.
     """
@@ -102,7 +102,6 @@ def quartic():
         mesh,
         batch_size=16,
         statistics_batch_size=SIZE,
-        devices_per_point=2,
     )
 
 
