@@ -51,8 +51,8 @@ def main(figure=None, epochs=30):
         loss, start, end, examples, curve=curve, optimizer=adam, epochs=epochs, batch_size=50,
         key=key,
     )  # fmt: skip
-    arrays = api.profile(loss, curve, points, examples, held_out)
-    return shared.show(arrays, "Flax NNX", figure)
+    profile = api.profile(loss, curve, points, examples, held_out)
+    return shared.show(profile, "Flax NNX", figure)
 
 
 if __name__ == "__main__":

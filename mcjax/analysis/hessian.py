@@ -23,10 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import linalg
 
-from mcjax import curves
+from mcjax import curves, results
 from mcjax.engine import derivatives, evaluation, parallel
-
-Arrays = dict[str, np.ndarray]
 
 
 class NoEigenvaluesError(ValueError):
@@ -205,7 +203,7 @@ def sharpness(
     tolerance: float = 1e-4,
     progress: Callable[[int, int], None] = lambda index, products: None,
     skip: Container[int] = (),
-) -> Iterator[tuple[int, Arrays]]:
+) -> Iterator[tuple[int, results.PointSharpness]]:
     """The Hessian's largest eigenvalues at points, such as those of a curve.
 
     Args:
@@ -219,9 +217,9 @@ def sharpness(
       skip: indices of points that are known already.
 
     Yields:
-      A point's index, and its ``eigenvalues`` ``[count]``, ``residuals`` ``[count]`` and
-      ``train_loss``. Whatever points came before, the numbers are the same. Where the Hessian is
-      not finite or ARPACK does not converge, eigenvalues and residuals are NaN.
+      A point's index, and its sharpness without the trace. Whatever points came before, the
+      numbers are the same. Where the Hessian is not finite or ARPACK does not converge,
+      eigenvalues and residuals are NaN.
     """
     product, combine = make_product(evaluator), jax.jit(curves.combine)
     for index, row in enumerate(np.asarray(coefficients, np.float32)):
@@ -237,7 +235,4 @@ def sharpness(
                 progress=functools.partial(progress, index),
             )  # fmt: skip
             values, residuals = found.values, found.residuals
-        yield (
-            index,
-            {"eigenvalues": values, "residuals": residuals, "train_loss": np.asarray(loss)},
-        )
+        yield index, results.PointSharpness(values, residuals, loss)
