@@ -26,8 +26,8 @@ data are a dict, and so are its batches, with the rows' ``weight`` added (zero f
 ...     loss, start, end, data, curve=curve, optimizer=optax.adam(0.05), epochs=200, batch_size=10,
 ...     key=jax.random.key(0))
 >>> found = api.profile(loss, curve, points, data)
->>> high, low = (path.barriers["train"]["loss"].over_max for path in (found.segment, found.curve))
->>> bool(low < 0.2 * high)
+>>> low, high = (path.barriers["train"]["loss"] for path in (found.curve, found.segment))
+>>> bool(low.over_max < 0.2 * high.over_max)
 True
 """
 

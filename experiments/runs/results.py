@@ -20,10 +20,10 @@ from .arrays import as_result, load_arrays, load_result
 from .folder import Run
 from .names import Name, parse_name
 
-FILES = {"curve": "curve.npz", "surface": "surface.npz", "sharpness": "sharpness.npz"}
-"""The arrays of a run, by its kind."""
 TYPES: dict[str, Any] = {"curve": Profile, "surface": Surface, "sharpness": Sharpness}
-"""What they are read as."""
+"""What the arrays of a run are read as, by its kind."""
+FILES = {kind: f"{kind}.npz" for kind in TYPES}
+"""The arrays of a run, by its kind."""
 Result = Profile | Surface | Sharpness
 CONFIGS = {
     "mode": configs.ModeConfig,
