@@ -31,7 +31,6 @@ data are a dict, and so are its batches, with the rows' ``weight`` added (zero f
 True
 """
 
-import functools
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -275,12 +274,10 @@ def sharpness(
     count, samples = _whole("count", count), _whole("samples", samples, 2)
     evaluator, mesh = _evaluator(loss, (params,), data, None, batch_size)
     params, state = parallel.replicate((params, _of(state)), mesh)
-    held = evaluator.statistics(params, state)
-    product = functools.partial(hessian.make_product(evaluator), params, held)
-    found = hessian.eigenpairs(product, params, count, seed=seed, progress=progress)
-    trace, error = hessian.trace(product, params, samples, seed=seed)
-    own = evaluator.with_state(params, held, "train")["loss"]
-    return results.PointSharpness(found.values, found.residuals, own, trace, error)
+    return hessian.at_point(
+        evaluator, hessian.make_product(evaluator), params, state, count, samples=samples,
+        seed=seed, progress=progress,
+    )  # fmt: skip
 
 
 def _placed(iterates, points, mesh):

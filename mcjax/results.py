@@ -433,12 +433,12 @@ def named(metrics: Mapping[str, Mapping[str, _Value]]) -> dict[str, _Value]:
     return {f"{split}_{name}": x for split, found in metrics.items() for name, x in found.items()}
 
 
-def unnamed(arrays: Mapping[str, np.ndarray]) -> Metrics:
+def unnamed(by_name: Mapping[str, _Value]) -> dict[str, dict[str, _Value]]:
     """``metrics[split][name]`` of metrics by the names that `named` gives."""
-    metrics: Metrics = {}
-    for key, values in arrays.items():
+    metrics: dict[str, dict[str, _Value]] = {}
+    for key, value in by_name.items():
         split, _, name = key.partition("_")
-        metrics.setdefault(split, {})[name] = values
+        metrics.setdefault(split, {})[name] = value
     return metrics
 
 
@@ -469,12 +469,10 @@ def _path_arrays(path: PathMetrics, prefix: str) -> Arrays:
         arrays[f"{prefix}arc_length"] = path.arc_length
     for fields in (("means", "barriers"), ("slopes",)):
         for key in named(path.metrics):
-            split, _, name = key.partition("_")
             for field in fields:
-                summary = getattr(path, field).get(split, {}).get(name)
-                ends = _SUMMARIES[field][1] if summary is not None else ()
-                for end, value in zip(ends, summary or (), strict=True):
-                    arrays[f"{prefix}{key}_{end}"] = np.asarray(value)
+                numbers = named(getattr(path, field)).get(key, ())
+                ends = zip(_SUMMARIES[field][1], numbers, strict=False)
+                arrays |= {f"{prefix}{key}_{end}": np.asarray(x) for end, x in ends}
     return arrays
 
 
@@ -486,13 +484,11 @@ def _take_path(left: Arrays, prefix: str) -> PathMetrics | None:
     l2, arc_length = (left.pop(f"{prefix}{key}", None) for key in ("l2", "arc_length"))
     summaries: dict[str, Any] = {field: {} for field in _SUMMARIES}
     for key in named(metrics):
-        split, _, name = key.partition("_")
         for field, (make, ends) in _SUMMARIES.items():
             keys = [f"{prefix}{key}_{end}" for end in ends]
             if all(k in left for k in keys):
-                made = make(*(np.asarray(left.pop(k))[()] for k in keys))
-                summaries[field].setdefault(split, {})[name] = made
-    return PathMetrics(metrics, l2, arc_length, **summaries)
+                summaries[field][key] = make(*(np.asarray(left.pop(k))[()] for k in keys))
+    return PathMetrics(metrics, l2, arc_length, **{k: unnamed(x) for k, x in summaries.items()})
 
 
 def _iterate_arrays(iterates: Iterates) -> Arrays:
