@@ -17,7 +17,7 @@ from experiments.runs.folder import Run
 from experiments.training import ends
 from experiments.training import problem as problems
 from mcjax import curves
-from mcjax.results import Sharpness
+from mcjax.results import PointSharpness, Sharpness
 from tests.comparison import assert_same_bits
 
 long = pytest.mark.long  # eigenvalues of a network; tests/mcjax/test_hessian.py has short samples
@@ -101,7 +101,7 @@ def test_every_point_has_its_place(curve, tmp_path, monkeypatch):
     def measure(evaluator, points, coefficients, state, count, *, progress, skip):
         for index, row in enumerate(coefficients):
             values = np.array([norm(row), 0.5 * norm(row)])[:count]
-            yield index, {"eigenvalues": values, "residuals": values, "train_loss": row[0]}
+            yield index, PointSharpness(values, values, row[0])
 
     monkeypatch.setattr(sharpness.hessian, "sharpness", measure)
     monkeypatch.setattr(sharpness.plots, "save", lambda figure, stem: stem)
