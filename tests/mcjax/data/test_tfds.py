@@ -181,5 +181,5 @@ def test_a_download_that_fails_says_what_to_do(served, monkeypatch, tmp_path):
 
 def test_tfds_that_is_not_installed_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "tensorflow_datasets", None)
-    with pytest.raises(data.DataUnavailable, match=r"mcjax\[experiments\].*data_dir"):
+    with pytest.raises(data.DataUnavailable, match=r"mcjax\[data\].*data_dir"):
         data.load("cifar10", data_dir=str(tmp_path))
