@@ -189,6 +189,12 @@ def test_the_height_is_clipped_as_in_figures_and_zero_has_a_logarithm():
     np.testing.assert_array_equal(accuracy, 100 * arrays["train_accuracy"])
 
 
+def test_the_height_may_be_a_metric_of_the_test_split():
+    arrays = surface_arrays() | {"point_test_loss": np.ones(3)}
+    arrays["test_loss"] = 1 + np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(heights(arrays, "test_loss"), arrays["test_loss"])
+
+
 @pytest.mark.parametrize("value", [0.0, -1.0])
 def test_nothing_above_zero_has_no_logarithm(value):
     arrays = surface_arrays()
