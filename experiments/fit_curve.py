@@ -11,7 +11,7 @@ WORKDIR/earlier.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ import numpy as np
 from mcjax import curves, plots
 from mcjax.analysis import profiles
 from mcjax.engine import objectives, parallel
+from mcjax.results import PathMetrics, Profile, named
 
 from .cli import command
 from .cli.configs import CurveConfig
@@ -29,7 +30,7 @@ from .cli.flags import identity
 from .cli.progress import Progress, say, show
 from .landscapes import drawing, ensembling
 from .runs import evaluations
-from .runs.arrays import load_arrays, save_arrays
+from .runs.arrays import load_result, save_arrays
 from .runs.folder import Run
 from .runs.names import Name
 from .training import ends, loop
@@ -107,7 +108,7 @@ def finish(fit: Fit) -> str:
     """
     evaluate(fit.folder, fit.config, fit.problem)
     figure = draw(fit.folder, fit.config)
-    summary = summarize(load_arrays(fit.folder.path / "curve.npz"))
+    summary = summarize(load_result(Profile, fit.folder.path / "curve.npz"))
     facts = _ensembles(fit)
     if facts:
         summary += f"\n{ensembling.table(facts['rows'])}"
@@ -139,8 +140,8 @@ def judge(fit: Fit) -> None:
     """
     if fit.folder.status != "fitted":
         return
-    arrays = load_arrays(fit.folder.path / "curve.npz")
-    accuracy = arrays.get("curve_train_accuracy")
+    curve = load_result(Profile, fit.folder.path / "curve.npz").curve
+    accuracy = curve.metrics["train"].get("accuracy")
     reason = None
     if accuracy is not None:
         middle = float(accuracy[len(accuracy) // 2])
@@ -285,13 +286,10 @@ def evaluate(folder: Run, config: CurveConfig, problem: problems.Problem) -> Non
             continue
         curve, points, state = ends.load_curve(folder, epoch)
         points, state = parallel.replicate((points, state), problem.mesh)
-        if segment is None or config.free_ends:
-            line = curves.segment(), (points[0], points[-1])
-            segment = _profile(folder, "segment", problem, *line, t, state)
-        along = _profile(folder, label, problem, curve, points, t, state)
-        along |= profiles.end_slopes(problem.evaluator, curve, points, state)
-        arrays = {"t": t} | {f"curve_{n}": x for n, x in along.items()}
-        save_arrays(file, arrays | {f"segment_{n}": x for n, x in segment.items()})
+        known = None if config.free_ends else segment
+        found = _profile(folder, label, problem, curve, points, t, state, known)
+        segment = found.segment
+        save_arrays(file, found.to_arrays())
 
 
 def _labels(config):
@@ -318,52 +316,75 @@ def draw(folder: Run, config: CurveConfig) -> Path | None:
             file = folder.path / f"{label}.npz"
             title = f"{ends.label(config.start)} to {ends.label(config.end)}"
             title += f", curve epoch {epoch or config.epochs}"
-            one = functools.partial(_draw_one, load_arrays(file), title, figures / label, config)
+            found = load_result(Profile, file)
+            one = functools.partial(_draw_one, found, title, figures / label, config)
             again = drawing.command("fit_curve", folder.path)
             drawn[label] = drawing.attempt(one, file, again)
     return drawn["curve"]
 
 
-def _draw_one(arrays, title, stem, config):
+def _draw_one(found: Profile, title: str, stem: Path, config: CurveConfig) -> Path:
     with plots.style(*config.style):
-        return plots.save(plots.curve_figure(arrays, title), stem)
+        return plots.save(plots.curve_figure(found, title), stem)
 
 
-def _profile(folder, name, problem, curve, points, t, state):
-    bar = Progress(f"{folder.path.name}: {name}", len(t), "point")
+def _profile(
+    folder: Run,
+    label: str,
+    problem: problems.Problem,
+    curve: curves.Curve,
+    points: Sequence[Any],
+    t: np.ndarray,
+    state: Any,
+    segment: PathMetrics | None,
+) -> Profile:
+    """The curve and the segment; a bar for each that is evaluated."""
+    names, bars = {"curve": label, "segment": "segment"}, {}
+
+    def progress(path: str, done: int) -> None:
+        if path not in bars:
+            bars[path] = Progress(f"{folder.path.name}: {names[path]}", len(t), "point")
+        bars[path].update(done)
+        if done == len(t):
+            bars[path].close()
+
     try:
-        return profiles.profile(problem.evaluator, curve, points, t, state, bar.update)
+        return profiles.profile(
+            problem.evaluator, curve, points, t, state, slopes=True, segment=segment,
+            progress=progress,
+        )  # fmt: skip
     finally:
-        bar.close()
+        for bar in bars.values():
+            bar.close()
 
 
-def summarize(arrays: dict[str, np.ndarray]) -> str:
+def summarize(found: Profile) -> str:
     """Three lines: the ends, the curve and the segment."""
-    lines = [_ends_line(arrays)]
-    for path in ("curve", "segment"):
-        losses, t = arrays[f"{path}_train_loss"], arrays["t"]
+    lines, t = [_ends_line(found)], found.t
+    for name, path in found.paths.items():
+        losses = path.metrics["train"]["loss"]
         words = []
-        if f"{path}_validation_accuracy" in arrays:
-            accuracy = arrays[f"{path}_validation_accuracy"]
+        accuracy = path.metrics.get("validation", {}).get("accuracy")
+        if accuracy is not None:
             low = int(np.nanargmin(accuracy))
             words.append(f"lowest validation accuracy {100 * accuracy[low]:.2f} % (t={t[low]:.2f})")
         worst = int(np.argmax(np.where(np.isnan(losses), np.inf, losses)))
         words.append(f"highest training loss {losses[worst]:.4g} (t={t[worst]:.2f})")
-        height = float(arrays[f"{path}_train_loss_over_max"])
+        height = float(path.barriers["train"]["loss"].over_max)
         words.append(f"barrier {'yes' if height > 0 else 'no'} ({height:.4g} over the higher end)")
         strange = int((~np.isfinite(losses)).sum())
         if strange:
             words.append(f"{strange} of {len(t)} points are not finite")
-        lines.append(f"{path:<9}{', '.join(words)}")
+        lines.append(f"{name:<9}{', '.join(words)}")
     return "\n".join(lines)
 
 
-def _ends_line(arrays):
-    words = []
+def _ends_line(found: Profile) -> str:
+    words, metrics = [], named(found.curve.metrics)
     for where, index in (("start", 0), ("end", -1)):
-        text = f"{where} training loss {arrays['curve_train_loss'][index]:.4g}"
-        if "curve_validation_accuracy" in arrays:
-            accuracy = 100 * arrays["curve_validation_accuracy"][index]
+        text = f"{where} training loss {metrics['train_loss'][index]:.4g}"
+        if "validation_accuracy" in metrics:
+            accuracy = 100 * metrics["validation_accuracy"][index]
             text += f", validation accuracy {accuracy:.2f} %"
         words.append(text)
     return f"{'ends':<9}{'; '.join(words)}"

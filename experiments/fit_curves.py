@@ -21,6 +21,7 @@ import numpy as np
 
 from mcjax import plots
 from mcjax.engine import parallel
+from mcjax.results import Profile
 
 from . import fit_curve
 from .cli import command, flag_parsers
@@ -29,7 +30,7 @@ from .cli.errors import RunFailed, UsageError
 from .cli.progress import say, show
 from .landscapes import drawing
 from .runs import json_text
-from .runs.arrays import load_arrays
+from .runs.arrays import load_result
 from .runs.files import write_atomically
 from .training import ends, loop
 from .training import problem as problems
@@ -216,15 +217,11 @@ def _row(fit, failures):
     }
     if row["name"] in failures:
         return row | {"why": failures[row["name"]]}
-    arrays = load_arrays(fit.folder.path / "curve.npz")
+    found = load_result(Profile, fit.folder.path / "curve.npz")
     return row | {
-        path: {
-            "highest": float(np.max(arrays[f"{path}_train_loss"])),
-            "over_max": float(arrays[f"{path}_train_loss_over_max"]),
-            "over_mean": float(arrays[f"{path}_train_loss_over_mean"]),
-            "over_chord": float(arrays[f"{path}_train_loss_over_chord"]),
-        }
-        for path in PATHS
+        name: {"highest": float(np.max(path.metrics["train"]["loss"]))}
+        | {how: float(x) for how, x in path.barriers["train"]["loss"]._asdict().items()}
+        for name, path in found.paths.items()
     }
 
 

@@ -19,8 +19,9 @@ import functools
 import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -28,6 +29,7 @@ import numpy as np
 from mcjax import plots
 from mcjax.analysis import surfaces
 from mcjax.engine import parallel
+from mcjax.results import Surface, Values, named
 
 from .cli import command, signals
 from .cli.configs import SurfaceConfig
@@ -36,7 +38,7 @@ from .cli.flags import identity
 from .cli.progress import Progress, show
 from .landscapes import drawing, surface_directions, surface_sources
 from .runs import evaluations
-from .runs.arrays import load_arrays, save_arrays
+from .runs.arrays import load_arrays, load_result, save_arrays
 from .runs.folder import Run
 from .runs.names import parse_name
 from .training import ends
@@ -70,25 +72,25 @@ def _evaluate(folder, config, shape, sources):
         patterns = ("surface.npz", "rows", "figures/surface_*")
         evaluations.begin(folder, config, EVALUATION, patterns)
         began = time.monotonic()
-        arrays = _places(sources)
-        x, y = _grid(sources, shape, config.margin, arrays)
-        arrays |= {"x": x, "y": y} | _rows(folder, sources, x, y)
-        save_arrays(file, arrays)
+        surface = _places(sources)
+        x, y = _grid(sources, shape, config.margin, surface)
+        surface = surfaces.filled(surface, x, y, _rows(folder, sources, x, y))
+        save_arrays(file, surface.to_arrays())
         if parallel.is_first():
             shutil.rmtree(folder.path / "rows", ignore_errors=True)
         folder.update(evaluate_seconds=time.monotonic() - began)
     folder.open("surface", config)
-    arrays = load_arrays(file)
+    surface = load_result(Surface, file)
     drawn = []
     if parallel.is_first():
-        drawn = draw(arrays, folder, config.clip, config.style)
-    summary = summarize(arrays)
+        drawn = draw(surface, folder, config.clip, config.style)
+    summary = summarize(surface)
     folder.update(status="done", summary=summary)
     show(summary + "".join(f"\nfigure: {path}" for path in drawn))
 
 
 def draw(
-    arrays: dict[str, np.ndarray],
+    surface: Surface,
     folder: Run,
     clip: float | None = None,
     style: Sequence[str] = (),
@@ -97,10 +99,10 @@ def draw(
 
     def one(name):
         with plots.style(*style):
-            figure = plots.surface_figure(arrays, name, clip=clip)
+            figure = plots.surface_figure(surface, name, clip=clip)
             return plots.save(figure, folder.path / "figures" / f"surface_{name}")
 
-    losses = (n for n in arrays if n.endswith("_loss") and arrays[n].ndim == 2)
+    losses = filter(plots.is_loss, named(surface.metrics))
     file, again = folder.path / "surface.npz", drawing.command("loss_surface", folder.path)
     drawn = (drawing.attempt(functools.partial(one, name), file, again) for name in losses)
     return [path for path in drawn if path]
@@ -126,57 +128,44 @@ def _check_flags(config, folder):
     return shape
 
 
-def _grid(sources, shape, margin, arrays):
-    plane = sources.plane
+def _grid(
+    sources: surface_sources.Sources, shape: tuple[int, int], margin: float, surface: Surface
+) -> tuple[np.ndarray, np.ndarray]:
     if sources.half_widths is not None:
         return surfaces.grid_around(sources.half_widths, shape)
-    others = [arrays[name] for name in ("curve_xy", "iterate_xy") if name in arrays]
     try:
-        return surfaces.grid(plane, shape, margin, np.concatenate([plane.anchors, *others]))
+        return surfaces.covering(surface, sources.plane, shape, margin)
     except ValueError as error:
         raise UsageError(f"--curve or --iterates: {error}") from None
 
 
-def _places(sources):
-    """What is drawn on the surface: the three points, the curve, the iterates."""
-    evaluator, points = sources.problem.evaluator, sources.points
-    own = surfaces.at_points(evaluator, points, sources.state)
-    arrays = {f"point_{name}": value for name, value in own.items()}
-    arrays |= {
-        "point_xy": sources.plane.anchors,
-        "point_name": np.array(sources.names),
-    } | sources.facts
-    if sources.curve:
-        curve, control = sources.curve
-        t = surfaces.drawn_t(curve)
-        seen = surfaces.on_plane(sources.plane, points, curve, control, t)
-        arrays |= {f"curve_{name}": value for name, value in seen.items()}
-    return arrays | _projected(sources)
-
-
-def _projected(sources):
-    """The iterates: how each projects, its own metrics and its name."""
+def _places(sources: surface_sources.Sources) -> Surface:
+    """What is drawn on the surface: the three points, the curve, the iterates and their names."""
     sharding = jax.tree.leaves(sources.points)[0].sharding
 
-    def loaded():
+    def loaded() -> Iterator[tuple[int, Any]]:
         for text, epoch in sources.iterates:
             w = jax.device_put(ends.load(parse_name(text)).params, sharding)
             surface_sources.check_matching(text, (sources.points[0], w))
             yield epoch, w
 
-    found = surfaces.iterates(
-        sources.problem.evaluator, sources.plane, sources.points, loaded(), sources.state
-    )
-    if found:
-        found["name"] = np.array([ends.label(text) for text, _ in sources.iterates])
-    return {f"iterate_{name}": value for name, value in found.items()}
+    surface = surfaces.surface(
+        sources.problem.evaluator, sources.points, sources.plane, sources.state, sources.names,
+        curve=sources.curve, run=loaded(), directions=sources.directions,
+    )  # fmt: skip
+    if surface.iterates is None:
+        return surface
+    names = np.array([ends.label(text) for text, _ in sources.iterates])
+    return surface._replace(iterates=surface.iterates._replace(name=names))
 
 
-def _rows(folder, sources, x, y):
+def _rows(
+    folder: Run, sources: surface_sources.Sources, x: np.ndarray, y: np.ndarray
+) -> list[Values]:
     """The grid's metrics; each row is saved when it is done."""
     saved = folder.path / "rows"
     saved.mkdir(exist_ok=True)
-    rows: dict[int, dict[str, np.ndarray]] = _saved_rows(saved, x, y)
+    rows = _saved_rows(saved, x, y)
     progress, every = _RowProgress(folder.path.name, len(x), len(y), len(rows)), -(-len(y) // 10)
     with signals.signals() as received:
         progress.received = received
@@ -186,16 +175,16 @@ def _rows(folder, sources, x, y):
                 progress.point, rows,
             ):  # fmt: skip
                 rows[index] = row
-                save_arrays(saved / f"{index:04d}.npz", row | {"x": x, "y": y[index]})
+                save_arrays(saved / f"{index:04d}.npz", row.to_arrays() | {"x": x, "y": y[index]})
                 progress.row(len(rows), line=len(rows) % every == 0 or len(rows) == len(y))
                 if received:
                     raise Interrupted(received[0])
         finally:
             progress.close()
-    return {name: np.stack([rows[i][name] for i in range(len(y))]) for name in rows[0]}
+    return [rows[i] for i in range(len(y))]
 
 
-def _saved_rows(folder, x, y):
+def _saved_rows(folder: Path, x: np.ndarray, y: np.ndarray) -> dict[int, Values]:
     """Rows that were saved before an interruption, if they are of this very grid."""
     rows = {}
     for index in range(len(y)):
@@ -204,7 +193,7 @@ def _saved_rows(folder, x, y):
             continue
         row = load_arrays(file)
         if np.array_equal(row.pop("x"), x) and row.pop("y") == y[index]:
-            rows[index] = row
+            rows[index] = Values.from_arrays(row)
     return rows
 
 
@@ -234,29 +223,28 @@ class _RowProgress:
         self._bar.close()
 
 
-def summarize(arrays: dict[str, np.ndarray]) -> str:
+def summarize(surface: Surface) -> str:
     """Losses at the three points, the grid, and how far the iterates are from the plane."""
-    losses = [n for n in arrays if n.endswith("_loss") and arrays[n].ndim == 2]
-    words = ", ".join
+    losses = {n: x for n, x in named(surface.metrics).items() if plots.is_loss(n)}
+    own, words = named(surface.networks.metrics), ", ".join
     lines = [
-        f"point    {name}: "
-        + words(f"{n.replace('_', ' ')} {arrays[f'point_{n}'][i]:.4g}" for n in losses)
-        for i, name in enumerate(arrays["point_name"][: 1 if "direction_norm" in arrays else 3])
+        f"point    {name}: " + words(f"{n.replace('_', ' ')} {own[n][i]:.4g}" for n in losses)
+        for i, name in enumerate(surface.networks.name)
     ]
-    for name in losses:
-        values = arrays[name]
+    for name, values in losses.items():
         finite = values[np.isfinite(values)]
         extent = f"{finite.min():.4g} to {finite.max():.4g}" if finite.size else "nowhere finite"
         strange = values.size - finite.size
         note = f"; {strange} of {values.size} points are not finite" if strange else ""
         lines.append(f"grid     {name.replace('_', ' ')} {extent}{note}")
-    if "iterate_distance" in arrays:
-        each = zip(arrays["iterate_epoch"], arrays["iterate_distance"], strict=True)
+    if surface.iterates is not None:
+        each = zip(surface.iterates.epoch, surface.iterates.distance, strict=True)
         lines.append("iterates distance from the plane " + words(f"w{e}: {d:.4g}" for e, d in each))
-    lines += drawing.off_plane_words(arrays)
+    lines += drawing.off_plane_words(surface)
     for name in ("eigenvalues", "residuals", "explained_variance_ratio"):
-        if name in arrays:
-            values = words(f"{value:.4g}" for value in arrays[name])
+        numbers = getattr(surface.directions, name, None)
+        if numbers is not None:
+            values = words(f"{value:.4g}" for value in numbers)
             lines.append(f"along    {name.replace('_', ' ')} {values}")
     return "\n".join(lines)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import jax
 
 from mcjax import data, plots
+from mcjax.results import Profile
 
 from .cli import command, processes
 from .cli.configs import ReproduceConfig
@@ -31,7 +32,7 @@ from .papers.gotmare2018 import claims, figures, paper_report, scales
 from .papers.gotmare2018.findings import Findings
 from .papers.judging import Claim, Results
 from .runs import json_text
-from .runs.arrays import load_arrays
+from .runs.arrays import load_result
 from .runs.files import write_atomically
 from .runs.folder import Run
 
@@ -224,7 +225,7 @@ def _results(source: figures.Source, plan: scales.Plan, same_steps) -> Results:
             for suffix, label in labels.items():
                 file = source.workdir / job.name / f"curve{label}.npz"
                 if file.exists() and (suffix != "@steps" or steps):
-                    curves[job.name + suffix] = load_arrays(file)
+                    curves[job.name + suffix] = load_result(Profile, file)
         elif job.kind == "surface" and job.name not in source.missing:
             surfaces[job.name] = source.surface(job.name)
     file = source.workdir / "gradients.json"

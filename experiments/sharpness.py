@@ -12,6 +12,7 @@ evaluated again, and the earlier arrays and figures are kept in WORKDIR/earlier.
 import functools
 import shutil
 import time
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +21,7 @@ import numpy as np
 from mcjax import curves, plots
 from mcjax.analysis import hessian, profiles
 from mcjax.engine import parallel
+from mcjax.results import PointSharpness, Sharpness
 
 from .cli import command, signals
 from .cli.configs import ModeConfig, SharpnessConfig
@@ -28,7 +30,7 @@ from .cli.flags import identity
 from .cli.progress import Progress, show
 from .landscapes import drawing
 from .runs import evaluations
-from .runs.arrays import load_arrays, save_arrays
+from .runs.arrays import load_result, save_arrays
 from .runs.folder import Run
 from .training import ends
 from .training import problem as problems
@@ -62,25 +64,25 @@ def run(config: SharpnessConfig) -> Run:
         if sources is not None:
             _evaluate(folder, config, sources)
         folder.open("sharpness", config)
-        arrays = load_arrays(file)
-        summary = summarize(arrays)
+        found = load_result(Sharpness, file)
+        summary = summarize(found)
         if parallel.is_first():
-            draw = functools.partial(_draw, arrays, folder, config)
+            draw = functools.partial(_draw, found, folder, config)
             figure = drawing.attempt(draw, file, drawing.command("sharpness", folder.path))
             show(summary + (f"\nfigure: {figure}" if figure else ""))
         folder.update(status="done", summary=summary)
     return folder
 
 
-def _draw(arrays, folder, config):
+def _draw(found: Sharpness, folder: Run, config: SharpnessConfig) -> Path:
     with plots.style(*config.style):
-        figure = plots.sharpness_figure(arrays, f"sharpness along {ends.label(config.curve)}")
+        figure = plots.sharpness_figure(found, f"sharpness along {ends.label(config.curve)}")
         return plots.save(figure, folder.path / "figures" / "sharpness")
 
 
-def summarize(arrays: dict[str, np.ndarray]) -> str:
+def summarize(found: Sharpness) -> str:
     """The largest eigenvalue at the ends, and where it is lowest and highest along the curve."""
-    values, t = arrays["eigenvalues"][:, 0], arrays["t"]
+    values, t = found.eigenvalues[:, 0], found.t
     known = np.flatnonzero(np.isfinite(values))
     if not known.size:
         return "largest eigenvalue: nowhere found"
@@ -88,7 +90,7 @@ def summarize(arrays: dict[str, np.ndarray]) -> str:
     text = (
         f"largest eigenvalue: start {values[0]:.4g}, end {values[-1]:.4g}; along the curve "
         f"{values[low]:.4g} (t={t[low]:.2f}) to {values[high]:.4g} (t={t[high]:.2f}); "
-        f"residuals at most {arrays['residuals'][known].max():.2g}"
+        f"residuals at most {found.residuals[known].max():.2g}"
     )
     if known.size < len(t):
         text += f"; not found at {len(t) - known.size} of {len(t)} points"
@@ -134,7 +136,8 @@ def _evaluate(folder, config, sources):
     began, t = time.monotonic(), np.linspace(0, 1, config.points)
     saved = folder.path / "points"
     saved.mkdir(exist_ok=True)
-    found = {i: load_arrays(file) for i in range(len(t)) if (file := _file(saved, i)).exists()}
+    found = {i: load_result(PointSharpness, file)
+             for i in range(len(t)) if (file := _file(saved, i)).exists()}  # fmt: skip
     bar = Progress(f"{folder.path.name}: sharpness", len(t), "point", len(found))
     coefficients = profiles.coefficients(sources.curve, t)
     with signals.signals() as received:
@@ -145,19 +148,17 @@ def _evaluate(folder, config, sources):
                 raise Interrupted(received[0])
 
         try:
-            for index, arrays in hessian.sharpness(
+            for index, point in hessian.sharpness(
                 sources.problem.evaluator, sources.points, coefficients, sources.state,
                 config.eigenvalues, progress=progress, skip=found.keys(),
             ):  # fmt: skip
-                save_arrays(_file(saved, index), arrays)
-                found[index] = arrays
-                largest = arrays["eigenvalues"][0]
-                bar.update(len(found), f"t={t[index]:.2f}: {largest:.4g}", line=True)
+                save_arrays(_file(saved, index), point.to_arrays())
+                found[index] = point
+                bar.update(len(found), f"t={t[index]:.2f}: {point.eigenvalues[0]:.4g}", line=True)
         finally:
             bar.close()
-    rows = [found[i] for i in range(len(t))]
-    arrays = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    save_arrays(folder.path / "sharpness.npz", {"t": t} | arrays)
+    along = Sharpness.along(t, [found[i] for i in range(len(t))])
+    save_arrays(folder.path / "sharpness.npz", along.to_arrays())
     if parallel.is_first():
         shutil.rmtree(saved, ignore_errors=True)
     folder.update(evaluate_seconds=time.monotonic() - began)

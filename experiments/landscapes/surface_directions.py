@@ -12,6 +12,7 @@ import numpy as np
 from mcjax import curves
 from mcjax.analysis import directions, hessian
 from mcjax.engine import parallel
+from mcjax.results import Directions
 
 from ..cli import signals
 from ..cli.configs import SurfaceConfig
@@ -30,12 +31,12 @@ class Around(NamedTuple):
     Attributes:
       points: the centre, and where each of two directions leads from it.
       names: of the two, for figures.
-      facts: arrays for ``surface.npz``.
+      directions: what the surface says of them.
     """
 
     points: tuple[Any, Any, Any]
     names: tuple[str, str]
-    facts: dict[str, np.ndarray]
+    directions: Directions
 
 
 def check_flags(config: SurfaceConfig) -> None:
@@ -89,7 +90,7 @@ def make(
     except ValueError as error:
         raise UsageError(f"--directions={config.directions}: {error}") from None
     lengths = [float(jnp.sqrt(curves.squared_norm(d))) for d in pair]
-    return Around(points, names, facts | {"direction_norm": np.array(lengths)})
+    return Around(points, names, Directions(np.array(lengths), **facts))
 
 
 def _drawn(config, centre):

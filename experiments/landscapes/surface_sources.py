@@ -7,6 +7,7 @@ import numpy as np
 
 from mcjax import curves, planes
 from mcjax.engine import parallel
+from mcjax.results import Directions
 
 from ..cli.configs import ModeConfig, SurfaceConfig
 from ..cli.errors import UsageError
@@ -32,7 +33,7 @@ class Sources(NamedTuple):
       iterates: names of the iterates, with their epochs.
       half_widths: ``[2]``, how far the surface reaches on each side of the first point along x and
         y, in units of weight distance; None where it covers what is drawn.
-      facts: arrays that say what the directions are.
+      directions: with --directions, what they are.
     """
 
     mode: ModeConfig
@@ -44,7 +45,7 @@ class Sources(NamedTuple):
     curve: tuple[curves.Curve, tuple[Any, ...]] | None
     iterates: tuple[tuple[str, int], ...]
     half_widths: np.ndarray | None
-    facts: dict[str, np.ndarray]
+    directions: Directions | None
 
 
 def load(config: SurfaceConfig) -> Sources:
@@ -71,10 +72,10 @@ def load(config: SurfaceConfig) -> Sources:
     mode = _shared_mode(config, [*found, *others])
     problem = problems.make_problem(mode, config.precision, config.splits, config.metrics)
     loaded = [ends.load(end.name) for end in found]
-    points, names, facts = tuple(p.params for p in loaded), tuple(map(ends.label, texts)), {}
+    points, names, along = tuple(p.params for p in loaded), tuple(map(ends.label, texts)), None
     if config.directions:
         chosen = surface_directions.make(config, problem, loaded[0], iterates)
-        points, names, facts = chosen.points, (*names, *chosen.names), chosen.facts
+        points, names, along = chosen.points, (*names, *chosen.names), chosen.directions
     points, state = parallel.replicate((points, loaded[0].state), problem.mesh)
     plane = _plane(config, points)
     half_widths = None
@@ -85,7 +86,7 @@ def load(config: SurfaceConfig) -> Sources:
         family, control, _ = ends.load_curve(Run(curve.name.run), curve.name.epoch)
         check_matching(config.curve, (points[0], *control))
         line = family, parallel.replicate(control, problem.mesh)
-    return Sources(mode, problem, points, names, state, plane, line, iterates, half_widths, facts)
+    return Sources(mode, problem, points, names, state, plane, line, iterates, half_widths, along)
 
 
 def _shared_mode(config, found):

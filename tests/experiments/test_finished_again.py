@@ -25,6 +25,7 @@ from experiments.training import ends
 from experiments.training import problem as problems
 from mcjax.analysis import hessian
 from mcjax.engine import training
+from mcjax.results import PointSharpness
 
 MODE = ModeConfig(
     dataset="digits", train_size=200, validation_size=60, model="mlp", width=0.25,
@@ -177,8 +178,7 @@ def test_sharpness_is_evaluated_again_at_other_points(finished, tmp_path, monkey
     def fake(evaluator, points, coefficients, state, k, progress, skip):
         for index in range(len(coefficients)):
             if index not in skip:
-                yield index, {"eigenvalues": np.full(k, 2.0), "train_loss": np.array(1.0),
-                              "residuals": np.zeros(k)}  # fmt: skip
+                yield index, PointSharpness(np.full(k, 2.0), np.zeros(k), 1.0)
 
     monkeypatch.setattr(hessian, "sharpness", fake)
     config = SharpnessConfig(curve=str(finished / "GB"), points=3, workdir=str(tmp_path / "s"))

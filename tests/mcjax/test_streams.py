@@ -10,7 +10,8 @@ import pytest
 
 from mcjax import api
 from mcjax.analysis import hessian
-from mcjax.engine import evaluation, objectives, parallel, streams, training
+from mcjax.engine import evaluation, parallel, streams, training
+from mcjax.flax.objective import cross_entropy
 from tests import nets
 from tests.comparison import assert_same_bits
 from tests.mcjax import small
@@ -97,7 +98,7 @@ def measured():
             return small.clean(data, *args)
 
         evaluator = evaluation.Evaluator(
-            objectives.cross_entropy(model), fetch, streams.place(SPLITS, MESH, limit), MESH,
+            cross_entropy(model), fetch, streams.place(SPLITS, MESH, limit), MESH,
             batch_size=10, statistics_batch_size=16,
         )  # fmt: skip
         held = evaluator.statistics(points[0], state)
