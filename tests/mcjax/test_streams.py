@@ -191,8 +191,8 @@ def test_the_calls_of_the_library_stream_what_does_not_fit(monkeypatch):
             loss, jnp.float32([0.1, -1]), jnp.float32([2, 1]), data, optimizer=optax.sgd(0.1),
             epochs=2, batch_size=10, key=jax.random.key(0),
         )  # fmt: skip
-        arrays = api.profile(loss, api.ONE_BEND, points, data, points=3, batch_size=10)
-        return losses, arrays
+        found = api.profile(loss, api.ONE_BEND, points, data, points=3, batch_size=10)
+        return losses, found.to_arrays()
 
     data = np.random.default_rng(3).normal(size=(75, 2)).astype(np.float32)
     streamed, resident = call(0), call(1e9)
