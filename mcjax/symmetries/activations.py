@@ -27,10 +27,10 @@ class Moments(NamedTuple):
       products: sums of products of deviations, ``[layers, units of A, units of B]``.
     """
 
-    count: float
-    means: np.ndarray
-    squares: np.ndarray
-    products: np.ndarray
+    count: Any
+    means: Any
+    squares: Any
+    products: Any
 
 
 def match_activations(
@@ -78,7 +78,7 @@ def match_activations(
         if not found:
             found = taps.read(spec, function, params, *inputs)[1]
         new = [
-            Moments(*map(np.asarray, moments(a, b)))
+            jax.tree.map(np.asarray, moments(a, b))
             for a, b in zip(values(target, inputs), values(params, inputs), strict=True)
         ]
         totals = [_merged(a, b) for a, b in zip(totals, new, strict=True)] if totals else new
@@ -102,18 +102,18 @@ def _values(spec: specs.Spec, function: Callable[..., Any]) -> Callable[..., lis
     return values
 
 
-def _moments(a: jax.Array, b: jax.Array) -> tuple[Any, ...]:
+def _moments(a: jax.Array, b: jax.Array) -> Moments:
     both = jnp.stack([a, b]).astype(jnp.promote_types(a.dtype, jnp.float32))
     means = both.mean(-2)
     one, two = both - means[..., None, :]
     squares = jnp.stack([jnp.square(one).sum(-2), jnp.square(two).sum(-2)])
     products = jnp.einsum("lsi,lsj->lij", one, two, precision="highest")
-    return a.shape[1], means, squares, products
+    return Moments(a.shape[1], means, squares, products)
 
 
 def _merged(a: Moments, b: Moments) -> Moments:
     """Moments of both samples together (Chan et al., 1979), in float64."""
-    count = a.count + b.count
+    count = float(a.count) + float(b.count)
     apart = np.asarray(b.means, np.float64) - a.means
     weight = a.count * b.count / count
     return Moments(

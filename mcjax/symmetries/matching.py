@@ -143,7 +143,7 @@ def _product(
     """``<A, P(B)>`` over some leaves, in float64."""
     total = 0.0
     for name in sorted(leaves):
-        moved = np.asarray(specs.permute_leaf(spec, permutations, name, b[name]))
+        moved = specs.permute_leaf(spec, permutations, name, b[name], np)
         total += float(np.sum((a[name] * moved.conj()).real, dtype=np.float64))
     return total
 
@@ -195,7 +195,7 @@ def _gains(
         held = list(axes)
         held[place.axis] = _without(axes[place.axis], place.path)
         there = spec._replace(leaves={place.leaf: tuple(held)})
-        moved = np.asarray(specs.permute_leaf(there, permutations, place.leaf, b[place.leaf]))
+        moved = specs.permute_leaf(there, permutations, place.leaf, b[place.leaf], np)
         one, two = (_isolated(x, place, axes, group.layers) for x in (a[place.leaf], moved))
         total += np.einsum("lir,ljr->lij", one, two.conj(), optimize=True).real
     return total

@@ -107,11 +107,9 @@ def repair(
 
 def _mixed(a: Any, b: Any, t: float) -> Any:
     """A leaf at t; what is not floating-point is the first end's."""
-    return (
-        curves.combine((a, b), np.float32([1 - t, t]))
-        if jnp.issubdtype(a.dtype, jnp.inexact)
-        else a
-    )
+    if not jnp.issubdtype(a.dtype, jnp.inexact):
+        return a
+    return curves.combine((a, b), np.array([1 - t, t], np.float32))
 
 
 def _programs(spec: specs.Spec, function: Callable[..., Any]) -> tuple[Any, Any]:
@@ -138,7 +136,7 @@ def _programs(spec: specs.Spec, function: Callable[..., Any]) -> tuple[Any, Any]
         rows = tap.rows(value)
         now = _statistics(rows)
         scale, shift = _correction(tap, target, now, jnp)
-        return tap.like(rows * scale + shift, value), now
+        return tap.like(rows * scale[None] + shift[None], value), now
 
     measure = jax.jit(lambda params, inputs: run(params, None, inputs, measured))
     correct = jax.jit(lambda params, target, inputs: run(params, target, inputs, corrected))

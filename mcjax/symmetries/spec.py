@@ -194,16 +194,20 @@ def apply(spec: Spec, permutations: Permutations, params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(of, params)
 
 
-def permute_leaf(spec: Spec, permutations: Permutations, name: str, leaf: Any) -> Any:
-    """One parameter of `apply`."""
+def permute_leaf(
+    spec: Spec, permutations: Permutations, name: str, leaf: Any, xp: Any = jnp
+) -> Any:
+    """One parameter of `apply`, by jax.numpy or numpy."""
     for i, axis in enumerate(spec.leaves[name]):
         if not any(f.group in permutations for f in factors(axis)):
             continue
         order = _order(axis, permutations)
         if order.ndim == 1:
-            leaf = jnp.take(leaf, order, axis=i)
+            leaf = xp.take(leaf, order, axis=i)
         else:  # a permutation for each iteration of a scan, the leaf's first axis
-            leaf = jax.vmap(lambda x, o, i=i: jnp.take(x, o, axis=i - 1))(leaf, order)
+            shape = [1] * np.ndim(leaf)
+            shape[0], shape[i] = order.shape
+            leaf = xp.take_along_axis(leaf, order.reshape(shape), axis=i)
     return leaf
 
 
