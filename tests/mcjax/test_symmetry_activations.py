@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from mcjax import symmetries
 from mcjax.flax import models
+from mcjax.symmetries import programs, taps
 from tests.mcjax.test_symmetries import SCANNED, Transformer, fill, inputs, linen, scanned
 
 HIDDEN = {"a": jnp.zeros((3, 6)), "bias": jnp.zeros(6), "b": jnp.zeros((6, 2))}
@@ -125,6 +126,27 @@ def test_it_is_the_best_assignment_of_correlations_over_all_batches():
     np.testing.assert_array_equal(match.permutations["P0"], best)
     assert match.inner_product == pytest.approx(correlations[rows, best].sum(), rel=1e-4)
     assert done == [1, 2, 3]
+
+
+def test_units_in_the_middle_of_a_reversed_scan():
+    """Of a value ``[time, units, examples]``, stacked by a scan from the last to the first."""
+
+    def network(params, x):
+        step = lambda h, now: (0.5 * h + now, params["a"].T @ (h + now).T)  # noqa: E731
+        _, hidden = jax.lax.scan(step, jnp.zeros(x.shape[1:]), x, reverse=True)
+        return jnp.einsum("tud,uo->tdo", jnp.tanh(hidden), params["b"])
+
+    params, x = fill({"a": jnp.zeros((3, 6)), "b": jnp.zeros((6, 2))}), inputs(4, 20, 3)
+    spec = symmetries.find(network, params, x)
+    program, found = taps.read(spec, network, params, x)
+    assert [tap.units for tap in found] == [(0,)]
+    leaves = jax.tree.leaves((params, x))
+    at = {found[0].var: programs.Tap(lambda value, _: (value, found[0].rows(value)))}
+    (output,), records = programs.evaluate(program, leaves, at)
+    np.testing.assert_allclose(output, network(params, x), rtol=1e-6)
+    assert records[found[0].var].shape == (4, 20, 6)
+    np.testing.assert_allclose(records[found[0].var][-1], x[-1] @ params["a"], rtol=1e-5, atol=1e-6)
+    assert matched_back(network, params, x, 0)
 
 
 @pytest.mark.parametrize("restarts", [1, 3])

@@ -70,7 +70,7 @@ def test_statistics_of_batches_are_averaged_by_their_examples():
 def test_a_unit_that_is_constant_is_left():
     one, two, x = fill(MLP, 1), fill(MLP, 2), inputs(50, 3)
     for params in (one, two):
-        params["w0"] = params["w0"].at[:, 0].set(0)
+        params["w0"][:, 0] = 0
     spec = symmetries.find(mlp, one, x)
     found = symmetries.repair(spec, mlp, one, two, [(x,)]).params
     middle = (one["b0"][0] + two["b0"][0]) / 2
@@ -95,6 +95,34 @@ def test_scanned_layers_without_biases_are_scaled_one_by_one():
 
     goal = (1 - T) * deviations(one) + T * deviations(two)
     np.testing.assert_allclose(deviations(found.params), goal, rtol=1e-3, atol=1e-5)
+
+
+def test_a_bias_that_is_subtracted():
+    def network(params, x):
+        return jax.nn.relu(x @ params["w0"] - params["b0"][None]) @ params["out"]
+
+    shapes = {"w0": MLP["w0"], "b0": MLP["b0"], "out": jnp.zeros((8, 2))}
+    one, two, x = fill(shapes, 1), fill(shapes, 2), 2 + inputs(50, 3)
+    spec = symmetries.find(network, one, x)
+    found = symmetries.repair(spec, network, one, two, [(x,)], t=T).params
+    means = [(x @ p["w0"] - p["b0"][None]).mean(0) for p in (one, two, found)]
+    np.testing.assert_allclose(means[2], (1 - T) * means[0] + T * means[1], rtol=1e-4, atol=1e-5)
+
+
+def test_branches_of_a_skip_connection_are_corrected_apart():
+    def network(params, x):
+        h = x @ params["in"]
+        h = h + jax.nn.relu(h @ params["up"]) @ params["down"]
+        return jnp.tanh(h) @ params["out"]
+
+    shapes = {"in": (3, 5), "up": (5, 6), "down": (6, 5), "out": (5, 2)}
+    shapes = {name: jnp.zeros(shape) for name, shape in shapes.items()}
+    one, two, x = fill(shapes, 1), fill(shapes, 2), inputs(50, 3)
+    spec = symmetries.find(network, one, x)
+    found = symmetries.repair(spec, network, one, two, [(x,)], t=T)
+    assert found.scaled == ("down", "in", "up")
+    stds = [(x @ p["in"]).std(0) for p in (one, two, found.params)]
+    np.testing.assert_allclose(stds[2], (1 - T) * stds[0] + T * stds[1], rtol=1e-4)
 
 
 class Normed(nn.Module):
