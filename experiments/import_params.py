@@ -20,7 +20,7 @@ from typing import Any
 from mcjax.exchange import jax_files, torch_names
 from mcjax.exchange.mismatch import Mismatch
 
-from .cli import command
+from .cli import command, launch
 from .cli.configs import ImportConfig, ImportParamsConfig
 from .cli.errors import UsageError
 from .exchange import importing
@@ -45,8 +45,8 @@ def _fit(config: ImportConfig, problem: problems.Problem, template: Any) -> Any:
     """The network's variables from the file."""
     if config.file.endswith(TORCH_SUFFIXES):
         raise UsageError(
-            f"--file={config.file} looks like PyTorch's: for that there is python -m "
-            "experiments.import_torch, with the same flags"
+            f"--file={config.file} looks like PyTorch's: use "
+            f"`{launch.usage('import_torch')}` with the same flags"
         )
     if config.file.endswith(PICKLES):
         raise UsageError(

@@ -1,7 +1,4 @@
-"""Plain JAX: a small transformer over characters, on ten chapters of Jane Austen (austen.txt).
-
-Run ``python -m experiments.examples.language_model --figure=language_model``.
-"""
+"""Plain JAX: a small transformer over characters, on ten chapters of Jane Austen (austen.txt)."""
 
 from pathlib import Path
 
@@ -10,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.examples import shared
 from mcjax import api
+
+from . import shared
 
 WIDTH, HEADS, LENGTH = 32, 4, 32
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from mcjax import plots
 
+from ..cli import launch
 from ..cli.errors import UsageError
 from ..cli.progress import say
 
@@ -72,7 +73,7 @@ def attempt(draw: Callable[[], Path], arrays: Path, again: str) -> Path | None:
 
 def command(name: str, folder: Path) -> str:
     """The command that opens a run again, and draws it."""
-    return f"python -m experiments.{name} --flagfile={shlex.quote(str(folder / 'flags.cfg'))}"
+    return f"{launch.usage(name)} --flagfile={shlex.quote(str(folder / 'flags.cfg'))}"
 
 
 def off_plane_words(arrays: dict[str, np.ndarray]) -> list[str]:

@@ -8,11 +8,10 @@ or a crash.
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-from ..cli import flags
+from ..cli import flags, launch
 from ..cli.errors import Interrupted, UsageError
 from ..cli.progress import say
 from ..runs.folder import Run
@@ -99,9 +98,8 @@ class _Pool:
             return
         cores = self.slots.pop()
         log = (self.logs / f"{job.name}.log").open("a")
-        command = [sys.executable, "-m", f"experiments.{job.module}"]
         process = subprocess.Popen(
-            [*command, *flags.to_argv(job.config)],
+            [*launch.argv(job.module), *flags.to_argv(job.config)],
             stdout=log,
             stderr=log,
             cwd=os.getcwd(),

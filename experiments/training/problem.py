@@ -16,6 +16,7 @@ from mcjax import data
 from mcjax.data import augmentation, batches
 from mcjax.engine import evaluation, objectives, parallel, schedules
 from mcjax.flax import models
+from mcjax.flax.objective import cross_entropy
 
 from ..cli.configs import ModeConfig, Training
 from ..cli.errors import UsageError
@@ -185,7 +186,7 @@ def make_objective(mode: ModeConfig, model: nn.Module) -> objectives.Objective:
     """Cross-entropy in the mode's precision, or the user's objective for this model."""
     dtype = jnp.bfloat16 if mode.precision == "bf16" else None
     if mode.objective is None:
-        return objectives.cross_entropy(model, dtype)
+        return cross_entropy(model, dtype)
     if dtype is not None:
         raise UsageError(
             "--precision=bf16 is for cross-entropy: an --objective of your own chooses the dtype "
