@@ -109,6 +109,22 @@ def test_a_bias_that_is_subtracted():
     np.testing.assert_allclose(means[2], (1 - T) * means[0] + T * means[1], rtol=1e-4, atol=1e-5)
 
 
+def test_a_norm_that_scales_only_is_corrected_behind_it():
+    def normed(params, x):
+        x = jnp.tanh(x @ params["in"])
+        return x * (jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True)) * params["scale"][None])
+
+    def network(params, x):
+        return jax.nn.relu(normed(params, x)) @ params["out"]
+
+    shapes = {"in": jnp.zeros((3, 5)), "scale": jnp.zeros(5), "out": jnp.zeros((5, 2))}
+    one, two, x = fill(shapes, 1), fill(shapes, 2), inputs(50, 3)
+    spec = symmetries.find(network, one, x)
+    found = symmetries.repair(spec, network, one, two, [(x,)], t=T)
+    stds = [normed(p, x).std(0) for p in (one, two, found.params)]
+    np.testing.assert_allclose(stds[2], (1 - T) * stds[0] + T * stds[1], rtol=1e-4)
+
+
 def test_branches_of_a_skip_connection_are_corrected_apart():
     def network(params, x):
         h = x @ params["in"]
