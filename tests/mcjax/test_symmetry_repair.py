@@ -68,13 +68,13 @@ def test_statistics_of_batches_are_averaged_by_their_examples():
 
 
 def test_a_unit_that_is_constant_is_left():
-    one, two, x = fill(MLP, 1), fill(MLP, 2), inputs(50, 3)
+    one, two, x = fill(MLP, 1), fill(MLP, 2), inputs(50, 3).at[:, 0].set(1)
     for params in (one, two):
-        params["w0"][:, 0] = 0
+        params["w0"][1:, 0] = 0
     spec = symmetries.find(mlp, one, x)
     found = symmetries.repair(spec, mlp, one, two, [(x,)]).params
-    middle = (one["b0"][0] + two["b0"][0]) / 2
-    assert found["b0"][0] == pytest.approx(float(middle), rel=1e-5)
+    middle = (one["w0"][0, 0] + two["w0"][0, 0]) / 2
+    assert found["w0"][0, 0] == pytest.approx(float(middle), rel=1e-5)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
 
 
