@@ -1,0 +1,29 @@
+"""Shapes and dtypes in annotations, by jaxtyping where it is installed; mcjax runs without it.
+
+``Float[Array, "points k"]`` is a floating-point array of two axes. Type checkers and the tests,
+which check every call, have jaxtyping; without it these names are `Any`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, ArrayLike, Bool, Float, Inexact, Int, Key, Num, PyTree, Shaped
+else:
+    try:
+        from jaxtyping import Array, ArrayLike, Bool, Float, Inexact, Int, Key, Num, PyTree, Shaped
+    except ImportError:
+
+        class _Any:
+            """Takes any shape."""
+
+            def __class_getitem__(cls, shape: Any) -> Any:
+                return Any
+
+        Array, ArrayLike = jax.Array, jax.typing.ArrayLike
+        Bool = Float = Inexact = Int = Key = Num = PyTree = Shaped = _Any
+
+__all__ = [
+    "Array", "ArrayLike", "Bool", "Float", "Inexact", "Int", "Key", "Num", "PyTree", "Shaped",
+]  # fmt: skip
