@@ -7,7 +7,7 @@ import ast
 import sys
 from pathlib import Path
 
-MAIN = "command.main("
+MAIN = "    main("
 """Where this stands in a module, the module is a command."""
 
 

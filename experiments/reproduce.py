@@ -21,19 +21,13 @@ import jax
 
 from mcjax import data, plots
 
-from .cli import command, processes
-from .cli.configs import ReproduceConfig
-from .cli.errors import UsageError
-from .cli.progress import say
+from .cli import ReproduceConfig, UsageError, cores, main, processes, say
 from .landscapes import drawing
 from .papers import jobs, kept, verdict_figure, verdicts
 from .papers.gotmare2018 import claims, figures, paper_report, scales
 from .papers.gotmare2018.findings import Findings
 from .papers.judging import Claim, Results
-from .runs import json_text
-from .runs.arrays import load_arrays
-from .runs.files import write_atomically
-from .runs.folder import Run
+from .runs import Run, Status, json_text, load_arrays, write_atomically
 
 
 def run(config: ReproduceConfig) -> list[list[Claim]]:
@@ -69,7 +63,7 @@ def _build(folder, config, scale, numbers, plans):
         sources.append(figures.Source(place, plan.epochs, missing))
     for source, plan in zip(sources, plans, strict=True):
         kept.add_from_weights(source.workdir, source.workdir, plan, config.data_dir)
-    folder.update(status="done", seconds=time.monotonic() - began)
+    folder.move_to(Status.DONE, seconds=time.monotonic() - began)
     return _judge(folder, config, plans, sources, numbers)
 
 
@@ -175,11 +169,11 @@ def _check_figures(config):
 
 def _default_jobs() -> int:
     """One process a core on CPU; one on a GPU or TPU, which a process takes whole."""
-    return min(command.cores(), 8) if jax.default_backend() == "cpu" else 1
+    return min(cores(), 8) if jax.default_backend() == "cpu" else 1
 
 
 def _announce(scale, todo, costs):
-    new = [job for job in todo if Run(job.config.workdir).status != "done"]
+    new = [job for job in todo if Run(job.config.workdir).status != Status.DONE]
     if any(costs[job.name] is None for job in new):
         say(f"{len(new)} of {len(todo)} runs to do; nobody has timed this scale yet")
         return
@@ -233,4 +227,4 @@ def _results(source: figures.Source, plan: scales.Plan, same_steps) -> Results:
 
 
 if __name__ == "__main__":
-    command.main(ReproduceConfig, run, __doc__)
+    main(ReproduceConfig, run, __doc__)

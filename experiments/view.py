@@ -17,15 +17,9 @@ import numpy as np
 
 from mcjax import plots
 
-from .cli import command
-from .cli.configs import ViewConfig
-from .cli.errors import UsageError
-from .cli.progress import show
+from .cli import UsageError, ViewConfig, main, show
 from .landscapes import drawing
-from .runs import results
-from .runs.files import write_atomically
-from .runs.results import Results
-from .training import ends
+from .runs import Results, along_curve, check_output, finished, label, provenance, write_atomically
 
 TEMPLATES = Path(__file__).parent / "page"
 LAYERS = ("points", "curve", "segment", "iterates")
@@ -43,11 +37,11 @@ def run(config: ViewConfig) -> Path:
       UsageError: wrong flags, a run that is not finished, plotly is missing, or a file that cannot
         be written.
     """
-    found = results.finished(config.run, ("surface", "curve"))
+    found = finished(config.run, ("surface", "curve"))
     output = Path(config.output) if config.output else found.folder.path / "view.html"
     library = _plotly()
     data, notes = _surface(found) if found.info["kind"] == "surface" else (_curve(found), [])
-    results.check_output(output)
+    check_output(output)
     write_atomically(output, render(data, *_heading(found), notes, library))
     show(f"page: {output}")
     return output
@@ -93,9 +87,9 @@ def _heading(found: Results) -> tuple[str, str]:
         if "direction_norm" in found.arrays:
             title = f"Around {first}, along {second} and {third}"
     else:
-        start, end = (ends.label(found.info["flags"][which]) for which in ("start", "end"))
+        start, end = (label(found.info["flags"][which]) for which in ("start", "end"))
         title = f"Curve from {start} to {end}"
-    return title, f"{found.folder.path.resolve().name}: {results.provenance(found.info)}"
+    return title, f"{found.folder.path.resolve().name}: {provenance(found.info)}"
 
 
 def _curve(found: Results) -> dict[str, Any]:
@@ -127,7 +121,7 @@ def _surface(found: Results) -> tuple[dict[str, Any], list[str]]:
         surface["iterates"] = _layer(arrays, "iterate", names, arrays["iterate_xy"])
         surface["iterates"] |= {k: arrays[f"iterate_{k}"] for k in ("epoch", "name", "distance")}
     if "curve_xy" in arrays:
-        along, notes = results.along_curve(found, names)
+        along, notes = along_curve(found, names)
         profile = _profile(along, names)
         surface |= _lines(arrays, along, names)
         profile["others"]["distance from the plane"] = {"curve": surface["curve"]["distance"]}
@@ -210,4 +204,4 @@ def _plain(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    command.main(ViewConfig, run, __doc__)
+    main(ViewConfig, run, __doc__)

@@ -7,7 +7,7 @@ import numpy as np
 
 from mcjax import plots
 
-from ..runs.arrays import load_arrays
+from ..runs import load_arrays
 from . import report, verdicts
 from .gotmare2018.findings import Findings
 

@@ -12,10 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from ..cli import flags
-from ..cli.errors import Interrupted, UsageError
-from ..cli.progress import say
-from ..runs.folder import Run
+from ..cli import Interrupted, UsageError, say, to_argv
+from ..runs import Run, Status, in_use
 from .gotmare2018.scales import Job
 
 
@@ -80,7 +78,8 @@ class _Pool:
                 self.ended[job.name] = f"not run, since {reasons[0]}"
                 say(f"{job.name}: {self.ended[job.name]}")
             elif self.slots and all(need in self.ended for need in job.needs):
-                if Run(job.config.workdir).in_use:  # by a job that outlived its killed parent
+                # A job that outlived its killed parent may work on it.
+                if in_use(Path(job.config.workdir)):
                     self._say_once(f"{job.name}: another process works on it; waiting for it")
                     continue
                 self.waiting.remove(job)
@@ -92,8 +91,7 @@ class _Pool:
             say(text)
 
     def _start(self, job):
-        status = Run(job.config.workdir).status
-        if status == "done":
+        if Run(job.config.workdir).status == Status.DONE:
             Run(job.config.workdir).check_same(job.module.split("_")[-1], job.config)
             self.ended[job.name] = None
             return
@@ -101,7 +99,7 @@ class _Pool:
         log = (self.logs / f"{job.name}.log").open("a")
         command = [sys.executable, "-m", f"experiments.{job.module}"]
         process = subprocess.Popen(
-            [*command, *flags.to_argv(job.config)],
+            [*command, *to_argv(job.config)],
             stdout=log,
             stderr=log,
             cwd=os.getcwd(),
@@ -125,7 +123,7 @@ class _Pool:
         if status == 0:
             self.ended[job.name] = None
             say(f"{job.name}: done in {took:.0f} s ({self._left()})")
-        elif status == 1 and Run(job.config.workdir).status == "failed":
+        elif status == 1 and Run(job.config.workdir).status == Status.FAILED:
             self.ended[job.name] = Run(job.config.workdir).info["reason"]
             say(f"*** {job.name} FAILED: {self.ended[job.name]} ***")
         else:

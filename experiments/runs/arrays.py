@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..cli.errors import UsageError
+from ..cli import UsageError
 from .files import write_atomically
 
 

@@ -1,7 +1,7 @@
 """What a run left behind: for Python, and for the commands that show it or pass it on.
 
-from experiments.runs import results
-found = results.load("runs/digits/GA@20~0.25")
+from experiments import runs
+found = runs.load("runs/digits/GA@20~0.25")
 """
 
 from pathlib import Path
@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
-from ..cli import configs
-from ..cli.errors import UsageError
-from ..cli.progress import say
-from ..training import ends
+from ..cli import UsageError, configs, say
+from . import points
 from .arrays import load_arrays
 from .folder import Run
 from .names import Name, parse_name
+from .status import Status
 
 FILES = {"curve": "curve.npz", "surface": "surface.npz", "sharpness": "sharpness.npz"}
 """The arrays of a run, by its kind."""
@@ -66,12 +65,12 @@ def load(name: str) -> Loaded:
     """
     place = parse_name(name)
     run = Run(place.run)
-    info, point = run.info, ends.Point(None, None)
+    info, point = run.info, points.Point(None, None)
     kind = info.get("kind", "mode")
     if place.t is not None and kind != "curve":
         raise UsageError(f"{name}: {run.path} holds no curve; only a curve has points ~T")
     if kind in ("mode", "curve") or place.epoch is not None:
-        point = ends.load(place)
+        point = points.load_point(place)
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in info["flags"].items()}
     make: Any = CONFIGS[kind]
     config = make(**values, workdir=str(run.path))
@@ -125,10 +124,10 @@ def finished(path: str, kinds: tuple[str, ...]) -> Results:
         raise UsageError(f"--run={path}: there is no run; {wanted}")
     if info["kind"] not in kinds:
         raise UsageError(f"--run={path} holds a {info['kind']}; {wanted}")
-    if info["status"] not in ("done", "failed"):
+    if info["status"] not in (Status.DONE, Status.FAILED):
         raise UsageError(f"--run={path} is not finished: run its command again")
     file = folder.path / FILES[info["kind"]]
-    if info["status"] == "failed" and not file.exists():
+    if info["status"] == Status.FAILED and not file.exists():
         raise UsageError(f"--run={path} failed and left no {file.name}: {info.get('reason')}")
     if not file.exists():
         raise UsageError(f"--run={path} has no {file.name}: run its command again")
@@ -156,7 +155,9 @@ def along_curve(found: Results, names: list[str]) -> tuple[dict[str, np.ndarray]
     return below, [note]
 
 
-def _completed(along, surface, names):
+def _completed(
+    along: dict[str, np.ndarray], surface: dict[str, np.ndarray], names: list[str]
+) -> tuple[dict[str, np.ndarray], list[str]]:
     """A profile with the surface's values below it for what it was not evaluated with."""
     lacking = [name for name in names if f"curve_{name}" not in along]
     if not lacking:
@@ -172,7 +173,9 @@ def _completed(along, surface, names):
     return along, [note]
 
 
-def _below(surface, path, names, t):
+def _below(
+    surface: dict[str, np.ndarray], path: str, names: list[str], t: np.ndarray
+) -> dict[str, np.ndarray]:
     """``PATH_METRIC``: the surface's values below curve or segment at ``t``; NaN off the grid."""
     if path == "curve":
         xy = np.stack([np.interp(t, surface["curve_t"], x) for x in surface["curve_xy"].T], axis=1)

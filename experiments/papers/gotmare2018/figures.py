@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from mcjax import plots
 
 from ...landscapes import drawing
-from ...runs.arrays import load_arrays
-from ...runs.folder import Run
+from ...runs import Run, load_arrays
 from ..kept import PERPLEXITY
 from . import paper_plots
 from .scales import CURVE_EPOCHS, MODES, PAIRS

@@ -3,7 +3,7 @@
 import statistics
 from pathlib import Path
 
-from ...cli.flags import recorded
+from ...cli import recorded
 from .. import appendix, report, verdicts
 from ..judging import NOT_RUN, NOT_TESTABLE
 from . import differences, figures

@@ -4,9 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...cli.configs import CurveConfig, ModeConfig, SurfaceConfig
-from ...cli.flagfiles import PACKAGE_ROOT
-from ...cli.flags import parse_flagfile
+from ...cli import PACKAGE_ROOT, CurveConfig, ModeConfig, SurfaceConfig, parse_flagfile
 from ..scaling import scale_epochs
 
 MODES = "GABCDEF"
