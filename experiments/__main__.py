@@ -1,4 +1,4 @@
-"""Lists the commands: ``python -m experiments``, or ``python -m mcjax``.
+"""Lists the commands: ``python -m experiments``, or ``mcjax``.
 
 It reads the modules' docstrings without importing them, and so without jax.
 """
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 MAIN = "    main("
-"""Where this stands in a module, the module is a command."""
+"""A module that contains this is a command."""
 
 
 def commands() -> dict[str, str]:
@@ -22,18 +22,22 @@ def commands() -> dict[str, str]:
     return found
 
 
-def listing() -> str:
-    """The page that lists the commands."""
+def page(usage: str) -> str:
+    """The page that lists the commands.
+
+    Args:
+      usage: how a command is run, such as ``mcjax COMMAND``.
+    """
     found = commands()
     width = max(map(len, found))
     lines = [f"  {name:{width}}  {text}" for name, text in found.items()]
     return "\n".join(
         [
-            "mcjax: mode connectivity and loss landscapes in JAX. A command is run as",
+            "mcjax: mode connectivity and loss landscapes in JAX. Usage:",
             "",
-            "  python -m experiments.COMMAND --flag=value ...",
+            f"  {usage} --flag=value ...",
             "",
-            "and `python -m experiments.COMMAND --help` explains its flags. The commands:",
+            f"`{usage} --help` explains a command's flags. The commands:",
             "",
             *lines,
         ]
@@ -41,5 +45,5 @@ def listing() -> str:
 
 
 if __name__ == "__main__":
-    print(listing())
+    print(page("python -m experiments.COMMAND"))
     sys.exit(0 if {*sys.argv[1:]} <= {"--help", "-h"} else 2)

@@ -20,7 +20,7 @@ from typing import Any
 from mcjax.exchange import jax_files, torch_names
 from mcjax.exchange.mismatch import Mismatch
 
-from .cli import ImportConfig, ImportParamsConfig, UsageError, main
+from .cli import ImportConfig, ImportParamsConfig, UsageError, launch, main
 from .exchange import importing
 from .runs import Run
 from .training import Problem
@@ -43,8 +43,8 @@ def _read(config: ImportConfig) -> dict[str, Any]:
     """The file's arrays."""
     if config.file.endswith(TORCH_SUFFIXES):
         raise UsageError(
-            f"--file={config.file} looks like PyTorch's: for that there is python -m "
-            "experiments.import_torch, with the same flags"
+            f"--file={config.file} looks like PyTorch's: use "
+            f"`{launch.usage('import_torch')}` with the same flags"
         )
     if config.file.endswith(PICKLES):
         raise UsageError(

@@ -1,6 +1,54 @@
-"""``python -m mcjax`` lists the commands, which are in the package ``experiments``."""
+"""The console script ``mcjax``, also ``python -m mcjax``: runs a command, or lists them.
 
+    mcjax fit_curve --flagfile=experiments/flags/quickstart.cfg --workdir=runs/quickstart
+
+The commands are the modules of the package ``experiments``: beside mcjax in a checkout, and within
+it, as ``mcjax.experiments``, in a wheel. Here they always have the second name, so that a package
+of the user's that is called ``experiments`` is left alone.
+"""
+
+import importlib.util
+import os
 import runpy
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import mcjax
+from mcjax import spelling
+
+COMMANDS = "mcjax.experiments"
+
+
+def main() -> None:
+    """Runs ``mcjax COMMAND --flag=value ...``; exits with the command's status."""
+    name, *flags = sys.argv[1:] or ["--help"]
+    listing = _load_commands()
+    if name in ("--help", "-h", "help"):
+        print(listing.page("mcjax COMMAND"))
+    elif name == "--version":
+        print(mcjax.__version__)
+    elif name in (known := listing.commands()):
+        sys.path.insert(0, os.getcwd())  # --model=my.package:factory, as with python -m
+        sys.argv = [name, *flags]
+        runpy.run_module(f"{COMMANDS}.{name}", run_name="__main__", alter_sys=True)
+    else:
+        sys.exit(f"mcjax: no command is called {name!r}: {spelling.hint(name, known)}")
+
+
+def _load_commands() -> ModuleType:
+    """Makes the commands importable as `COMMANDS`; returns the module that lists them."""
+    if importlib.util.find_spec(COMMANDS) is None:
+        folder = Path(mcjax.__file__).parents[1] / "experiments"
+        spec = importlib.util.spec_from_file_location(
+            COMMANDS, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        if spec is None or spec.loader is None or not folder.is_dir():
+            sys.exit(f"mcjax: the commands are neither in {COMMANDS} nor in {folder}")
+        sys.modules[COMMANDS] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[COMMANDS])
+    return importlib.import_module(f"{COMMANDS}.__main__")
+
 
 if __name__ == "__main__":
-    runpy.run_module("experiments", run_name="__main__")
+    main()

@@ -1,4 +1,4 @@
-"""README's examples run as they stand there."""
+"""The examples of README and of the docs run as they stand there."""
 
 import doctest
 import re
@@ -6,13 +6,18 @@ from pathlib import Path
 
 import pytest
 
-TEXT = Path(__file__).resolve().parent.parent.joinpath("README.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("README.md", "docs/your_model.md")
+EXAMPLES = [
+    code
+    for page in PAGES
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+]
 
 
 @pytest.mark.parametrize("code", EXAMPLES, ids=range(len(EXAMPLES)))
 def test_readme_examples(code):
-    test = doctest.DocTestParser().get_doctest(code, {}, "README.md", "README.md", 0)
+    test = doctest.DocTestParser().get_doctest(code, {}, "example", "example", 0)
     assert len(test.examples) >= 8
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     runner.run(test)
@@ -21,3 +26,14 @@ def test_readme_examples(code):
 
 def test_there_are_two():
     assert len(EXAMPLES) == 2
+
+
+def test_links_lead_to_files_that_exist():
+    for page in (
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "BUILD.md",
+        *ROOT.glob("docs/*.md"),
+    ):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"

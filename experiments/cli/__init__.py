@@ -1,6 +1,6 @@
 """What every command shares: flags, errors, signals, progress, processes."""
 
-from . import configs, processes
+from . import configs, launch, processes
 from .command import PRECISIONS, cores, main
 from .configs import (
     BenchmarkConfig,
@@ -64,6 +64,7 @@ __all__ = [
     "find_flagfile",
     "flag",
     "identity",
+    "launch",
     "local_text",
     "main",
     "parse_flagfile",

@@ -8,6 +8,8 @@ import types
 import typing
 from typing import Any
 
+from . import launch
+
 WIDTH, COLUMN = 100, 26
 """Of the page, at most, and where a flag's meaning begins."""
 TOPICS = {
@@ -57,7 +59,8 @@ def page(config: Any, doc: str) -> str:
         "Flags, with defaults in []. --flagfile=FILE reads them from a file, one a line; flags on "
         "the\ncommand line override the file."
     )
-    return "\n\n".join([doc.strip(), head, *blocks])
+    doc = doc.strip().replace("python -m experiments.", launch.usage(""))
+    return "\n\n".join([doc, head, *blocks])
 
 
 def _entry(field, kind):

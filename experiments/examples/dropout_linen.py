@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from experiments.examples import shared
 from mcjax import api, data
 from mcjax.engine import objectives, parallel
 from mcjax.flax.ops import layers
+
+from . import shared
 
 
 class Net(nn.Module):

@@ -1,14 +1,12 @@
-"""Flax NNX: dropout while a curve is fitted; accuracy and F1 along it.
-
-Run ``python -m experiments.examples.dropout_nnx --figure=dropout``.
-"""
+"""Flax NNX: dropout while a curve is fitted; accuracy and F1 along it."""
 
 import jax
 from flax import nnx
 
-from experiments.examples import shared
 from mcjax import api, data
 from mcjax.engine import objectives
+
+from . import shared
 
 
 class Net(nnx.Module):

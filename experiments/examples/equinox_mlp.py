@@ -7,8 +7,9 @@ import equinox as eqx
 import jax
 import optax
 
-from experiments.examples import shared
 from mcjax import api, data
+
+from . import shared
 
 
 def create(seed):

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.examples import shared
 from mcjax import api
+
+from . import shared
 
 WIDTH, HEADS, LENGTH = 32, 4, 32
 

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from experiments.examples import shared
 from mcjax import api, data, plots
+
+from . import shared
 
 CONVOLUTIONS = [nn.Conv(16, (2, 2), 2), nn.relu, nn.Conv(32, (2, 2), 2), nn.relu]
 MODEL = nn.Sequential([*CONVOLUTIONS, jax.vmap(jnp.ravel), nn.Dense(10)])

@@ -1,15 +1,13 @@
-"""Flax NNX: a net with layer norm on scikit-learn's digits, and a Bezier curve.
-
-Run ``python -m experiments.examples.nnx --figure=nnx``.
-"""
+"""Flax NNX: a net with layer norm on scikit-learn's digits, and a Bezier curve."""
 
 import jax
 import numpy as np
 import optax
 from flax import nnx
 
-from experiments.examples import shared
 from mcjax import api, curves, data
+
+from . import shared
 
 
 def create(seed):
@@ -46,10 +44,10 @@ def main(figure=None, epochs=30):
     start, end = (train(create(seed), examples, seed, 25 * epochs) for seed in (0, 1))
     graph, _, rest = nnx.split(create(0), nnx.Param, ...)  # rest: dropout's keys
     loss = lambda params, batch: model_loss(nnx.merge(graph, params, rest), batch)  # noqa: E731
-    curve, adam, key = curves.bezier(1), optax.adam(3e-3), jax.random.key(2)
+    curve = curves.bezier(1)
     points, _ = api.fit_curve(
-        loss, start, end, examples, curve=curve, optimizer=adam, epochs=epochs, batch_size=50,
-        key=key,
+        loss, start, end, examples, curve=curve, optimizer=optax.adam(3e-3), epochs=epochs,
+        batch_size=50, key=jax.random.key(2),
     )  # fmt: skip
     arrays = api.profile(loss, curve, points, examples, held_out)
     return shared.show(arrays, "Flax NNX", figure)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from mcjax import plots
 
-from ..cli import UsageError, say
+from ..cli import UsageError, launch, say
 
 
 def check_style(names: Sequence[str]) -> None:
@@ -71,7 +71,7 @@ def attempt(draw: Callable[[], Path], arrays: Path, again: str) -> Path | None:
 
 def command(name: str, folder: Path) -> str:
     """The command that opens a run again, and draws it."""
-    return f"python -m experiments.{name} --flagfile={shlex.quote(str(folder / 'flags.cfg'))}"
+    return f"{launch.usage(name)} --flagfile={shlex.quote(str(folder / 'flags.cfg'))}"
 
 
 def off_plane_words(arrays: dict[str, np.ndarray]) -> list[str]:

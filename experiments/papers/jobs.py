@@ -8,11 +8,10 @@ or a crash.
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-from ..cli import Interrupted, UsageError, say, to_argv
+from ..cli import Interrupted, UsageError, launch, say, to_argv
 from ..runs import Run, Status, in_use
 from .gotmare2018.scales import Job
 
@@ -97,9 +96,8 @@ class _Pool:
             return
         cores = self.slots.pop()
         log = (self.logs / f"{job.name}.log").open("a")
-        command = [sys.executable, "-m", f"experiments.{job.module}"]
         process = subprocess.Popen(
-            [*command, *to_argv(job.config)],
+            [*launch.argv(job.module), *to_argv(job.config)],
             stdout=log,
             stderr=log,
             cwd=os.getcwd(),

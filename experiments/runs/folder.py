@@ -26,6 +26,8 @@ from .status import Status
 FORMAT = 1
 CONFIGS = ("flags", "mode")
 """Flags in ``run.json``, whose texts are texts and whose numbers are finite."""
+FIRST = ("format", "kind", "status")
+"""The facts with which ``run.json`` begins."""
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -76,7 +78,8 @@ class Run:
 
     def update(self, **facts: Any) -> None:
         """Writes facts into ``run.json``."""
-        info = json_text.encoded(self.info | facts)
+        info = self.info | facts
+        info = json_text.encoded({k: info[k] for k in FIRST if k in info} | info)
         text = json_text.dumps(info | {"crc32": files.checksum(info)}, indent=1)
         files.write_atomically(self.path / "run.json", text + "\n")
 

@@ -3,7 +3,7 @@
 Garipov's names (timgaripov/dnn-mode-connectivity) and torchvision's for the networks of
 `mcjax.flax.models`, written out layer by layer, and files of such pairs for any other network.
 
->>> from mcjax import models
+>>> from mcjax.flax import models
 >>> for layer in layers_of(models.create("vgg7_bn", num_classes=10))[-5:]:
 ...     print(layer.theirs, "=", layer.ours, layer.flattened or "")
 layer_blocks.1.2 = Conv_3

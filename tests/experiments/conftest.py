@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from mcjax import plots
+from mcjax.plots import profile_plots
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,5 +28,5 @@ def _compiled_programs(tmp_path_factory, request):
 def png_only():
     """For tests that draw, but not to look at what is drawn: a third of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "FORMATS", ("png",))
+        patch.setattr(profile_plots, "FORMATS", ("png",))
         yield

@@ -14,6 +14,7 @@ from experiments.landscapes import drawing
 from experiments.papers.gotmare2018 import figures
 from experiments.runs.arrays import load_arrays, save_arrays
 from mcjax import plots
+from mcjax.plots import profile_plots
 from tests import finished_runs
 
 
@@ -65,12 +66,12 @@ def test_a_curves_figure_that_fails_leaves_the_run_to_go_on(tmp_path, monkeypatc
         patch.setattr(plots, "curve_figure", failing)
         assert fit_curve.draw(folder, config) is None
     assert "warning: no figure" in capsys.readouterr().err
-    monkeypatch.setattr(plots, "FORMATS", ("png",))
+    monkeypatch.setattr(profile_plots, "FORMATS", ("png",))
     assert fit_curve.draw(folder, config) == folder.path / "figures" / "curve.png"
 
 
 def test_one_figure_of_the_paper_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(plots, "FORMATS", ("png",))
+    monkeypatch.setattr(profile_plots, "FORMATS", ("png",))
     missing = dict.fromkeys(("surface_30_70",), "it did not $train")
     source = figures.Source(tmp_path, {}, missing)
     monkeypatch.setitem(figures.FIGURES, 3, failing)

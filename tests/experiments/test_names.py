@@ -52,9 +52,9 @@ def test_t_lies_on_the_curve(t):
         names.parse_name(f"G~{t}")
 
 
-@pytest.mark.parametrize("folder", ["lr@3", "lr~0.1", "lr~3", "a@b/lr@3~0.5"])
-def test_a_run_whose_own_name_looks_like_a_checkpoint_s(tmp_path, folder):
-    run = folder.Run(tmp_path / folder)
+@pytest.mark.parametrize("own_name", ["lr@3", "lr~0.1", "lr~3", "a@b/lr@3~0.5"])
+def test_a_run_whose_own_name_looks_like_a_checkpoint_s(tmp_path, own_name):
+    run = folder.Run(tmp_path / own_name)
     run.open("mode", ModeConfig(), steps_per_epoch=5)
     for text in (f"{run.path}", f"{run.path}/"):
         assert names.parse_name(text) == (run.path, None, None)

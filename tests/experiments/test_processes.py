@@ -221,9 +221,10 @@ def test_flags_of_a_launch_are_not_in_the_folder_that_it_leaves(modes):
 
 
 IMPATIENT = """
-from experiments import command, config, processes, train_mode
+from experiments import train_mode
+from experiments.cli import command, configs, processes
 processes.QUIET_SECONDS, processes.WAIT_SECONDS = {}
-command.main(config.ModeConfig, train_mode.run, "")
+command.main(configs.ModeConfig, train_mode.run, "")
 """
 
 

@@ -15,8 +15,8 @@ from experiments.cli.errors import UsageError
 from experiments.papers import jobs
 from experiments.papers.gotmare2018 import differences, figures, scales
 from experiments.runs.folder import Run
-from mcjax import plots
 from mcjax.analysis import profiles
+from mcjax.plots import profile_plots
 
 
 def plan(tmp_path, scale="digits", chosen=scales.FIGURES, factor=1.0, seed=0):
@@ -119,7 +119,7 @@ def fake_curve(rng, points=7):
 
 def test_all_figures_are_drawn_from_arrays(tmp_path, monkeypatch):
     """Every figure but the t-SNE's, with one pair missing."""
-    monkeypatch.setattr(plots, "FORMATS", ("png",))
+    monkeypatch.setattr(profile_plots, "FORMATS", ("png",))
     rng = np.random.default_rng(0)
     found = plan(tmp_path)
     for job in found.jobs:

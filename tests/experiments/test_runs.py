@@ -15,8 +15,8 @@ from experiments.training import problem as problems
 from mcjax.engine import parallel
 
 
-def opened(folder, config=None, **facts):
-    run = folder.Run(folder)
+def opened(place, config=None, **facts):
+    run = folder.Run(place)
     run.open("mode", config or ModeConfig(seed=4), steps_per_epoch=5, **facts)
     return run
 
@@ -69,9 +69,9 @@ def test_the_same_flags_go_on_and_others_do_not(tmp_path):
 @pytest.mark.parametrize("below", ["", "run", "deeper/run"])
 def test_a_file_in_the_way(tmp_path, below):
     (tmp_path / "file").write_text("mine")
-    folder = tmp_path / "file" / below
-    with pytest.raises(UsageError, match=f"--workdir={folder} cannot be written"):
-        opened(folder)
+    place = tmp_path / "file" / below
+    with pytest.raises(UsageError, match=f"--workdir={place} cannot be written"):
+        opened(place)
     assert (tmp_path / "file").read_text() == "mine"
 
 
