@@ -23,8 +23,8 @@ from mcjax import data, plots
 
 from .cli import ReproduceConfig, UsageError, cores, main, processes, say
 from .landscapes import drawing
-from .papers import jobs, kept, verdict_figure, verdicts
-from .papers.gotmare2018 import claims, figures, paper_report, scales
+from .papers import jobs, verdict_figure, verdicts
+from .papers.gotmare2018 import claims, figures, kept, paper_report, scales
 from .papers.gotmare2018.findings import Findings
 from .papers.judging import Claim, Results
 from .runs import Run, Status, json_text, load_arrays, write_atomically

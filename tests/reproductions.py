@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.cli.flags import identity
-from experiments.papers import kept
-from experiments.papers.gotmare2018 import scales
+from experiments.papers.gotmare2018 import kept, scales
 from experiments.runs import add_metrics
 from experiments.runs.arrays import save_arrays
 from experiments.runs.folder import Run

@@ -12,8 +12,8 @@ from mcjax import plots
 
 from ...landscapes import drawing
 from ...runs import Run, load_arrays
-from ..kept import PERPLEXITY
 from . import paper_plots
+from .kept import PERPLEXITY
 from .scales import CURVE_EPOCHS, MODES, PAIRS
 
 

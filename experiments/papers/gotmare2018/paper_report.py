@@ -4,9 +4,9 @@ import statistics
 from pathlib import Path
 
 from ...cli import recorded
-from .. import appendix, report, verdicts
+from .. import report, verdicts
 from ..judging import NOT_RUN, NOT_TESTABLE
-from . import differences, figures
+from . import appendix, differences, figures
 from .findings import Findings
 
 PAPER_CAPTIONS = {

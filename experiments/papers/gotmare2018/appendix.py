@@ -7,9 +7,9 @@ import numpy as np
 
 from mcjax import plots
 
-from ..runs import load_arrays
-from . import report, verdicts
-from .gotmare2018.findings import Findings
+from ...runs import load_arrays
+from .. import report, verdicts
+from .findings import Findings
 
 
 def blocks(found: Findings) -> list[report.Block]:

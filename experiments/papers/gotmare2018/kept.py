@@ -17,8 +17,8 @@ import numpy as np
 from mcjax.analysis import embedding
 from mcjax.engine import parallel
 
-from ..cli import UsageError, say
-from ..runs import (
+from ...cli import UsageError, say
+from ...runs import (
     Run,
     Status,
     json_text,
@@ -29,9 +29,9 @@ from ..runs import (
     save_arrays,
     write_atomically,
 )
-from ..training import make_problem
-from .gotmare2018 import scales
-from .judging import NOT_RUN
+from ...training import make_problem
+from ..judging import NOT_RUN
+from . import scales
 
 PERPLEXITY = 4.0
 """Of the t-SNE; it needs more networks than this."""
