@@ -13,7 +13,7 @@ WORKDIR/earlier.
 from .cli import CurveConfig, main, show
 from .landscapes import profiles
 from .runs import Run
-from .training import fits, make_problem, measuring
+from .training import fits, fitting, make_problem, measuring
 
 
 def run(config: CurveConfig) -> Run:
@@ -30,11 +30,11 @@ def run(config: CurveConfig) -> Run:
     measured = measuring(problem, config.splits, config.metrics)
     fits.check_data(fit, problem)
     with fit.folder.locked():
-        fits.begin(fit, problem)
-        fits.train(fit, problem)
+        fitting.begin(fit, problem)
+        fitting.train(fit, problem)
         text, arrays = profiles.finish(fit, problem, measured)
         show(text)
-        fits.judge(fit, problem, arrays)
+        fitting.judge(fit, problem, arrays)
     return fit.folder
 
 

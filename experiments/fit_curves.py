@@ -18,7 +18,7 @@ from typing import Any
 from .cli import CurvesConfig, RunFailed, main, say, show
 from .landscapes import pair_table, profiles
 from .runs import Status
-from .training import Fit, Problem, fits, make_problem, measuring, pairs
+from .training import Fit, Problem, fits, fitting, make_problem, measuring, pairs
 
 
 def run(config: CurvesConfig) -> list[dict[str, Any]]:
@@ -59,10 +59,10 @@ def _train(curves: Sequence[Fit], problem: Problem) -> dict[str, str]:
     failures = {}
     for fit in curves:
         try:
-            fits.begin(fit, problem)
+            fitting.begin(fit, problem)
         except RunFailed as error:
             failures[fit.folder.path.name] = str(error)
-    fits.train_together([f for f in curves if f.folder.path.name not in failures], problem)
+    fitting.train_together([f for f in curves if f.folder.path.name not in failures], problem)
     return failures
 
 
@@ -79,7 +79,7 @@ def _evaluate(
         if fit.folder.status in (Status.FITTED, Status.DONE):
             _, found[name] = profiles.finish(fit, problem, measured)
             with contextlib.suppress(RunFailed):
-                fits.judge(fit, problem, found[name])
+                fitting.judge(fit, problem, found[name])
         if fit.folder.status == Status.FAILED:
             failures[name] = fit.folder.info["reason"]
     names = [fit.folder.path.name for fit in curves]

@@ -10,10 +10,31 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from ..cli import Interrupted, UsageError, launch, say, to_argv
 from ..runs import Run, Status, in_use
-from .gotmare2018.scales import Job
+
+
+class Job(NamedTuple):
+    """A command to run.
+
+    Attributes:
+      name: the run folder's.
+      module: ``train_mode``, ``fit_curve`` or ``loss_surface``.
+      config: its flags.
+      needs: names of the jobs that must be done before.
+    """
+
+    name: str
+    module: str
+    config: Any
+    needs: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What its run folder holds: ``mode``, ``curve`` or ``surface``."""
+        return self.module.rpartition("_")[2]
 
 
 class Outcome(dict):

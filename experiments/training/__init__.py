@@ -1,6 +1,6 @@
 """Training modes and curves: what they are about, from flags to the last epoch."""
 
-from . import fits, modes, pairs
+from . import fits, fitting, modes, pairs
 from .failures import fail
 from .fits import EVALUATION, Fit, evaluated_epochs, labels
 from .problem import (
@@ -22,6 +22,7 @@ __all__ = [
     "evaluated_epochs",
     "fail",
     "fits",
+    "fitting",
     "labels",
     "make_problem",
     "measuring",

@@ -9,7 +9,7 @@ import pytest
 from experiments.cli import errors
 from experiments.cli.configs import CurveConfig
 from experiments.runs.arrays import load_arrays
-from experiments.training import fits
+from experiments.training import fits, fitting
 from experiments.training.failures import failure, is_above_chance
 from tests import finished_runs
 
@@ -64,10 +64,10 @@ def test_modes_and_curves_of_a_skewed_data_set_are_judged_alike(tmp_path):
         fit = fits.Fit(run, CurveConfig(), None, None)
         if words is None:
             assert failure(SKEWED, final, "the network") is None
-            fits.judge(fit, SKEWED, arrays)
+            fitting.judge(fit, SKEWED, arrays)
             assert run.status == "done"
         else:
             assert re.search(words, failure(SKEWED, final, "the network"))
             with pytest.raises(errors.RunFailed, match=words):
-                fits.judge(fit, SKEWED, arrays)
+                fitting.judge(fit, SKEWED, arrays)
             assert run.status == "failed"

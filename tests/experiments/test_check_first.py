@@ -15,7 +15,7 @@ from experiments.cli.configs import (
 from experiments.cli.errors import UsageError
 from experiments.cli.flags import identity, to_flags
 from experiments.runs import Run, Status, open_checkpoints, open_ends
-from experiments.training import fits, make_problem
+from experiments.training import fitting, make_problem
 from experiments.training.problem import for_mode
 from mcjax import data
 
@@ -121,8 +121,8 @@ def test_right_flags_come_as_far_as_the_data(name, monkeypatch):
 def test_a_curve_and_its_modes_share_one_problem(monkeypatch):
     read, plain, given = [], data.load, []
     monkeypatch.setattr(data, "load", lambda *a, **k: read.append(a) or plain(*a, **k))
-    monkeypatch.setattr(fits, "train_if_needed", lambda end, problem, _: given.append(problem))
-    monkeypatch.setattr(fits, "train", lambda fit, problem: 1 / 0)
+    monkeypatch.setattr(fitting, "train_if_needed", lambda end, problem, _: given.append(problem))
+    monkeypatch.setattr(fitting, "train", lambda fit, problem: 1 / 0)
     config = CurveConfig(workdir="begun", start="b.cfg", end="c.cfg", batch_size=20, epochs=1)
     with pytest.raises(ZeroDivisionError):
         fit_curve.run(config)
@@ -142,7 +142,7 @@ def test_a_mode_with_other_dropout_has_its_own_network_and_the_same_data():
 
 @pytest.mark.usefixtures("there")
 def test_what_needs_the_data_is_answered_right_after_them(monkeypatch):
-    monkeypatch.setattr(fits, "begin", unread)
+    monkeypatch.setattr(fitting, "begin", unread)
     config = CurveConfig(workdir="new", start="a", end="b.cfg", batch_size=61)
     with pytest.raises(UsageError, match="--batch_size=61: the training split has 60 examples"):
         fit_curve.run(config)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...cli import PACKAGE_ROOT, CurveConfig, ModeConfig, SurfaceConfig, parse_flagfile
+from ..jobs import Job
 from ..scaling import scale_epochs
 
 MODES = "GABCDEF"
@@ -67,27 +68,6 @@ SCALES = {
         Scale("cifar10", "CIFAR-10", "VGG16", 21, None, None, "one GPU or TPU"),
     )
 }
-
-
-class Job(NamedTuple):
-    """A command to run.
-
-    Attributes:
-      name: the run folder's.
-      module: ``train_mode``, ``fit_curve`` or ``loss_surface``.
-      config: its flags.
-      needs: names of the jobs that must be done before.
-    """
-
-    name: str
-    module: str
-    config: Any
-    needs: tuple[str, ...] = ()
-
-    @property
-    def kind(self) -> str:
-        """What its run folder holds: ``mode``, ``curve`` or ``surface``."""
-        return self.module.rpartition("_")[2]
 
 
 class Plan(NamedTuple):
