@@ -103,7 +103,7 @@ def test_run_folders_tell_their_story(base):
         "curve.npz", "curve@1.npz", "figures",
     }  # fmt: skip
     names = {p.name for p in (curve.path / "figures").iterdir()}
-    assert names == {f"curve{e}.{s}" for e in ("", "@1") for s in plots.FORMATS}
+    assert names == {f"curve{e}.{s}" for e in ("", "@1") for s in plots.profile_plots.FORMATS}
     assert {p.name for p in mode.path.iterdir()} == {
         ".lock", "flags.cfg", "run.json", "metrics.jsonl", "checkpoints",
     }  # fmt: skip
