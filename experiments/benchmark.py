@@ -28,6 +28,7 @@ from mcjax import curves, data
 from mcjax.data import batches
 from mcjax.engine import evaluation, objectives, parallel, schedules, training
 from mcjax.flax import models
+from mcjax.flax.objective import cross_entropy
 
 from .cli import PRECISIONS, BenchmarkConfig, UsageError, cores, main, say
 from .runs import json_text, write_atomically
@@ -272,7 +273,7 @@ class Subject:
         place = parallel.split if runs else parallel.replicate
         self.ends = place((stacked[0], stacked[2]), mesh)
         self.data = parallel.replicate(data.Split(*random_images(net)), mesh)
-        objective = objectives.cross_entropy(self.model, DTYPES[precision])
+        objective = cross_entropy(self.model, DTYPES[precision])
         fetch = batches.image_batches(np.full(net.shape[2], 0.5), np.full(net.shape[2], 0.25))
         penalised = objectives.with_l2(objective, 5e-4)
         options: dict[str, Any] = {"size": net.examples, "batch_size": BATCH, "mesh": mesh}

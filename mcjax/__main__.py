@@ -29,6 +29,7 @@ def main() -> None:
     elif name == "--version":
         print(mcjax.__version__)
     elif name in (known := listing.commands()):
+        importlib.import_module(COMMANDS).check_extra()
         sys.path.insert(0, os.getcwd())  # --model=my.package:factory, as with python -m
         sys.argv = [name, *flags]
         runpy.run_module(f"{COMMANDS}.{name}", run_name="__main__", alter_sys=True)

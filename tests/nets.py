@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.examples import shared
-from mcjax.engine import objectives
+from mcjax.flax.objective import cross_entropy
 
 EPSILON = 1e-3
 
@@ -35,7 +35,7 @@ def normed(num_classes, axis_name):
 
 def no_accuracy(model):
     """Cross-entropy that measures the loss alone."""
-    whole = objectives.cross_entropy(model)
+    whole = cross_entropy(model)
 
     def loss_only(sums):
         return {name: sums[name] for name in ("loss", "count")}
@@ -49,7 +49,7 @@ def no_accuracy(model):
 
 def confidence(model):
     """Measures the mean probability of the answer."""
-    whole = objectives.cross_entropy(model)
+    whole = cross_entropy(model)
 
     def evaluate(params, state, batch):
         answer = jax.nn.softmax(whole.logits(params, state, batch)).max(axis=-1)
@@ -61,4 +61,4 @@ def confidence(model):
 
 def f1(model):
     """Cross-entropy with the macro F1 score, which `Objective.metrics` makes of counts."""
-    return shared.with_f1(objectives.cross_entropy(model), classes=10)
+    return shared.with_f1(cross_entropy(model), classes=10)

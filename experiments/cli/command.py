@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 
+from mcjax import extras
 from mcjax.data import cache
 
 from . import configs, flags, processes
@@ -85,7 +86,7 @@ def _run(config, run, doc):
         _start_processes(chosen)
         with jax.default_matmul_precision(PRECISIONS[chosen.precision]):
             run(chosen)
-    except UsageError as error:
+    except (UsageError, extras.MissingExtraError) as error:
         return 2, error
     except (RunFailed, Missing) as error:
         return 1, error

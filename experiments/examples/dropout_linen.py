@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import optax
 
 from mcjax import api, data
-from mcjax.engine import objectives, parallel
+from mcjax.engine import parallel
+from mcjax.flax.objective import cross_entropy
 from mcjax.flax.ops import layers
 
 from . import shared
@@ -46,7 +47,7 @@ def main(figure=None, epochs=30, points=61):
         )["params"]
         ends.append(shared.train(loss, params, train, seed=seed, epochs=epochs, batch_size=50))
     # Trains with dropout, evaluates without; measures loss and accuracy, and F1 on top.
-    objective = shared.with_f1(objectives.cross_entropy(Net(parallel.DATA_AXIS)), classes=10)
+    objective = shared.with_f1(cross_entropy(Net(parallel.DATA_AXIS)), classes=10)
     found, _ = api.fit_curve(
         objective, ends[0], ends[1], train, optimizer=shared.ADAM, epochs=epochs, batch_size=50,
         key=jax.random.key(2),

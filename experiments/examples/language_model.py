@@ -1,7 +1,4 @@
-"""Plain JAX: a small transformer over characters, on ten chapters of Jane Austen (austen.txt).
-
-Run ``python -m experiments.examples.language_model --figure=language_model``.
-"""
+"""Plain JAX: a small transformer over characters, on ten chapters of Jane Austen (austen.txt)."""
 
 from pathlib import Path
 

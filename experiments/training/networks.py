@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from mcjax import data
 from mcjax.engine import objectives, parallel
 from mcjax.flax import models
+from mcjax.flax.objective import cross_entropy
 
 from ..cli import ModeConfig, UsageError
 
@@ -51,7 +52,7 @@ def make_objective(mode: ModeConfig, model: nn.Module) -> objectives.Objective:
     """Cross-entropy in the mode's precision, or the user's objective for this model."""
     if mode.objective is not None:
         return users_objective("objective", mode.objective, model)
-    return objectives.cross_entropy(model, jnp.bfloat16 if mode.precision == "bf16" else None)
+    return cross_entropy(model, jnp.bfloat16 if mode.precision == "bf16" else None)
 
 
 def find_objective(flag: str, text: str) -> Callable[..., Any]:

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.manifold import TSNE
 
-from mcjax import sums
+from mcjax import extras, sums
 
 
 def distances(points: Sequence[Any]) -> np.ndarray:
@@ -30,9 +29,12 @@ def tsne(distances: np.ndarray, perplexity: float = 4.0, seed: int = 0) -> np.nd
 
     Raises:
       ValueError: there are not more points than ``perplexity``.
+      ImportError: scikit-learn is not installed.
     """
     if len(distances) <= perplexity:
         raise ValueError(f"perplexity={perplexity} needs more than {len(distances)} points")
+    with extras.needed_by(__name__):
+        from sklearn.manifold import TSNE
     method = TSNE(
         metric="precomputed",
         init="random",

@@ -126,7 +126,7 @@ def metrics(log_probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -
     if bins < 1:
         raise ValueError(f"bins={bins}: use 1 or more")
     losses = -log_probabilities[np.arange(len(labels)), labels]
-    # As `mcjax.engine.objectives.cross_entropy` counts: a broken network is not right by chance.
+    # As `mcjax.flax.objective.cross_entropy` counts: a broken network is not right by chance.
     right = (log_probabilities.argmax(axis=1) == labels) & np.isfinite(losses)
     confidence = np.exp(log_probabilities.max(axis=1))
     interval = np.digitize(confidence, np.arange(1, bins) / bins, right=True)

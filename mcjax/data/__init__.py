@@ -46,6 +46,7 @@ def load(
     Raises:
       ValueError: an argument does not fit, or a file is damaged.
       DataUnavailable: (a ValueError) the data are not here and cannot be downloaded.
+      ImportError: scikit-learn, which ships the digits, is not installed.
     """
     source = sources.read(name, data_dir, cache_dir)
     train, validation = splits.divide(source, use_test, validation_fraction)

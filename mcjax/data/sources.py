@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mcjax import spelling
+from mcjax import extras, spelling
 from mcjax.data import cache, cifar, idx, tfds_source
 from mcjax.data.reachable import DataUnavailable
 from mcjax.data.splits import Source, Split
@@ -45,13 +45,14 @@ def check(name: str, data_dir: str | None = None) -> None:
         raise ValueError(f"data_dir={data_dir!r} is no folder; create it or leave it out")
 
 
-def _digits():
+def _digits() -> Source:
     """The 1,797 digits of scikit-learn, 8x8 with 17 grey levels, in an order fixed here.
 
     The order is that of a bit generator's raw output, which numpy keeps the same for ever; what
     its methods draw from it may change.
     """
-    from sklearn import datasets  # takes a second
+    with extras.needed_by("the data set digits"):
+        from sklearn import datasets  # takes a second
 
     bunch: Any = datasets.load_digits()
     order = np.argsort(np.random.PCG64(_DIGITS_SEED).random_raw(len(bunch.target)), kind="stable")

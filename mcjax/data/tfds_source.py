@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mcjax import extras
 from mcjax.data import cache, reachable
 from mcjax.data.reachable import DataUnavailable
 from mcjax.data.splits import Source, Split
@@ -133,13 +134,14 @@ def _or_unavailable(what: str, run: Callable[[], Any], remedy: str) -> Any:
         raise DataUnavailable(f"{what}: {message}. {remedy}") from error
 
 
-def _tfds():
+def _tfds() -> Any:
     try:
-        return importlib.import_module("tensorflow_datasets")
+        with extras.needed_by("tfds"):
+            return importlib.import_module("tensorflow_datasets")
+    except extras.MissingExtraError as error:
+        raise DataUnavailable(str(error)) from error
     except ImportError as error:
-        raise DataUnavailable(
-            f"tensorflow_datasets cannot be imported ({error}): install mcjax[experiments]"
-        ) from error
+        raise DataUnavailable(f"tensorflow_datasets cannot be imported: {error}") from error
 
 
 def _builder(name, folder):

@@ -9,20 +9,15 @@ reports divides. An example of weight zero (``batch["weight"]``) counts for noth
 be padded to any size.
 """
 
-import contextlib
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from mcjax import curves
-from mcjax.engine import interop
-from mcjax.flax.ops import layers
 
 Sums = dict[str, jax.Array]
 Means = dict[str, np.ndarray]
@@ -148,77 +143,6 @@ def _asks_for_key(parameter):
     return named and (parameter.default is None or parameter.default is parameter.empty)
 
 
-def cross_entropy(model: nn.Module, dtype: Any = None) -> Objective:
-    """Softmax cross-entropy and accuracy of a Flax linen classifier.
-
-    Args:
-      model: a module called as ``model(images, train) -> logits [B, classes]``. Batch norm keeps
-        its averages in the collection ``batch_stats``; dropout draws from the stream ``dropout``.
-      dtype: what the network computes in, such as ``jnp.bfloat16``: parameters and images are cast
-        to it on their way in; layers that name a dtype of their own keep it. The parameters, their
-        gradients, batch norm's averages, the logits once they are there and all sums (those over
-        pixels in the gradients of the biases of `nn.Conv` and `nn.Dense`, too) stay float32. None
-        for the dtype of the parameters.
-
-    Returns:
-      An objective over batches ``{"images": float32 [B, H, W, C], "labels": int32 [B],
-      "weight": float32 [B]}``, with the sums ``loss``, ``accuracy`` and ``count``. Evaluation has
-      `exact_cross_entropy`, training optax's, whose gradient is as exact.
-    """
-
-    def cast(x):
-        moved = dtype is not None and jnp.issubdtype(x.dtype, jnp.floating)
-        return x.astype(dtype) if moved else x
-
-    # Batch norm mixes what is cast with its float32 averages.
-    mixing = contextlib.nullcontext if dtype is None else interop.standard_promotion
-
-    def apply(params, state, batch, train, **options):
-        params, images = jax.tree.map(cast, (params, batch["images"]))
-        with nn.intercept_methods(_sum_bias_gradients_in_float32), mixing():
-            return model.apply({"params": params, **state}, images, train, **options)
-
-    def sums(logits, batch, loss_of=exact_cross_entropy):
-        weight = batch["weight"].astype(logits.dtype)
-        # A large common part of the logits would cost the small losses their digits.
-        logits -= jax.lax.stop_gradient(jnp.max(logits, -1, keepdims=True))
-        # where, not a product: padding whose logits overflow counts for nothing, nor do its NaNs
-        # reach the gradient.
-        logits = jnp.where(weight[:, None] > 0, logits, 0)
-        losses = loss_of(logits, batch["labels"])
-        # argmax picks a class even among NaNs: a broken network must not look like a guess.
-        best = jnp.argmax(logits, -1)
-        right = (best == batch["labels"].astype(best.dtype)) & jnp.isfinite(losses)
-        return {
-            "loss": jnp.sum(losses * weight),
-            "accuracy": jnp.sum(jnp.where(right, weight, 0)),
-            "count": jnp.sum(weight),
-        }
-
-    def forward(params, state, batch, key):
-        options = {"rngs": {"dropout": key}, "mutable": list(state)}
-        logits, new = apply(params, state, batch, True, **options)
-        return curves.wide(logits), jax.tree.map(lambda n, old: n.astype(old.dtype), new, state)
-
-    def train(params, state, batch, key):
-        logits, state = forward(params, state, batch, key)
-        totals = sums(logits, batch, optax.softmax_cross_entropy_with_integer_labels)
-        return totals["loss"] / jnp.maximum(totals["count"], 1), (totals, state)
-
-    def logits(params, state, batch) -> Any:
-        found: Any = apply(params, state, batch, False)
-        return curves.wide(found)
-
-    def evaluate(params, state, batch):
-        return sums(logits(params, state, batch), batch)
-
-    def statistics(params, state, batch):
-        with nn.intercept_methods(_forget_the_past):
-            return forward(params, state, batch, jax.random.key(0))[1]
-
-    return Objective(train, evaluate, statistics, logits)
-
-
 def exact_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Softmax cross-entropy whose small values keep their digits, down to 1e-38.
 
@@ -284,43 +208,3 @@ def on_curve_with_free_ends(
 def at_point(objective: Objective) -> Callable[..., Any]:
     """The training function of a mode: the objective at the parameters themselves."""
     return lambda params, _, state, batch, key, stratum: objective.train(params, state, batch, key)
-
-
-def _sum_bias_gradients_in_float32(next_call, args, kwargs, context):
-    """Adds a layer's 16-bit bias by `_add_bias`."""
-    layer, bias = context.module, None
-    if isinstance(layer, nn.Conv | nn.Dense) and context.method_name == "__call__":
-        bias = layer.get_variable("params", "bias") if layer.use_bias else None
-    if bias is None or bias.dtype.itemsize >= 4:
-        return next_call(*args, **kwargs)
-    object.__setattr__(layer, "use_bias", False)
-    try:
-        outputs = next_call(*args, **kwargs)
-    finally:
-        object.__setattr__(layer, "use_bias", True)
-    return _add_bias(outputs, bias.astype(outputs.dtype))
-
-
-@jax.custom_jvp
-def _add_bias(outputs, bias):
-    """``outputs + bias``; the gradient's sum over examples and pixels is taken in float32.
-
-    XLA sums 16-bit numbers in 16 bits, where a sum of a hundred thousand ones is a few hundred.
-    """
-    return outputs + jnp.broadcast_to(bias, outputs.shape)
-
-
-@_add_bias.defjvp
-def _add_bias_jvp(primals, tangents):
-    outputs, bias = tangents
-    wide = jnp.broadcast_to(bias.astype(jnp.float32), outputs.shape)
-    return _add_bias(*primals), outputs + wide.astype(outputs.dtype)
-
-
-def _forget_the_past(next_call, args, kwargs, context):
-    """Makes batch norm's new average the batch's own (momentum zero), with dropout off."""
-    if isinstance(context.module, nn.Dropout | layers.Dropout):
-        return args[0]
-    if isinstance(context.module, nn.BatchNorm):
-        object.__setattr__(context.module, "momentum", 0.0)
-    return next_call(*args, **kwargs)

@@ -14,32 +14,35 @@ Panels (`profile`, `surface`, `barriers`) draw into any axes, in whatever style 
 (3.25, 'training loss')
 """
 
-from mcjax.plots.barrier_plots import barrier_matrix, barriers
-from mcjax.plots.colour_scale import default_clip, networks
-from mcjax.plots.profile_plots import (
-    FORMATS,
-    PATH_STYLES,
-    curve_figure,
-    is_whole,
-    profile,
-    save,
-    sharpness,
-    sharpness_figure,
-)
-from mcjax.plots.styles import (
-    COLORS,
-    METRIC_LABELS,
-    STYLE,
-    color,
-    drawn,
-    grid,
-    metric_label,
-    metric_names,
-    metric_words,
-    plain,
-    style,
-)
-from mcjax.plots.surface_plots import off_plane, surface, surface_figure, variance_share
+from mcjax import extras
+
+with extras.needed_by(__name__):
+    from mcjax.plots.barrier_plots import barrier_matrix, barriers
+    from mcjax.plots.colour_scale import default_clip, networks
+    from mcjax.plots.profile_plots import (
+        FORMATS,
+        PATH_STYLES,
+        curve_figure,
+        is_whole,
+        profile,
+        save,
+        sharpness,
+        sharpness_figure,
+    )
+    from mcjax.plots.styles import (
+        COLORS,
+        METRIC_LABELS,
+        STYLE,
+        color,
+        drawn,
+        grid,
+        metric_label,
+        metric_names,
+        metric_words,
+        plain,
+        style,
+    )
+    from mcjax.plots.surface_plots import off_plane, surface, surface_figure, variance_share
 
 __all__ = [
     "COLORS", "FORMATS", "METRIC_LABELS", "PATH_STYLES", "STYLE", "barrier_matrix", "barriers",

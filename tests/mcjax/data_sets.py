@@ -1,6 +1,7 @@
 """Small data sets in the official formats, for the tests of their readers."""
 
 import functools
+import gzip
 import io
 import pickle
 import tarfile
@@ -101,3 +102,41 @@ def _shapes():
                 yield i, {"image": file, "label": label, "number": i}
 
     return McjaxShapes, content
+
+
+RNG = np.random.default_rng(11)
+
+
+def idx_bytes(array):
+    header = (0x0800 + array.ndim).to_bytes(4, "big")
+    return header + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
+
+
+def write_idx(folder, compress=False, **changes):
+    """Four small files (with ``changes``: by the first word and kind, other contents)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        "train-images-idx3-ubyte": RNG.integers(0, 256, (20, 5, 4), dtype=np.uint8),
+        "train-labels-idx1-ubyte": RNG.integers(0, 10, 20, dtype=np.uint8),
+        "t10k-images-idx3-ubyte": RNG.integers(0, 256, (7, 5, 4), dtype=np.uint8),
+        "t10k-labels-idx1-ubyte": RNG.integers(0, 10, 7, dtype=np.uint8),
+    }
+    for name, array in arrays.items():
+        content = changes.get("_".join(name.split("-")[:2]), lambda x: x)(idx_bytes(array))
+        path = folder / (name + ".gz" * compress)
+        path.write_bytes(gzip.compress(content) if compress else content)
+    return list(arrays.values())
+
+
+def assert_is_cifar(dataset, name):
+    for split, test in ((dataset.train, False), (dataset.test, True)):
+        images, labels, _ = (
+            np.concatenate(x) for x in zip(*cifar_content(name, test), strict=True)
+        )
+        assert split.images.shape == (len(labels), 32, 32, 3)
+        # channel by channel, row by row, as the official description has it
+        np.testing.assert_array_equal(split.images[:, 2, 5, 1], images[:, 1024 + 2 * 32 + 5])
+        np.testing.assert_array_equal(split.images[:, 31, 0, 2], images[:, 2048 + 31 * 32])
+        np.testing.assert_array_equal(split.labels, labels)
+        assert split.labels.dtype == np.int32
+    assert dataset.num_classes == cifar.LAYOUTS[name][0].num_classes

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcjax.engine import objectives, parallel, training
+from mcjax.engine import parallel, training
 from mcjax.flax import models
+from mcjax.flax.objective import cross_entropy
 
 
 def data(size=90, seed=0):
@@ -34,7 +35,7 @@ def network(name="vgg7", dropout=0.0, seed=0):
     )
     variables = dict(model.init(jax.random.key(seed), jnp.zeros((1, 8, 8, 1)), False))
     params = variables.pop("params")
-    return objectives.cross_entropy(model), params, variables
+    return cross_entropy(model), params, variables
 
 
 def mesh(devices):

@@ -6,6 +6,7 @@ import pytest
 from mcjax.analysis import ensembles
 from mcjax.engine import objectives, parallel
 from mcjax.flax import models
+from mcjax.flax.objective import cross_entropy
 from tests import nets
 from tests.mcjax import small
 from tests.mcjax.test_evaluation import SPLITS, by_numpy, combined, control_points, make
@@ -98,7 +99,7 @@ def test_shapes_that_do_not_match():
 def test_members_are_the_points_networks(devices, batch_size):
     model = models.create("mlp", num_classes=3, width=0.06)
     points, _ = control_points(model)
-    evaluator = make(objectives.cross_entropy(model), SPLITS, devices, batch_size=batch_size)
+    evaluator = make(cross_entropy(model), SPLITS, devices, batch_size=batch_size)
     found = list(ensembles.members(evaluator, points, ROWS, {}, "validation"))
     assert len(found) == 3
     labels = SPLITS["validation"]["labels"]
@@ -117,9 +118,7 @@ def test_members_have_their_own_batch_norm_statistics():
     model = nets.Normed(3, parallel.DATA_AXIS)
     points, state = control_points(model)
     state = jax.tree.map(lambda x: x + 3.0, state)  # an old state: must not matter
-    evaluator = make(
-        objectives.cross_entropy(model), SPLITS, 8, batch_size=10, statistics_batch_size=16
-    )
+    evaluator = make(cross_entropy(model), SPLITS, 8, batch_size=10, statistics_batch_size=16)
     batches = [list(rows) for rows in (range(16), range(16, 32), range(32, 45))]
     own = evaluator(points, ROWS, state)["validation"]
     found = ensembles.members(evaluator, points, ROWS, state, "validation")

@@ -5,6 +5,7 @@ import pytest
 
 from mcjax.engine import evaluation, objectives, parallel
 from mcjax.flax import models
+from mcjax.flax.objective import cross_entropy
 from tests import nets
 from tests.mcjax import small
 
@@ -49,7 +50,7 @@ SPLITS = {"train": small.data(45, seed=1), "validation": small.data(19, seed=2)}
 @pytest.fixture(scope="module")
 def plain():
     """One device, one point a call, ragged batches."""
-    return make(objectives.cross_entropy(linear()), SPLITS, batch_size=16, points_per_call=1)
+    return make(cross_entropy(linear()), SPLITS, batch_size=16, points_per_call=1)
 
 
 def test_metrics_of_points_by_hand(plain):
@@ -78,7 +79,7 @@ def test_devices_batches_and_vmap_change_nothing(
     points, _ = control_points(linear())
     expected = plain(points, POINTS, {})
     other = make(
-        objectives.cross_entropy(linear()), SPLITS, devices,
+        cross_entropy(linear()), SPLITS, devices,
         batch_size=batch_size, points_per_call=points_per_call,
         devices_per_point=devices_per_point,
     )  # fmt: skip
@@ -94,7 +95,7 @@ def test_devices_batches_and_vmap_change_nothing(
 
 def test_devices_that_do_not_divide_among_points():
     with pytest.raises(ValueError, match="8 devices cannot serve 3 a point"):
-        make(objectives.cross_entropy(linear()), SPLITS, 8, devices_per_point=3)
+        make(cross_entropy(linear()), SPLITS, 8, devices_per_point=3)
 
 
 def test_one_compilation_for_many_calls(plain):
@@ -186,7 +187,7 @@ def test_batch_norm_statistics_are_recomputed_at_each_point(devices, sharing, ba
     points, state = control_points(model)
     state = jax.tree.map(lambda x: x + 3.0, state)  # an old state: must not matter
     evaluator = make(
-        objectives.cross_entropy(model), SPLITS, devices,
+        cross_entropy(model), SPLITS, devices,
         batch_size=10, statistics_batch_size=batch, devices_per_point=sharing,
     )  # fmt: skip
     metrics = evaluator(points, POINTS, state)
@@ -205,7 +206,7 @@ def test_running_averages_can_be_used_as_they_are():
     model = nets.Normed(3)
     (params, *_), state = control_points(model)
     state = jax.tree.map(lambda x: x + 0.6, state)
-    evaluator = make(objectives.cross_entropy(model), SPLITS, batch_size=10)
+    evaluator = make(cross_entropy(model), SPLITS, batch_size=10)
     averages = [
         tuple(np.asarray(state["batch_stats"][f"BatchNorm_{i}"][n]) for n in ("mean", "var"))
         for i in range(2)

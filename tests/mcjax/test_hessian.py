@@ -9,6 +9,7 @@ from jax.flatten_util import ravel_pytree
 from mcjax.analysis import hessian
 from mcjax.engine import evaluation, objectives, parallel
 from mcjax.flax import models
+from mcjax.flax.objective import cross_entropy
 from tests import nets
 from tests.mcjax import small
 
@@ -21,7 +22,7 @@ DATA = small.data(SIZE, seed=1)
 def make(model, devices=1, batch_size=16):
     mesh = small.mesh(devices)
     return evaluation.Evaluator(
-        objectives.cross_entropy(model),
+        cross_entropy(model),
         small.clean,
         {"train": parallel.replicate(DATA, mesh)},
         mesh,

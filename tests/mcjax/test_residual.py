@@ -10,9 +10,10 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from mcjax import curves
-from mcjax.engine import evaluation, objectives, parallel
+from mcjax.engine import evaluation, parallel
 from mcjax.flax import models
 from mcjax.flax.models import preresnet, wide_resnet
+from mcjax.flax.objective import cross_entropy
 from mcjax.flax.ops import convolution, layers
 from tests.mcjax import small
 from tests.mcjax.test_models import count, draw, draw_variables, shapes_of
@@ -246,7 +247,7 @@ def test_batch_norm_is_recomputed_along_a_curve_whose_ends_are_the_networks(name
     curve = curves.segment()
     times = [0.0, 0.3, 1.0]
     evaluator = evaluation.Evaluator(
-        objectives.cross_entropy(model), small.clean, {"train": data}, small.mesh(1)
+        cross_entropy(model), small.clean, {"train": data}, small.mesh(1)
     )
     coefficients = [curve.coefficients(t) for t in times]
     metrics = evaluator(ends, np.asarray(coefficients), state)["train"]

@@ -1,0 +1,55 @@
+"""Optional dependencies: which extra of mcjax installs what is missing."""
+
+import contextlib
+import importlib.util
+from collections.abc import Iterable, Iterator
+
+EXTRAS = {
+    "flax": "flax",
+    "orbax": "checkpoints",
+    "tensorflow_datasets": "data",
+    "importlib_resources": "data",
+    "array_record": "data",
+    "sklearn": "data",
+    "matplotlib": "plots",
+}
+"""The extra that installs each package, by the name under which it is imported."""
+
+
+class MissingExtraError(ImportError):
+    """An extra of mcjax is not installed; the message is one line with the command that does."""
+
+
+@contextlib.contextmanager
+def needed_by(user: str) -> Iterator[None]:
+    """Says which extra to install where an import in this context finds a package missing.
+
+    Args:
+      user: what needs the package, such as ``__name__``.
+
+    Raises:
+      MissingExtraError: a package of `EXTRAS` is not installed.
+
+    >>> with needed_by("mcjax.plots"):
+    ...     raise ModuleNotFoundError(name="matplotlib.axes")
+    Traceback (most recent call last):
+    mcjax.extras.MissingExtraError: mcjax.plots needs matplotlib: pip install 'mcjax[plots]'
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        words = message(user, [package], EXTRAS[package])
+        raise MissingExtraError(words, name=error.name) from None
+
+
+def missing(packages: Iterable[str]) -> list[str]:
+    """Those of the packages that are not installed; none is imported."""
+    return [name for name in packages if importlib.util.find_spec(name) is None]
+
+
+def message(user: str, packages: Iterable[str], extra: str) -> str:
+    """The line that says what to install."""
+    return f"{user} needs {', '.join(packages)}: pip install 'mcjax[{extra}]'"

@@ -1,0 +1,142 @@
+"""The objective of a Flax linen classifier: softmax cross-entropy, with batch norm and dropout."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from mcjax import curves
+from mcjax.engine import interop
+from mcjax.engine.objectives import Objective, Sums, exact_cross_entropy
+from mcjax.flax.ops import layers
+
+Batch = dict[str, jax.Array]
+LossOf = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def cross_entropy(model: nn.Module, dtype: Any = None) -> Objective:
+    """Softmax cross-entropy and accuracy of a Flax linen classifier.
+
+    Args:
+      model: a module called as ``model(images, train) -> logits [B, classes]``. Batch norm keeps
+        its averages in the collection ``batch_stats``; dropout draws from the stream ``dropout``.
+      dtype: what the network computes in, such as ``jnp.bfloat16``: parameters and images are cast
+        to it on their way in; layers that name a dtype of their own keep it. The parameters, their
+        gradients, batch norm's averages, the computed logits and all sums (including those over
+        pixels in the bias gradients of `nn.Conv` and `nn.Dense`) stay float32. None for the dtype
+        of the parameters.
+
+    Returns:
+      An objective over batches ``{"images": float32 [B, H, W, C], "labels": int32 [B],
+      "weight": float32 [B]}``, with the sums ``loss``, ``accuracy`` and ``count``. Evaluation uses
+      `exact_cross_entropy`; training uses optax's, whose gradient is as exact.
+    """
+
+    def cast(x: jax.Array) -> jax.Array:
+        moved = dtype is not None and jnp.issubdtype(x.dtype, jnp.floating)
+        return x.astype(dtype) if moved else x
+
+    # Batch norm mixes what is cast with its float32 averages.
+    mixing = contextlib.nullcontext if dtype is None else interop.standard_promotion
+
+    def apply(params: Any, state: Any, batch: Batch, train: bool, **options: Any) -> Any:
+        params, images = jax.tree.map(cast, (params, batch["images"]))
+        with nn.intercept_methods(_sum_bias_gradients_in_float32), mixing():
+            return model.apply({"params": params, **state}, images, train, **options)
+
+    def sums(logits: jax.Array, batch: Batch, loss_of: LossOf = exact_cross_entropy) -> Sums:
+        weight = batch["weight"].astype(logits.dtype)
+        # A large common part of the logits would cost the small losses their digits.
+        logits -= jax.lax.stop_gradient(jnp.max(logits, -1, keepdims=True))
+        # where, not a product: padding whose logits overflow counts for nothing, nor do its NaNs
+        # reach the gradient.
+        logits = jnp.where(weight[:, None] > 0, logits, 0)
+        losses = loss_of(logits, batch["labels"])
+        # argmax picks a class even among NaNs: a broken network must not look like a guess.
+        best = jnp.argmax(logits, -1)
+        right = (best == batch["labels"].astype(best.dtype)) & jnp.isfinite(losses)
+        return {
+            "loss": jnp.sum(losses * weight),
+            "accuracy": jnp.sum(jnp.where(right, weight, 0)),
+            "count": jnp.sum(weight),
+        }
+
+    def forward(params: Any, state: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Any]:
+        options = {"rngs": {"dropout": key}, "mutable": list(state)}
+        logits, new = apply(params, state, batch, True, **options)
+        return curves.wide(logits), jax.tree.map(lambda n, old: n.astype(old.dtype), new, state)
+
+    def train(
+        params: Any, state: Any, batch: Batch, key: jax.Array
+    ) -> tuple[jax.Array, tuple[Sums, Any]]:
+        logits, state = forward(params, state, batch, key)
+        totals = sums(logits, batch, optax.softmax_cross_entropy_with_integer_labels)
+        return totals["loss"] / jnp.maximum(totals["count"], 1), (totals, state)
+
+    def logits(params: Any, state: Any, batch: Batch) -> jax.Array:
+        return curves.wide(apply(params, state, batch, False))
+
+    def evaluate(params: Any, state: Any, batch: Batch) -> Sums:
+        return sums(logits(params, state, batch), batch)
+
+    def statistics(params: Any, state: Any, batch: Batch) -> Any:
+        with nn.intercept_methods(_forget_the_past):
+            return forward(params, state, batch, jax.random.key(0))[1]
+
+    return Objective(train, evaluate, statistics, logits)
+
+
+def _sum_bias_gradients_in_float32(
+    next_call: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    context: nn.module.InterceptorContext,
+) -> Any:
+    """Adds a layer's 16-bit bias by `_add_bias`."""
+    layer, bias = context.module, None
+    if isinstance(layer, nn.Conv | nn.Dense) and context.method_name == "__call__":
+        bias = layer.get_variable("params", "bias") if layer.use_bias else None
+    if bias is None or bias.dtype.itemsize >= 4:
+        return next_call(*args, **kwargs)
+    object.__setattr__(layer, "use_bias", False)
+    try:
+        outputs = next_call(*args, **kwargs)
+    finally:
+        object.__setattr__(layer, "use_bias", True)
+    return _add_bias(outputs, bias.astype(outputs.dtype))
+
+
+@jax.custom_jvp
+def _add_bias(outputs: jax.Array, bias: jax.Array) -> jax.Array:
+    """``outputs + bias``; the gradient's sum over examples and pixels is taken in float32.
+
+    XLA sums 16-bit numbers in 16 bits, where a sum of a hundred thousand ones is a few hundred.
+    """
+    return outputs + jnp.broadcast_to(bias, outputs.shape)
+
+
+@_add_bias.defjvp
+def _add_bias_jvp(
+    primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    outputs, bias = tangents
+    wide = jnp.broadcast_to(bias.astype(jnp.float32), outputs.shape)
+    return _add_bias(*primals), outputs + wide.astype(outputs.dtype)
+
+
+def _forget_the_past(
+    next_call: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    context: nn.module.InterceptorContext,
+) -> Any:
+    """Makes batch norm's new average the batch's own (momentum zero), with dropout off."""
+    if isinstance(context.module, nn.Dropout | layers.Dropout):
+        return args[0]
+    if isinstance(context.module, nn.BatchNorm):
+        object.__setattr__(context.module, "momentum", 0.0)
+    return next_call(*args, **kwargs)
