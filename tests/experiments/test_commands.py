@@ -321,8 +321,8 @@ def test_the_same_command_again_does_nothing(base, monkeypatch):
         raise AssertionError("it trained, or evaluated, again")
 
     for target, name in (
-        (training, "chunks"), (training, "make_trainer"), (fit_curve, "_profile"),
-        (fit_curve, "save_arrays"),
+        (training, "chunks"), (training, "make_trainer"), (profiles, "_profile"),
+        (profiles, "save_arrays"),
     ):  # fmt: skip
         monkeypatch.setattr(target, name, never)
     untouched = [base / "GB" / d for d in ("checkpoints", "ends", "figures")] + [base / "G"]
