@@ -21,6 +21,7 @@ import numpy as np
 
 from mcjax import plots
 from mcjax.exchange import torch_files
+from mcjax.results import Surface
 
 from .cli import ExportConfig, UsageError, main, say, show
 from .exchange import export_torch, plot_formats
@@ -56,7 +57,7 @@ def _garipov(config: ExportConfig) -> bytes:
         say("note: tr_loss and te_loss are nan: nobody knows the weight decay of imported networks")
     convert = plot_formats.garipov_curve if kind == "curve" else plot_formats.garipov_plane
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **convert(found.arrays, penalty))
+    np.savez(buffer, allow_pickle=False, **convert(found.result, penalty))
     return buffer.getvalue()
 
 
@@ -74,30 +75,31 @@ def _h5(config: ExportConfig) -> bytes:
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file.attrs["provenance"] = provenance(found.info)
-        for name, values in plot_formats.goldstein(found.arrays).items():
+        for name, values in plot_formats.goldstein(found.result).items():
             file[name] = values
     return buffer.getvalue()
 
 
 def _vtp(config: ExportConfig) -> bytes:
     found = finished(config.run, ("surface",))
-    names = plots.metric_names(found.arrays, "point_")
+    surface: Surface = found.result
+    names = plots.metric_names(surface.points.metrics)
     if config.metric not in names:
         raise UsageError(f"--metric={config.metric}: {config.run} has {', '.join(names)}")
     if config.clip is not None and not 0 < config.clip < np.inf:
         raise UsageError(f"--clip={config.clip}: use more than 0")
     note = f"{provenance(found.info)}; {config.run}"
     along = None
-    if "curve_xy" in found.arrays:
-        along, _ = along_curve(found, names)
-    top, over, strange = plot_formats.clipped(found.arrays, config.metric, config.clip)
+    if surface.curve is not None:
+        along, _ = along_curve(found.info, surface, surface.curve, names)
+    top, over, strange = plot_formats.clipped(surface, config.metric, config.clip)
     if over or strange:
         say(
-            f"note: {over + strange} of {found.arrays[config.metric].size} heights lie at "
+            f"note: {over + strange} of {surface.x.size * surface.y.size} heights lie at "
             f"{top:.4g} ({strange} of them are not finite); --clip sets it, and the array "
             f"{config.metric} is whole"
         )
-    text = plot_formats.vtp(found.arrays, config.metric, config.log, config.clip, note, along)
+    text = plot_formats.vtp(surface, config.metric, config.log, config.clip, note, along)
     return text.encode()
 
 

@@ -32,9 +32,9 @@ def run(config: CurveConfig) -> Run:
     with fit.folder.locked():
         fitting.begin(fit, problem)
         fitting.train(fit, problem)
-        text, arrays = profiles.finish(fit, problem, measured)
+        text, found = profiles.finish(fit, problem, measured)
         show(text)
-        fitting.judge(fit, problem, arrays)
+        fitting.judge(fit, problem, found)
     return fit.folder
 
 

@@ -15,9 +15,11 @@ again, with --clip and --style as given now. With another --grid, --margin, --ex
 --metrics it is evaluated again, and the earlier arrays and figures are kept in WORKDIR/earlier.
 """
 
+from mcjax.results import Surface
+
 from .cli import SurfaceConfig, main, show
 from .landscapes import surface_inputs, surfaces
-from .runs import Run, load_arrays
+from .runs import Run, load_result
 from .training import make_problem, measuring
 
 
@@ -37,10 +39,10 @@ def run(config: SurfaceConfig) -> Run:
         inputs = surface_inputs.load(config, found, problem)
     with folder.locked():
         if inputs is None:
-            arrays = load_arrays(folder.path / surfaces.FILE)
+            surface = load_result(Surface, folder.path / surfaces.FILE)
         else:
-            arrays = surfaces.evaluate(folder, config, inputs)
-        show(surfaces.finish(folder, config, arrays))
+            surface = surfaces.evaluate(folder, config, inputs)
+        show(surfaces.finish(folder, config, surface))
     return folder
 
 

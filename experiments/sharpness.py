@@ -9,9 +9,11 @@ resumes at the point where it was stopped. With other --points or --eigenvalues 
 evaluated again, and the earlier arrays and figures are kept in WORKDIR/earlier.
 """
 
+from mcjax.results import Sharpness
+
 from .cli import SharpnessConfig, main, show
 from .landscapes import sharpness
-from .runs import Run, load_arrays
+from .runs import Run, load_result
 from .training import make_problem
 
 
@@ -25,15 +27,15 @@ def run(config: SharpnessConfig) -> Run:
     folder = sharpness.check_flags(config)
     inputs = None
     if not sharpness.is_evaluated(folder, config):
-        found = sharpness.resolve(config)
-        problem = make_problem(found.mode, config.precision)
-        inputs = sharpness.load(config, found, problem)
+        curve = sharpness.resolve(config)
+        problem = make_problem(curve.mode, config.precision)
+        inputs = sharpness.load(config, curve, problem)
     with folder.locked():
         if inputs is None:
-            arrays = load_arrays(folder.path / sharpness.FILE)
+            found = load_result(Sharpness, folder.path / sharpness.FILE)
         else:
-            arrays = sharpness.evaluate(folder, config, inputs)
-        show(sharpness.finish(folder, config, arrays))
+            found = sharpness.evaluate(folder, config, inputs)
+        show(sharpness.finish(folder, config, found))
     return folder
 
 

@@ -16,10 +16,20 @@ from typing import Any
 import numpy as np
 
 from mcjax import plots
+from mcjax.results import CurveOnPlane, Metrics, Profile, Surface, named
 
 from .cli import UsageError, ViewConfig, main, show
 from .landscapes import drawing
-from .runs import Results, along_curve, check_output, finished, label, provenance, write_atomically
+from .runs import (
+    Results,
+    along_curve,
+    check_output,
+    finished,
+    label,
+    on_surface,
+    provenance,
+    write_atomically,
+)
 
 TEMPLATES = Path(__file__).parent / "page"
 LAYERS = ("points", "curve", "segment", "iterates")
@@ -82,9 +92,10 @@ def render(data: dict[str, Any], title: str, subtitle: str, notes: list[str], li
 def _heading(found: Results) -> tuple[str, str]:
     """Title and subtitle: what the run is of, its folder, and where it comes from."""
     if found.info["kind"] == "surface":
-        first, second, third = (str(name) for name in found.arrays["point_name"])
+        surface: Surface = found.result
+        first, second, third = (str(name) for name in surface.points.name)
         title = f"Plane through {first}, {second} and {third}"
-        if "direction_norm" in found.arrays:
+        if surface.directions is not None:
             title = f"Around {first}, along {second} and {third}"
     else:
         start, end = (label(found.info["flags"][which]) for which in ("start", "end"))
@@ -94,82 +105,82 @@ def _heading(found: Results) -> tuple[str, str]:
 
 def _curve(found: Results) -> dict[str, Any]:
     """The page's data for a curve's run."""
-    names = plots.metric_names(found.arrays, "curve_")
-    both = {n: np.concatenate([found.arrays[f"{p}_{n}"] for p in ("curve", "segment")
-                               if f"{p}_{n}" in found.arrays]) for n in names}  # fmt: skip
+    profile: Profile = found.result
+    names = plots.metric_names(profile.curve.metrics)
+    paths = [named(path.metrics) for path in profile.paths.values()]
+    both = {n: np.concatenate([path[n] for path in paths if n in path]) for n in names}
     return {
         "metrics": [_metric(name, values) for name, values in both.items()],
         "surface": None,
-        "profile": _profile(found.arrays, names),
+        "profile": _profile(profile, names),
     }
 
 
 def _surface(found: Results) -> tuple[dict[str, Any], list[str]]:
     """The page's data for a surface's run, and what its reader has to know."""
-    arrays = found.arrays
-    names = plots.metric_names(arrays, "point_")
-    networks = {f"point_{n}": plots.networks(arrays, n) for n in (*names, "xy", "name")}
-    surface = {
-        "x": arrays["x"],
-        "y": arrays["y"],
-        "values": _values(arrays, "", names),
-        "points": _layer(networks, "point", names, networks["point_xy"])
-        | {"name": networks["point_name"]},
+    surface: Surface = found.result
+    networks, iterates = surface.networks, surface.iterates
+    names = plots.metric_names(networks.metrics)
+    page: dict[str, Any] = {
+        "x": surface.x,
+        "y": surface.y,
+        "values": _values(surface.metrics, names),
+        "points": _layer(networks.metrics, names, networks.xy) | {"name": networks.name},
     }
     profile, notes = None, []
-    if "iterate_xy" in arrays:
-        surface["iterates"] = _layer(arrays, "iterate", names, arrays["iterate_xy"])
-        surface["iterates"] |= {k: arrays[f"iterate_{k}"] for k in ("epoch", "name", "distance")}
-    if "curve_xy" in arrays:
-        along, notes = along_curve(found, names)
+    if iterates is not None:
+        page["iterates"] = _layer(iterates.metrics, names, iterates.xy)
+        page["iterates"] |= {k: getattr(iterates, k) for k in ("epoch", "name", "distance")}
+    if surface.curve is not None:
+        along, notes = along_curve(found.info, surface, surface.curve, names)
         profile = _profile(along, names)
-        surface |= _lines(arrays, along, names)
-        profile["others"]["distance from the plane"] = {"curve": surface["curve"]["distance"]}
-    if "iterates" in surface or "segment" in surface:
+        page |= _lines(surface.curve, along, names)
+        profile["others"]["distance from the plane"] = {"curve": page["curve"]["distance"]}
+    if "iterates" in page or "segment" in page:
         notes = [HEIGHTS, *notes]
-    notes += [f"{' '.join(line.split()).capitalize()}." for line in drawing.off_plane_words(arrays)]
-    metrics = [_metric(name, _shown(surface, name), networks[f"point_{name}"], arrays[name])
-               for name in names]  # fmt: skip
-    return {"metrics": metrics, "surface": surface, "profile": profile}, notes
+    words = drawing.off_plane_words(surface)
+    notes += [f"{' '.join(line.split()).capitalize()}." for line in words]
+    own, grid = named(networks.metrics), named(surface.metrics)
+    metrics = [_metric(name, _shown(page, name), own[name], grid[name]) for name in names]
+    return {"metrics": metrics, "surface": page, "profile": profile}, notes
 
 
-def _shown(surface, name):
+def _shown(page: dict[str, Any], name: str) -> np.ndarray:
     """All values of a metric on the surface: of the grid and of what is drawn on it."""
-    layers = [surface[layer] for layer in LAYERS if layer in surface]
-    return np.concatenate([surface["values"][name].ravel(), *(x["values"][name] for x in layers)])
+    layers = [page[layer] for layer in LAYERS if layer in page]
+    return np.concatenate([page["values"][name].ravel(), *(x["values"][name] for x in layers)])
 
 
-def _lines(arrays, along, names):
+def _lines(curve: CurveOnPlane, along: Profile, names: list[str]) -> dict[str, Any]:
     """Curve and segment on the surface, at the profile's t."""
-    t = along["t"]
-    xy = np.stack([np.interp(t, arrays["curve_t"], x) for x in arrays["curve_xy"].T], axis=1)
-    found = {"curve": _layer(along, "curve", names, xy)}
-    for name, values in (("distance", arrays["curve_distance"]), ("off", plots.off_plane(arrays))):
-        found["curve"][name] = np.interp(t, arrays["curve_t"], values)
-    if f"segment_{names[0]}" in along:
-        start, end = arrays["curve_control_xy"][[0, -1]]
-        found["segment"] = _layer(along, "segment", names, start + t[:, None] * (end - start))
+    found = {
+        path: _layer(one.metrics, names, on_surface(curve, path, along.t))
+        for path, one in along.paths.items()
+    }
+    for name, values in (("distance", curve.distance), ("off", plots.off_plane(curve))):
+        found["curve"][name] = np.interp(along.t, curve.t, values)
     return found
 
 
-def _profile(arrays: dict[str, np.ndarray], names: list[str]) -> dict[str, Any]:
+def _profile(profile: Profile, names: list[str]) -> dict[str, Any]:
     """Metrics along curve and segment, and other numbers for the table."""
-    paths = [p for p in ("curve", "segment") if f"{p}_{names[0]}" in arrays]
-    lengths = {p: arrays[f"{p}_arc_length"] for p in paths if f"{p}_arc_length" in arrays}
+    paths = profile.paths
+    lengths = {p: x.arc_length for p, x in paths.items() if x.arc_length is not None}
     return {
-        "t": arrays["t"],
-        **{path: _values(arrays, f"{path}_", names) for path in paths},
+        "t": profile.t,
+        **{path: _values(one.metrics, names) for path, one in paths.items()},
         "others": {"length from the start": lengths} if lengths else {},
     }
 
 
-def _layer(arrays, prefix, names, xy):
-    return {"x": xy[:, 0], "y": xy[:, 1], "values": _values(arrays, f"{prefix}_", names)}
+def _layer(metrics: Metrics, names: list[str], xy: np.ndarray) -> dict[str, Any]:
+    return {"x": xy[:, 0], "y": xy[:, 1], "values": _values(metrics, names)}
 
 
-def _values(arrays, prefix, names):
+def _values(metrics: Metrics, names: list[str]) -> dict[str, np.ndarray]:
     """Metrics by name, in the units of figures."""
-    return {name: plots.drawn(name, arrays[prefix + name]) for name in names}
+    there = named(metrics)
+    return {name: plots.drawn(name, there[name]) for name in names}
 
 
 def _metric(
@@ -179,7 +190,7 @@ def _metric(
     grid: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Label, whether a logarithm suits it, and above which value a surface is cut off."""
-    loss = name.endswith("_loss")
+    loss = plots.is_loss(name)
     clipped = loss and points is not None and grid is not None
     return {
         "key": name,

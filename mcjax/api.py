@@ -25,47 +25,28 @@ data are a dict, and so are its batches, with the rows' ``weight`` added (zero f
 >>> points, losses = api.fit_curve(
 ...     loss, start, end, data, curve=curve, optimizer=optax.adam(0.05), epochs=200, batch_size=10,
 ...     key=jax.random.key(0))
->>> arrays = api.profile(loss, curve, points, data)
->>> bool(arrays["curve_train_loss_over_max"] < 0.2 * arrays["segment_train_loss_over_max"])
+>>> found = api.profile(loss, curve, points, data)
+>>> low, high = (path.barriers["train"]["loss"] for path in (found.curve, found.segment))
+>>> bool(low.over_max < 0.2 * high.over_max)
 True
 """
 
-import functools
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mcjax import curves, planes
+from mcjax import curves, planes, results
 from mcjax.analysis import hessian, profiles, surfaces
-from mcjax.engine import evaluation, interop, objectives, parallel, training
+from mcjax.engine import evaluation, interop, objectives, parallel, streams, training
 
 Loss = Callable[..., jax.Array] | objectives.Objective
-Arrays = dict[str, np.ndarray]
 
 ONE_BEND = curves.polygonal_chain(1)
-
-
-class Sharpness(NamedTuple):
-    """The Hessian of the training loss at a point.
-
-    Attributes:
-      eigenvalues: ``[k]``, the largest, falling.
-      residuals: ``[k]``, an eigenvalue lies so close to each.
-      trace: the sum of all eigenvalues, estimated.
-      trace_error: the estimate's standard error.
-      loss: the training loss at the point.
-    """
-
-    eigenvalues: np.ndarray
-    residuals: np.ndarray
-    trace: float
-    trace_error: float
-    loss: float
 
 
 def fit_curve(
@@ -90,7 +71,8 @@ def fit_curve(
       loss: see the module.
       start: the parameters at ``t = 0``.
       end: likewise at ``t = 1``.
-      data: examples to train on; they are copied to every device.
+      data: examples to train on; they are copied to every device, or streamed where they take
+        over half of its memory.
       optimizer: an optax chain. A schedule's steps are ``examples // batch_size`` an epoch.
       epochs: passes over the data, each in an order of its own.
       batch_size: examples a step, over all devices.
@@ -117,7 +99,8 @@ def fit_curve(
         objectives.on_curve(curve, objective), fetch, optimizer,
         size=_size(data), batch_size=batch_size, mesh=mesh,
     )  # fmt: skip
-    data, ends, state = parallel.replicate((data, (start, end), _of(state)), mesh)
+    ends, state = parallel.replicate(((start, end), _of(state)), mesh)
+    data = streams.place({"train": data}, mesh)["train"]
     bends = jax.jit(lambda a, b: curves.straight_line(curve, a, b))(*ends)
     train_state = trainer.init(bends, ends, state, data)
     losses = []
@@ -145,7 +128,7 @@ def profile(
     batch_size: int | None = None,
     state: Any = None,
     progress: Callable[[int], None] = lambda done: None,
-) -> Arrays:
+) -> results.Profile:
     """The loss along a curve, and along the segment between its ends.
 
     Args:
@@ -157,13 +140,13 @@ def profile(
       points: how many ``t``, equally spaced from 0 to 1.
       batch_size: examples of a forward pass; by default the backend's.
       state: an objective's.
-      progress: told how many points of the path at hand are done.
+      progress: called with how many points of the path at hand are done.
 
     Returns:
-      The arrays of ``curve.npz``, as `mcjax.plots.curve_figure` draws them: ``t``, and for each
-      PATH in ``curve`` and ``segment`` everything that `mcjax.analysis.profiles.profile` gives,
-      such as ``PATH_train_loss`` of shape ``[points]`` and the barrier's height over the higher
-      end, ``PATH_train_loss_over_max``. A segment has the path ``segment`` alone.
+      What `mcjax.plots.curve_figure` draws: ``found.t`` and, for each of ``found.curve`` and
+      ``found.segment``, such as ``metrics["train"]["loss"]`` of shape ``[points]`` and the
+      barrier's height over the higher end, ``barriers["train"]["loss"].over_max``. A segment has
+      ``found.segment`` alone. ``found.to_arrays()`` has the arrays of ``curve.npz``.
 
     Raises:
       ValueError: an argument is wrong; found before any long work.
@@ -172,14 +155,10 @@ def profile(
     _check_number(curve, control_points)
     evaluator, mesh = _evaluator(loss, control_points, data, validation, batch_size)
     control_points, state = parallel.replicate((tuple(control_points), _of(state)), mesh)
-    along = {"segment": (curves.segment(), (control_points[0], control_points[-1]))}
-    if curve.num_bends:
-        along = {"curve": (curve, control_points)} | along
-    arrays = {"t": np.linspace(0, 1, points)}
-    for path, where in along.items():
-        found = profiles.profile(evaluator, *where, arrays["t"], state, progress)
-        arrays |= {f"{path}_{name}": values for name, values in found.items()}
-    return arrays
+    t = np.linspace(0, 1, points)
+    return profiles.profile(
+        evaluator, curve, control_points, t, state, progress=lambda path, done: progress(done)
+    )
 
 
 def surface(
@@ -197,7 +176,7 @@ def surface(
     batch_size: int | None = None,
     state: Any = None,
     progress: Callable[[int], None] = lambda done: None,
-) -> Arrays:
+) -> results.Surface:
     """The loss on the plane through three points (Gotmare et al., 2018, Section 5).
 
     Args:
@@ -216,15 +195,13 @@ def surface(
       margin: room around what is drawn, as a share of the larger extent.
       batch_size: examples of a forward pass; by default the backend's.
       state: an objective's.
-      progress: told how many points of the grid are done.
+      progress: called with how many points of the grid are done.
 
     Returns:
-      The arrays of ``surface.npz``, as `mcjax.plots.surface_figure` draws them: ``x`` ``[W]`` and
-      ``y`` ``[H]`` in units of weight distance, ``train_loss`` ``[H, W]``, ``point_xy`` ``[3, 2]``,
-      ``point_train_loss`` ``[3]``, ``point_name`` ``[3]``; ``validation_loss`` likewise; and what
-      `mcjax.analysis.surfaces.on_plane` says of the curve (``curve_xy``, ``curve_distance``, ...)
-      and `mcjax.analysis.surfaces.iterates` of the iterates (``iterate_xy``, ``iterate_epoch``,
-      ...). With ``extent`` also the directions' lengths, ``direction_norm`` ``[2]``.
+      What `mcjax.plots.surface_figure` draws: ``found.x`` ``[W]`` and ``found.y`` ``[H]`` in units
+      of weight distance, ``found.metrics["train"]["loss"]`` ``[H, W]``, ``found.points``,
+      ``found.curve``, ``found.iterates`` and, with ``extent``, ``found.directions``.
+      ``found.to_arrays()`` has the arrays of ``surface.npz``.
 
     Raises:
       ValueError: an argument is wrong, or the points span no plane; found before any long work.
@@ -236,30 +213,25 @@ def surface(
     evaluator, mesh = _evaluator(loss, points, data, validation, batch_size)
     points, state = parallel.replicate((tuple(points), _of(state)), mesh)
     plane = planes.plane(points)
-    seen = {}
     if curve is not None:
-        family, control_points = curve
-        _check_number(family, control_points)
-        curves.check_matching((points[0], *control_points))
-        control_points = parallel.replicate(tuple(control_points), mesh)
-        t = surfaces.drawn_t(family)
-        seen = surfaces.on_plane(plane, points, family, control_points, t)
-    passed = surfaces.iterates(evaluator, plane, points, _placed(iterates, points, mesh), state)
-    if extent is None:
-        drawn = np.concatenate([s["xy"] for s in ({"xy": plane.anchors}, seen, passed) if s])
-        x, y = surfaces.grid(plane, grid, margin, drawn)
-        lengths = {}
+        _check_number(*curve)
+        curves.check_matching((points[0], *curve[1]))
+        curve = curve[0], parallel.replicate(tuple(curve[1]), mesh)
+    directions = None
+    if extent is not None:
+        directions = results.Directions(
+            np.linalg.norm(plane.anchors[1:] - plane.anchors[0], axis=1)
+        )
+    found = surfaces.surface(
+        evaluator, points, plane, state, names, curve=curve,
+        run=_placed(iterates, points, mesh), directions=directions,
+    )  # fmt: skip
+    if directions is None or extent is None:
+        x, y = surfaces.covering(found, plane, grid, margin)
     else:
-        norms = np.linalg.norm(plane.anchors[1:] - plane.anchors[0], axis=1)
-        x, y = surfaces.grid_around(extent * norms, grid)
-        lengths = {"direction_norm": norms}
-    own = surfaces.at_points(evaluator, points, state)
+        x, y = surfaces.grid_around(extent * directions.norm, grid)
     rows = [row for _, row in surfaces.evaluate(evaluator, points, plane, x, y, state, progress)]
-    arrays = {"x": x, "y": y} | {name: np.stack([r[name] for r in rows]) for name in rows[0]}
-    arrays |= {"point_xy": plane.anchors, "point_name": np.array(names)} | lengths
-    arrays |= {f"point_{name}": values for name, values in own.items()}
-    arrays |= {f"iterate_{name}": values for name, values in passed.items()}
-    return arrays | {f"curve_{name}": values for name, values in seen.items()}
+    return surfaces.filled(found, x, y, rows)
 
 
 def sharpness(
@@ -273,7 +245,7 @@ def sharpness(
     batch_size: int | None = None,
     state: Any = None,
     progress: Callable[[int], None] = lambda done: None,
-) -> Sharpness:
+) -> results.PointSharpness:
     """The largest eigenvalues of the Hessian of the mean training loss, and its trace.
 
     Eigenvalues are ARPACK's (`mcjax.analysis.hessian.eigenpairs`), the trace is Hutchinson's
@@ -288,7 +260,7 @@ def sharpness(
       seed: of both.
       batch_size: examples of a forward pass; by default the backend's.
       state: an objective's.
-      progress: told how many products with the Hessian are done.
+      progress: called with how many products with the Hessian are done.
 
     Raises:
       ValueError: an argument is wrong.
@@ -304,12 +276,10 @@ def sharpness(
     count, samples = _whole("count", count), _whole("samples", samples, 2)
     evaluator, mesh = _evaluator(loss, (params,), data, None, batch_size)
     params, state = parallel.replicate((params, _of(state)), mesh)
-    held = evaluator.statistics(params, state)
-    product = functools.partial(hessian.make_product(evaluator), params, held)
-    found = hessian.eigenpairs(product, params, count, seed=seed, progress=progress)
-    trace, error = hessian.trace(product, params, samples, seed=seed)
-    own = evaluator.with_state(params, held, "train")["loss"]
-    return Sharpness(found.values, found.residuals, trace, error, own)
+    return hessian.at_point(
+        evaluator, hessian.make_product(evaluator), params, state, count, samples=samples,
+        seed=seed, progress=progress,
+    )  # fmt: skip
 
 
 def _placed(iterates, points, mesh):
@@ -330,7 +300,7 @@ def _evaluator(loss, points, data, validation, batch_size):
         splits["validation"] = validation
         _size(validation)
     objective, fetch, mesh = _prepare(loss, points, data)
-    splits = parallel.replicate(splits, mesh)
+    splits = streams.place(splits, mesh)
     return evaluation.Evaluator(objective, fetch, splits, mesh, batch_size=batch_size), mesh
 
 

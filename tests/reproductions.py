@@ -12,6 +12,7 @@ from experiments.runs import add_metrics
 from experiments.runs.arrays import save_arrays
 from experiments.runs.folder import Run
 from mcjax.analysis import profiles
+from mcjax.results import PathMetrics, Profile, Slopes
 
 FLAGS = {"scale": "digits", "epochs_factor": 1.0, "precision": "float32"}
 ALL = {*scales.MODES, *scales.PAIRS, *(name for n in scales.FIGURES for name in scales.shown_in(n))}
@@ -67,19 +68,19 @@ def _write_run(job, rng):
 
 def curve(rng, falls: bool = False):
     """Arrays of a curve; its segment has a barrier, or falls in a line."""
-    arrays = {"t": T}
-    line, bump = 0.4 - 0.3 * T, T * (1 - T)
+    line, bump, paths = 0.4 - 0.3 * T, T * (1 - T), {}
     for path, height in (("segment", 0.0 if falls else 0.8), ("curve", -0.4)):
         noise = rng.uniform(0.9, 1.1)
-        found = {"arc_length": 3 * T, "train_loss": line + height * noise * bump}
-        found["validation_loss"] = 0.5 - 0.1 * T + (0.6 if path == "curve" else -0.3) * noise * bump
-        found |= {f"{split}_accuracy": 0.9 - 0.05 * noise * bump for split in SPLITS}
-        found |= profiles.summarize(found, T)
-        arrays |= {f"{path}_{name}": x for name, x in found.items()}
-    for end in ("start", "end"):
-        arrays[f"curve_train_loss_{end}_slope"] = np.asarray(-0.02)
-        arrays[f"curve_train_loss_{end}_slope_error"] = np.asarray(0.001)
-    return arrays
+        shift = (0.6 if path == "curve" else -0.3) * noise * bump
+        accuracy = 0.9 - 0.05 * noise * bump
+        metrics = {
+            "train": {"loss": line + height * noise * bump, "accuracy": accuracy},
+            "validation": {"loss": 0.5 - 0.1 * T + shift, "accuracy": accuracy},
+        }
+        paths[path] = profiles.summarize(PathMetrics(metrics, arc_length=3 * T), T)
+    slopes = {"train": {"loss": Slopes(-0.02, 0.001, -0.02, 0.001)}}
+    paths["curve"] = paths["curve"]._replace(slopes=slopes)
+    return Profile(T, paths).to_arrays()
 
 
 def surface(rng):

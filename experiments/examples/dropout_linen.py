@@ -52,8 +52,8 @@ def main(figure=None, epochs=30, points=61):
         objective, ends[0], ends[1], train, optimizer=shared.ADAM, epochs=epochs, batch_size=50,
         key=jax.random.key(2),
     )  # fmt: skip
-    arrays = api.profile(objective, api.ONE_BEND, found, train, held_out, points=points)
-    return shared.show(arrays, "Flax linen with dropout", figure)
+    profile = api.profile(objective, api.ONE_BEND, found, train, held_out, points=points)
+    return shared.show(profile, "Flax linen with dropout", figure)
 
 
 if __name__ == "__main__":

@@ -50,8 +50,8 @@ def main(figure=None, epochs=30, points=61):
         OBJECTIVE, ends[0], ends[1], examples, optimizer=shared.ADAM, epochs=epochs, batch_size=50,
         key=jax.random.key(2),
     )  # fmt: skip
-    arrays = api.profile(OBJECTIVE, api.ONE_BEND, found, examples, held_out, points=points)
-    return shared.show(arrays, "Flax NNX with dropout", figure)
+    profile = api.profile(OBJECTIVE, api.ONE_BEND, found, examples, held_out, points=points)
+    return shared.show(profile, "Flax NNX with dropout", figure)
 
 
 if __name__ == "__main__":

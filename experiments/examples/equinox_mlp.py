@@ -36,8 +36,8 @@ def main(figure=None, epochs=30):
         loss, start, end, train, optimizer=optax.adam(3e-3), epochs=epochs, batch_size=50,
         key=jax.random.key(2),
     )  # fmt: skip
-    arrays = api.profile(loss, api.ONE_BEND, points, train, held_out)
-    return shared.show(arrays, "Equinox", figure)
+    profile = api.profile(loss, api.ONE_BEND, points, train, held_out)
+    return shared.show(profile, "Equinox", figure)
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ def main(figure=None, epochs=5, points=13):
         loss, start, end, train, optimizer=shared.ADAM, key=jax.random.key(2),
         epochs=epochs, batch_size=32,
     )  # fmt: skip
-    arrays = api.profile(loss, api.ONE_BEND, found, train, held_out, points=points)
-    return shared.show(arrays, "a transformer on characters", figure)
+    profile = api.profile(loss, api.ONE_BEND, found, train, held_out, points=points)
+    return shared.show(profile, "a transformer on characters", figure)
 
 
 if __name__ == "__main__":

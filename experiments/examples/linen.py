@@ -38,14 +38,14 @@ def main(figure=None, epochs=30, grid=(13, 13)):
         loss, ends[0], ends[1], train, curve=curve, optimizer=optax.adam(3e-3), epochs=epochs,
         batch_size=50, key=jax.random.key(2),
     )  # fmt: skip
-    arrays = api.profile(loss, curve, points, train, held_out)
+    profile = api.profile(loss, curve, points, train, held_out)
     plane = api.surface(loss, (*ends, points[1]), train, curve=(curve, points), grid=grid)
 
-    shared.show(arrays, "Flax linen", figure)
+    shared.show(profile, "Flax linen", figure)
     if figure:
         with plots.style():
             plots.save(plots.surface_figure(plane, "train_loss"), Path(f"{figure}_surface"))
-    return arrays | plane
+    return profile, plane
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ def main(figure=None, epochs=30):
         loss, start, end, examples, curve=curve, optimizer=optax.adam(3e-3), epochs=epochs,
         batch_size=50, key=jax.random.key(2),
     )  # fmt: skip
-    arrays = api.profile(loss, curve, points, examples, held_out)
-    return shared.show(arrays, "Flax NNX", figure)
+    profile = api.profile(loss, curve, points, examples, held_out)
+    return shared.show(profile, "Flax NNX", figure)
 
 
 if __name__ == "__main__":

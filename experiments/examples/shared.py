@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mcjax import plots
+from mcjax import plots, results
 from mcjax.engine import objectives, parallel
 
 ADAM = optax.adam(3e-3)
@@ -80,15 +80,15 @@ def with_f1(objective: objectives.Objective, classes: int) -> objectives.Objecti
     return objective._replace(evaluate=evaluate, metrics=metrics)
 
 
-def show(arrays: dict[str, np.ndarray], title: str, figure: str | None) -> Any:
-    """Prints the barriers of segment and curve, draws both where ``figure`` says; the arrays."""
-    for path in ("segment", "curve"):
-        height = arrays[f"{path}_train_loss_over_max"]
-        print(f"{path}: barrier of {height:.3g} over the higher end's training loss")
+def show(found: results.Profile, title: str, figure: str | None) -> results.Profile:
+    """Prints the barriers of segment and curve, and draws both where ``figure`` says."""
+    for name, path in (("segment", found.segment), ("curve", found.curve)):
+        height = path.barriers["train"]["loss"].over_max
+        print(f"{name}: barrier of {height:.3g} over the higher end's training loss")
     if figure:
         with plots.style():
-            print(f"figure: {plots.save(plots.curve_figure(arrays, title), Path(figure))}")
-    return arrays
+            print(f"figure: {plots.save(plots.curve_figure(found, title), Path(figure))}")
+    return found
 
 
 def command(main: Callable[..., Any], doc: str) -> None:

@@ -1,25 +1,33 @@
 """Formats that people already plot from: Garipov's .npz, Goldstein's .h5, ParaView's .vtp.
 
-Each function takes the arrays of a run's ``curve.npz`` or ``surface.npz`` and writes nothing.
+Each function takes a profile or surface of `mcjax.results` and writes nothing.
 mcjax keeps accuracies from 0 to 1 and losses without L2; these formats differ, and each function
 says what it converts.
 """
 
 import base64
 import re
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
 from mcjax import plots
+from mcjax.results import (
+    CurveOnPlane,
+    Iterates,
+    PathMetrics,
+    Points,
+    Profile,
+    Surface,
+    named,
+)
 
-Arrays = Mapping[str, np.ndarray]
 SPLITS = {"tr": "train", "te": "validation"}
 
 
-def garipov_curve(arrays: Arrays, weight_decay: float) -> dict[str, np.ndarray]:
+def garipov_curve(found: Profile, weight_decay: float) -> dict[str, np.ndarray]:
     """The keys that ``eval_curve.py`` of timgaripov/dnn-mode-connectivity writes, of the curve.
 
     ``tr_nll`` is mcjax's training loss, ``tr_loss`` is that plus ``0.5 * weight_decay *
@@ -29,23 +37,23 @@ def garipov_curve(arrays: Arrays, weight_decay: float) -> dict[str, np.ndarray]:
     on straight pieces. A metric that the run does not have is nan.
 
     Args:
-      arrays: as in ``curve.npz``.
+      found: metrics along a curve.
       weight_decay: of the L2 penalty.
     """
-    length = arrays["curve_arc_length"]
+    length: Any = found.curve.arc_length
     dl = np.diff(length, prepend=length[0])
-    found = {"ts": arrays["t"], "dl": dl}
-    for name, values in _garipov_metrics(arrays, "curve_", weight_decay).items():
-        found[name] = values
+    theirs = {"ts": found.t, "dl": dl}
+    for name, values in _garipov_metrics(found.curve, weight_decay).items():
+        theirs[name] = values
         if not name.endswith("_acc"):
             middles = 0.5 * (values[:-1] + values[1:])
             integral = (middles * dl[1:]).sum() / dl.sum() if dl.sum() else values[0]
-            found |= {f"{name}_min": values.min(), f"{name}_max": values.max(),
-                      f"{name}_avg": values.mean(), f"{name}_int": integral}  # fmt: skip
-    return {name: np.asarray(value) for name, value in found.items()}
+            theirs |= {f"{name}_min": values.min(), f"{name}_max": values.max(),
+                       f"{name}_avg": values.mean(), f"{name}_int": integral}  # fmt: skip
+    return {name: np.asarray(value) for name, value in theirs.items()}
 
 
-def garipov_plane(arrays: Arrays, weight_decay: float) -> dict[str, np.ndarray]:
+def garipov_plane(found: Surface, weight_decay: float) -> dict[str, np.ndarray]:
     """The keys that ``plane.py`` of timgaripov/dnn-mode-connectivity writes.
 
     Metrics are ``[x, y]`` (mcjax's are ``[y, x]``), converted as in `garipov_curve`; the L2 term of
@@ -55,35 +63,36 @@ def garipov_plane(arrays: Arrays, weight_decay: float) -> dict[str, np.ndarray]:
     second point's x and the third's y. Without a curve ``ts`` and ``curve_coordinates`` are empty.
 
     Args:
-      arrays: as in ``surface.npz``.
+      found: a surface.
       weight_decay: of the L2 penalty.
     """
-    x, y, points = arrays["x"], arrays["y"], arrays["point_xy"]
-    found = {
-        "ts": arrays.get("curve_t", np.zeros(0)),
+    x, y, points, curve = found.x, found.y, found.points.xy, found.curve
+    theirs = {
+        "ts": np.zeros(0) if curve is None else curve.t,
         "bend_coordinates": points[[0, 2, 1]],
-        "curve_coordinates": arrays.get("curve_xy", np.zeros((0, 2))),
+        "curve_coordinates": np.zeros((0, 2)) if curve is None else curve.xy,
         "alphas": x / points[1, 0],
         "betas": y / points[2, 1],
         "grid": np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1),
     }
-    metrics = _garipov_metrics(arrays, "", weight_decay)
-    return found | {name: values.T for name, values in metrics.items()}
+    metrics = _garipov_metrics(found, weight_decay)
+    return theirs | {name: values.T for name, values in metrics.items()}
 
 
-def _garipov_metrics(arrays, prefix, weight_decay):
-    l2 = arrays[f"{prefix}l2"]
+def _garipov_metrics(measured: PathMetrics | Surface, weight_decay: float) -> dict[str, np.ndarray]:
+    l2: Any = measured.l2
     missing = np.full(l2.shape, np.nan)
     found = {}
     for theirs, ours in SPLITS.items():
-        nll = arrays.get(f"{prefix}{ours}_loss", missing)
-        accuracy = plots.drawn("accuracy", arrays.get(f"{prefix}{ours}_accuracy", missing))
+        metrics = measured.metrics.get(ours, {})
+        nll = metrics.get("loss", missing)
+        accuracy = plots.drawn("accuracy", metrics.get("accuracy", missing))
         found |= {f"{theirs}_loss": nll + 0.5 * weight_decay * l2, f"{theirs}_nll": nll,
                   f"{theirs}_acc": accuracy, f"{theirs}_err": 100 - accuracy}  # fmt: skip
     return found
 
 
-def goldstein(arrays: Arrays) -> dict[str, np.ndarray]:
+def goldstein(found: Surface) -> dict[str, np.ndarray]:
     """The names of a surface file of tomgoldstein/loss-landscape.
 
     ``train_loss``, ``train_acc``, ``test_loss`` and ``test_acc`` have shape
@@ -93,26 +102,27 @@ def goldstein(arrays: Arrays) -> dict[str, np.ndarray]:
     are ``proj_xcoord`` and ``proj_ycoord``, as in their trajectory files.
 
     Args:
-      arrays: as in ``surface.npz``.
+      found: a surface.
     """
-    found = {"xcoordinates": arrays["x"], "ycoordinates": arrays["y"]}
-    for theirs, ours in (("train", "train"), ("test", "validation")):
-        if f"{ours}_loss" in arrays:
-            found[f"{theirs}_loss"] = arrays[f"{ours}_loss"]
-        if f"{ours}_accuracy" in arrays:
-            found[f"{theirs}_acc"] = plots.drawn("accuracy", arrays[f"{ours}_accuracy"])
-    if "iterate_xy" in arrays:
-        found["proj_xcoord"], found["proj_ycoord"] = arrays["iterate_xy"].T
-    return found
+    theirs = {"xcoordinates": found.x, "ycoordinates": found.y}
+    for name, ours in (("train", "train"), ("test", "validation")):
+        metrics = found.metrics.get(ours, {})
+        if "loss" in metrics:
+            theirs[f"{name}_loss"] = metrics["loss"]
+        if "accuracy" in metrics:
+            theirs[f"{name}_acc"] = plots.drawn("accuracy", metrics["accuracy"])
+    if found.iterates is not None:
+        theirs["proj_xcoord"], theirs["proj_ycoord"] = found.iterates.xy.T
+    return theirs
 
 
 def vtp(
-    arrays: Arrays,
+    found: Surface,
     metric: str = "train_loss",
     log: bool = False,
     clip: float | None = None,
     note: str = "",
-    along: Arrays | None = None,
+    along: Profile | None = None,
 ) -> str:
     """A surface as VTK PolyData, for ParaView: one quadrilateral a cell of the grid.
 
@@ -125,21 +135,21 @@ def vtp(
     they are.
 
     Args:
-      arrays: as in ``surface.npz``.
+      found: a surface.
       metric: for example ``train_loss``.
       log: whether the height is ``log10``; what is not above zero is as low as the lowest that is.
         Without anything above zero the height is zero.
       clip: the greatest metric drawn; `mcjax.plots.default_clip` by default, for a loss.
       note: a comment for the file's first lines.
-      along: the curve's own metrics, ``t`` and ``curve_METRIC``; without them it is left out.
+      along: the curve's own metrics; without them it is left out.
     """
-    scale = _scale(arrays, metric, log, clip)
-    names = [n for n in arrays if n == "l2" or n.startswith(("train_", "validation_"))]
-    layers = [_grid_layer(arrays, names), _network_layer(arrays, names)]
-    if "iterate_xy" in arrays:
-        layers.append(_iterate_layer(arrays, names))
-    if along is not None and "curve_xy" in arrays:
-        layers.append(_curve_layer(arrays, along, names))
+    scale = _scale(found, metric, log, clip)
+    names = list(_by_name(found))
+    layers = [_grid_layer(found), _network_layer(found.networks, names)]
+    if found.iterates is not None:
+        layers.append(_iterate_layer(found.iterates, names))
+    if along is not None and found.curve is not None:
+        layers.append(_curve_layer(found.curve, along, names))
     pieces = "".join(_piece(layer, names, scale(layer.data[metric])) for layer in layers)
     return (
         f'<?xml version="1.0"?>\n<!-- {re.sub("-(?=-)", "- ", note)} -->\n'
@@ -148,9 +158,9 @@ def vtp(
     )
 
 
-def clipped(arrays: Arrays, metric: str, clip: float | None) -> tuple[float, int, int]:
+def clipped(found: Surface, metric: str, clip: float | None) -> tuple[float, int, int]:
     """Where `vtp` clips the grid, and how many of its heights are over that or not finite."""
-    values, top = plots.drawn(metric, arrays[metric]), _top(arrays, metric, clip)
+    values, top = plots.drawn(metric, _by_name(found)[metric]), _top(found, metric, clip)
     return top, int((np.isfinite(values) & (values > top)).sum()), int((~np.isfinite(values)).sum())
 
 
@@ -164,41 +174,50 @@ class _Layer(NamedTuple):
     cells: dict[str, list[np.ndarray]]
 
 
-def _grid_layer(arrays, names):
-    x, y = np.meshgrid(arrays["x"], arrays["y"])
+def _by_name(
+    measured: Surface | Points | Iterates | PathMetrics,
+) -> dict[str, np.ndarray]:
+    """Metrics and squared norms, by the names of the .vtp's arrays."""
+    return named(measured.metrics) | ({} if measured.l2 is None else {"l2": measured.l2})
+
+
+def _data(
+    measured: Points | Iterates | PathMetrics, names: list[str], count: int
+) -> dict[str, np.ndarray]:
+    """Values of a layer in the units of figures; NaN for what it does not have."""
+    there, missing = _by_name(measured), np.full(count, np.nan)
+    return {name: plots.drawn(name, there.get(name, missing)) for name in names}
+
+
+def _grid_layer(found: Surface) -> _Layer:
+    x, y = np.meshgrid(found.x, found.y)
     corner = np.arange(x.size).reshape(x.shape)[:-1, :-1].ravel()
     quads = corner[:, None] + np.array([0, 1, x.shape[1] + 1, x.shape[1]])
-    data = {n: plots.drawn(n, arrays[n].ravel()) for n in names}
+    data = {n: plots.drawn(n, values.ravel()) for n, values in _by_name(found).items()}
     return _Layer(
         0, np.stack([x.ravel(), y.ravel()], 1), data, np.zeros(x.size), {"Polys": list(quads)}
     )
 
 
-def _network_layer(arrays, names):
-    xy = plots.networks(arrays, "xy")
-    missing = np.full(len(arrays["point_xy"]), np.nan)
-    found = {f"point_{n}": arrays.get(f"point_{n}", missing) for n in names}
-    if "direction_norm" in arrays:
-        found["direction_norm"] = arrays["direction_norm"]
-    data = {n: plots.drawn(n, plots.networks(found, n)) for n in names}
-    return _Layer(2, xy, data, np.zeros(len(xy)), {"Verts": list(np.arange(len(xy))[:, None])})
+def _network_layer(networks: Points, names: list[str]) -> _Layer:
+    count = len(networks.xy)
+    cells = {"Verts": list(np.arange(count)[:, None])}
+    return _Layer(2, networks.xy, _data(networks, names, count), np.zeros(count), cells)
 
 
-def _iterate_layer(arrays, names):
-    xy = arrays["iterate_xy"]
-    missing = np.full(len(xy), np.nan)
-    data = {n: plots.drawn(n, arrays.get(f"iterate_{n}", missing)) for n in names}
-    order = np.arange(len(xy))
+def _iterate_layer(iterates: Iterates, names: list[str]) -> _Layer:
+    order = np.arange(len(iterates.xy))
     cells = {"Verts": list(order[:, None]), "Lines": [order]}
-    return _Layer(3, xy, data, arrays["iterate_distance"], cells)
+    data = _data(iterates, names, len(order))
+    return _Layer(3, iterates.xy, data, iterates.distance, cells)
 
 
-def _curve_layer(arrays, along, names):
-    t, missing = along["t"], np.full(len(along["t"]), np.nan)
-    at = lambda values: np.interp(t, arrays["curve_t"], values)  # noqa: E731
-    data = {n: plots.drawn(n, along.get(f"curve_{n}", missing)) for n in names}
-    xy = np.stack([at(side) for side in arrays["curve_xy"].T], axis=1)
-    return _Layer(1, xy, data, at(arrays["curve_distance"]), {"Lines": [np.arange(len(t))]})
+def _curve_layer(curve: CurveOnPlane, along: Profile, names: list[str]) -> _Layer:
+    t, count = along.t, len(along.t)
+    xy = np.stack([np.interp(t, curve.t, side) for side in curve.xy.T], axis=1)
+    distance = np.interp(t, curve.t, curve.distance)
+    data = _data(along.curve, names, count)
+    return _Layer(1, xy, data, distance, {"Lines": [np.arange(count)]})
 
 
 def _piece(layer, names, height):
@@ -220,21 +239,23 @@ def _piece(layer, names, height):
     )
 
 
-def _top(arrays, metric, clip):
-    values = plots.drawn(metric, arrays[metric])
-    if clip is None and metric.endswith("loss"):
-        clip = plots.default_clip(values, plots.networks(arrays, metric))
+def _top(found: Surface, metric: str, clip: float | None) -> float:
+    values = plots.drawn(metric, _by_name(found)[metric])
+    if clip is None and plots.is_loss(metric):
+        clip = plots.default_clip(values, _by_name(found.networks)[metric])
     return values[np.isfinite(values)].max(initial=0) if clip is None else clip
 
 
-def _scale(arrays, metric, log, clip):
+def _scale(
+    found: Surface, metric: str, log: bool, clip: float | None
+) -> Callable[[np.ndarray], np.ndarray]:
     """The function from a metric's values to heights."""
-    top = _top(arrays, metric, clip)
+    top = _top(found, metric, clip)
 
-    def clip_to_top(values):
+    def clip_to_top(values: np.ndarray) -> np.ndarray:
         return np.minimum(np.where(np.isfinite(values), values, top), top)
 
-    grid = clip_to_top(plots.drawn(metric, arrays[metric]))
+    grid = clip_to_top(plots.drawn(metric, _by_name(found)[metric]))
     if not log:
         return clip_to_top
     if not (grid > 0).any():

@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from mcjax import plots
+from mcjax.results import Surface
 
 from ..cli import UsageError, launch, say
 
@@ -74,15 +74,15 @@ def command(name: str, folder: Path) -> str:
     return f"{launch.usage(name)} --flagfile={shlex.quote(str(folder / 'flags.cfg'))}"
 
 
-def off_plane_words(arrays: dict[str, np.ndarray]) -> list[str]:
+def off_plane_words(surface: Surface) -> list[str]:
     """What a reader of a surface has to know: how far from the plane is what is drawn on it."""
-    lines = []
-    if "curve_distance" in arrays:
-        lines.append(f"curve    at most {arrays['curve_distance'].max():.4g} from the plane")
-        if plots.off_plane(arrays).any():
+    lines, curve, iterates = [], surface.curve, surface.iterates
+    if curve is not None:
+        lines.append(f"curve    at most {curve.distance.max():.4g} from the plane")
+        if plots.off_plane(curve).any():
             lines[0] += "; where it is dotted the surface under it is not its own"
-    if "iterate_variance_share" in arrays:
-        share = plots.variance_share(arrays)
+    if iterates is not None and iterates.variance_share is not None:
+        share = plots.percent(iterates.variance_share)
         lines.append(f"iterates have {share} of their variance in the plane")
     return lines
 

@@ -1,6 +1,6 @@
 """The barriers of many curves beside those of their segments: rows, a table, a matrix."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from mcjax import plots
 from mcjax.engine import parallel
+from mcjax.results import Profile
 
 from ..cli import show
 from ..runs import json_text, label, write_atomically
@@ -18,13 +19,13 @@ PATHS = ("curve", "segment")
 FAILED = {"over_max": float("nan")}
 
 
-def row(fit: Fit, arrays: Mapping[str, np.ndarray] | None, why: str | None) -> dict[str, Any]:
+def row(fit: Fit, found: Profile | None, why: str | None) -> dict[str, Any]:
     """What ``pairs.json`` says of a curve.
 
     Args:
       fit: the curve.
-      arrays: of ``curve.npz``.
-      why: why it failed, in words; the arrays do not count then.
+      found: its profile.
+      why: why it failed, in words; the profile does not count then.
     """
     facts: dict[str, Any] = {
         "name": fit.folder.path.name,
@@ -32,16 +33,12 @@ def row(fit: Fit, arrays: Mapping[str, np.ndarray] | None, why: str | None) -> d
         "end": label(fit.config.end),
         "seed": fit.config.seed,
     }
-    if why is not None or arrays is None:
+    if why is not None or found is None:
         return facts | {"why": why}
     return facts | {
-        path: {
-            "highest": float(np.max(arrays[f"{path}_train_loss"])),
-            "over_max": float(arrays[f"{path}_train_loss_over_max"]),
-            "over_mean": float(arrays[f"{path}_train_loss_over_mean"]),
-            "over_chord": float(arrays[f"{path}_train_loss_over_chord"]),
-        }
-        for path in PATHS
+        name: {"highest": float(np.max(path.metrics["train"]["loss"]))}
+        | {how: float(x) for how, x in path.barriers["train"]["loss"]._asdict().items()}
+        for name, path in found.paths.items()
     }
 
 

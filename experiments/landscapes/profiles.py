@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from mcjax import curves, plots
+from mcjax import plots
 from mcjax.analysis import profiles
 from mcjax.engine import parallel
+from mcjax.results import PathMetrics, Profile, named
 
 from ..cli import CurveConfig, Progress
 from ..runs import (
@@ -18,14 +19,12 @@ from ..runs import (
     Status,
     begin_evaluation,
     label,
-    load_arrays,
     load_curve,
+    load_result,
     save_arrays,
 )
 from ..training import EVALUATION, Fit, Problem, evaluated_epochs, labels
 from . import drawing, ensembling
-
-Arrays = dict[str, np.ndarray]
 
 
 def check_flags(fit: Fit) -> None:
@@ -39,7 +38,7 @@ def check_flags(fit: Fit) -> None:
         ensembling.check(fit.config.ensemble_with, fit.start.mode)
 
 
-def finish(fit: Fit, problem: Problem, measured: Problem) -> tuple[str, Arrays]:
+def finish(fit: Fit, problem: Problem, measured: Problem) -> tuple[str, Profile]:
     """Evaluates a fitted curve, with the ensembles of its points, and draws it.
 
     Args:
@@ -48,17 +47,17 @@ def finish(fit: Fit, problem: Problem, measured: Problem) -> tuple[str, Arrays]:
       measured: its problem, with an evaluator for --splits and --metrics.
 
     Returns:
-      What `fit_curve` prints, and the arrays of ``curve.npz``.
+      What `fit_curve` prints, and the profile of the last epoch.
     """
     made = evaluate(fit.folder, fit.config, measured)
     figure = draw(fit.folder, fit.config, made)
-    arrays = _arrays(fit.folder, "curve", made)
-    summary = summarize(arrays)
+    found = _profile(fit.folder, "curve", made)
+    summary = summarize(found)
     facts = _ensembles(fit, problem)
     if facts:
         summary += f"\n{ensembling.table(facts['rows'])}"
     fit.folder.update(summary=summary, **({"ensembles": facts} if facts else {}))
-    return summary + (f"\nfigure: {figure}" if figure else ""), arrays
+    return summary + (f"\nfigure: {figure}" if figure else ""), found
 
 
 def _ensembles(fit: Fit, problem: Problem) -> dict[str, Any] | None:
@@ -76,7 +75,7 @@ def _ensembles(fit: Fit, problem: Problem) -> dict[str, Any] | None:
     return {"with": modes, "rows": ensembling.evaluate(fit.folder, problem, modes)}
 
 
-def evaluate(folder: Run, config: CurveConfig, problem: Problem) -> dict[str, Arrays]:
+def evaluate(folder: Run, config: CurveConfig, problem: Problem) -> dict[str, Profile]:
     """Writes ``curve.npz`` for the last epoch and ``curve@E.npz`` for each of --eval_epochs.
 
     Args:
@@ -85,26 +84,22 @@ def evaluate(folder: Run, config: CurveConfig, problem: Problem) -> dict[str, Ar
       problem: its, with an evaluator for --splits and --metrics.
 
     Returns:
-      The arrays that were not there yet, by the names of their files.
+      The profiles that were not there yet, by the names of their files.
     """
     begin_evaluation(folder, config, EVALUATION, ("curve*.npz", "figures/curve*"))
     _record_epochs(folder, config)
     t, segment = np.linspace(0, 1, config.points), None
-    made: dict[str, Arrays] = {}
+    made: dict[str, Profile] = {}
     for name, epoch in labels(config).items():
         file = folder.path / f"{name}.npz"
         if file.exists():
             continue
         family, points, state = load_curve(folder, epoch)
         points, state = parallel.replicate((points, state), problem.mesh)
-        if segment is None or config.free_ends:
-            line = SavedCurve(curves.segment(), (points[0], points[-1]), state)
-            segment = _profile(folder, "segment", problem, line, t)
-        along = _profile(folder, name, problem, SavedCurve(family, points, state), t)
-        along |= profiles.end_slopes(problem.evaluator, family, points, state)
-        arrays = {"t": t} | {f"curve_{n}": x for n, x in along.items()}
-        made[name] = arrays | {f"segment_{n}": x for n, x in segment.items()}
-        save_arrays(file, made[name])
+        curve, known = SavedCurve(family, points, state), None if config.free_ends else segment
+        made[name] = _measure(folder, name, problem, curve, t, known)
+        segment = made[name].segment
+        save_arrays(file, made[name].to_arrays())
     return made
 
 
@@ -119,27 +114,46 @@ def _record_epochs(folder: Run, config: CurveConfig) -> None:
         folder.update(flags=folder.info["flags"] | {"eval_epochs": epochs})
 
 
-def _profile(folder: Run, name: str, problem: Problem, curve: SavedCurve, t: np.ndarray) -> Arrays:
-    bar = Progress(f"{folder.path.name}: {name}", len(t), "point")
-    family, points, state = curve
+def _measure(
+    folder: Run,
+    label: str,
+    problem: Problem,
+    curve: SavedCurve,
+    t: np.ndarray,
+    segment: PathMetrics | None,
+) -> Profile:
+    """The curve and the segment; a bar for each that is evaluated."""
+    names, bars = {"curve": label, "segment": "segment"}, {}
+
+    def progress(path: str, done: int) -> None:
+        if path not in bars:
+            bars[path] = Progress(f"{folder.path.name}: {names[path]}", len(t), "point")
+        bars[path].update(done)
+        if done == len(t):
+            bars[path].close()
+
     try:
-        return profiles.profile(problem.evaluator, family, points, t, state, bar.update)
+        return profiles.profile(
+            problem.evaluator, curve.family, curve.points, t, curve.state, slopes=True,
+            segment=segment, progress=progress,
+        )  # fmt: skip
     finally:
-        bar.close()
+        for bar in bars.values():
+            bar.close()
 
 
-def _arrays(folder: Run, name: str, made: Mapping[str, Arrays]) -> Arrays:
-    """The arrays that were just made, or those of the file."""
-    return made[name] if name in made else load_arrays(folder.path / f"{name}.npz")
+def _profile(folder: Run, name: str, made: Mapping[str, Profile]) -> Profile:
+    """The profile that was just made, or that of the file."""
+    return made[name] if name in made else load_result(Profile, folder.path / f"{name}.npz")
 
 
-def draw(folder: Run, config: CurveConfig, made: Mapping[str, Arrays]) -> Path | None:
-    """Draws what is not drawn yet in this style, from the arrays.
+def draw(folder: Run, config: CurveConfig, made: Mapping[str, Profile]) -> Path | None:
+    """Draws what is not drawn yet in this style.
 
     Args:
       folder: the curve's run.
       config: its flags.
-      made: arrays that were just made, by the names of their files.
+      made: profiles that were just made, by the names of their files.
 
     Returns:
       The figure of the last epoch; None where it could not be drawn.
@@ -156,45 +170,45 @@ def draw(folder: Run, config: CurveConfig, made: Mapping[str, Arrays]) -> Path |
         if parallel.is_first() and not plots.is_whole(figures / name):
             title = f"{label(config.start)} to {label(config.end)}"
             title += f", curve epoch {epoch or config.epochs}"
-            arrays = _arrays(folder, name, made)
-            one = functools.partial(_draw_one, arrays, title, figures / name, config)
+            found = _profile(folder, name, made)
+            one = functools.partial(_draw_one, found, title, figures / name, config)
             again = drawing.command("fit_curve", folder.path)
             drawn[name] = drawing.attempt(one, folder.path / f"{name}.npz", again)
     return drawn["curve"]
 
 
-def _draw_one(arrays: Arrays, title: str, stem: Path, config: CurveConfig) -> Path:
+def _draw_one(found: Profile, title: str, stem: Path, config: CurveConfig) -> Path:
     with plots.style(*config.style):
-        return plots.save(plots.curve_figure(arrays, title), stem)
+        return plots.save(plots.curve_figure(found, title), stem)
 
 
-def summarize(arrays: Arrays) -> str:
+def summarize(found: Profile) -> str:
     """Three lines: the ends, the curve and the segment."""
-    lines = [_ends_line(arrays)]
-    for path in ("curve", "segment"):
-        losses, t = arrays[f"{path}_train_loss"], arrays["t"]
+    lines, t = [_ends_line(found)], found.t
+    for name, path in found.paths.items():
+        losses = path.metrics["train"]["loss"]
         words = []
-        if f"{path}_validation_accuracy" in arrays:
-            accuracy = arrays[f"{path}_validation_accuracy"]
+        accuracy = path.metrics.get("validation", {}).get("accuracy")
+        if accuracy is not None:
             low = int(np.nanargmin(accuracy))
             words.append(f"lowest validation accuracy {100 * accuracy[low]:.2f} % (t={t[low]:.2f})")
         worst = int(np.argmax(np.where(np.isnan(losses), np.inf, losses)))
         words.append(f"highest training loss {losses[worst]:.4g} (t={t[worst]:.2f})")
-        height = float(arrays[f"{path}_train_loss_over_max"])
+        height = float(path.barriers["train"]["loss"].over_max)
         words.append(f"barrier {'yes' if height > 0 else 'no'} ({height:.4g} over the higher end)")
         strange = int((~np.isfinite(losses)).sum())
         if strange:
             words.append(f"{strange} of {len(t)} points are not finite")
-        lines.append(f"{path:<9}{', '.join(words)}")
+        lines.append(f"{name:<9}{', '.join(words)}")
     return "\n".join(lines)
 
 
-def _ends_line(arrays: Arrays) -> str:
-    words = []
+def _ends_line(found: Profile) -> str:
+    words, metrics = [], named(found.curve.metrics)
     for where, index in (("start", 0), ("end", -1)):
-        text = f"{where} training loss {arrays['curve_train_loss'][index]:.4g}"
-        if "curve_validation_accuracy" in arrays:
-            accuracy = 100 * arrays["curve_validation_accuracy"][index]
+        text = f"{where} training loss {metrics['train_loss'][index]:.4g}"
+        if "validation_accuracy" in metrics:
+            accuracy = 100 * metrics["validation_accuracy"][index]
             text += f", validation accuracy {accuracy:.2f} %"
         words.append(text)
     return f"{'ends':<9}{'; '.join(words)}"

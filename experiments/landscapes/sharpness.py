@@ -12,6 +12,7 @@ import numpy as np
 from mcjax import curves, plots
 from mcjax.analysis import hessian, profiles
 from mcjax.engine import parallel
+from mcjax.results import PointSharpness, Sharpness
 
 from ..cli import (
     Interrupted,
@@ -32,8 +33,8 @@ from ..runs import (
     curve_name,
     find_checkpoint,
     label,
-    load_arrays,
     load_curve,
+    load_result,
     save_arrays,
 )
 from ..training import Problem, check_problem
@@ -42,7 +43,6 @@ from . import drawing
 EVALUATION = ("points", "eigenvalues")
 """The flags of the evaluation: with others it is made again."""
 FILE = "sharpness.npz"
-Arrays = dict[str, np.ndarray]
 
 
 class Inputs(NamedTuple):
@@ -109,7 +109,7 @@ def load(config: SharpnessConfig, found: Checkpoint, problem: Problem) -> Inputs
     return Inputs(found.mode, problem, SavedCurve(family, control, state))
 
 
-def evaluate(folder: Run, config: SharpnessConfig, inputs: Inputs) -> Arrays:
+def evaluate(folder: Run, config: SharpnessConfig, inputs: Inputs) -> Sharpness:
     """Evaluates the points that are not saved yet, and writes the arrays.
 
     Raises:
@@ -125,24 +125,23 @@ def evaluate(folder: Run, config: SharpnessConfig, inputs: Inputs) -> Arrays:
     folder.open("sharpness", config, mode=identity(inputs.mode), control_l2=norms)
     begin_evaluation(folder, config, EVALUATION, (FILE, "points", "figures/sharpness*"))
     began, t = time.monotonic(), np.linspace(0, 1, config.points)
-    found = _points(folder, config, inputs, t)
-    rows = [found[i] for i in range(len(t))]
-    arrays = {"t": t} | {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    save_arrays(folder.path / FILE, arrays)
+    points = _points(folder, config, inputs, t)
+    along = Sharpness.along(t, [points[i] for i in range(len(t))])
+    save_arrays(folder.path / FILE, along.to_arrays())
     if parallel.is_first():
         shutil.rmtree(folder.path / "points", ignore_errors=True)
     folder.update(evaluate_seconds=time.monotonic() - began)
-    return arrays
+    return along
 
 
 def _points(
     folder: Run, config: SharpnessConfig, inputs: Inputs, t: np.ndarray
-) -> dict[int, Arrays]:
-    """The arrays of every point; each is saved when it is done."""
+) -> dict[int, PointSharpness]:
+    """Every point; each is saved when it is done."""
     saved = folder.path / "points"
     saved.mkdir(exist_ok=True)
     files = [saved / f"{index:04d}.npz" for index in range(len(t))]
-    found = {i: load_arrays(file) for i, file in enumerate(files) if file.exists()}
+    found = {i: load_result(PointSharpness, file) for i, file in enumerate(files) if file.exists()}
     bar = Progress(f"{folder.path.name}: sharpness", len(t), "point", len(found))
     coefficients = profiles.coefficients(inputs.curve.family, t)
     with collect_signals() as received:
@@ -153,25 +152,25 @@ def _points(
                 raise Interrupted(received[0])
 
         try:
-            for index, arrays in hessian.sharpness(
+            for index, point in hessian.sharpness(
                 inputs.problem.evaluator, inputs.curve.points, coefficients, inputs.curve.state,
                 config.eigenvalues, progress=progress, skip=found.keys(),
             ):  # fmt: skip
-                save_arrays(files[index], arrays)
-                found[index] = arrays
-                largest = arrays["eigenvalues"][0]
+                save_arrays(files[index], point.to_arrays())
+                found[index] = point
+                largest = point.eigenvalues[0]
                 bar.update(len(found), f"t={t[index]:.2f}: {largest:.4g}", line=True)
         finally:
             bar.close()
     return found
 
 
-def finish(folder: Run, config: SharpnessConfig, arrays: Arrays) -> str:
+def finish(folder: Run, config: SharpnessConfig, found: Sharpness) -> str:
     """Draws what is evaluated, and marks the run done; what the command prints."""
     folder.open("sharpness", config)
-    summary = text = summarize(arrays)
+    summary = text = summarize(found)
     if parallel.is_first():
-        one = functools.partial(_draw, arrays, folder, config)
+        one = functools.partial(_draw, found, folder, config)
         again = drawing.command("sharpness", folder.path)
         figure = drawing.attempt(one, folder.path / FILE, again)
         text += f"\nfigure: {figure}" if figure else ""
@@ -179,15 +178,15 @@ def finish(folder: Run, config: SharpnessConfig, arrays: Arrays) -> str:
     return text
 
 
-def _draw(arrays: Arrays, folder: Run, config: SharpnessConfig) -> Path:
+def _draw(found: Sharpness, folder: Run, config: SharpnessConfig) -> Path:
     with plots.style(*config.style):
-        figure = plots.sharpness_figure(arrays, f"sharpness along {label(config.curve)}")
+        figure = plots.sharpness_figure(found, f"sharpness along {label(config.curve)}")
         return plots.save(figure, folder.path / "figures" / "sharpness")
 
 
-def summarize(arrays: Arrays) -> str:
+def summarize(found: Sharpness) -> str:
     """The largest eigenvalue at the ends, and where it is lowest and highest along the curve."""
-    values, t = arrays["eigenvalues"][:, 0], arrays["t"]
+    values, t = found.eigenvalues[:, 0], found.t
     known = np.flatnonzero(np.isfinite(values))
     if not known.size:
         return "largest eigenvalue: nowhere found"
@@ -195,7 +194,7 @@ def summarize(arrays: Arrays) -> str:
     text = (
         f"largest eigenvalue: start {values[0]:.4g}, end {values[-1]:.4g}; along the curve "
         f"{values[low]:.4g} (t={t[low]:.2f}) to {values[high]:.4g} (t={t[high]:.2f}); "
-        f"residuals at most {arrays['residuals'][known].max():.2g}"
+        f"residuals at most {found.residuals[known].max():.2g}"
     )
     if known.size < len(t):
         text += f"; not found at {len(t) - known.size} of {len(t)} points"

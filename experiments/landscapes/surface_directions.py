@@ -12,14 +12,15 @@ import numpy as np
 from mcjax import curves
 from mcjax.analysis import directions, hessian
 from mcjax.engine import parallel
+from mcjax.results import Directions
 
 from ..cli import Interrupted, Progress, SurfaceConfig, UsageError, collect_signals
 from ..runs import Point, load_point, parse_name
 from ..training import Problem
 
 HIGHEST_SEED = 2**32 - 1
-Directions = tuple[tuple[Any, ...], tuple[str, str], dict[str, np.ndarray]]
-"""Two parameter pytrees, their names, and arrays for ``surface.npz``."""
+Drawn = tuple[tuple[Any, ...], tuple[str, str], dict[str, np.ndarray]]
+"""Two parameter pytrees, their names, and fields of `Directions`."""
 
 
 class Around(NamedTuple):
@@ -28,12 +29,12 @@ class Around(NamedTuple):
     Attributes:
       points: the centre, and where each of two directions leads from it.
       names: of them, or of the two directions, for figures.
-      facts: arrays for ``surface.npz``.
+      directions: what the surface says of the directions; None where there are none.
     """
 
     points: tuple[Any, ...]
     names: tuple[str, ...]
-    facts: dict[str, np.ndarray]
+    directions: Directions | None
 
 
 def check_flags(config: SurfaceConfig) -> None:
@@ -87,10 +88,10 @@ def make(
     except ValueError as error:
         raise UsageError(f"--directions={config.directions}: {error}") from None
     lengths = [float(jnp.sqrt(curves.squared_norm(d))) for d in pair]
-    return Around(corners, names, facts | {"direction_norm": np.array(lengths)})
+    return Around(corners, names, Directions(np.array(lengths), **facts))
 
 
-def _drawn(config: SurfaceConfig, centre: Point) -> Directions:
+def _drawn(config: SurfaceConfig, centre: Point) -> Drawn:
     name, function = "random direction", directions.random
     if config.directions == "filter":
         name, function = "filter-normalized direction", directions.filter_normalized
@@ -100,7 +101,7 @@ def _drawn(config: SurfaceConfig, centre: Point) -> Directions:
     return pair, _numbered(name), {}
 
 
-def _principal(centre: Point, iterates: Sequence[tuple[str, int]]) -> Directions:
+def _principal(centre: Point, iterates: Sequence[tuple[str, int]]) -> Drawn:
     weights = []
     for text, _ in iterates:
         weights.append(jax.tree.map(np.asarray, load_point(parse_name(text)).params))
@@ -111,7 +112,7 @@ def _principal(centre: Point, iterates: Sequence[tuple[str, int]]) -> Directions
     return found.directions, (one, two), facts
 
 
-def _eigenvectors(config: SurfaceConfig, problem: Problem, centre: Point) -> Directions:
+def _eigenvectors(config: SurfaceConfig, problem: Problem, centre: Point) -> Drawn:
     """Eigenvectors of the two largest eigenvalues, of unit length."""
     params, state = parallel.replicate(tuple(centre), problem.mesh)
     product = hessian.make_product(problem.evaluator)

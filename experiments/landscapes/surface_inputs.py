@@ -8,6 +8,7 @@ import numpy as np
 
 from mcjax import curves, planes
 from mcjax.engine import parallel
+from mcjax.results import Directions
 
 from ..cli import ModeConfig, SurfaceConfig, UsageError
 from ..runs import (
@@ -60,7 +61,7 @@ class Inputs(NamedTuple):
       iterates: names of the iterates, with their epochs.
       half_widths: ``[2]``, how far the surface reaches on each side of the first point along x and
         y, in units of weight distance; None where it covers what is drawn.
-      facts: arrays that say what the directions are.
+      directions: with --directions, what they are.
     """
 
     mode: ModeConfig
@@ -72,7 +73,7 @@ class Inputs(NamedTuple):
     curve: tuple[curves.Curve, tuple[Any, ...]] | None
     iterates: tuple[tuple[str, int], ...]
     half_widths: np.ndarray | None
-    facts: dict[str, np.ndarray]
+    directions: Directions | None
 
 
 def resolve(config: SurfaceConfig) -> Found:
@@ -129,7 +130,7 @@ def load(config: SurfaceConfig, found: Found, problem: Problem) -> Inputs:
         line = family, parallel.replicate(control, problem.mesh)
     return Inputs(
         found.mode, problem, corners, around.names, state, plane, line, found.iterates,
-        half_widths, around.facts,
+        half_widths, around.directions,
     )  # fmt: skip
 
 
@@ -139,7 +140,7 @@ def _around(
     """The three points, their names and facts: those given, or one and two directions."""
     names = tuple(map(label, found.texts))
     if not config.directions:
-        return surface_directions.Around(tuple(p.params for p in loaded), names, {})
+        return surface_directions.Around(tuple(p.params for p in loaded), names, None)
     chosen = surface_directions.make(config, problem, loaded[0], found.iterates)
     return chosen._replace(names=(*names, *chosen.names))
 

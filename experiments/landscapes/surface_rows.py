@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mcjax.analysis import surfaces
+from mcjax.results import Values
 
 from ..cli import Interrupted, Progress, collect_signals
 from ..runs import Run, load_arrays, save_arrays
@@ -13,10 +14,9 @@ from .surface_inputs import Inputs
 
 ROW_SECONDS = 10.0
 """After a signal, a row that is not done within this time is left, and evaluated again later."""
-Arrays = dict[str, np.ndarray]
 
 
-def evaluate(folder: Run, inputs: Inputs, x: np.ndarray, y: np.ndarray) -> Arrays:
+def evaluate(folder: Run, inputs: Inputs, x: np.ndarray, y: np.ndarray) -> list[Values]:
     """The grid's metrics; each row is saved when it is done."""
     saved = folder.path / "rows"
     saved.mkdir(exist_ok=True)
@@ -30,25 +30,25 @@ def evaluate(folder: Run, inputs: Inputs, x: np.ndarray, y: np.ndarray) -> Array
                 progress.point, rows,
             ):  # fmt: skip
                 rows[index] = row
-                save_arrays(saved / f"{index:04d}.npz", row | {"x": x, "y": y[index]})
+                save_arrays(saved / f"{index:04d}.npz", row.to_arrays() | {"x": x, "y": y[index]})
                 progress.row(len(rows), line=len(rows) % every == 0 or len(rows) == len(y))
                 if received:
                     raise Interrupted(received[0])
         finally:
             progress.close()
-    return {name: np.stack([rows[i][name] for i in range(len(y))]) for name in rows[0]}
+    return [rows[i] for i in range(len(y))]
 
 
-def _saved_rows(folder: Path, x: np.ndarray, y: np.ndarray) -> dict[int, Arrays]:
+def _saved_rows(folder: Path, x: np.ndarray, y: np.ndarray) -> dict[int, Values]:
     """Rows that were saved before an interruption, if they are of this very grid."""
-    rows: dict[int, Arrays] = {}
+    rows = {}
     for index in range(len(y)):
         file = folder / f"{index:04d}.npz"
         if not file.exists():
             continue
         row = load_arrays(file)
         if np.array_equal(row.pop("x"), x) and row.pop("y") == y[index]:
-            rows[index] = row
+            rows[index] = Values.from_arrays(row)
     return rows
 
 

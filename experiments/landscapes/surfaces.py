@@ -14,6 +14,7 @@ import numpy as np
 from mcjax import plots
 from mcjax.analysis import surfaces
 from mcjax.engine import parallel
+from mcjax.results import Surface, named
 
 from ..cli import SurfaceConfig, UsageError, identity
 from ..runs import (
@@ -32,7 +33,6 @@ from .surface_inputs import Inputs
 EVALUATION = ("grid", "margin", "extent", "splits", "metrics")
 """The flags of the evaluation: with others it is made again."""
 FILE = "surface.npz"
-Arrays = dict[str, np.ndarray]
 
 
 def check_flags(config: SurfaceConfig) -> Run:
@@ -75,7 +75,7 @@ def is_evaluated(folder: Run, config: SurfaceConfig) -> bool:
     return (folder.path / FILE).exists() and not changed_flags(folder, config, EVALUATION)
 
 
-def evaluate(folder: Run, config: SurfaceConfig, inputs: Inputs) -> Arrays:
+def evaluate(folder: Run, config: SurfaceConfig, inputs: Inputs) -> Surface:
     """Evaluates the points, the curve, the iterates and the grid, and writes the arrays.
 
     Raises:
@@ -85,48 +85,27 @@ def evaluate(folder: Run, config: SurfaceConfig, inputs: Inputs) -> Arrays:
     folder.open("surface", config, mode=identity(inputs.mode))
     begin_evaluation(folder, config, EVALUATION, (FILE, "rows", "figures/surface_*"))
     began = time.monotonic()
-    arrays = _places(inputs)
-    x, y = _grid(inputs, config, arrays)
-    arrays |= {"x": x, "y": y} | surface_rows.evaluate(folder, inputs, x, y)
-    save_arrays(folder.path / FILE, arrays)
+    surface = _places(inputs)
+    x, y = _grid(inputs, config, surface)
+    surface = surfaces.filled(surface, x, y, surface_rows.evaluate(folder, inputs, x, y))
+    save_arrays(folder.path / FILE, surface.to_arrays())
     if parallel.is_first():
         shutil.rmtree(folder.path / "rows", ignore_errors=True)
     folder.update(evaluate_seconds=time.monotonic() - began)
-    return arrays
+    return surface
 
 
-def _grid(inputs: Inputs, config: SurfaceConfig, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
-    plane = inputs.plane
+def _grid(inputs: Inputs, config: SurfaceConfig, surface: Surface) -> tuple[np.ndarray, np.ndarray]:
     if inputs.half_widths is not None:
         return surfaces.grid_around(inputs.half_widths, shape(config))
-    others = [arrays[name] for name in ("curve_xy", "iterate_xy") if name in arrays]
     try:
-        return surfaces.grid(
-            plane, shape(config), config.margin, np.concatenate([plane.anchors, *others])
-        )
+        return surfaces.covering(surface, inputs.plane, shape(config), config.margin)
     except ValueError as error:
         raise UsageError(f"--curve or --iterates: {error}") from None
 
 
-def _places(inputs: Inputs) -> Arrays:
-    """What is drawn on the surface: the three points, the curve, the iterates."""
-    evaluator, corners = inputs.problem.evaluator, inputs.points
-    own = surfaces.at_points(evaluator, corners, inputs.state)
-    arrays = {f"point_{name}": value for name, value in own.items()}
-    arrays |= {
-        "point_xy": inputs.plane.anchors,
-        "point_name": np.array(inputs.names),
-    } | inputs.facts
-    if inputs.curve:
-        curve, control = inputs.curve
-        t = surfaces.drawn_t(curve)
-        seen = surfaces.on_plane(inputs.plane, corners, curve, control, t)
-        arrays |= {f"curve_{name}": value for name, value in seen.items()}
-    return arrays | _projected(inputs)
-
-
-def _projected(inputs: Inputs) -> Arrays:
-    """The iterates: how each projects, its own metrics and its name."""
+def _places(inputs: Inputs) -> Surface:
+    """What is drawn on the surface: the three points, the curve, the iterates and their names."""
     sharding = jax.tree.leaves(inputs.points)[0].sharding
 
     def loaded() -> Iterator[tuple[int, Any]]:
@@ -135,25 +114,27 @@ def _projected(inputs: Inputs) -> Arrays:
             surface_inputs.check_matching(text, (inputs.points[0], w))
             yield epoch, w
 
-    found = surfaces.iterates(
-        inputs.problem.evaluator, inputs.plane, inputs.points, loaded(), inputs.state
-    )
-    if found:
-        found["name"] = np.array([label(text) for text, _ in inputs.iterates])
-    return {f"iterate_{name}": value for name, value in found.items()}
+    surface = surfaces.surface(
+        inputs.problem.evaluator, inputs.points, inputs.plane, inputs.state, inputs.names,
+        curve=inputs.curve, run=loaded(), directions=inputs.directions,
+    )  # fmt: skip
+    if surface.iterates is None:
+        return surface
+    names = np.array([label(text) for text, _ in inputs.iterates])
+    return surface._replace(iterates=surface.iterates._replace(name=names))
 
 
-def finish(folder: Run, config: SurfaceConfig, arrays: Arrays) -> str:
+def finish(folder: Run, config: SurfaceConfig, surface: Surface) -> str:
     """Draws what is evaluated, and marks the run done; what the command prints."""
     folder.open("surface", config)
-    drawn = draw(arrays, folder, config.clip, config.style) if parallel.is_first() else []
-    summary = summarize(arrays)
+    drawn = draw(surface, folder, config.clip, config.style) if parallel.is_first() else []
+    summary = summarize(surface)
     folder.move_to(Status.DONE, summary=summary)
     return summary + "".join(f"\nfigure: {path}" for path in drawn)
 
 
 def draw(
-    arrays: Arrays,
+    surface: Surface,
     folder: Run,
     clip: float | None = None,
     style: Sequence[str] = (),
@@ -162,37 +143,36 @@ def draw(
 
     def one(name: str) -> Path:
         with plots.style(*style):
-            figure = plots.surface_figure(arrays, name, clip=clip)
+            figure = plots.surface_figure(surface, name, clip=clip)
             return plots.save(figure, folder.path / "figures" / f"surface_{name}")
 
-    losses = (n for n in arrays if n.endswith("_loss") and arrays[n].ndim == 2)
+    losses = filter(plots.is_loss, named(surface.metrics))
     file, again = folder.path / FILE, drawing.command("loss_surface", folder.path)
     drawn = (drawing.attempt(functools.partial(one, name), file, again) for name in losses)
     return [path for path in drawn if path]
 
 
-def summarize(arrays: Arrays) -> str:
+def summarize(surface: Surface) -> str:
     """Losses at the three points, the grid, and how far the iterates are from the plane."""
-    losses = [n for n in arrays if n.endswith("_loss") and arrays[n].ndim == 2]
-    words = ", ".join
+    losses = {n: x for n, x in named(surface.metrics).items() if plots.is_loss(n)}
+    own, words = named(surface.networks.metrics), ", ".join
     lines = [
-        f"point    {name}: "
-        + words(f"{n.replace('_', ' ')} {arrays[f'point_{n}'][i]:.4g}" for n in losses)
-        for i, name in enumerate(arrays["point_name"][: 1 if "direction_norm" in arrays else 3])
+        f"point    {name}: " + words(f"{n.replace('_', ' ')} {own[n][i]:.4g}" for n in losses)
+        for i, name in enumerate(surface.networks.name)
     ]
-    for name in losses:
-        values = arrays[name]
+    for name, values in losses.items():
         finite = values[np.isfinite(values)]
         extent = f"{finite.min():.4g} to {finite.max():.4g}" if finite.size else "nowhere finite"
         strange = values.size - finite.size
         note = f"; {strange} of {values.size} points are not finite" if strange else ""
         lines.append(f"grid     {name.replace('_', ' ')} {extent}{note}")
-    if "iterate_distance" in arrays:
-        each = zip(arrays["iterate_epoch"], arrays["iterate_distance"], strict=True)
+    if surface.iterates is not None:
+        each = zip(surface.iterates.epoch, surface.iterates.distance, strict=True)
         lines.append("iterates distance from the plane " + words(f"w{e}: {d:.4g}" for e, d in each))
-    lines += drawing.off_plane_words(arrays)
+    lines += drawing.off_plane_words(surface)
     for name in ("eigenvalues", "residuals", "explained_variance_ratio"):
-        if name in arrays:
-            values = words(f"{value:.4g}" for value in arrays[name])
+        numbers = getattr(surface.directions, name, None)
+        if numbers is not None:
+            values = words(f"{value:.4g}" for value in numbers)
             lines.append(f"along    {name.replace('_', ' ')} {values}")
     return "\n".join(lines)

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mcjax.results import Profile, Surface
+
 RESOLUTION = 1e-3
 """Where both ends' losses lie below this, float32 cross-entropy does not tell differences below it
 apart: such a test decides nothing."""
@@ -94,16 +96,16 @@ class Results(NamedTuple):
     """What the runs of one repetition left.
 
     Attributes:
-      curves: arrays of ``curve.npz`` by run; ``GA@20`` for epoch 20 of the paper, ``GA@steps`` for
+      curves: profiles by run; ``GA@20`` for epoch 20 of the paper, ``GA@steps`` for
         the epoch that comes closest to the steps of those 20.
-      surfaces: arrays of ``surface.npz`` by run.
+      surfaces: surfaces by run.
       missing: why a run is not there, in words; `NOT_RUN` where it may still come.
       gradient_norms: norm of the training loss's gradient, by iterate (``w70``, ``w150``).
       same_steps: what ``@steps`` stands for; empty where it is ``@20``.
     """
 
-    curves: Mapping[str, Mapping[str, np.ndarray]]
-    surfaces: Mapping[str, Mapping[str, np.ndarray]]
+    curves: Mapping[str, Profile]
+    surfaces: Mapping[str, Surface]
     missing: Mapping[str, str]
     gradient_norms: Mapping[str, float]
     same_steps: str = ""

@@ -1,7 +1,7 @@
 """Run folders: what they hold, the names of checkpoints, and what a run left behind."""
 
 from . import json_text
-from .arrays import load_arrays, save_arrays
+from .arrays import load_arrays, load_result, save_arrays
 from .evaluations import begin_evaluation, changed_flags
 from .files import write_atomically
 from .folder import Run
@@ -19,7 +19,16 @@ from .points import (
     load_point,
     mode_config,
 )
-from .results import Loaded, Results, along_curve, check_output, finished, load, provenance
+from .results import (
+    Loaded,
+    Results,
+    along_curve,
+    check_output,
+    finished,
+    load,
+    on_surface,
+    provenance,
+)
 from .saved import checkpoint_steps, open_checkpoints, open_ends, restore, restore_ends, step_of
 from .status import UNTRAINED, Status
 
@@ -51,7 +60,9 @@ __all__ = [
     "load_arrays",
     "load_curve",
     "load_point",
+    "load_result",
     "mode_config",
+    "on_surface",
     "open_checkpoints",
     "open_ends",
     "parse_name",

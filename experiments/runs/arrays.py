@@ -2,11 +2,14 @@
 
 import io
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..cli import UsageError
 from .files import write_atomically
+
+Result = TypeVar("Result")
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -29,3 +32,21 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         raise UsageError(
             f"{path} cannot be read ({error}); delete it to have it made again"
         ) from None
+
+
+def load_result(kind: type[Result], path: Path) -> Result:
+    """Reads an ``.npz`` as one of the types of `mcjax.results`.
+
+    Raises:
+      UsageError: it is not there, damaged, or holds something else.
+    """
+    return as_result(kind, load_arrays(path), path)
+
+
+def as_result(kind: type[Result], arrays: dict[str, np.ndarray], path: Path) -> Result:
+    """Arrays of a file as one of the types of `mcjax.results`; raises as `load_result`."""
+    make: Any = kind
+    try:
+        return make.from_arrays(arrays)
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}; delete it to have it made again") from None

@@ -45,11 +45,6 @@ class Run:
         self.path = names.local(path)
 
     @property
-    def is_there(self) -> bool:
-        """Whether the folder holds a run, whatever its state."""
-        return names.is_run(self.path)
-
-    @property
     def info(self) -> dict[str, Any]:
         """What ``run.json`` says, or ``{}`` where there is no run.
 

@@ -10,15 +10,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
+from mcjax.results import CurveOnPlane, PathMetrics, Profile, Sharpness, Surface, named, unnamed
+
 from ..cli import UsageError, configs, say
 from . import points
-from .arrays import load_arrays
+from .arrays import as_result, load_arrays, load_result
 from .folder import Run
 from .names import Name, parse_name
 from .status import Status
 
-FILES = {"curve": "curve.npz", "surface": "surface.npz", "sharpness": "sharpness.npz"}
+TYPES: dict[str, Any] = {"curve": Profile, "surface": Surface, "sharpness": Sharpness}
+"""What the arrays of a run are read as, by its kind."""
+FILES = {kind: f"{kind}.npz" for kind in TYPES}
 """The arrays of a run, by its kind."""
+Result = Profile | Surface | Sharpness
 CONFIGS = {
     "mode": configs.ModeConfig,
     "curve": configs.CurveConfig,
@@ -41,6 +46,7 @@ class Loaded(NamedTuple):
       metrics: ``metrics.jsonl``, a dict for each epoch.
       arrays: ``curve.npz`` (``curve@EPOCH.npz``), ``surface.npz`` or ``sharpness.npz`` by name;
         empty for a mode, and where nothing was evaluated.
+      result: the same as a type of `mcjax.results`; None where there are no arrays.
       config: the flags that made the run what it is, the others at their defaults.
       info: ``run.json``.
     """
@@ -49,6 +55,7 @@ class Loaded(NamedTuple):
     state: Any
     metrics: list[dict[str, Any]]
     arrays: dict[str, np.ndarray]
+    result: Result | None
     config: configs.Machine
     info: dict[str, Any]
 
@@ -74,13 +81,10 @@ def load(name: str) -> Loaded:
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in info["flags"].items()}
     make: Any = CONFIGS[kind]
     config = make(**values, workdir=str(run.path))
-    return Loaded(point.params, point.state, run.metrics(), _arrays(place, info), config, info)
-
-
-def _arrays(place: Name, info: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays of a checkpoint, if it was evaluated."""
-    file = _file(place, info, FILES.get(info["kind"], "none.npz"))
-    return load_arrays(file) if file.exists() else {}
+    file = _file(place, info, FILES.get(kind, "none.npz"))
+    arrays = load_arrays(file) if file.exists() else {}
+    result = as_result(TYPES[kind], arrays, file) if arrays else None
+    return Loaded(point.params, point.state, run.metrics(), arrays, result, config, info)
 
 
 def _file(place: Name, info: dict[str, Any], name: str) -> Path:
@@ -97,12 +101,12 @@ class Results(NamedTuple):
     Attributes:
       folder: its folder.
       info: what its ``run.json`` says.
-      arrays: its ``curve.npz`` or ``surface.npz``.
+      result: a `Profile` or `Surface`.
     """
 
     folder: Run
     info: dict[str, Any]
-    arrays: dict[str, np.ndarray]
+    result: Any
 
 
 def finished(path: str, kinds: tuple[str, ...]) -> Results:
@@ -131,60 +135,70 @@ def finished(path: str, kinds: tuple[str, ...]) -> Results:
         raise UsageError(f"--run={path} failed and left no {file.name}: {info.get('reason')}")
     if not file.exists():
         raise UsageError(f"--run={path} has no {file.name}: run its command again")
-    return Results(folder, info, load_arrays(file))
+    return Results(folder, info, load_result(TYPES[info["kind"]], file))
 
 
-def along_curve(found: Results, names: list[str]) -> tuple[dict[str, np.ndarray], list[str]]:
+def along_curve(
+    info: dict[str, Any], surface: Surface, curve: CurveOnPlane, names: list[str]
+) -> tuple[Profile, list[str]]:
     """A surface's curve: its own profile, from its run; what that lacks, the surface's below it.
 
+    Args:
+      info: of the surface's run.
+      surface: its surface.
+      curve: its curve.
+      names: of the metrics, as `mcjax.results.named` gives them.
+
     Returns:
-      ``t`` and ``curve_METRIC``, and what a reader has to know of them.
+      The profile, and what a reader has to know of it.
     """
-    name = parse_name(found.info["flags"]["curve"])
+    name = parse_name(info["flags"]["curve"])
     info = Run(name.run).info
     file = _file(name, info, FILES["curve"])
     if info and file.exists():
-        return _completed(load_arrays(file), found.arrays, names)
-    below = {"t": found.arrays["curve_t"]}
-    below |= _below(found.arrays, "curve", names, below["t"])
+        return _completed(load_result(Profile, file), surface, curve, names)
+    below = _below(surface, on_surface(curve, "curve", curve.t), names)
     note = (
         f"There is no {file} in reach, so the curve is drawn on the surface and its numbers are "
         "the surface's below it, not its own."
     )
     say(f"note: {note}")
-    return below, [note]
+    return Profile(curve.t, {"curve": PathMetrics(unnamed(below))}), [note]
 
 
 def _completed(
-    along: dict[str, np.ndarray], surface: dict[str, np.ndarray], names: list[str]
-) -> tuple[dict[str, np.ndarray], list[str]]:
+    along: Profile, surface: Surface, curve: CurveOnPlane, names: list[str]
+) -> tuple[Profile, list[str]]:
     """A profile with the surface's values below it for what it was not evaluated with."""
-    lacking = [name for name in names if f"curve_{name}" not in along]
+    there = named(along.curve.metrics)
+    lacking = [name for name in names if name not in there]
     if not lacking:
         return along, []
-    paths = [path for path in ("curve", "segment") if any(n.startswith(f"{path}_") for n in along)]
-    for path in paths:
-        along |= _below(surface, path, lacking, along["t"])
+    paths = {}
+    for path, one in along.paths.items():
+        below = _below(surface, on_surface(curve, path, along.t), lacking)
+        paths[path] = one._replace(metrics=unnamed(named(one.metrics) | below))
     note = (
         f"The curve was not evaluated with {', '.join(lacking)}: these numbers are the surface's "
         "below it, not its own."
     )
     say(f"note: {note}")
-    return along, [note]
+    return along._replace(paths=paths), [note]
 
 
-def _below(
-    surface: dict[str, np.ndarray], path: str, names: list[str], t: np.ndarray
-) -> dict[str, np.ndarray]:
-    """``PATH_METRIC``: the surface's values below curve or segment at ``t``; NaN off the grid."""
+def _below(surface: Surface, xy: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
+    """A surface's values at ``xy`` ``[P, 2]``, by name; NaN off the grid."""
+    grid, values = (surface.y, surface.x), named(surface.metrics)
+    heights = {n: RegularGridInterpolator(grid, values[n], bounds_error=False) for n in names}
+    return {name: height(xy[:, ::-1]) for name, height in heights.items()}
+
+
+def on_surface(curve: CurveOnPlane, path: str, t: np.ndarray) -> np.ndarray:
+    """Coordinates ``[P, 2]`` of a surface's curve, or of the segment between its ends, at ``t``."""
     if path == "curve":
-        xy = np.stack([np.interp(t, surface["curve_t"], x) for x in surface["curve_xy"].T], axis=1)
-    else:
-        start, end = surface["curve_control_xy"][[0, -1]]
-        xy = start + t[:, None] * (end - start)
-    grid = (surface["y"], surface["x"])
-    heights = {n: RegularGridInterpolator(grid, surface[n], bounds_error=False) for n in names}
-    return {f"{path}_{name}": height(xy[:, ::-1]) for name, height in heights.items()}
+        return np.stack([np.interp(t, curve.t, x) for x in curve.xy.T], axis=1)
+    start, end = curve.control_xy[[0, -1]]
+    return start + t[:, None] * (end - start)
 
 
 def provenance(info: dict[str, Any]) -> str:

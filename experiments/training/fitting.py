@@ -1,13 +1,13 @@
 """Training curves: one, or several at once, from checked flags to the last epoch."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import jax
-import numpy as np
 
 from mcjax import curves
 from mcjax.engine import objectives, parallel
+from mcjax.results import Profile
 
 from ..cli import RunFailed, identity, say
 from ..runs import Status, check_unchanged, checkpoint_steps, load_point, open_ends
@@ -118,20 +118,20 @@ def _prepare(fit: Fit, problem: Problem) -> tuple[Callable[..., Any], loop.Start
     return function, loop.Start(bends, (first.params, last.params), first.state, config.seed)
 
 
-def judge(fit: Fit, problem: Problem, arrays: Mapping[str, np.ndarray]) -> None:
+def judge(fit: Fit, problem: Problem, found: Profile) -> None:
     """Marks a curve that has just been evaluated done, or failed where its middle is at chance.
 
     Args:
       fit: the curve.
       problem: its.
-      arrays: of ``curve.npz``.
+      found: its profile.
 
     Raises:
       RunFailed: it is at chance, and ``allow_failed`` is not set.
     """
     if fit.folder.status != Status.FITTED:
         return
-    accuracy = arrays.get("curve_train_accuracy")
+    accuracy = found.curve.metrics["train"].get("accuracy")
     reason = None
     if accuracy is not None:
         middle = float(accuracy[len(accuracy) // 2])

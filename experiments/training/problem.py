@@ -12,9 +12,9 @@ import numpy as np
 
 from mcjax import data
 from mcjax.data import augmentation, batches
-from mcjax.engine import evaluation, objectives, parallel
+from mcjax.engine import evaluation, objectives, parallel, streams
 
-from ..cli import ModeConfig, UsageError
+from ..cli import ModeConfig, UsageError, say
 from . import networks
 
 SPLITS = ("train", "validation")
@@ -31,7 +31,7 @@ class Problem(NamedTuple):
       mode: the flags that it is made of: those of `PROBLEM_FLAGS`, where the data are, the
         precision.
       dataset: on the host.
-      train: the training split, on all devices.
+      train: the training split, on all devices, or on the host where they have no room for it.
       mean: per channel, for normalization.
       std: per channel.
       model: the network.
@@ -107,15 +107,7 @@ def _make(mode: ModeConfig) -> Problem:
     model, objective = _network(mode, dataset)
     mesh = parallel.make_mesh()
     mean, std = statistics(mode, dataset)
-    if dataset.train.images.nbytes > device_limit():
-        raise ValueError(
-            f"the training images take {dataset.train.images.nbytes / 2**30:.1f} GiB, over half of "
-            "a device's memory, and the evaluator needs them there: use --train_size"
-        )
-    placed = {
-        "train": parallel.replicate(dataset.train, mesh),
-        "validation": parallel.replicate(dataset.validation, mesh),
-    }
+    placed = _place({"train": dataset.train, "validation": dataset.validation}, mesh)
     fetch = batches.image_batches(mean, std)
     evaluator = evaluation.Evaluator(objective, fetch, placed, mesh)
     return Problem(mode, dataset, placed["train"], mean, std, model, objective, evaluator, mesh)
@@ -156,7 +148,7 @@ def measuring(problem: Problem, splits: tuple[str, ...], metrics: str | None = N
         return problem
     placed = dict(problem.evaluator.splits)
     if "test" in splits:
-        placed["test"] = parallel.replicate(problem.dataset.test, problem.mesh)
+        placed |= _place({"test": problem.dataset.test}, problem.mesh, placed)
     objective = problem.objective
     if metrics:
         more = networks.users_objective("metrics", metrics, problem.model)
@@ -229,7 +221,15 @@ def same_problem(a: ModeConfig, b: ModeConfig) -> list[str]:
     return [f"--{n}: {getattr(a, n)} and {getattr(b, n)}" for n in differing if n != "dropout"]
 
 
-def device_limit() -> float:
-    """Bytes of data that may lie on a device: half of its memory, or 4 GiB where unknown."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    return stats.get("bytes_limit", 2**33) / 2
+def _place(
+    splits: dict[str, Any], mesh: jax.sharding.Mesh, placed: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Splits on the devices beside what is placed there, or on the host; says which will stream."""
+    taken = sum(streams.num_bytes(x) for x in (placed or {}).values() if not streams.is_streamed(x))
+    found = streams.place(splits, mesh, streams.device_limit() - taken)
+    for name in (name for name, x in found.items() if streams.is_streamed(x)):
+        say(
+            f"note: the {name} split takes {streams.num_bytes(splits[name]) / 2**30:.3g} GiB, over "
+            "half of a device's memory with the others: it is streamed from the host"
+        )
+    return found

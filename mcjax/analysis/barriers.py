@@ -2,23 +2,10 @@
 
 import heapq
 import itertools
-from typing import NamedTuple
 
 import numpy as np
 
-
-class Heights(NamedTuple):
-    """Heights of the highest point of a path; zero where nothing rises over the reference.
-
-    Attributes:
-      over_max: ``max - max(ends)``, the paper's test: a barrier is crossed if it is above zero.
-      over_mean: ``max - mean(ends)`` (Frankle et al. 2020; Git Re-Basin).
-      over_chord: the largest height over the straight chord between the two ends' losses.
-    """
-
-    over_max: float
-    over_mean: float
-    over_chord: float
+from mcjax.results import Heights
 
 
 def heights(losses: np.ndarray, t: np.ndarray) -> Heights:

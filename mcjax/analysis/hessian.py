@@ -23,10 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import linalg
 
-from mcjax import curves
-from mcjax.engine import derivatives, evaluation, parallel
-
-Arrays = dict[str, np.ndarray]
+from mcjax import curves, results
+from mcjax.engine import derivatives, evaluation
 
 
 class NoEigenvaluesError(ValueError):
@@ -58,28 +56,16 @@ def make_product(evaluator: evaluation.Evaluator) -> Callable[[Any, Any, Any], A
       give `mcjax.engine.evaluation.Evaluator.statistics` of the point.
     """
 
-    def product(params, state, data, vector):
+    def of_batch(batch: Any, params: Any, state: Any, vector: Any) -> tuple[Any, jax.Array]:
         vector = jax.tree.map(lambda w, v: jnp.asarray(v, w.dtype), params, vector)
-        count, batch = evaluation.clean_batches(
-            evaluator.fetch, data, evaluator.batch_size, parallel.ALL_AXES
-        )
+        gradient = lambda w: evaluation.gradient_of_sum(evaluator.objective, w, state, batch)  # noqa: E731
+        _, product, size = jax.jvp(gradient, (params,), (vector,), has_aux=True)
+        return product, size
 
-        def summed(params, index):
-            sums = evaluator.objective.evaluate(params, state, batch(index))
-            return sums["loss"], sums["count"]
+    def mean(totals: Any, *args: Any) -> Any:
+        return derivatives.divided(*totals)
 
-        def add(total, index):
-            gradient = derivatives.gradient(summed)
-            _, new, size = jax.jvp(lambda w: gradient(w, index), (params,), (vector,), has_aux=True)
-            return jax.tree.map(jnp.add, total, (new, size)), None
-
-        zeros = (jax.tree.map(jnp.zeros_like, params), jnp.float32(0))
-        parts, _ = jax.lax.scan(add, zeros, jnp.arange(count))
-        totals, size = parallel.sum_over_devices(parts, parallel.ALL_AXES)
-        return derivatives.divided(totals, size)
-
-    mapped = parallel.data_parallel(product, evaluator.mesh)
-    return lambda params, state, vector: mapped(params, state, evaluator.splits["train"], vector)
+    return evaluator.over_train(of_batch, mean)
 
 
 def eigenpairs(
@@ -195,6 +181,50 @@ def trace(
     return float(np.mean(found)), float(np.std(found, ddof=1) / np.sqrt(samples))
 
 
+def at_point(
+    evaluator: evaluation.Evaluator,
+    product: Callable[[Any, Any, Any], Any],
+    params: Any,
+    state: Any,
+    count: int = 1,
+    *,
+    samples: int = 0,
+    seed: int = 0,
+    tolerance: float = 1e-4,
+    strict: bool = True,
+    progress: Callable[[int], None] = lambda done: None,
+) -> results.PointSharpness:
+    """The Hessian's largest eigenvalues at a point, and its trace.
+
+    Args:
+      evaluator: for the network and data.
+      product: from `make_product`.
+      params: the point.
+      state: the network's state; batch-norm averages in it are replaced.
+      count: how many eigenvalues.
+      samples: random vectors for the trace; without them it is not estimated.
+      seed: of both.
+      tolerance: as in `eigenpairs`.
+      strict: whether to raise NoEigenvaluesError; otherwise eigenvalues and residuals are NaN.
+      progress: called with how many products are done.
+
+    Raises:
+      ValueError: ``count`` is out of range.
+      NoEigenvaluesError: the Hessian is not finite or ARPACK does not converge.
+    """
+    held = evaluator.statistics(params, state)
+    loss = evaluator.with_state(params, held, "train")["loss"]
+    multiply = functools.partial(product, params, held)
+    values, residuals = np.full((2, count), np.nan)
+    with contextlib.nullcontext() if strict else contextlib.suppress(NoEigenvaluesError):
+        found = eigenpairs(
+            multiply, params, count, tolerance=tolerance, seed=seed, progress=progress
+        )
+        values, residuals = found.values, found.residuals
+    estimate = trace(multiply, params, samples, seed=seed) if samples else ()
+    return results.PointSharpness(values, residuals, loss, *estimate)
+
+
 def sharpness(
     evaluator: evaluation.Evaluator,
     control_points: Sequence[Any],
@@ -205,7 +235,7 @@ def sharpness(
     tolerance: float = 1e-4,
     progress: Callable[[int, int], None] = lambda index, products: None,
     skip: Container[int] = (),
-) -> Iterator[tuple[int, Arrays]]:
+) -> Iterator[tuple[int, results.PointSharpness]]:
     """The Hessian's largest eigenvalues at points, such as those of a curve.
 
     Args:
@@ -219,25 +249,19 @@ def sharpness(
       skip: indices of points that are known already.
 
     Yields:
-      A point's index, and its ``eigenvalues`` ``[count]``, ``residuals`` ``[count]`` and
-      ``train_loss``. Whatever points came before, the numbers are the same. Where the Hessian is
-      not finite or ARPACK does not converge, eigenvalues and residuals are NaN.
+      A point's index, and its sharpness without the trace. Whatever points came before, the
+      numbers are the same. Where the Hessian is not finite or ARPACK does not converge,
+      eigenvalues and residuals are NaN.
     """
     product, combine = make_product(evaluator), jax.jit(curves.combine)
     for index, row in enumerate(np.asarray(coefficients, np.float32)):
         if index in skip:
             continue
         params = combine(tuple(control_points), row)
-        held = evaluator.statistics(params, state)
-        loss = evaluator.with_state(params, held, "train")["loss"]
-        values, residuals = np.full((2, count), np.nan)
-        with contextlib.suppress(NoEigenvaluesError):
-            found = eigenpairs(
-                functools.partial(product, params, held), params, count, tolerance=tolerance,
-                progress=functools.partial(progress, index),
-            )  # fmt: skip
-            values, residuals = found.values, found.residuals
         yield (
             index,
-            {"eigenvalues": values, "residuals": residuals, "train_loss": np.asarray(loss)},
-        )
+            at_point(
+                evaluator, product, params, state, count, tolerance=tolerance, strict=False,
+                progress=functools.partial(progress, index),
+            ),
+        )  # fmt: skip

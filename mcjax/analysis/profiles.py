@@ -1,5 +1,6 @@
 """Profiles of paths: metrics along a curve or segment, and the numbers that sum them up."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,11 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcjax import curves
+from mcjax import curves, results
 from mcjax.analysis import barriers
 from mcjax.engine import evaluation
-
-Arrays = dict[str, np.ndarray]
 
 
 def profile(
@@ -20,9 +19,47 @@ def profile(
     control_points: Sequence[Any],
     t: np.ndarray,
     state: Any,
+    *,
+    slopes: bool = False,
+    segment: results.PathMetrics | None = None,
+    progress: Callable[[str, int], None] = lambda path, done: None,
+) -> results.Profile:
+    """Metrics along a curve and along the segment between its ends.
+
+    Args:
+      evaluator: for the network and data.
+      curve: the family; a segment is profiled alone.
+      control_points: ``(start, *bends, end)``.
+      t: ``[P]`` rising from 0 to 1.
+      state: the network's state.
+      slopes: whether to measure the curve's `end_slopes`.
+      segment: the segment's metrics, where they are known already.
+      progress: called with the name of a path and how many of its points are done.
+    """
+    ends = (control_points[0], control_points[-1])
+    paths = {"curve": (curve, control_points)} if curve.num_bends else {}
+    if segment is None:
+        paths = {"segment": (curves.segment(), ends)} | paths
+    found = {
+        name: along(evaluator, *path, t, state, functools.partial(progress, name))
+        for name, path in paths.items()
+    }
+    if slopes and "curve" in found:
+        measured = end_slopes(evaluator, curve, control_points, state)
+        found["curve"] = found["curve"]._replace(slopes=measured)
+    known = found if segment is None else found | {"segment": segment}
+    return results.Profile(t, {name: known[name] for name in results.PATHS if name in known})
+
+
+def along(
+    evaluator: evaluation.Evaluator,
+    curve: curves.Curve,
+    control_points: Sequence[Any],
+    t: np.ndarray,
+    state: Any,
     progress: Callable[[int], None] = lambda done: None,
-) -> Arrays:
-    """Metrics along ``phi(t)``.
+) -> results.PathMetrics:
+    """Metrics along ``phi(t)``, with what `summarize` adds.
 
     Args:
       evaluator: for the network and data.
@@ -30,27 +67,18 @@ def profile(
       control_points: ``(start, *bends, end)``.
       t: ``[P]`` rising from 0 to 1.
       state: the network's state.
-      progress: told how many points are done.
-
-    Returns:
-      Arrays by name: ``SPLIT_METRIC`` of shape ``[P]``, ``l2`` (``||phi(t)||^2``), ``arc_length``
-      (from the start, in units of weight distance), and what `summarize` adds.
+      progress: called with how many points are done.
     """
-    parts = []
+    blocks = []
     for first, metrics in evaluator.blocks(control_points, coefficients(curve, t), state):
-        parts.append(metrics)
+        blocks.append(metrics)
         progress(first + len(metrics["params"]["l2"]))
-    arrays = {
-        f"{split}_{name}" if split != "params" else name: np.concatenate(
-            [p[split][name] for p in parts]
-        )
-        for split in parts[0]
-        for name in parts[0][split]
-    }
+    values = results.Values.joined(blocks)
     measure = jax.jit(lambda points, t: curves.arc_lengths(curve, points, t))
     lengths = measure(tuple(control_points), np.asarray(t, np.float32))
-    arrays["arc_length"] = np.asarray(lengths, np.float64)
-    return arrays | summarize(arrays, t)
+    return summarize(
+        results.PathMetrics(values.metrics, values.l2, np.asarray(lengths, np.float64)), t
+    )
 
 
 def end_slopes(
@@ -59,7 +87,7 @@ def end_slopes(
     control_points: Sequence[Any],
     state: Any,
     step: float = 1e-3,
-) -> Arrays:
+) -> dict[str, dict[str, results.Slopes]]:
     """Directional derivatives of every loss at the two ends, along the curve and into it.
 
     At an end that is a local minimum none of them is negative. Second-order one-sided differences
@@ -68,8 +96,7 @@ def end_slopes(
     example's loss is lost in ``log(1 + x)``.
 
     Returns:
-      ``SPLIT_loss_start_slope`` and ``_end_slope`` (loss per unit of weight distance) and the
-      same names with ``_error`` behind.
+      ``slopes[split]["loss"]``, of every split that has a loss.
     """
     inwards = step * np.array([0, 1, 2, 4])
     t = np.concatenate([inwards, 1 - inwards])
@@ -80,14 +107,13 @@ def end_slopes(
     speeds = [float(speed(tuple(control_points), end)) for end in (0.0, 1.0)]
     found = {}
     for split in (s for s in metrics if "loss" in metrics[s]):
-        for name, f, speed in zip(
-            ("start", "end"), metrics[split]["loss"].reshape(2, 4), speeds, strict=True
-        ):
+        numbers = []
+        for f, speed in zip(metrics[split]["loss"].reshape(2, 4), speeds, strict=True):
             fine = (-3 * f[0] + 4 * f[1] - f[2]) / (2 * step * speed)
             coarse = (-3 * f[0] + 4 * f[2] - f[3]) / (4 * step * speed)
             rounding = 4 * (1e-6 * np.abs(f).max() + 6e-8) / (step * speed)
-            found[f"{split}_loss_{name}_slope"] = np.asarray(fine)
-            found[f"{split}_loss_{name}_slope_error"] = np.asarray(abs(fine - coarse) + rounding)
+            numbers += [fine, abs(fine - coarse) + rounding]
+        found[split] = {"loss": results.Slopes(*numbers)}
     return found
 
 
@@ -96,21 +122,24 @@ def coefficients(curve: curves.Curve, t: np.ndarray) -> np.ndarray:
     return np.asarray(jax.jit(jax.vmap(curve.coefficients))(np.asarray(t, np.float32)))
 
 
-def summarize(arrays: Arrays, t: np.ndarray) -> Arrays:
-    """Means and barrier heights of every metric along a path.
+def summarize(path: results.PathMetrics, t: np.ndarray) -> results.PathMetrics:
+    """Adds the means of every metric along a path and the barrier heights of every loss.
 
-    Returns:
-      For every ``SPLIT_METRIC`` its ``_mean`` over uniform ``t`` and its ``_arc_mean`` over the
-      path's length, both by the trapezoid rule; for every loss the heights ``_over_max``,
-      ``_over_mean`` and ``_over_chord`` of `mcjax.analysis.barriers.heights`.
+    Args:
+      path: with its arc length.
+      t: ``[P]``.
     """
-    found, length = {}, arrays["arc_length"]
-    for name in [n for n in arrays if n.startswith(("train_", "validation_", "test_"))]:
-        values = arrays[name]
-        found[f"{name}_mean"] = np.trapezoid(values, t)
-        weighted = np.trapezoid(values, length)
-        found[f"{name}_arc_mean"] = weighted / length[-1] if length[-1] > 0 else values[0]
-        if name.endswith("_loss"):
-            heights = barriers.heights(values, t)
-            found |= {f"{name}_{how}": x for how, x in heights._asdict().items()}
-    return {name: np.asarray(value) for name, value in found.items()}
+    means: dict[str, dict[str, results.Means]] = {}
+    heights: dict[str, dict[str, results.Heights]] = {}
+    for split, metrics in path.metrics.items():
+        for name, values in metrics.items():
+            means.setdefault(split, {})[name] = _means(values, t, path.arc_length)
+            if name == "loss" or name.endswith("_loss"):
+                heights.setdefault(split, {})[name] = barriers.heights(values, t)
+    return path._replace(means=means, barriers=heights)
+
+
+def _means(values: np.ndarray, t: np.ndarray, length: Any) -> results.Means:
+    weighted = np.trapezoid(values, length)
+    over_length = weighted / length[-1] if length[-1] > 0 else values[0]
+    return results.Means(np.trapezoid(values, t), over_length)

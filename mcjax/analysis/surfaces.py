@@ -12,10 +12,81 @@ from typing import Any
 import jax
 import numpy as np
 
-from mcjax import curves, planes
+from mcjax import curves, planes, results
 from mcjax.engine import evaluation
 
-Arrays = dict[str, np.ndarray]
+
+def surface(
+    evaluator: evaluation.Evaluator,
+    points: Sequence[Any],
+    plane: planes.Plane,
+    state: Any,
+    names: Sequence[str],
+    *,
+    curve: tuple[curves.Curve, Sequence[Any]] | None = None,
+    run: Iterable[tuple[int, Any]] = (),
+    directions: results.Directions | None = None,
+) -> results.Surface:
+    """A surface without its grid: the three points, and what is drawn on it.
+
+    Args:
+      evaluator: for the network and data.
+      points: the three points of the plane.
+      plane: through them.
+      state: the network's state; batch-norm averages in it are replaced at every point.
+      names: of the points.
+      curve: a curve and its control points.
+      run: pairs of epoch and parameters, as in `iterates`.
+      directions: of a surface around the first point.
+
+    Returns:
+      A surface of a grid of no points; `filled` gives it one.
+    """
+    own = at_points(evaluator, points, state)
+    seen = None
+    if curve is not None:
+        family, control_points = curve
+        seen = on_plane(plane, points, family, control_points, drawn_t(family))
+    return results.Surface(
+        np.zeros(0),
+        np.zeros(0),
+        {},
+        results.Points(plane.anchors, np.array(names), *own),
+        curve=seen,
+        iterates=iterates(evaluator, plane, points, run, state),
+        directions=directions,
+    )
+
+
+def filled(
+    surface: results.Surface, x: np.ndarray, y: np.ndarray, rows: Sequence[results.Values]
+) -> results.Surface:
+    """A surface with a grid.
+
+    Args:
+      surface: from `surface`.
+      x: ``[W]``.
+      y: ``[H]``.
+      rows: the metrics of each ``y``, as `evaluate` gives them.
+    """
+    metrics = {
+        split: {name: np.stack([row.metrics[split][name] for row in rows]) for name in found}
+        for split, found in rows[0].metrics.items()
+    }
+    squares = [row.l2 for row in rows if row.l2 is not None]
+    l2 = np.stack(squares) if squares else None
+    return surface._replace(x=x, y=y, metrics=metrics, l2=l2)
+
+
+def covering(
+    surface: results.Surface,
+    plane: planes.Plane,
+    shape: tuple[int, int] = (21, 21),
+    margin: float = 0.2,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The `grid` that covers a surface's points and all that is drawn on it."""
+    drawn = [one.xy for one in (surface.curve, surface.iterates) if one is not None]
+    return grid(plane, shape, margin, np.concatenate([plane.anchors, *drawn]))
 
 
 def grid(
@@ -91,7 +162,7 @@ def evaluate(
     state: Any,
     progress: Callable[[int], None] = lambda done: None,
     skip: Container[int] = (),
-) -> Iterator[tuple[int, Arrays]]:
+) -> Iterator[tuple[int, results.Values]]:
     """Evaluates a surface, a row at a time.
 
     Args:
@@ -101,7 +172,7 @@ def evaluate(
       x: ``[W]``.
       y: ``[H]``, one a row.
       state: the network's state; batch-norm averages in it are replaced at every point.
-      progress: told how many points of the grid are done, those of skipped rows among them.
+      progress: called with how many points of the grid are done, skipped rows included.
       skip: indices of rows that are known already.
 
     Yields:
@@ -134,40 +205,31 @@ def evaluate_row(
     y: float,
     state: Any,
     progress: Callable[[int], None] = lambda done: None,
-) -> Arrays:
+) -> results.Values:
     """Metrics at ``(x[0], y), (x[1], y), ...``; whatever rows came before, the same numbers.
 
     ``frame`` is the plane's, from `mcjax.planes.frame`: in the three points themselves, those of a
     flat triangle have large coefficients, in which float32 weights would lose their digits.
 
     Returns:
-      ``SPLIT_METRIC`` and ``l2`` (the squared norm of the point), each of shape ``[W]``.
+      Values of shape ``[W]``.
     """
     xy = np.stack([x, np.full(len(x), y)], axis=-1)
-    parts = []
+    blocks = []
     coefficients = planes.frame_coefficients(plane, xy)
     for first, metrics in evaluator.blocks(tuple(frame), coefficients, state):
-        parts.append(named(metrics))
-        progress(first + len(parts[-1]["l2"]))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        blocks.append(metrics)
+        progress(first + len(metrics["params"]["l2"]))
+    return results.Values.joined(blocks)
 
 
-def at_points(evaluator: evaluation.Evaluator, points: Sequence[Any], state: Any) -> Arrays:
+def at_points(evaluator: evaluation.Evaluator, points: Sequence[Any], state: Any) -> results.Values:
     """Metrics of points themselves: exactly one-hot coefficients reproduce their own losses.
 
     Returns:
-      ``SPLIT_METRIC`` and ``l2``, each of shape ``[len(points)]``.
+      Values of shape ``[len(points)]``.
     """
-    return named(evaluator(tuple(points), np.eye(len(points)), state))
-
-
-def named(metrics: evaluation.Metrics) -> Arrays:
-    """``metrics[split][name]`` as ``SPLIT_NAME``; ``l2`` stays what it is."""
-    return {
-        name if split == "params" else f"{split}_{name}": value
-        for split, of_split in metrics.items()
-        for name, value in of_split.items()
-    }
+    return results.Values.joined([evaluator(tuple(points), np.eye(len(points)), state)])
 
 
 def on_plane(
@@ -176,7 +238,7 @@ def on_plane(
     curve: curves.Curve,
     control_points: Sequence[Any],
     t: np.ndarray,
-) -> Arrays:
+) -> results.CurveOnPlane:
     """A curve seen from the plane.
 
     The affine projection keeps affine combinations, so only the control points are projected.
@@ -187,21 +249,12 @@ def on_plane(
       curve: the family.
       control_points: its K control points ``(start, *bends, end)``.
       t: ``[P]``.
-
-    Returns:
-      ``t`` ``[P]``, ``xy`` ``[P, 2]``, ``distance`` ``[P]`` (weight distance of ``phi(t)`` from the
-      plane) and ``control_xy`` ``[K, 2]``.
     """
     control_xy, gram = planes.project_all(plane, points, control_points)
     c = np.stack([np.asarray(curve.coefficients(np.float32(s)), np.float64) for s in t])
     squares = np.einsum("pi,ij,pj->p", c, gram, c)
     distance = np.sqrt(np.maximum(squares, 0))
-    return {
-        "t": np.asarray(t),
-        "xy": c @ control_xy,
-        "distance": distance,
-        "control_xy": control_xy,
-    }
+    return results.CurveOnPlane(np.asarray(t), c @ control_xy, distance, control_xy)
 
 
 def drawn_t(curve: curves.Curve) -> np.ndarray:
@@ -210,22 +263,13 @@ def drawn_t(curve: curves.Curve) -> np.ndarray:
     return np.union1d(np.linspace(0, 1, 61), np.arange(pieces + 1) / pieces)
 
 
-def project(plane: planes.Plane, points: Sequence[Any], w: Any) -> Arrays:
-    """`mcjax.planes.project` as arrays by name: the affine projection and A.2's unconstrained one.
-
-    Returns:
-      ``xy`` ``[2]``, ``distance``, ``affine`` ``[3]``, ``span`` ``[3]`` and ``span_distance``.
-    """
-    return {n: np.asarray(v) for n, v in planes.project(plane, points, w)._asdict().items()}
-
-
 def iterates(
     evaluator: evaluation.Evaluator,
     plane: planes.Plane,
     points: Sequence[Any],
     run: Iterable[tuple[int, Any]],
     state: Any,
-) -> Arrays:
+) -> results.Iterates | None:
     """Iterates of a training run seen from the plane, and the metrics of each itself.
 
     Args:
@@ -236,24 +280,25 @@ def iterates(
       state: the network's state; batch-norm averages in it are replaced at every iterate.
 
     Returns:
-      What `project` and `at_points` give, and ``epoch``, each with a leading axis of N iterates;
-      of iterates that differ also ``variance_share``, the share of their variance (about their
-      mean) that lies in the plane; ``{}`` where there are none.
+      The iterates, with ``variance_share`` (about their mean) where they differ; None where there
+      are none.
     """
-    rows, spread = [], _Spread()
+    epochs, seen, blocks, spread = [], [], [], _Spread()
     for epoch, w in run:
-        own = at_points(evaluator, (w,), state)
-        rows.append(
-            project(plane, points, w) | {n: v[0] for n, v in own.items()} | {"epoch": epoch}
-        )
+        epochs.append(epoch)
+        seen.append(planes.project(plane, points, w))
+        blocks.append(evaluator((w,), np.eye(1), state))
         spread.add(w)
-    if not rows:
-        return {}
-    found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    if not epochs:
+        return None
+    projected = {name: np.array([getattr(p, name) for p in seen]) for name in seen[0]._fields}
+    own, share = results.Values.joined(blocks), None
     if spread.total > 0:
-        inside = len(rows) * found["xy"].var(axis=0).sum()
-        found["variance_share"] = np.array(min(inside / spread.total, 1.0))
-    return found
+        inside = len(epochs) * projected["xy"].var(axis=0).sum()
+        share = min(inside / spread.total, 1.0)
+    return results.Iterates(
+        **projected, epoch=np.array(epochs), metrics=own.metrics, l2=own.l2, variance_share=share
+    )
 
 
 class _Spread:

@@ -12,6 +12,7 @@ a batch; those that a pass in PyTorch averages, as Garipov et al.'s code makes i
 PyTorch's where batch norm's statistics are recomputed.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcjax import curves
-from mcjax.engine import derivatives, objectives, parallel
+from mcjax.engine import derivatives, objectives, parallel, streams
 
 Metrics = dict[str, dict[str, np.ndarray]]
 """``metrics[split][name]``, each of shape ``[points]``; a mean over the split's examples."""
@@ -29,38 +30,37 @@ Metrics = dict[str, dict[str, np.ndarray]]
 STATISTICS_BATCH = 128
 """Examples of a batch for batch-norm statistics, in the library and the commands: Garipov et al.'s.
 
-A power of two, so that any usual number of devices divides it: the statistics are then the same
-numbers on all of them.
+Each device computes them whole for its points, so that they do not depend on the devices.
 """
 
 
 class Evaluator:
     """Evaluates points over fixed control points and data; compiled once, on first use.
 
+    A split on the devices stays there; one on the host is streamed in chunks, for every block of
+    points anew, with the same results (`mcjax.engine.streams`).
+
     Args:
       objective: what is measured.
-      fetch: ``(data, rows, examples, weight, key) -> batch`` without augmentation.
+      fetch: ``(data, rows, examples, weight, key) -> batch`` without augmentation. ``rows`` are
+        positions in ``data``, which may be a chunk, ``examples`` those in the split.
       splits: pytrees of arrays by split name, each with a leading axis of examples, replicated on
-        the mesh. Statistics are recomputed on the split ``train``.
-      mesh: from `mcjax.engine.parallel.make_mesh`.
-      batch_size: examples of a forward pass, over the devices that share it; by default the
-        backend's.
+        the mesh or on the host, as `mcjax.engine.streams.place` gives them. Statistics are
+        recomputed on the split ``train``.
+      mesh: from `mcjax.engine.parallel.make_mesh`. Each device evaluates points of its own.
+      batch_size: examples of a forward pass; by default the backend's.
       statistics_batch_size: examples of a batch for batch-norm statistics. Variances are those
         within a batch, so they depend on it a little.
       points_per_call: points that a device evaluates at once by ``vmap``; by default the backend's.
-      devices_per_point: devices that share the data of a point; the others have points of their
-        own. One is the fastest, as long as the memory serves.
 
     Attributes:
       objective: what is measured.
       fetch: gives batches without augmentation.
       splits: the data.
-      mesh: the devices, laid out for points and their data.
+      mesh: the devices, a row each.
       batch_size: examples of a forward pass.
+      statistics_batch_size: examples of a batch for batch-norm statistics.
       points_per_call: points evaluated at once, over all devices.
-
-    Raises:
-      ValueError: ``devices_per_point`` does not divide the number of devices.
     """
 
     def __init__(
@@ -73,62 +73,68 @@ class Evaluator:
         batch_size: int | None = None,
         statistics_batch_size: int = STATISTICS_BATCH,
         points_per_call: int | None = None,
-        devices_per_point: int = 1,
     ):
-        self.splits = dict(splits)
-        if devices_per_point < 1 or mesh.size % devices_per_point:
-            raise ValueError(f"{mesh.size} devices cannot serve {devices_per_point} a point")
-        rows = mesh.size // devices_per_point
-        spread = parallel.with_rows(mesh, rows)
+        self.objective, self.fetch, self.splits = objective, fetch, dict(splits)
+        self.mesh = parallel.with_rows(mesh, mesh.size)
+        self.batch_size = batch_size or default_batch_size()
+        self.statistics_batch_size = statistics_batch_size
         here = points_per_call or default_points_per_call()
-        batch_size = batch_size or default_batch_size()
-        self.objective, self.fetch = objective, fetch
-        self.mesh, self.batch_size = spread, batch_size
-        self.points_per_call = here * rows
+        self.points_per_call = here * mesh.size
+        self._compile_for_points(_unvmapped if here == 1 else jax.vmap)
+        self._compile_for_one()
 
-        def recomputed(params, state, splits):
-            if objective.statistics is None or not jax.tree.leaves(state):
-                return state
-            return _recompute(
-                objective, fetch, params, state, splits["train"], statistics_batch_size
-            )
+    def _compile_for_points(self, each: Callable[..., Any]) -> None:
+        """The programs of `blocks`: every device has points of its own."""
+        over_points = functools.partial(parallel.curve_parallel, mesh=self.mesh)
 
-        def block(points, state, splits):
-            def one(params):
-                new = recomputed(params, state, splits)
-                sums = _all_sums(
-                    objective, fetch, params, new, splits, batch_size, parallel.DATA_AXIS
-                )
-                return parallel.sum_over_devices(sums), curves.squared_norm(params)
+        def statistics(totals: Any, chunk: Any, points: Any, state: Any, is_last: bool) -> Any:
+            one = lambda total, params: self._recompute(total, chunk, params, state, is_last)  # noqa: E731
+            return each(one)(totals, points)
 
-            return (_unvmapped if here == 1 else jax.vmap)(one)(points)
+        def block(points: Any, states: Any, splits: Any) -> Any:
+            def one(params: Any, state: Any) -> Any:
+                sums = self._all_sums(params, state, splits, parallel.DATA_AXIS)
+                return sums, curves.squared_norm(params)
+
+            if self.objective.statistics is None:
+                return each(lambda params: one(params, states))(points)
+            return each(one)(points, states)
 
         # Apart from `block`, so that its one compilation serves any number of control points.
         combine = jax.vmap(curves.combine, in_axes=(None, 0))
-        self._combine = parallel.curve_parallel(combine, spread, (False, True))
-        self._block = parallel.curve_parallel(block, spread, (True, False, False), gather=True)
+        self._combine = over_points(combine, over=(False, True))
+        self._point_statistics = {
+            is_last: over_points(
+                functools.partial(statistics, is_last=is_last), over=(True, False, True, False)
+            )
+            for is_last in (False, True)
+        }
+        own = self.objective.statistics is not None
+        self._block = over_points(block, over=(True, own, False), gather=True)
 
-        # One parameter set is the work of all devices.
-        every = parallel.ALL_AXES
+    def _compile_for_one(self) -> None:
+        """The programs for one parameter set, which is the work of all devices."""
 
-        def gradient_norm(params, state, splits):
-            state = recomputed(params, state, splits)
-            parts = _gradient(objective, fetch, params, state, splits["train"], batch_size, every)
-            gradient, count = parallel.sum_over_devices(parts, every)
-            norm = jnp.sqrt(curves.squared_norm(gradient))
-            return norm / count.astype(norm.dtype)
+        def with_state(params: Any, state: Any, splits: Any) -> Any:
+            sums = self._all_sums(params, state, splits, parallel.ALL_AXES)
+            return parallel.sum_over_devices(sums, parallel.ALL_AXES)
 
-        def with_state(params, state, splits):
-            sums = _all_sums(objective, fetch, params, state, splits, batch_size, every)
-            return parallel.sum_over_devices(sums, every)
+        def squared_gradient(batch: Any, params: Any, state: Any) -> Any:
+            return gradient_of_sum(self.objective, params, state, batch)
 
-        def logits(params, state, data):
-            return _all_logits(objective, fetch, params, state, data, batch_size, every)
+        def norm(totals: Any, params: Any, state: Any) -> jax.Array:
+            length = jnp.sqrt(curves.squared_norm(totals[0]))
+            return length / totals[1].astype(length.dtype)
 
-        self._logits = parallel.data_parallel(logits, spread)
-        self._statistics = parallel.data_parallel(recomputed, spread)
-        self._gradient_norm = parallel.data_parallel(gradient_norm, spread)
-        self._with_state = parallel.data_parallel(with_state, spread)
+        self._statistics = {
+            is_last: parallel.data_parallel(
+                functools.partial(self._recompute, is_last=is_last), self.mesh
+            )
+            for is_last in (False, True)
+        }
+        self._with_state = parallel.data_parallel(with_state, self.mesh)
+        self._logits = parallel.data_parallel(self._all_logits, self.mesh)
+        self._gradient_norm = self.over_train(squared_gradient, norm)
 
     def blocks(
         self, control_points: Sequence[Any], coefficients: Any, state: Any
@@ -150,13 +156,24 @@ class Evaluator:
         for first in range(0, len(coefficients), width):
             rows = coefficients[first : first + width]
             full = np.concatenate([rows, np.repeat(rows[-1:], width - len(rows), axis=0)])
-            points = self._combine(tuple(control_points), full)
-            result = self._block(points, state, self.splits)
+            result = self._sums_at(self._combine(tuple(control_points), full), state)
             if pending is not None:
                 yield _read(*pending, report=self.objective.metrics)
             pending = (first, len(rows), *result)
         if pending is not None:
             yield _read(*pending, report=self.objective.metrics)
+
+    def _sums_at(self, points: Any, state: Any) -> tuple[dict[str, list[Any]], jax.Array]:
+        """Sums over the batches of each split, chunk by chunk, and squared norms of points."""
+        states = self._recomputed(self._point_statistics, points, state)
+        streamed = [name for name, data in self.splits.items() if streams.is_streamed(data)]
+        resident = {n: streams.Chunk(x) for n, x in self.splits.items() if n not in streamed}
+        found, l2 = self._block(points, states, resident)
+        sums = {name: [of_split] for name, of_split in found.items()}
+        for name in streamed:
+            of_chunk = lambda chunk: self._block(points, states, {"": chunk})[0][""]  # noqa: E731
+            sums[name] = self._parts(of_chunk, name)
+        return {name: sums[name] for name in sorted(sums)}, l2
 
     def __call__(self, control_points: Sequence[Any], coefficients: Any, state: Any) -> Metrics:
         """As `blocks`, all at once: ``metrics[split][name]`` of shape ``[P]``."""
@@ -168,9 +185,9 @@ class Evaluator:
 
     def statistics(self, params: Any, state: Any) -> Any:
         """The state with batch-norm statistics recomputed at ``params``; any other as it is."""
-        return self._statistics(params, state, self.splits)
+        return self._recomputed(self._statistics, params, state)
 
-    def logits(self, params: Any, state: Any, split: str) -> jax.Array:
+    def logits(self, params: Any, state: Any, split: str) -> jax.Array | np.ndarray:
         """What a classifier gives for the examples of a split, ``[examples, classes]``.
 
         Args:
@@ -178,12 +195,16 @@ class Evaluator:
           state: taken as it is; `statistics` recomputes it.
           split: which.
 
+        Returns:
+          On the devices; of a split that is streamed, on the host.
+
         Raises:
           ValueError: the objective has no ``logits``.
         """
         if self.objective.logits is None:
             raise ValueError("the objective has no logits: set Objective.logits")
-        return self._logits(params, state, self.splits[split])
+        parts = self._parts(lambda chunk: self._logits(params, state, chunk), split)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def gradient_norm(self, params: Any, state: Any) -> float:
         """``||grad L||`` of the mean training loss at ``params``, on clean data.
@@ -191,22 +212,138 @@ class Evaluator:
         Batch-norm statistics are recomputed, then held: their dependence on the parameters is not
         part of the gradient.
         """
-        return float(self._gradient_norm(params, state, self.splits))
+        return float(self._gradient_norm(params, self.statistics(params, state)))
 
     def with_state(self, params: Any, state: Any, split: str) -> dict[str, float]:
         """Metrics of one parameter set with its state as it is (running averages), on a split."""
         return self.dispatch(params, state, split)()
 
     def dispatch(self, params: Any, state: Any, split: str) -> Callable[[], dict[str, float]]:
-        """As `with_state`, at once: the numbers are read when the result is called."""
-        sums = self._with_state(params, state, {split: self.splits[split]})
+        """As `with_state`, at once: the numbers are read when the result is called.
 
-        def read():
+        A split that is streamed is waited for, up to its last chunk.
+        """
+        of_chunk = lambda chunk: self._with_state(params, state, {split: chunk})[split]  # noqa: E731
+        sums = {split: self._parts(of_chunk, split)}
+
+        def read() -> dict[str, float]:
             sums_of_one = jax.tree.map(lambda x: np.asarray(x)[None], sums)
             means = _means(sums_of_one, self.objective.metrics)
             return {name: float(value[0]) for name, value in means[split].items()}
 
         return read
+
+    def over_train(self, add: Callable[..., Any], finish: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of sums over the training split, the work of all devices; compiled once.
+
+        Args:
+          add: ``(batch, *args) -> sums``, a pytree of the sums over a batch.
+          finish: ``(sums, *args) -> result``, of those over the whole split.
+
+        Returns:
+          ``(*args) -> result``.
+        """
+
+        def run(total: Any, chunk: Any, args: tuple[Any, ...], is_last: bool) -> Any:
+            count, batch = _clean_batches(self.fetch, chunk, self.batch_size, parallel.ALL_AXES)
+            of_batch = lambda index: add(batch(index), *args)  # noqa: E731
+            if total is None:
+                shapes = jax.eval_shape(of_batch, jnp.int32(0))
+                total = jax.tree.map(lambda x: jnp.zeros((1, *x.shape), x.dtype), shapes)
+            total, _ = jax.lax.scan(
+                lambda sums, index: (jax.tree.map(jnp.add, sums, of_batch(index)), None),
+                jax.tree.map(lambda x: x[0], total),
+                jnp.arange(count),
+            )
+            if is_last:
+                return finish(parallel.sum_over_devices(total, parallel.ALL_AXES), *args)
+            return jax.tree.map(lambda x: x[None], total)  # this device's own
+
+        over = (True, False, False)
+        more = parallel.curve_parallel(functools.partial(run, is_last=False), self.mesh, over)
+        last = parallel.data_parallel(functools.partial(run, is_last=True), self.mesh, over=over)
+
+        def result(*args: Any) -> Any:
+            step = lambda total, chunk, is_last: (last if is_last else more)(total, chunk, args)  # noqa: E731
+            return streams.fold(step, self.splits["train"], self.mesh, self.batch_size)
+
+        return result
+
+    def _parts(self, function: Callable[[Any], Any], split: str) -> list[Any]:
+        """The function of each chunk of a split."""
+        return streams.collect(function, self.splits[split], self.mesh, self.batch_size)
+
+    def _recomputed(self, programs: Mapping[bool, Callable], params: Any, state: Any) -> Any:
+        """Batch-norm statistics by one of the two pairs of programs; any other state as it is."""
+        if self.objective.statistics is None or not jax.tree.leaves(state):
+            return state
+        step = lambda total, chunk, is_last: programs[is_last](total, chunk, params, state)  # noqa: E731
+        return streams.fold(step, self.splits["train"], self.mesh, self.statistics_batch_size)
+
+    def _recompute(
+        self, total: Any, chunk: streams.Chunk, params: Any, state: Any, is_last: bool
+    ) -> Any:
+        """Batch-norm statistics: the average over one clean pass, weighted by examples.
+
+        The examples left over by whole batches form a batch of their own.
+
+        Args:
+          total: the sum over the whole batches of earlier chunks, or None.
+          chunk: of the training split.
+          params: where.
+          state: the network's.
+          is_last: whether to divide; otherwise the sum is returned.
+        """
+        whole = streams.num_examples(self.splits["train"])
+        size = streams.num_examples(chunk.data)
+        batch_size = min(self.statistics_batch_size, size)
+        batches, rest = divmod(size, batch_size)
+
+        statistics: Any = self.objective.statistics
+
+        def of(rows: jax.Array) -> Any:
+            weight, key = jnp.ones(rows.shape), jax.random.key(0)
+            batch = self.fetch(chunk.data, rows, chunk.examples(rows), weight, key)
+            return statistics(params, state, batch)
+
+        def add(total: Any, index: jax.Array) -> Any:
+            new = of(index * batch_size + jnp.arange(batch_size))
+            return jax.tree.map(jnp.add, total, new), None
+
+        total = jax.tree.map(jnp.zeros_like, state) if total is None else total
+        total, _ = jax.lax.scan(add, total, jnp.arange(batches))
+        if not is_last:
+            return total
+        total = jax.tree.map(lambda x: x * (batch_size / whole), total)
+        if rest:
+            last = of(jnp.arange(batches * batch_size, size))
+            total = jax.tree.map(lambda a, b: a + b * (rest / whole), total, last)
+        return total
+
+    def _all_sums(self, params: Any, state: Any, splits: Any, axes: parallel.Axes) -> Any:
+        """``sums[split][name]``, this device's part, of shape ``[batches of the split]``."""
+
+        def over(chunk: streams.Chunk) -> Any:
+            count, batch = _clean_batches(self.fetch, chunk, self.batch_size, axes)
+            sums = lambda _, i: (None, self.objective.evaluate(params, state, batch(i)))  # noqa: E731
+            return jax.lax.scan(sums, None, jnp.arange(count))[1]
+
+        return {name: over(chunk) for name, chunk in splits.items()}
+
+    def _all_logits(self, params: Any, state: Any, chunk: streams.Chunk) -> jax.Array:
+        """Logits of all examples, on every device."""
+        size = streams.num_examples(chunk.data)
+        count, batch = _clean_batches(self.fetch, chunk, self.batch_size, parallel.ALL_AXES)
+
+        logits_of: Any = self.objective.logits
+
+        def of(_: None, index: jax.Array) -> tuple[None, jax.Array]:
+            mine = logits_of(params, state, batch(index))
+            whole = jax.lax.all_gather(mine, parallel.ALL_AXES, tiled=True)
+            return None, whole[: min(self.batch_size, size)]  # what the devices do not divide
+
+        logits = jax.lax.scan(of, None, jnp.arange(count))[1]
+        return logits.reshape(-1, logits.shape[-1])[:size]
 
 
 def default_points_per_call() -> int:
@@ -228,120 +365,66 @@ def default_batch_size() -> int:
     return 100 if jax.default_backend() == "cpu" else 500
 
 
-def _recompute(objective, fetch, params, state, data, batch_size):
-    """Batch-norm statistics at ``params``: the average over one clean pass, weighted by examples.
-
-    The examples left over by whole batches form a batch of their own. A batch that the devices do
-    not divide is seen whole by each of them: the mean over devices of equal numbers is that number.
-    """
-    size = len(jax.tree.leaves(data)[0])
-    batch_size = min(batch_size, size)
-    batches, rest = divmod(size, batch_size)
-    key = jax.random.key(0)
-
-    def of(rows):
-        batch = fetch(data, rows, rows, jnp.ones(rows.shape), key)
-        return objective.statistics(params, state, batch)
-
-    divided = batch_size % jax.lax.axis_size(parallel.DATA_AXIS) == 0
-    positions = parallel.share(batch_size)[0] if divided else jnp.arange(batch_size)
-
-    def add(total, index):
-        return jax.tree.map(jnp.add, total, of(index * batch_size + positions)), None
-
-    total = jax.tree.map(jnp.zeros_like, state)
-    total, _ = jax.lax.scan(add, total, jnp.arange(batches))
-    total = jax.tree.map(lambda x: x * (batch_size / size), total)
-    if rest:
-        last = of(jnp.arange(batches * batch_size, size))
-        total = jax.tree.map(lambda a, b: a + b * (rest / size), total, last)
-    return total
-
-
-def clean_batches(
-    fetch: Callable[..., Any], data: Any, batch_size: int, axes: str | tuple[str, ...]
+def _clean_batches(
+    fetch: Callable[..., Any], chunk: streams.Chunk, batch_size: int, axes: parallel.Axes
 ) -> tuple[int, Callable[[jax.Array], Any]]:
-    """How many batches cover the data, and ``index -> batch``, this device's share of it.
+    """How many batches cover a chunk, and ``index -> batch``, this device's share of it.
 
     What the last batch lacks, and what the devices do not divide, has weight zero.
     """
-    size = len(jax.tree.leaves(data)[0])
+    size = streams.num_examples(chunk.data)
     width = min(batch_size, size)
 
-    def batch(index):
+    def batch(index: jax.Array) -> Any:
         positions, weight = parallel.share(width, axes)
         rows = index * width + positions
         weight = jnp.where(rows < size, weight, 0)
         rows = jnp.minimum(rows, size - 1)
-        return fetch(data, rows, rows, weight, jax.random.key(0))
+        return fetch(chunk.data, rows, chunk.examples(rows), weight, jax.random.key(0))
 
     return -(-size // width), batch
 
 
-def _all_sums(objective, fetch, params, state, splits, batch_size, axes):
-    """``sums[split][name]``, this device's part, of shape ``[batches of the split]``."""
+def gradient_of_sum(
+    objective: objectives.Objective, params: Any, state: Any, batch: Any
+) -> tuple[Any, jax.Array]:
+    """The gradient of the summed loss of a batch, and the number of its examples."""
 
-    def over(data):
-        count, batch = clean_batches(fetch, data, batch_size, axes)
-        sums = lambda _, index: (None, objective.evaluate(params, state, batch(index)))  # noqa: E731
-        return jax.lax.scan(sums, None, jnp.arange(count))[1]
-
-    return {name: over(data) for name, data in splits.items()}
-
-
-def _all_logits(objective, fetch, params, state, data, batch_size, axes):
-    """Logits of all examples, on every device."""
-    size = len(jax.tree.leaves(data)[0])
-    count, batch = clean_batches(fetch, data, batch_size, axes)
-
-    def of(_, index):
-        mine = objective.logits(params, state, batch(index))
-        whole = jax.lax.all_gather(mine, axes, tiled=True)
-        return None, whole[: min(batch_size, size)]  # without what the devices do not divide
-
-    logits = jax.lax.scan(of, None, jnp.arange(count))[1]
-    return logits.reshape(-1, logits.shape[-1])[:size]
-
-
-def _gradient(objective, fetch, params, state, data, batch_size, axes):
-    """This device's part of the gradient of the summed loss, and of the count."""
-    count, batch = clean_batches(fetch, data, batch_size, axes)
-
-    def summed(params, index):
-        sums = objective.evaluate(params, state, batch(index))
+    def summed(params: Any) -> tuple[jax.Array, jax.Array]:
+        sums = objective.evaluate(params, state, batch)
         return sums["loss"], sums["count"]
 
-    def add(total, index):
-        new = derivatives.gradient(summed)(params, index)
-        return jax.tree.map(jnp.add, total, new), None
-
-    zeros = (jax.tree.map(jnp.zeros_like, params), jnp.float32(0))
-    return jax.lax.scan(add, zeros, jnp.arange(count))[0]
+    return derivatives.gradient(summed)(params)
 
 
-def _unvmapped(function):
-    def on_one(points):
-        return jax.tree.map(lambda y: y[None], function(jax.tree.map(lambda x: x[0], points)))
+def _unvmapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As `jax.vmap`, over an axis of length one."""
+
+    def on_one(*args: Any) -> Any:
+        return jax.tree.map(lambda y: y[None], function(*jax.tree.map(lambda x: x[0], args)))
 
     return on_one
 
 
-def _read(first, count, sums, l2, *, report):
-    metrics = _means(jax.tree.map(np.asarray, sums), report)
+def _read(
+    first: int, count: int, sums: Any, l2: jax.Array, *, report: Callable[..., Any] | None
+) -> tuple[int, Metrics]:
+    metrics = _means(sums, report)
     metrics["params"] = {"l2": np.asarray(l2, np.float64)}
     return first, {s: {n: v[:count] for n, v in m.items()} for s, m in metrics.items()}
 
 
-def _means(sums, report):
-    """Divides float64 sums over batches (the second axis) by the counts, for each split.
+def _means(sums: Mapping[str, list[Any]], report: Callable[..., Any] | None) -> Metrics:
+    """Divides float64 sums over batches (the second axis, of each chunk) by the counts.
 
     Raises:
       ValueError: a metric is not one number a point.
     """
-    return {split: _of_split(named, report) for split, named in sums.items()}
+    return {split: _of_split(chunks, report) for split, chunks in sums.items()}
 
 
-def _of_split(sums, report):
+def _of_split(chunks: list[Any], report: Callable[..., Any] | None) -> dict[str, np.ndarray]:
+    sums = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *chunks)
     totals = {name: np.asarray(x, np.float64).sum(1) for name, x in sums.items()}
     count = totals.pop("count")
     means = {n: (x.T / count).T for n, x in totals.items()}

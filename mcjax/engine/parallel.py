@@ -26,6 +26,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 DATA_AXIS = "data"
 CURVE_AXIS = "curve"
 ALL_AXES = (CURVE_AXIS, DATA_AXIS)
+Axes = str | tuple[str, ...]
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -85,15 +86,21 @@ def _copier(sharding):
 
 
 def data_parallel(
-    function: Callable[..., Any], mesh: Mesh, donate_argnums: tuple[int, ...] = ()
+    function: Callable[..., Any],
+    mesh: Mesh,
+    donate_argnums: tuple[int, ...] = (),
+    *,
+    over: Sequence[bool] | None = None,
 ) -> Callable[..., Any]:
     """Maps a per-device function over the mesh, as ``jax.pmap(function, axis_name=DATA_AXIS)``.
 
-    Arguments are replicated; results must be equal on all devices (sums over `DATA_AXIS`).
+    Arguments are replicated, but for those that are ``over`` the rows of the mesh, as in
+    `curve_parallel`; results must be equal on all devices (sums over `DATA_AXIS`).
     Replication is the function's promise, as under pmap, not checked (``check_vma=False``):
     gradients inside it are those of the device's own share until summed.
     """
-    return _mapped(function, mesh, PartitionSpec(), PartitionSpec(), donate_argnums)
+    specs = PartitionSpec() if over is None else _specs(over)
+    return _mapped(function, mesh, specs, PartitionSpec(), donate_argnums)
 
 
 def curve_parallel(
@@ -114,15 +121,19 @@ def curve_parallel(
         without it they stay divided.
       donate_argnums: as ``jax.jit``'s.
     """
-    divided = PartitionSpec(CURVE_AXIS)
-    specs = tuple(divided if part else PartitionSpec() for part in over)
+    specs = _specs(over)
     if not gather:
-        return _mapped(function, mesh, specs, divided, donate_argnums)
+        return _mapped(function, mesh, specs, PartitionSpec(CURVE_AXIS), donate_argnums)
 
     def gathered(*args):
         return jax.lax.all_gather(function(*args), CURVE_AXIS, tiled=True)
 
     return _mapped(gathered, mesh, specs, PartitionSpec(), donate_argnums)
+
+
+def _specs(over: Sequence[bool]) -> tuple[PartitionSpec, ...]:
+    divided = PartitionSpec(CURVE_AXIS)
+    return tuple(divided if part else PartitionSpec() for part in over)
 
 
 def _mapped(function, mesh, in_specs, out_specs, donate_argnums):
@@ -132,7 +143,7 @@ def _mapped(function, mesh, in_specs, out_specs, donate_argnums):
     return jax.jit(mapped, donate_argnums=donate_argnums)
 
 
-def share(size: int, axes: str | tuple[str, ...] = DATA_AXIS) -> tuple[jax.Array, jax.Array]:
+def share(size: int, axes: Axes = DATA_AXIS) -> tuple[jax.Array, jax.Array]:
     """This device's share of a batch of ``size`` examples.
 
     Shares are contiguous and equally long; the last ones are filled up with copies of the last
@@ -152,7 +163,7 @@ def share(size: int, axes: str | tuple[str, ...] = DATA_AXIS) -> tuple[jax.Array
     return jnp.minimum(positions, size - 1), weights
 
 
-def sum_over_devices(tree: Any, axes: str | tuple[str, ...] = DATA_AXIS) -> Any:
+def sum_over_devices(tree: Any, axes: Axes = DATA_AXIS) -> Any:
     """``lax.psum`` over the data axis (or ``axes``), one all-reduce for the whole pytree."""
     return jax.lax.psum(tree, axes)
 

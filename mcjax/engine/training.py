@@ -22,10 +22,7 @@ import numpy as np
 import optax
 
 from mcjax import curves
-from mcjax.engine import derivatives, interop, parallel
-
-STREAMED_BYTES = 2**28
-"""The most that one chunk of streamed data may take on a device."""
+from mcjax.engine import derivatives, interop, parallel, streams
 
 
 class TrainState(NamedTuple):
@@ -310,7 +307,6 @@ def chunks(
     epochs: int,
     key: jax.Array,
     *,
-    streamed: bool = False,
     seconds: float = 2.0,
 ) -> Iterator[Chunk]:
     """Trains up to ``epochs`` in chunks of about ``seconds``; an epoch's end always ends a chunk.
@@ -322,20 +318,19 @@ def chunks(
       trainer: from `make_trainer`.
       state: from ``trainer.init``, or restored. It is consumed.
       fixed: what the training function takes as its second argument (a curve's ends), or ``()``.
-      data: pytree of arrays with a leading axis of examples: on the devices, or with ``streamed``
-        on the host, from where each chunk's examples are copied.
+      data: pytree of arrays with a leading axis of examples, as `mcjax.engine.streams.place` gives
+        it: on the devices, or on the host, from where each chunk's examples are copied. Several
+        runs have orders of their own: each device then gets the examples of all.
       epochs: where to stop, counted from step 0.
       key: of the run's seed, typed or legacy; an array of keys for several runs.
-      streamed: the data do not fit the device.
       seconds: wall-clock length of a chunk to aim at.
     """
-    if streamed and trainer.runs is not None:
-        raise ValueError("several runs at once cannot be streamed: each has its own order")
     order_key, step_key = _split(interop.typed_key(key, 0 if trainer.runs is None else 1))
     batch, per_epoch = trainer.batch_size, trainer.steps_per_epoch
     # A streamed chunk is copied into a buffer of one size, so that one compilation serves all.
-    longest = min(per_epoch, max(1, STREAMED_BYTES // _batch_bytes(data, batch)))
-    longest = longest if streamed else per_epoch
+    streamed, longest = streams.is_streamed(data), per_epoch
+    if streamed:
+        longest = min(per_epoch, streams.batches_per_chunk(data, batch, trainer.runs or 1))
     step, count, order = steps_done(state), 1, None
     while step < epochs * per_epoch:
         began = time.monotonic()
@@ -344,23 +339,21 @@ def chunks(
             order = epoch_order(order_key, epoch, trainer.size)  # [..., size]
         count = min(count, per_epoch - offset, longest)
         examples = order[..., offset * batch : (offset + count) * batch]
-        rows, source = examples, data
-        if streamed:
-            source = jax.tree.map(lambda x: _padded(x[examples], longest * batch, 0), data)  # noqa: B023
-            rows = np.arange(len(examples), dtype=np.int32)
-        padded = [_padded(x, longest * batch, -1) for x in (rows, examples)]
-        state, sums, bad_step = trainer.run(state, fixed, source, *padded, step_key, count)
+        examples = _padded(examples, longest * batch)
+        rows, source = _chosen(data, examples) if streamed else (examples, data)
+        state, sums, bad_step = trainer.run(state, fixed, source, rows, examples, step_key, count)
         step += count
         yield Chunk(state, step, sums, bad_step)
         rate = count / max(time.monotonic() - began, 1e-6)
         count = parallel.first_says(max(1, min(8 * count, round(rate * seconds))))
 
 
-def _batch_bytes(data, batch_size):
-    return max(1, sum(x[:1].nbytes * batch_size for x in jax.tree.leaves(data)))
+def _chosen(data: Any, examples: np.ndarray) -> tuple[np.ndarray, Any]:
+    """Positions in a copy of some examples, as many as ``examples``, and that copy."""
+    rows = np.arange(examples.size, dtype=examples.dtype).reshape(examples.shape)
+    return rows, jax.tree.map(lambda x: np.asarray(x)[examples.ravel()], data)
 
 
-def _padded(x, length, axis):
-    missing = [(0, 0)] * x.ndim
-    missing[axis] = (0, length - x.shape[axis])
-    return np.pad(x, missing)
+def _padded(x: np.ndarray, length: int) -> np.ndarray:
+    """Zeros behind, along the last axis."""
+    return np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, length - x.shape[-1])])

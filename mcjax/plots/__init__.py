@@ -1,4 +1,4 @@
-"""Figures from arrays, never from live state. Each function draws into axes and returns them.
+"""Figures from results, never from live state. Each function draws into axes and returns them.
 
 Panels (`profile`, `surface`, `barriers`) draw into any axes, in whatever style is current; figures
 (`curve_figure`, `surface_figure`, `barrier_matrix`) compose them, as wide as the style's
@@ -6,10 +6,12 @@ Panels (`profile`, `surface`, `barriers`) draw into any axes, in whatever style 
 
 >>> import numpy as np
 >>> from matplotlib.figure import Figure
->>> arrays = {"t": np.linspace(0, 1, 3), "curve_train_loss": np.array([0.1, 0.3, 0.2])}
+>>> from mcjax.results import PathMetrics, Profile
+>>> curve = PathMetrics({"train": {"loss": np.array([0.1, 0.3, 0.2])}})
+>>> found = Profile(np.linspace(0, 1, 3), {"curve": curve})
 >>> with style("mcjax.one_column"):
 ...     figure = Figure(layout="constrained")
-...     ax = profile(figure.subplots(), arrays, "train_loss", paths=["curve"])
+...     ax = profile(figure.subplots(), found, "train_loss", paths=["curve"])
 >>> float(figure.get_figwidth()), ax.get_ylabel()
 (3.25, 'training loss')
 """
@@ -18,7 +20,7 @@ from mcjax import extras
 
 with extras.needed_by(__name__):
     from mcjax.plots.barrier_plots import barrier_matrix, barriers
-    from mcjax.plots.colour_scale import default_clip, networks
+    from mcjax.plots.colour_scale import default_clip
     from mcjax.plots.profile_plots import (
         FORMATS,
         PATH_STYLES,
@@ -36,17 +38,18 @@ with extras.needed_by(__name__):
         color,
         drawn,
         grid,
+        is_loss,
         metric_label,
         metric_names,
         metric_words,
         plain,
         style,
     )
-    from mcjax.plots.surface_plots import off_plane, surface, surface_figure, variance_share
+    from mcjax.plots.surface_plots import off_plane, percent, surface, surface_figure
 
 __all__ = [
     "COLORS", "FORMATS", "METRIC_LABELS", "PATH_STYLES", "STYLE", "barrier_matrix", "barriers",
-    "color", "curve_figure", "default_clip", "drawn", "grid", "is_whole", "metric_label",
-    "metric_names", "metric_words", "networks", "off_plane", "plain", "profile", "save",
-    "sharpness", "sharpness_figure", "style", "surface", "surface_figure", "variance_share",
+    "color", "curve_figure", "default_clip", "drawn", "grid", "is_loss", "is_whole",
+    "metric_label", "metric_names", "metric_words", "off_plane", "percent", "plain", "profile",
+    "save", "sharpness", "sharpness_figure", "style", "surface", "surface_figure",
 ]  # fmt: skip

@@ -1,12 +1,12 @@
 """The colour scale of a surface: one for the grid and for everything that is drawn on it."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import colors, ticker
 
+from mcjax import results
 from mcjax.plots import styles
 
 ROUND_STEPS = (
@@ -49,22 +49,23 @@ class Scale(NamedTuple):
         return at, [f"${{\\leq}}$ {texts[0]}", *texts[1:]] if self.below else texts
 
 
-def make(arrays: Mapping[str, np.ndarray], metric: str, clip: float | None = None) -> Scale:
+def make(found: results.Surface, metric: str, clip: float | None = None) -> Scale:
     """The scale for a metric of a surface and of the points and iterates on it.
 
     Losses are logarithmic if none of them is below zero.
 
     Args:
-      arrays: as in ``surface.npz``.
+      found: a surface.
       metric: for example ``train_loss``.
       clip: the upper end, as drawn; by default `default_clip` for losses, and the largest value of
         other metrics.
     """
-    grid = styles.drawn(metric, arrays[metric])
-    own = styles.drawn(metric, networks(arrays, metric))
-    passed = styles.drawn(metric, arrays.get(f"iterate_{metric}", np.zeros(0)))
+    grid = styles.values(found.metrics, metric, "surface")
+    own = styles.values(found.networks.metrics, metric, "surface's points")
+    passed = results.named(found.iterates.metrics) if found.iterates else {}
+    passed = styles.drawn(metric, passed.get(metric, np.zeros(0)))
     shown = np.concatenate([grid.ravel(), own, passed])
-    shown, loss = shown[np.isfinite(shown)], metric.endswith("loss")
+    shown, loss = shown[np.isfinite(shown)], styles.is_loss(metric)
     if clip is None:
         clip = default_clip(grid, own) if loss else shown.max(initial=-np.inf)
         clip = clip if np.isfinite(clip) else 1.0
@@ -81,7 +82,7 @@ def default_clip(values: np.ndarray, points: np.ndarray) -> float:
 
     Args:
       values: losses on the grid.
-      points: losses at the points that are networks (see `networks`), which are never clipped.
+      points: losses at the points that are networks, which are never clipped.
 
     Returns:
       The largest finite loss; or, where that is smaller, the larger of the losses' third quartile
@@ -99,14 +100,6 @@ def default_clip(values: np.ndarray, points: np.ndarray) -> float:
         return float(top)
     digit = 10 ** np.floor(np.log10(enough))
     return float(min(top, lowest + digit * np.ceil(enough / digit)))
-
-
-def networks(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    """``point_NAME`` of a surface's points that are networks.
-
-    All three; or, of a surface along directions, only the first: the others are their tips.
-    """
-    return arrays[f"point_{name}"][: 1 if "direction_norm" in arrays else 3]
 
 
 def round_ticks(low: float, high: float) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Figures of profiles: metrics along a curve and its segment, and sharpness beside them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -9,15 +9,15 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mcjax import results
 from mcjax.plots.styles import (
-    check_metric,
     color,
-    drawn,
     grid,
     is_percent,
     metric_label,
     metric_names,
     plain,
+    values,
 )
 
 FORMATS = ("pdf", "svg", "png")
@@ -27,7 +27,7 @@ PATH_STYLES = {"curve": {"linestyle": "-"}, "segment": {"linestyle": "--"}}
 
 def profile(
     ax: Axes,
-    arrays: Mapping[str, np.ndarray],
+    found: results.Profile,
     metric: str,
     paths: Sequence[str] | None = None,
 ) -> Axes:
@@ -35,20 +35,20 @@ def profile(
 
     Args:
       ax: where to draw.
-      arrays: ``t`` and ``PATH_METRIC`` as in ``curve.npz``.
+      found: metrics along curve and segment.
       metric: for example ``train_loss``; accuracies are drawn in percent.
       paths: which of ``curve`` and ``segment`` to draw; by default those that there are.
 
     Raises:
-      ValueError: the arrays do not have the metric.
+      ValueError: a path does not have the metric.
     """
     if paths is None:
-        paths = _paths(arrays, metric) or tuple(PATH_STYLES)
-    for path in paths:
-        check_metric(arrays, metric, f"{path}_")
-    for path in paths:
+        having = [p for p, one in found.paths.items() if metric in results.named(one.metrics)]
+        paths = having or tuple(found.paths)
+    lines = {path: values(found.paths[path].metrics, metric, path) for path in paths}
+    for path, line in lines.items():
         look = {"color": color(list(PATH_STYLES).index(path)), **PATH_STYLES[path]}
-        ax.plot(arrays["t"], drawn(metric, arrays[f"{path}_{metric}"]), label=path, **look)
+        ax.plot(found.t, line, label=path, **look)
     ax.set_xlabel("t")
     ax.set_ylabel(metric_label(metric))
     ax.set_xlim(0, 1)
@@ -57,25 +57,21 @@ def profile(
     return ax
 
 
-def _paths(arrays, metric):
-    return [path for path in PATH_STYLES if f"{path}_{metric}" in arrays]
-
-
-def curve_figure(arrays: Mapping[str, np.ndarray], title: str) -> Figure:
+def curve_figure(found: results.Profile, title: str) -> Figure:
     """All metrics of a curve and its segment, or of one of them, one panel each.
 
     Raises:
-      ValueError: the arrays have no metric along a path.
+      ValueError: the profile has no metric.
     """
-    found = [name for path in PATH_STYLES for name in metric_names(arrays, f"{path}_")]
-    metrics = list(dict.fromkeys(found))
+    names = [name for path in found.paths.values() for name in metric_names(path.metrics)]
+    metrics = list(dict.fromkeys(names))
     if not metrics:
-        raise ValueError("the arrays have no PATH_SPLIT_METRIC, such as curve_train_loss")
+        raise ValueError("the profile has no metric along a curve or segment")
     height = 0.72 if plt.rcParams["figure.figsize"][0] > 5 else 0.9
     columns = min(len(metrics), 2)
     figure, axes = grid(-(-len(metrics) // 2), columns, height * columns / 2, sharex=True)
     for ax, metric in zip(axes.flat, metrics, strict=False):
-        profile(ax, arrays, metric)
+        profile(ax, found, metric)
     for ax in axes[:-1].flat:
         ax.set_xlabel("")
     for ax in axes.flat[len(metrics) :]:
@@ -85,18 +81,18 @@ def curve_figure(arrays: Mapping[str, np.ndarray], title: str) -> Figure:
     return figure
 
 
-def sharpness(ax: Axes, arrays: Mapping[str, np.ndarray]) -> Axes:
+def sharpness(ax: Axes, found: results.Sharpness) -> Axes:
     """The Hessian's largest eigenvalues along a curve, logarithmic where all are above zero.
 
     Args:
       ax: where to draw.
-      arrays: ``t`` ``[P]`` and ``eigenvalues`` ``[P, k]``, falling, as in ``sharpness.npz``.
+      found: sharpness along a curve.
     """
-    values = arrays["eigenvalues"]
-    for index, column in enumerate(values.T):
+    eigenvalues = found.eigenvalues
+    for index, column in enumerate(eigenvalues.T):
         label = f"$\\lambda_{{{index + 1}}}$"
-        ax.plot(arrays["t"], column, ".-", color=color(index), label=label)
-    if (values[np.isfinite(values)] > 0).all():
+        ax.plot(found.t, column, ".-", color=color(index), label=label)
+    if (eigenvalues[np.isfinite(eigenvalues)] > 0).all():
         ax.set_yscale("log")
         for write in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
             write(ticker.FuncFormatter(lambda x, _: f"{x:.3g}"))
@@ -105,14 +101,14 @@ def sharpness(ax: Axes, arrays: Mapping[str, np.ndarray]) -> Axes:
     return ax
 
 
-def sharpness_figure(arrays: Mapping[str, np.ndarray], title: str) -> Figure:
+def sharpness_figure(found: results.Sharpness, title: str) -> Figure:
     """A `sharpness` profile above the training loss at the same points."""
     figure, axes = grid(2, 1, 0.45, sharex=True)
     above, below = axes.flat
-    sharpness(above, arrays).set_xlabel("")
-    if arrays["eigenvalues"].shape[1] > 1:
+    sharpness(above, found).set_xlabel("")
+    if found.eigenvalues.shape[1] > 1:
         above.legend()
-    below.plot(arrays["t"], arrays["train_loss"], ".-", color=color(0))
+    below.plot(found.t, found.loss, ".-", color=color(0))
     below.set(xlabel="t", ylabel=metric_label("train_loss"))
     figure.suptitle(plain(title))
     return figure

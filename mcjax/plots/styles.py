@@ -1,13 +1,15 @@
 """What all figures share: mcjax's look, and how names and numbers are written on them."""
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+
+from mcjax import results
 
 STYLE = "mcjax.mcjax"
 """matplotlib's name for ``mcjax/mcjax.mplstyle``."""
@@ -65,6 +67,11 @@ def is_percent(metric: str) -> bool:
     return metric.endswith("accuracy")
 
 
+def is_loss(metric: str) -> bool:
+    """Whether a metric is a loss, which figures draw on a logarithmic scale where they can."""
+    return metric.endswith("loss")
+
+
 def drawn(metric: str, values: np.ndarray) -> np.ndarray:
     """Values of a metric in the units of every figure, page and export: accuracies in percent."""
     return (100 if is_percent(metric) else 1) * np.asarray(values, np.float64)
@@ -97,31 +104,30 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def metric_names(arrays: Mapping[str, np.ndarray], prefix: str = "") -> list[str]:
+def metric_names(metrics: results.Metrics) -> list[str]:
     """Names of the metrics in the order of their panels: the library's own, then all others.
 
-    They are the arrays ``PREFIX SPLIT_METRIC`` of a point or more each.
-
-    >>> three, one = np.ones(3), np.ones(())
-    >>> metric_names({"curve_train_F1": three, "curve_train_loss": three, "curve_l2": three,
-    ...               "curve_train_loss_mean": one}, "curve_")
+    >>> metric_names({"train": {"F1": np.ones(3), "loss": np.ones(3)}})
     ['train_loss', 'train_F1']
     """
-    splits = tuple(f"{prefix}{split}_" for split in SPLIT_WORDS)
-    names = [
-        n.removeprefix(prefix) for n, x in arrays.items() if n.startswith(splits) and np.ndim(x)
-    ]
+    names = list(results.named(metrics))
     known = [name for name in METRIC_LABELS if name in names]
-    metrics = list(dict.fromkeys(name.partition("_")[2] for name in names))
+    order = list(dict.fromkeys(name.partition("_")[2] for name in names))
     own = [name for name in names if name not in known]  # a metric's splits side by side
-    return known + sorted(own, key=lambda name: metrics.index(name.partition("_")[2]))
+    return known + sorted(own, key=lambda name: order.index(name.partition("_")[2]))
 
 
-def check_metric(arrays: Mapping[str, np.ndarray], metric: str, prefix: str) -> None:
-    """Raises ValueError where arrays lack a metric, and names those that they have."""
-    if f"{prefix}{metric}" not in arrays:
-        there = metric_names(arrays, prefix)
-        raise ValueError(f"there is no {prefix}{metric}; of metrics there are {', '.join(there)}")
+def values(metrics: results.Metrics, metric: str, of: str) -> np.ndarray:
+    """A metric's values in the units of figures.
+
+    Raises:
+      ValueError: there is no such metric ``of`` the path or surface; it names those that there are.
+    """
+    there = results.named(metrics)
+    if metric not in there:
+        names = ", ".join(metric_names(metrics))
+        raise ValueError(f"there is no {metric} of the {of}; of metrics there are {names}")
+    return drawn(metric, there[metric])
 
 
 def number(value: float, digits: int) -> str:

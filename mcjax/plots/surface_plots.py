@@ -1,13 +1,14 @@
 """A metric on a plane, with what lies on it or was projected onto it (Figs. 3, 5 and 6)."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mcjax import results
 from mcjax.plots import colour_scale, label_placement, styles
 from mcjax.plots.styles import plain
 
@@ -21,7 +22,7 @@ MOST_NAMED = 5
 
 def surface(
     ax: Axes,
-    arrays: Mapping[str, np.ndarray],
+    found: results.Surface,
     metric: str,
     labels: Sequence[str] | None = None,
     clip: float | None = None,
@@ -37,39 +38,36 @@ def surface(
 
     Args:
       ax: where to draw; its aspect becomes equal.
-      arrays: as in ``surface.npz``: ``x``, ``y``, ``METRIC``, ``point_xy``, ``point_METRIC`` and,
-        if there are any, ``curve_xy``, ``curve_control_xy``, ``curve_distance``, ``iterate_xy``,
-        ``iterate_epoch``, ``iterate_distance`` and ``iterate_variance_share``.
+      found: the surface, with its curve and iterates if there are any.
       metric: for example ``train_loss``; accuracies are drawn in percent.
-      labels: names of the three points; ``point_name`` by default.
+      labels: names of the three points; the surface's own by default.
       clip: the upper end of the colour scale; `default_clip` by default.
 
     Raises:
-      ValueError: the arrays do not have the metric.
+      ValueError: the surface does not have the metric.
     """
-    styles.check_metric(arrays, metric, "")
-    labels = [str(name) for name in arrays["point_name"]] if labels is None else labels
+    labels = [str(name) for name in found.points.name] if labels is None else labels
     labels = [plain(name) for name in labels]
-    scale = _contours(ax, arrays, metric, clip)
-    shown = colour_scale.networks(arrays, "xy")
-    around = len(shown) < 3
-    lines = [] if around else [arrays["point_xy"][:2]]
+    scale = _contours(ax, found, metric, clip)
+    shown = found.networks.xy
+    around = found.directions is not None
+    lines = [] if around else [found.points.xy[:2]]
     for xy in lines:
         ax.plot(*xy.T, "--", lw=1.1, label="segment", **_ink())
     markers = [shown]
     named = [label_placement.Label(n, xy, True) for n, xy in zip(labels, shown, strict=False)]
-    if "curve_xy" in arrays:
-        _curve(ax, arrays)
-        lines.append(arrays["curve_xy"])
-        markers.append(_bends(ax, arrays))
-    if "iterate_xy" in arrays:
-        drawn, seen = _iterates(ax, arrays, metric, scale)
-        lines.append(arrays["iterate_xy"][drawn])
-        markers.append(arrays["iterate_xy"][drawn])
-        named += _names(arrays, seen)
-    _points(ax, arrays, metric, scale)
+    if found.curve is not None:
+        _curve(ax, found.curve)
+        lines.append(found.curve.xy)
+        markers.append(_bends(ax, found, found.curve))
+    if found.iterates is not None:
+        drawn, seen = _iterates(ax, found, found.iterates, metric, scale)
+        lines.append(found.iterates.xy[drawn])
+        markers.append(found.iterates.xy[drawn])
+        named += _names(found.iterates, seen)
+    _points(ax, found.networks, metric, scale)
     ax.add_artist(label_placement.Labels(ax, named, lines, np.concatenate(markers)))
-    ax.set(aspect="equal", xlim=arrays["x"][[0, -1]], ylim=arrays["y"][[0, -1]])
+    ax.set(aspect="equal", xlim=found.x[[0, -1]], ylim=found.y[[0, -1]])
     towards = f"along {labels[1]}" if around else f"from {labels[0]} towards {labels[1]}"
     ax.set_xlabel(f"weight distance {towards}")
     ax.set_ylabel(f"weight distance\n{f'along {labels[2]}' if around else 'at a right angle'}")
@@ -78,7 +76,7 @@ def surface(
 
 
 def surface_figure(
-    arrays: Mapping[str, np.ndarray],
+    found: results.Surface,
     metrics: str | Sequence[str],
     labels: Sequence[str] | None = None,
     clip: float | None = None,
@@ -86,10 +84,10 @@ def surface_figure(
     """A `surface` of each metric, side by side where there is room, with a legend."""
     metrics = [metrics] if isinstance(metrics, str) else metrics
     columns = max(1, min(len(metrics), int(plt.rcParams["figure.figsize"][0] // 3)))
-    aspect = np.ptp(arrays["y"]) / np.ptp(arrays["x"])
+    aspect = np.ptp(found.y) / np.ptp(found.x)
     figure, axes = styles.grid(-(-len(metrics) // columns), columns, min(aspect, 1.5))
     for ax, metric in zip(axes.flat, metrics, strict=False):
-        surface(ax, arrays, metric, labels, clip)
+        surface(ax, found, metric, labels, clip)
     _legend(figure, axes)
     for ax in axes.flat[len(metrics) :]:
         ax.set_axis_off()
@@ -132,31 +130,31 @@ def _fit_height(figure, axes, aspect):
         ax.set_aspect("equal")
 
 
-def _contours(ax, arrays, metric, clip):
+def _contours(
+    ax: Axes, found: results.Surface, metric: str, clip: float | None
+) -> colour_scale.Scale:
     """Filled contours, contour lines and the colour bar; returns the scale."""
-    scale = colour_scale.make(arrays, metric, clip)
-    values = styles.drawn(metric, arrays[metric])
+    scale = colour_scale.make(found, metric, clip)
+    values = styles.values(found.metrics, metric, "surface")
     finite, levels = np.isfinite(values), scale.levels
     clipped = bool((values[finite] > levels[-1]).any()) or not finite.all()
     above = 10 * levels[-1] if scale.log else 2 * levels[-1] - levels[0]
     shown = np.clip(np.where(finite, values, np.inf), levels[0], above)
     filled = ax.contourf(
-        arrays["x"], arrays["y"], shown, levels, cmap=scale.cmap, norm=scale.norm,
+        found.x, found.y, shown, levels, cmap=scale.cmap, norm=scale.norm,
         extend="max" if clipped else "neither",
     )  # fmt: skip
     ax.contour(
-        arrays["x"], arrays["y"], shown, levels, colors="white", linewidths=0.4, alpha=0.5,
+        found.x, found.y, shown, levels, colors="white", linewidths=0.4, alpha=0.5,
         linestyles="solid",
     )  # fmt: skip
     if not finite.all():
         with plt.rc_context({"hatch.color": "0.45", "hatch.linewidth": 0.6}):
-            ax.contourf(
-                arrays["x"], arrays["y"], ~finite, [0.02, 1.5], colors="none", hatches=["///"]
-            )
+            ax.contourf(found.x, found.y, ~finite, [0.02, 1.5], colors="none", hatches=["///"])
         ax.fill_between([], [], [], fc="0.82", ec="0.45", hatch="///", label="not finite")
     bar = ax.figure.colorbar(filled, ax=ax, label=styles.metric_label(metric), pad=0.02)
     at, texts = scale.ticks(int(np.clip(_height(ax) / 0.25, 3, 12)))
-    bar.set_ticks(at, labels=texts)
+    bar.set_ticks(at.tolist(), labels=texts)
     bar.minorticks_off()
     if clipped:
         top = styles.number(levels[-1], 3)
@@ -172,34 +170,30 @@ def _ink():
     return {"color": "black", "path_effects": [label_placement.halo("white", 2.8)], "zorder": 3}
 
 
-def _points(ax, arrays, metric, scale):
-    x, y = colour_scale.networks(arrays, "xy").T
+def _points(ax: Axes, networks: results.Points, metric: str, scale: colour_scale.Scale) -> None:
+    x, y = networks.xy.T
     size = plt.rcParams["lines.markersize"]
-    values = scale.seen(styles.drawn(metric, colour_scale.networks(arrays, metric)))
+    values = scale.seen(styles.values(networks.metrics, metric, "surface's points"))
     filled = {"s": (1.33 * size) ** 2, "c": values, "zorder": 5, "cmap": scale.cmap,
               "norm": scale.norm, "plotnonfinite": True}  # fmt: skip
     ax.scatter(x, y, ec="white", lw=size / 1.5, **filled)
     ax.scatter(x, y, ec="black", lw=size / 3.8, **filled)
 
 
-def off_plane(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Where a surface's curve is too far from the plane for its colours to be the curve's, [P]."""
-    return _distance(arrays) > OFF_PLANE * _extent(arrays)
+def off_plane(curve: results.CurveOnPlane) -> np.ndarray:
+    """Where a curve is too far from the plane for the surface's colours to be its own, ``[P]``."""
+    return curve.distance > OFF_PLANE * _extent(curve)
 
 
-def _distance(arrays):
-    return arrays.get("curve_distance", np.zeros(len(arrays["curve_xy"])))
+def _extent(curve: results.CurveOnPlane) -> float:
+    return np.ptp(curve.xy, axis=0).max()
 
 
-def _extent(arrays):
-    return np.ptp(arrays["curve_xy"], axis=0).max()
-
-
-def _curve(ax, arrays):
+def _curve(ax: Axes, curve: results.CurveOnPlane) -> None:
     """The curve where it is near the plane, and its shadow where it is not."""
-    xy, off, most = arrays["curve_xy"], off_plane(arrays), _distance(arrays).max()
+    xy, off, most = curve.xy, off_plane(curve), curve.distance.max()
     if not off.all():
-        near = most > 1e-3 * _extent(arrays) and not off.any()
+        near = most > 1e-3 * _extent(curve) and not off.any()
         label = f"curve (up to {most:.2g} from the plane)" if near else "curve"
         ax.plot(*np.where(off[:, None], np.nan, xy).T, "-", lw=1.5, label=label, **_ink())
     if off.any():
@@ -212,10 +206,10 @@ def _curve(ax, arrays):
         )  # fmt: skip
 
 
-def _bends(ax, arrays):
+def _bends(ax: Axes, found: results.Surface, curve: results.CurveOnPlane) -> np.ndarray:
     """Marks the curve's bends and ends, except those among the points; gives the marked ones."""
-    size, controls = np.ptp(arrays["x"]), arrays["curve_control_xy"]
-    apart = np.linalg.norm(arrays["point_xy"][:, None] - controls, axis=-1).min(axis=0)
+    size, controls = np.ptp(found.x), curve.control_xy
+    apart = np.linalg.norm(found.points.xy[:, None] - controls, axis=-1).min(axis=0)
     away = apart > 0.01 * size
     inner = np.arange(len(controls)) % (len(controls) - 1) > 0
     for marker, label, which in (("s", "bend of the curve", inner), ("o", "its end", ~inner)):
@@ -225,14 +219,20 @@ def _bends(ax, arrays):
     return controls[away]
 
 
-def _iterates(ax, arrays, metric, scale):
+def _iterates(
+    ax: Axes,
+    found: results.Surface,
+    iterates: results.Iterates,
+    metric: str,
+    scale: colour_scale.Scale,
+) -> tuple[np.ndarray, np.ndarray]:
     """Markers, and arrows from each iterate to the next.
 
     Returns:
       Indices of what the arrows connect, and of those of them that are not among the points.
     """
-    xy, ink = arrays["iterate_xy"], styles.color(1)
-    themselves, seen = _readable(arrays)
+    xy, ink = iterates.xy, styles.color(1)
+    themselves, seen = _readable(found, iterates)
     drawn = np.union1d(np.flatnonzero(themselves), seen)
     for start, end in itertools.pairwise(xy[drawn]):
         ax.annotate(
@@ -240,39 +240,40 @@ def _iterates(ax, arrays, metric, scale):
             arrowprops={"arrowstyle": "-|>", "color": ink, "lw": 1, "mutation_scale": 8,
                         "shrinkA": 0, "shrinkB": 3},
         )  # fmt: skip
-    values = scale.seen(styles.drawn(metric, arrays[f"iterate_{metric}"]))
+    values = scale.seen(styles.values(iterates.metrics, metric, "iterates"))
     ax.scatter(
-        *xy[seen].T, (0.85 * plt.rcParams["lines.markersize"]) ** 2, values[seen],
+        xy[seen, 0], xy[seen, 1], (0.85 * plt.rcParams["lines.markersize"]) ** 2, values[seen],
         ec=ink, lw=1.3, zorder=4, cmap=scale.cmap, norm=scale.norm, plotnonfinite=True,
-        label=_iterates_label(arrays, len(xy) - len(drawn)),
+        label=_iterates_label(iterates, len(xy) - len(drawn)),
     )  # fmt: skip
     return drawn, seen
 
 
-def _iterates_label(arrays, hidden):
+def _iterates_label(iterates: results.Iterates, hidden: int) -> str:
     lines = ["iterate: epoch (distance from the plane)"]
     if hidden:
-        lines.append(f"{hidden} of {len(arrays['iterate_xy'])} too close to others to be drawn")
-    if "iterate_variance_share" in arrays:
-        lines.append(f"the plane holds {plain(variance_share(arrays))} of the iterates' variance")
+        lines.append(f"{hidden} of {len(iterates.xy)} too close to others to be drawn")
+    if iterates.variance_share is not None:
+        share = plain(percent(iterates.variance_share))
+        lines.append(f"the plane holds {share} of the iterates' variance")
     return "\n".join(lines)
 
 
-def variance_share(arrays: Mapping[str, np.ndarray]) -> str:
-    """The share of the iterates' variance that lies in the plane, in words."""
-    return f"{styles.number(100 * float(arrays['iterate_variance_share']), 2)} %"
+def percent(share: float) -> str:
+    """A share, such as that of the iterates' variance in the plane, in words."""
+    return f"{styles.number(100 * share, 2)} %"
 
 
-def _readable(arrays):
+def _readable(found: results.Surface, iterates: results.Iterates) -> tuple[np.ndarray, np.ndarray]:
     """Which iterates are the surface's points themselves, and indices of others to be drawn.
 
     One too close to a point is not drawn; nor, of more than are named, one too close to another.
     The first and the last go before those between.
     """
-    xy, points = arrays["iterate_xy"], colour_scale.networks(arrays, "xy")
-    size = max(np.ptp(arrays["x"]), np.ptp(arrays["y"]))
+    xy, points = iterates.xy, found.networks.xy
+    size = max(np.ptp(found.x), np.ptp(found.y))
     apart = np.linalg.norm(points[:, None] - xy, axis=-1).min(axis=0)
-    themselves = (apart < 2e-3 * size) & (arrays["iterate_distance"] < 2e-3 * size)
+    themselves = (apart < 2e-3 * size) & (iterates.distance < 2e-3 * size)
     taken, seen, many = list(points), [], len(xy) > MOST_NAMED
     for index in dict.fromkeys((0, len(xy) - 1, *range(len(xy)))):
         room = np.linalg.norm(np.array(taken) - xy[index], axis=1).min()
@@ -282,18 +283,18 @@ def _readable(arrays):
     return themselves, np.array(sorted(seen), int)
 
 
-def _names(arrays, seen):
+def _names(iterates: results.Iterates, seen: np.ndarray) -> list[label_placement.Label]:
     """Names of the first, the last and some iterates between, evenly along their way."""
     if not len(seen):
         return []
-    steps = np.linalg.norm(np.diff(arrays["iterate_xy"][seen], axis=0), axis=1)
+    steps = np.linalg.norm(np.diff(iterates.xy[seen], axis=0), axis=1)
     way = np.concatenate([[0.0], np.cumsum(steps)])
     at = np.linspace(0, way[-1], min(MOST_NAMED, len(seen)))
     chosen = {int(np.abs(way - a).argmin()) for a in at}
     return [
         label_placement.Label(
-            f"{arrays['iterate_epoch'][i]} ({arrays['iterate_distance'][i]:.2g})",
-            arrays["iterate_xy"][i],
+            f"{iterates.epoch[i]} ({iterates.distance[i]:.2g})",
+            iterates.xy[i],
             optional=place not in (0, len(seen) - 1),
         )
         for place, i in ((place, seen[place]) for place in sorted(chosen))

@@ -19,7 +19,9 @@ True
 True
 """
 
+from mcjax.symmetries.activations import match_activations
 from mcjax.symmetries.matching import Match, match_weights
+from mcjax.symmetries.repairing import Repaired, repair
 from mcjax.symmetries.spec import (
     Group,
     Spec,
@@ -33,6 +35,6 @@ from mcjax.symmetries.spec import (
 )
 
 __all__ = [
-    "Group", "Match", "Spec", "apply", "by_hand", "check", "find", "identity", "match_weights",
-    "moved_share", "random",
+    "Group", "Match", "Repaired", "Spec", "apply", "by_hand", "check", "find", "identity",
+    "match_activations", "match_weights", "moved_share", "random", "repair",
 ]  # fmt: skip

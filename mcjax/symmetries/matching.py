@@ -19,17 +19,19 @@ LEAST_GAIN = 1e-7
 
 
 class Match(NamedTuple):
-    """What `match_weights` found.
+    """What `match_weights` or `match_activations` found.
 
     Attributes:
       permutations: for `apply` on the second network, by group.
       inner_product: ``<A, P(B)>`` over all permuted parameters.
       rounds: passes over all groups, of the best restart.
+      history: the inner product at first and after every assignment that was taken.
     """
 
     permutations: dict[str, np.ndarray]
     inner_product: float
     rounds: int
+    history: tuple[float, ...]
 
 
 def match_weights(
@@ -39,6 +41,7 @@ def match_weights(
     *,
     seed: int = 0,
     restarts: int = 1,
+    counts: Callable[[str], bool] = lambda name: True,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Match:
     """Permutations that bring a network's weights as near to another's as they can.
@@ -49,6 +52,9 @@ def match_weights(
       params: parameters to permute.
       seed: of the order in which groups are visited.
       restarts: how often to start again with another order; the best result is returned.
+      counts: whether the objective counts a leaf, by its path. Batch norm's running averages are
+        no weights, and may be left out: ``lambda name: name.startswith("params/")``. They are
+        permuted all the same.
       progress: called with the number of restarts done.
 
     Returns:
@@ -58,9 +64,27 @@ def match_weights(
     Raises:
       ValueError: the trees do not fit the spec, or hold values that are not finite.
     """
+    check_restarts(restarts)
+    a, b = (named(spec, tree) for tree in (target, params))
+    counted = spec._replace(leaves={n: axes for n, axes in spec.leaves.items() if counts(n)})
+    return best_of(counted, a, b, seed, restarts, progress)
+
+
+def check_restarts(restarts: int) -> None:
+    """Raises ValueError where there are none."""
     if restarts < 1:
         raise ValueError(f"restarts={restarts}: use 1 or more")
-    a, b = (_named(spec, tree) for tree in (target, params))
+
+
+def best_of(
+    spec: specs.Spec,
+    a: dict[str, np.ndarray],
+    b: dict[str, np.ndarray],
+    seed: int,
+    restarts: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Match:
+    """The best of several ascents of ``<A, P(B)>`` over a spec's leaves."""
     best: Match | None = None
     for restart in range(restarts):
         found = _ascend(spec, a, b, np.random.default_rng((seed, restart)))
@@ -71,7 +95,8 @@ def match_weights(
     return best
 
 
-def _named(spec: specs.Spec, tree: Any) -> dict[str, np.ndarray]:
+def named(spec: specs.Spec, tree: Any) -> dict[str, np.ndarray]:
+    """Leaves by name; raises ValueError where they are not the spec's, or not finite."""
     specs.check_names(spec, tree)
     leaves = {specs.leaf_name(p): _wide(x) for p, x in jax.tree_util.tree_leaves_with_path(tree)}
     for name, leaf in leaves.items():
@@ -92,6 +117,8 @@ def _ascend(
     permutations = {name: np.array(x) for name, x in specs.identity(spec).items()}
     places = {name: list(_places(spec, name)) for name in spec.groups}
     leaves = {name: {place.leaf for place in places[name]} for name in spec.groups}
+    every = {name for found in leaves.values() for name in found}
+    history = [_product(spec, a, b, permutations, every)]
     rounds, improved = 0, True
     while improved:
         rounds, improved = rounds + 1, False
@@ -102,8 +129,8 @@ def _ascend(
             before, after = (_product(spec, a, b, p, leaves[name]) for p in (permutations, moved))
             if after - before > LEAST_GAIN * max(abs(before), abs(after)):
                 permutations, improved = moved, True
-    every = {name for found in leaves.values() for name in found}
-    return Match(permutations, _product(spec, a, b, permutations, every), rounds)
+                history.append(history[-1] + after - before)
+    return Match(permutations, _product(spec, a, b, permutations, every), rounds, tuple(history))
 
 
 def _product(
@@ -116,7 +143,7 @@ def _product(
     """``<A, P(B)>`` over some leaves, in float64."""
     total = 0.0
     for name in sorted(leaves):
-        moved = np.asarray(specs.permute_leaf(spec, permutations, name, b[name]))
+        moved = specs.permute_leaf(spec, permutations, name, b[name], np)
         total += float(np.sum((a[name] * moved.conj()).real, dtype=np.float64))
     return total
 
@@ -168,7 +195,7 @@ def _gains(
         held = list(axes)
         held[place.axis] = _without(axes[place.axis], place.path)
         there = spec._replace(leaves={place.leaf: tuple(held)})
-        moved = np.asarray(specs.permute_leaf(there, permutations, place.leaf, b[place.leaf]))
+        moved = specs.permute_leaf(there, permutations, place.leaf, b[place.leaf], np)
         one, two = (_isolated(x, place, axes, group.layers) for x in (a[place.leaf], moved))
         total += np.einsum("lir,ljr->lij", one, two.conj(), optimize=True).real
     return total

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcjax.symmetries import axes as trees
-from mcjax.symmetries import tracing
+from mcjax.symmetries import programs, tracing
 
 Permutations = Mapping[str, np.ndarray]
 """By group: the old position of each new one, ``[size]``, or ``[layers, size]``."""
@@ -88,12 +88,59 @@ def find(function: Callable[..., Any], params: Any, *inputs: Any) -> Spec:
     Returns:
       The groups. A group that the program hides (sorted, or sliced through) is frozen, so the spec
       may miss symmetries; `check` proves those it has.
+
+    Raises:
+      ValueError: there are no parameters, or the function does not take these arguments.
     """
+    programs.check_call(function, params, inputs)
     named = {
         leaf_name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]
     }
-    program = jax.make_jaxpr(function)(params, *inputs)
     own = [tuple(trees.Leaf(n) for n in np.shape(x)) for x in named.values()]
+    tracer = walk(jax.make_jaxpr(function)(params, *inputs), own)
+    layers = {leaf: tracer.lengths[scan] for leaf, scan in tracing.groups_inside(tracer).items()}
+    groups: dict[str, Group] = {}
+    names: dict[int, str] = {}
+
+    def named_group(leaf: trees.Leaf) -> str:
+        if id(leaf) not in names:
+            names[id(leaf)] = f"P{len(names)}"
+            groups[names[id(leaf)]] = Group(leaf.size, layers.get(id(leaf)))
+        return names[id(leaf)]
+
+    leaves = {
+        name: tuple(describe(axis, named_group) for axis in axes)
+        for name, axes in zip(named, own, strict=True)
+    }
+    return Spec(groups, leaves, tuple(sorted(tracer.unknown)))
+
+
+def describe(axis: trees.Axis, name: Callable[[trees.Leaf], str | None]) -> Axis:
+    """An axis as specs have it, its groups named."""
+    axis = trees.resolve(axis)
+    if isinstance(axis, trees.Product | trees.Sum):
+        kind = Product if isinstance(axis, trees.Product) else Sum
+        return kind(tuple(describe(part, name) for part in axis.parts))
+    if axis.frozen:
+        return Factor(axis.size, frozen=axis.frozen)
+    return Factor(axis.size, name(axis))
+
+
+def seeds(spec: Spec) -> tuple[dict[str, trees.Leaf], list[tracing.Axes]]:
+    """Axes for `walk` that are a spec's already, and the groups among them."""
+    groups = {name: trees.Leaf(group.size) for name, group in spec.groups.items()}
+
+    def tree(axis: Axis) -> trees.Axis:
+        if isinstance(axis, Factor):
+            return groups[axis.group] if axis.group else trees.Leaf(axis.size, axis.frozen)
+        kind = trees.Product if isinstance(axis, Product) else trees.Sum
+        return kind(tuple(map(tree, axis.parts)))
+
+    return groups, [tuple(map(tree, axes)) for axes in spec.leaves.values()]
+
+
+def walk(program: Any, own: Sequence[tracing.Axes]) -> tracing.Tracer:
+    """Carries the axes of parameters through a program, its first arguments, to the last result."""
     others = [
         tuple(trees.Leaf(n, f"axis {i} of an input") for i, n in enumerate(v.aval.shape))
         for v in program.jaxpr.invars[len(own) :]
@@ -102,24 +149,7 @@ def find(function: Callable[..., Any], params: Any, *inputs: Any) -> Spec:
     for value in tracer.call(program, [*own, *others], None):
         for i, axis in enumerate(value):
             trees.freeze(axis, f"axis {i} of an output")
-    layers = {leaf: tracer.lengths[scan] for leaf, scan in tracing.groups_inside(tracer).items()}
-    groups: dict[str, Group] = {}
-    names: dict[int, str] = {}
-
-    def described(axis: trees.Axis) -> Axis:
-        axis = trees.resolve(axis)
-        if isinstance(axis, trees.Product | trees.Sum):
-            kind = Product if isinstance(axis, trees.Product) else Sum
-            return kind(tuple(map(described, axis.parts)))
-        if axis.frozen:
-            return Factor(axis.size, frozen=axis.frozen)
-        if id(axis) not in names:
-            names[id(axis)] = f"P{len(names)}"
-            groups[names[id(axis)]] = Group(axis.size, layers.get(id(axis)))
-        return Factor(axis.size, names[id(axis)])
-
-    leaves = {n: tuple(map(described, a)) for n, a in zip(named, own, strict=True)}
-    return Spec(groups, leaves, tuple(sorted(tracer.unknown)))
+    return tracer
 
 
 def random(spec: Spec, key: jax.Array) -> dict[str, np.ndarray]:
@@ -164,16 +194,20 @@ def apply(spec: Spec, permutations: Permutations, params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(of, params)
 
 
-def permute_leaf(spec: Spec, permutations: Permutations, name: str, leaf: Any) -> Any:
-    """One parameter of `apply`."""
+def permute_leaf(
+    spec: Spec, permutations: Permutations, name: str, leaf: Any, xp: Any = jnp
+) -> Any:
+    """One parameter of `apply`, by jax.numpy or numpy."""
     for i, axis in enumerate(spec.leaves[name]):
         if not any(f.group in permutations for f in factors(axis)):
             continue
         order = _order(axis, permutations)
         if order.ndim == 1:
-            leaf = jnp.take(leaf, order, axis=i)
+            leaf = xp.take(leaf, order, axis=i)
         else:  # a permutation for each iteration of a scan, the leaf's first axis
-            leaf = jax.vmap(lambda x, o, i=i: jnp.take(x, o, axis=i - 1))(leaf, order)
+            shape = [1] * np.ndim(leaf)
+            shape[0], shape[i] = order.shape
+            leaf = xp.take_along_axis(leaf, order.reshape(shape), axis=i)
     return leaf
 
 

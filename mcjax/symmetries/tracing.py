@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jax.extend import core
 
+from mcjax.symmetries import programs
 from mcjax.symmetries.axes import Axis, Leaf, Product, Sum, cut, freeze, leaves, size, unify
 
 Axes = tuple[Axis, ...]
@@ -47,12 +48,14 @@ class Tracer:
       seen: which groups occur where: pairs of a scope (None, or the number of a scan whose body it
         is) and an axis.
       lengths: the length of each scan, by its number.
+      values: the axes of each variable; of one in a program that is called twice, the last time's.
     """
 
     def __init__(self) -> None:
         self.unknown: set[str] = set()
         self.seen: list[tuple[int | None, Axis]] = []
         self.lengths: list[int] = []
+        self.values: dict[core.Var, Axes] = {}
 
     def call(
         self, jaxpr: core.ClosedJaxpr, operands: Sequence[Axes], scope: int | None
@@ -60,19 +63,21 @@ class Tracer:
         """The axes of a jaxpr's results, given those of its arguments."""
         inner, consts = jaxpr.jaxpr, jaxpr.consts
         env: dict[core.Var, Axes] = dict(zip(inner.invars, operands, strict=True))
-        env |= {v: _constant(c) for v, c in zip(inner.constvars, consts, strict=True)}
+        env |= {v: constant(c) for v, c in zip(inner.constvars, consts, strict=True)}
 
         def read(atom: Any) -> Axes:
             if isinstance(atom, core.Literal):
-                return _constant(atom.val)
+                return constant(atom.val)
             return env[atom]
 
         for equation in inner.eqns:
-            results = self._equation(equation, [read(v) for v in equation.invars], scope)
+            results = self.equation(equation, [read(v) for v in equation.invars], scope)
             env.update(zip(equation.outvars, results, strict=True))
+        self.values |= env
         return [read(v) for v in inner.outvars]
 
-    def _equation(self, equation: Any, operands: list[Axes], scope: int | None) -> list[Axes]:
+    def equation(self, equation: Any, operands: list[Axes], scope: int | None) -> list[Axes]:
+        """The axes of an equation's results, given those of its operands."""
         name = equation.primitive.name
         if name == "scan":
             return self._scan(equation, operands, scope)
@@ -80,7 +85,7 @@ class Tracer:
             return self._while(equation, operands, scope)
         if name == "cond":
             return self._cond(equation, operands, scope)
-        body = _body(equation.params)
+        body = programs.body_of(equation.params)
         if body is not None and _takes(body, operands):
             return self.call(body, operands, scope)
         rule = _rule(name)
@@ -138,24 +143,13 @@ class Tracer:
         return first
 
 
-def _body(params: dict[str, Any]) -> core.ClosedJaxpr | None:
-    """The program of a call-like primitive (jit, remat, custom derivatives), or None."""
-    for name in ("call_jaxpr", "fun_jaxpr", "jaxpr"):
-        body = params.get(name)
-        if isinstance(body, core.ClosedJaxpr):
-            return body
-        if isinstance(body, core.Jaxpr) and not body.constvars:
-            return core.ClosedJaxpr(body, ())
-    return None
-
-
 def _takes(body: core.ClosedJaxpr, operands: list[Axes]) -> bool:
     """Whether the operands are the program's arguments as they are (a shard_map's are shares)."""
     shapes = [v.aval.shape for v in body.jaxpr.invars]
     return shapes == [tuple(map(size, value)) for value in operands]
 
 
-def _constant(value: Any) -> Axes:
+def constant(value: Any) -> Axes:
     """A constant's axes: frozen, but where it is uniform along an axis."""
     if not np.ndim(value):
         return ()

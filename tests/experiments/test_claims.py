@@ -5,35 +5,40 @@ from experiments.papers.gotmare2018 import claims
 from experiments.papers.gotmare2018.claims import MODES, SGDR, STEP
 from experiments.papers.judging import NOT_REPRODUCED, NOT_RUN, NOT_TESTABLE, REPRODUCED, Results
 from mcjax.analysis import profiles
+from mcjax.results import PathMetrics, Profile, Slopes, Surface
 
 T = np.linspace(0, 1, 5)
 
 
 def pair(segment_train, curve_train=(0.2, 0.1, 0.05, 0.05, 0.1), **more):
-    """Arrays of a curve, as fit_curve writes them."""
+    """A profile, as fit_curve writes it."""
     shape = {
         "segment_validation": (0.4, 0.39, 0.37, 0.38, 0.42),
         "curve_validation": (0.4, 0.5, 0.6, 0.5, 0.42),
         "accuracy": (0.9, 0.89, 0.885, 0.89, 0.9),
     } | more
-    arrays = {"t": T}
+    paths = {}
     for path, train in (("segment", segment_train), ("curve", curve_train)):
-        found = {
-            "train_loss": np.array(train),
-            "validation_loss": np.array(shape[f"{path}_validation"]),
-            "validation_accuracy": np.array(shape["accuracy"]),
-            "arc_length": 3 * T,
-        }
-        found |= profiles.summarize(found, T)
-        arrays |= {f"{path}_{name}": x for name, x in found.items()}
-    for end, slope in (("start", -0.02), ("end", -0.01)):
-        arrays[f"curve_train_loss_{end}_slope"] = np.asarray(slope)
-        arrays[f"curve_train_loss_{end}_slope_error"] = np.asarray(0.001)
-    return arrays
+        metrics = {
+            "train": {"loss": np.array(train)},
+            "validation": {"loss": np.array(shape[f"{path}_validation"]),
+                           "accuracy": np.array(shape["accuracy"])},
+        }  # fmt: skip
+        paths[path] = profiles.summarize(PathMetrics(metrics, arc_length=3 * T), T)
+    return with_slopes(Profile(T, paths))
+
+
+def with_slopes(found, start=-0.02, end=-0.01, end_error=0.001):
+    slopes = {"train": {"loss": Slopes(start, 0.001, end, end_error)}}
+    return found._replace(paths=found.paths | {"curve": found.curve._replace(slopes=slopes)})
 
 
 BARRIER = (0.2, 0.25, 0.3, 0.21, 0.1)
 DESCENT = (0.4, 0.31, 0.22, 0.13, 0.05)
+
+
+def surfaces(arrays):
+    return {"surface_70_150": Surface.from_arrays(arrays)}
 
 
 def results(**changes):
@@ -42,12 +47,13 @@ def results(**changes):
     surface = {
         "x": np.arange(5.0),
         "y": np.arange(2.0),
+        "point_name": np.array(["w70", "w150", "bend"]),
         "point_xy": np.array([[0, 0], [4, 0], [1, 1]]),
         "point_train_loss": np.array([0.2, 0.1, 0.05]),
         "train_loss": np.array([[0.2, 0.5, 0.5, 0.5, 0.1], [0.15, 0.1, 0.1, 0.1, 0.12]]),
     }
     norms = {"w70": 0.3, "w150": 0.1}
-    found = Results(curves, {"surface_70_150": surface}, {}, norms, "after 10,000 steps")
+    found = Results(curves, surfaces(surface), {}, norms, "after 10,000 steps")
     curves |= changes.pop("curves", {})
     return found._replace(**changes)
 
@@ -89,8 +95,8 @@ DIP = {"accuracy": (0.9, 0.89, 0.87, 0.89, 0.9)}
         # Below the mean of the ends, not below the lower one; high outside the inner half.
         ({"sgdr_70_150": pair(BARRIER, segment_validation=(0.4, 0.41, 0.4, 0.4, 0.5))}, {7}),
         ({"sgdr_70_150": pair((0.2, 0.19, 0.22, 0.18, 0.1))}, {7}),
-        ({"sgdr_70_150": pair(BARRIER) | {"curve_train_loss_end_slope": 5e-4}}, {8}),
-        ({"sgdr_70_150": pair(BARRIER) | {"curve_train_loss_start_slope": -5e-4}}, {8}),
+        ({"sgdr_70_150": with_slopes(pair(BARRIER), end=5e-4)}, {8}),
+        ({"sgdr_70_150": with_slopes(pair(BARRIER), start=-5e-4)}, {8}),
     ],
 )
 def test_each_fails_alone(changed, wrong):
@@ -101,9 +107,9 @@ def test_each_fails_alone(changed, wrong):
 
 def test_basins_by_the_lowest_pass():
     found = results()
-    surface = dict(found.surfaces["surface_70_150"])
+    surface = found.surfaces["surface_70_150"].to_arrays()
     surface["train_loss"] = np.array([[0.2, 0.5, 0.5, 0.5, 0.1], [0.15, 0.1, 0.22, 0.1, 0.12]])
-    claim = claims.claim_8(found._replace(surfaces={"surface_70_150": surface}))
+    claim = claims.claim_8(found._replace(surfaces=surfaces(surface)))
     # Corner steps are allowed: 0.15 to 0.12 must still pass the middle column, 0.22 at best.
     assert claim.numbers["lowest pass between them"] == 0.22
     assert claim.readings[0].verdict == NOT_REPRODUCED
@@ -112,16 +118,14 @@ def test_basins_by_the_lowest_pass():
 
 def test_a_coarse_grid_shows_no_basin():
     found = results()
-    surface = dict(found.surfaces["surface_70_150"]) | {"x": 4 / 3 * np.arange(4)}
+    surface = found.surfaces["surface_70_150"].to_arrays() | {"x": 4 / 3 * np.arange(4)}
     surface["train_loss"] = surface["train_loss"][:, [0, 1, 3, 4]]
-    judged = reading(found._replace(surfaces={"surface_70_150": surface}), 8)
+    judged = reading(found._replace(surfaces=surfaces(surface)), 8)
     assert judged.verdict == NOT_TESTABLE
     assert "3 steps" in judged.why
     # A slope that refutes the claim does so on any grid.
-    arrays = dict(found.curves) | {
-        "sgdr_70_150": pair(BARRIER) | {"curve_train_loss_end_slope": 5e-4}
-    }
-    judged = reading(found._replace(curves=arrays, surfaces={"surface_70_150": surface}), 8)
+    arrays = dict(found.curves) | {"sgdr_70_150": with_slopes(pair(BARRIER), end=5e-4)}
+    judged = reading(found._replace(curves=arrays, surfaces=surfaces(surface)), 8)
     assert judged.verdict == NOT_REPRODUCED
 
 
@@ -129,10 +133,10 @@ def test_a_coarse_grid_shows_no_basin():
 def test_losses_below_the_resolution_of_float32_are_not_testable(number):
     """Claims 3 and 5 to 8, of SGDR's pairs: the shapes that hold, and their opposites."""
     found = results()
-    surface = dict(found.surfaces["surface_70_150"])
+    surface = found.surfaces["surface_70_150"].to_arrays()
     for name in ("train_loss", "point_train_loss"):
         surface[name] = surface[name] * 1e-3
-    found = found._replace(surfaces={"surface_70_150": surface})
+    found = found._replace(surfaces=surfaces(surface))
     for shape in (BARRIER, (0.2, 0.15, 0.1, 0.1, 0.1)):
         low = pair(np.array(shape) * 1e-3, np.array((0.2, 0.1, 0.3, 0.05, 0.1)) * 1e-3)
         judged = reading(
@@ -176,7 +180,7 @@ def test_a_reference_of_exactly_zero_is_compared_directly():
     assert verdicts(results(curves={"sgdr_70_150": theta}))[5] == REPRODUCED
     zero_end = pair(BARRIER, (0.2, 0.1, 0.05, 0.05, 0.0))
     assert verdicts(results(curves={"sgdr_70_150": zero_end}))[6] == NOT_REPRODUCED
-    exact = pair(BARRIER) | {"curve_train_loss_end_slope_error": np.asarray(0.0)}
+    exact = with_slopes(pair(BARRIER), end_error=0.0)
     assert verdicts(results(curves={"sgdr_70_150": exact}))[8] == REPRODUCED
 
 
@@ -195,8 +199,8 @@ def test_claim_7_is_judged_on_the_inner_half_against_the_nearer_end():
 
 def test_claim_5_takes_theta_at_one_half_for_any_number_of_points():
     """With four points none is at the bend: the surface's anchor is, or nothing can be told."""
-    even = {n: x for n, x in pair(BARRIER).items() if n != "t"} | {"t": np.linspace(0, 1, 4)}
-    even["curve_train_loss"] = np.array((0.2, 0.5, 0.6, 0.1))
+    curve = PathMetrics({"train": {"loss": np.array((0.2, 0.5, 0.6, 0.1))}})
+    even = Profile(np.linspace(0, 1, 4), {"curve": curve})
     found = results(curves={"sgdr_70_150": even})
     claim = claims.claim_5(found)
     assert claim.numbers["L(θ)"] == 0.05

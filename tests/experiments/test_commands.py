@@ -13,19 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import fit_curve, train_mode
+from experiments import fit_curve, landscapes, train_mode
 from experiments.cli import errors
 from experiments.cli.configs import CurveConfig, ModeConfig
 from experiments.cli.errors import UsageError
 from experiments.cli.flags import parse_flagfile, to_flags
-from experiments.landscapes import profiles
 from experiments.runs import add_metrics, load_curve, load_point, open_checkpoints, step_of
 from experiments.runs.arrays import load_arrays
 from experiments.runs.folder import Run
 from experiments.runs.names import parse_name
 from experiments.training import problem as problems
 from mcjax import curves, plots
+from mcjax.analysis import profiles
 from mcjax.engine import training
+from mcjax.results import PathMetrics, Profile
 from tests.comparison import assert_same_bits
 
 MODE = ModeConfig(
@@ -321,8 +322,8 @@ def test_the_same_command_again_does_nothing(base, monkeypatch):
         raise AssertionError("it trained, or evaluated, again")
 
     for target, name in (
-        (training, "chunks"), (training, "make_trainer"), (profiles, "_profile"),
-        (profiles, "save_arrays"),
+        (training, "chunks"), (training, "make_trainer"), (landscapes.profiles, "_measure"),
+        (landscapes.profiles, "save_arrays"),
     ):  # fmt: skip
         monkeypatch.setattr(target, name, never)
     untouched = [base / "GB" / d for d in ("checkpoints", "ends", "figures")] + [base / "G"]
@@ -574,6 +575,13 @@ def test_a_curve_that_diverges_is_failed(base, tmp_path):
         fit_curve.run(config)
 
 
+def profile_of(losses):
+    """A curve and a segment with the same training losses."""
+    t = np.linspace(0, 1, len(losses))
+    path = profiles.summarize(PathMetrics({"train": {"loss": np.array(losses)}}, arc_length=t), t)
+    return Profile(t, {"curve": path, "segment": path})
+
+
 def test_an_objective_of_the_user_s_own(tmp_path):
     """Nothing but a loss is measured: no accuracy is asked for anywhere."""
     run = train_mode.run(
@@ -581,20 +589,13 @@ def test_an_objective_of_the_user_s_own(tmp_path):
     )
     assert set(run.info["final"]["validation"]) == {"loss"}
     assert set(run.metrics()[0]["train"]) == {"loss", "l2"}
-    paths = {f"{p}_train_loss": np.array([1.0, 4.0, 2.0]) for p in ("curve", "segment")}
-    heights = {f"{p}_train_loss_over_max": np.float64(2) for p in ("curve", "segment")}
-    summary = profiles.summarize({"t": np.linspace(0, 1, 3)} | paths | heights)
+    summary = landscapes.profiles.summarize(profile_of([1.0, 4.0, 2.0]))
     assert "accuracy" not in summary
     assert "highest training loss 4 (t=0.50), barrier yes (2 over the higher end)" in summary
 
 
 def test_a_summary_says_how_many_points_are_broken():
-    losses = np.array([1.0, np.nan, np.inf, 0.5])
-    arrays = {"t": np.linspace(0, 1, 4)}
-    for path in ("curve", "segment"):
-        arrays[f"{path}_train_loss"] = losses
-        arrays[f"{path}_train_loss_over_max"] = np.inf
-    summary = profiles.summarize(arrays)
+    summary = landscapes.profiles.summarize(profile_of([1.0, np.nan, np.inf, 0.5]))
     assert summary.count("2 of 4 points are not finite") == 2
     assert summary.count("barrier yes (inf") == 2
 

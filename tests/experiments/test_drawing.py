@@ -11,9 +11,10 @@ from experiments.cli.configs import CurveConfig
 from experiments.cli.errors import UsageError
 from experiments.landscapes import drawing, profiles, surfaces
 from experiments.papers.gotmare2018 import figures
-from experiments.runs.arrays import load_arrays, save_arrays
+from experiments.runs.arrays import load_arrays, load_result, save_arrays
 from mcjax import plots
 from mcjax.plots import profile_plots
+from mcjax.results import Profile, Surface
 from tests import finished_runs
 
 
@@ -25,7 +26,7 @@ def latex():
 
 
 def test_a_matplotlibrc_with_usetex_does_not_change_mcjaxs_style(latex, tmp_path, png_only):
-    curve = load_arrays(finished_runs.curve(tmp_path / "a").path / "curve.npz")
+    curve = load_result(Profile, finished_runs.curve(tmp_path / "a").path / "curve.npz")
     with plots.style():
         assert not plt.rcParams["text.usetex"]
         assert plt.rcParams["image.cmap"] == "viridis"
@@ -45,10 +46,10 @@ def failing(*_, **__):
 
 def test_a_figure_that_fails_is_a_warning_with_the_command(tmp_path, monkeypatch, capsys):
     folder = finished_runs.surface(tmp_path / "a b")
-    arrays = load_arrays(folder.path / "surface.npz")
+    surface = load_result(Surface, folder.path / "surface.npz")
     with monkeypatch.context() as patch:
         patch.setattr(plots, "surface_figure", failing)
-        assert surfaces.draw(arrays, folder) == []
+        assert surfaces.draw(surface, folder) == []
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     for line in lines:
@@ -96,7 +97,7 @@ def test_captions_and_summaries_say_how_far_the_curve_is_from_the_plane(tmp_path
     arrays = load_arrays(folder.path / "surface.npz")
     arrays |= {"curve_distance": np.array([0, 3.6, 0]), "iterate_variance_share": np.array(0.0042)}
     save_arrays(folder.path / "surface.npz", arrays)
-    for text in (figures.caption(source, 6), surfaces.summarize(arrays)):
+    for text in (figures.caption(source, 6), surfaces.summarize(Surface.from_arrays(arrays))):
         assert "at most 3.6 from the plane; where it is dotted the surface under it is not" in text
         assert "terates have 0.42 % of their variance in the plane" in text
 

@@ -34,15 +34,16 @@ def one_device(monkeypatch):
         yield
 
 
-def check(arrays, said):
-    for path in ("segment", "curve"):
-        assert f"{path}: barrier of {arrays[f'{path}_train_loss_over_max']:.3g} " in said
-    np.testing.assert_allclose(
-        arrays["curve_train_loss"][[0, -1]], arrays["segment_train_loss"][[0, -1]], rtol=1e-5
-    )
-    assert arrays["segment_train_loss_over_max"] > 0.2
-    assert arrays["curve_train_loss_over_max"] < 0.5 * arrays["segment_train_loss_over_max"]
-    assert arrays["curve_validation_loss"].max() < arrays["segment_validation_loss"].max()
+def check(found, said):
+    segment, curve = (path.barriers["train"]["loss"] for path in (found.segment, found.curve))
+    for name, height in (("segment", segment), ("curve", curve)):
+        assert f"{name}: barrier of {height.over_max:.3g} " in said
+    ends = [path.metrics["train"]["loss"][[0, -1]] for path in (found.curve, found.segment)]
+    np.testing.assert_allclose(*ends, rtol=1e-5)
+    assert segment.over_max > 0.2
+    assert curve.over_max < 0.5 * segment.over_max
+    low, high = (path.metrics["validation"]["loss"].max() for path in (found.curve, found.segment))
+    assert low < high
 
 
 @pytest.mark.parametrize(
@@ -67,11 +68,12 @@ def init(example):
     "example", [dropout_nnx, pytest.param(dropout_linen, marks=pytest.mark.long)]
 )
 def test_dropout_is_on_in_training_only_and_f1_is_measured(example, capsys):
-    arrays = example.main(epochs=2, points=3)
-    assert arrays["curve_train_loss"].shape == arrays["curve_validation_F1"].shape == (3,)
-    assert 0.5 < arrays["curve_train_F1"].min() <= arrays["curve_train_F1"].max() < 1
-    np.testing.assert_allclose(arrays["curve_train_F1"], arrays["curve_train_accuracy"], atol=0.1)
-    assert not [name for name in arrays if "hits" in name]
+    metrics = example.main(epochs=2, points=3).curve.metrics
+    train = metrics["train"]
+    assert train["loss"].shape == metrics["validation"]["F1"].shape == (3,)
+    assert 0.5 < train["F1"].min() <= train["F1"].max() < 1
+    np.testing.assert_allclose(train["F1"], train["accuracy"], atol=0.1)
+    assert set(train) == {"loss", "accuracy", "F1"}
     images, labels = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 1)), np.zeros(2, int)
     batch = {"images": images.astype(np.float32), "labels": labels}
     params = init(example)
@@ -86,16 +88,16 @@ def test_f1_is_that_of_scikit_learn():
     objective = shared.with_f1(shared.classifier(lambda params, batch, key=None: batch["x"]), 4)
     data = {"x": logits, "labels": labels}
     weights = (np.zeros(1, np.float32), np.ones(1, np.float32))
-    arrays = api.profile(objective, curves.segment(), weights, data, points=2, batch_size=10)
+    found = api.profile(objective, curves.segment(), weights, data, points=2, batch_size=10)
     expected = f1_score(labels, logits.argmax(1), average="macro", labels=range(4))
-    np.testing.assert_allclose(arrays["segment_train_F1"], [expected] * 2, rtol=1e-6)
+    np.testing.assert_allclose(found.segment.metrics["train"]["F1"], [expected] * 2, rtol=1e-6)
 
 
 @pytest.mark.long
 def test_the_plane_and_the_figures_too(tmp_path, capsys):
-    arrays = linen.main(str(tmp_path / "drawn"), epochs=4, grid=(3, 2))
-    check(arrays, capsys.readouterr().out)
-    assert arrays["train_loss"].shape == (2, 3)
+    profile, plane = linen.main(str(tmp_path / "drawn"), epochs=4, grid=(3, 2))
+    check(profile, capsys.readouterr().out)
+    assert plane.metrics["train"]["loss"].shape == (2, 3)
     names = {f"drawn{what}{kind}" for what in ("", "_surface") for kind in (".png", ".pdf", ".svg")}
     assert {file.name for file in tmp_path.iterdir()} == names
 
@@ -103,7 +105,8 @@ def test_the_plane_and_the_figures_too(tmp_path, capsys):
 @pytest.mark.long
 @pytest.mark.parametrize("example", ALL)
 def test_examples_in_full(example, capsys):
-    check(example.main(), capsys.readouterr().out)
+    found = example.main()
+    check(found[0] if example is linen else found, capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("example", ALL)

@@ -25,6 +25,7 @@ from experiments.runs.names import parse_name
 from experiments.training import problem as problems
 from mcjax.analysis import hessian
 from mcjax.engine import training
+from mcjax.results import PointSharpness
 
 MODE = ModeConfig(
     dataset="digits", train_size=200, validation_size=60, model="mlp", width=0.25,
@@ -139,14 +140,14 @@ def test_an_interrupted_evaluation_of_a_done_curve_is_resumed(curve, monkeypatch
 
     config, run = change(curve, points=3, eval_epochs=()), Run(curve.workdir)
     with monkeypatch.context() as patch:
-        patch.setattr(profiles, "_profile", interrupted)
+        patch.setattr(profiles, "_measure", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fit_curve.run(config)
     assert run.status == "fitted"
     with pytest.raises(UsageError, match="is not finished: run its command again"):
         results.finished(curve.workdir, ("curve",))
     with monkeypatch.context() as patch:
-        patch.setattr(profiles, "load_arrays", None)  # arrays are handed on, not read again
+        patch.setattr(profiles, "load_result", None)  # arrays are handed on, not read again
         fit_curve.run(config)
     assert run.status == "done"
     assert len(load_arrays(run.path / "curve.npz")["t"]) == 3
@@ -179,8 +180,7 @@ def test_sharpness_is_evaluated_again_at_other_points(finished, tmp_path, monkey
     def fake(evaluator, points, coefficients, state, k, progress, skip):
         for index in range(len(coefficients)):
             if index not in skip:
-                yield index, {"eigenvalues": np.full(k, 2.0), "train_loss": np.array(1.0),
-                              "residuals": np.zeros(k)}  # fmt: skip
+                yield index, PointSharpness(np.full(k, 2.0), np.zeros(k), 1.0)
 
     monkeypatch.setattr(hessian, "sharpness", fake)
     config = SharpnessConfig(curve=str(finished / "GB"), points=3, workdir=str(tmp_path / "s"))

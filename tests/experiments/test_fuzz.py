@@ -250,10 +250,10 @@ def test_losses_and_parameters_of_a_user(cases):
                 loss, start, end, data, optimizer=optax.sgd(0.01), epochs=1, batch_size=2,
                 key=jax.random.key(0),
             )  # fmt: skip
-            arrays = api.profile(loss, api.ONE_BEND, points, data, points=3)
+            found = api.profile(loss, api.ONE_BEND, points, data, points=3)
         except (ValueError, TypeError, KeyError, IndexError, FloatingPointError) as error:
             assert str(error)
         else:
             assert losses.shape == (1,)
             assert np.isfinite(losses).all()
-            assert arrays["curve_train_loss"].shape == (3,)
+            assert found.curve.metrics["train"]["loss"].shape == (3,)

@@ -6,6 +6,7 @@ import pytest
 
 from experiments.exchange import plot_formats
 from mcjax import plots
+from mcjax.results import PathMetrics, Profile, Surface
 
 GARIPOV_STATS = [
     f"{split}_{metric}{stat}"
@@ -47,7 +48,7 @@ def surface_arrays():
 
 
 def test_garipovs_curve_in_his_units():
-    found = plot_formats.garipov_curve(curve_arrays(), weight_decay=0.01)
+    found = plot_formats.garipov_curve(Profile.from_arrays(curve_arrays()), weight_decay=0.01)
     assert found.keys() == GARIPOV_CURVE
     np.testing.assert_allclose(found["ts"], [0, 0.5, 1])
     np.testing.assert_allclose(found["dl"], [0, 1, 3])
@@ -63,7 +64,7 @@ def test_garipovs_curve_in_his_units():
 
 def test_a_metric_that_is_not_there_is_nan():
     arrays = {n: x for n, x in curve_arrays().items() if "validation" not in n}
-    found = plot_formats.garipov_curve(arrays, 0.01)
+    found = plot_formats.garipov_curve(Profile.from_arrays(arrays), 0.01)
     assert found.keys() == GARIPOV_CURVE
     assert np.isnan(found["te_loss"]).all()
     assert np.isnan(found["te_err_int"])
@@ -72,7 +73,7 @@ def test_a_metric_that_is_not_there_is_nan():
 
 def test_garipovs_plane_has_x_first_and_the_bend_second():
     arrays = surface_arrays()
-    found = plot_formats.garipov_plane(arrays, weight_decay=0.01)
+    found = plot_formats.garipov_plane(Surface.from_arrays(arrays), weight_decay=0.01)
     assert found.keys() == GARIPOV_PLANE
     assert found["grid"].shape == (3, 2, 2)
     np.testing.assert_array_equal(found["grid"][2, 1], [4, 3])
@@ -83,15 +84,18 @@ def test_garipovs_plane_has_x_first_and_the_bend_second():
     np.testing.assert_allclose(found["alphas"], [-0.5, 0.5, 2])
     np.testing.assert_allclose(found["betas"], [0, 2])
     assert found["curve_coordinates"].shape == (0, 2)
-    arrays |= {"curve_t": np.array([0, 1.0]), "curve_xy": np.array([[0, 0], [2.0, 0]])}
-    found = plot_formats.garipov_plane(arrays, weight_decay=0.01)
+    xy = np.array([[0, 0], [2.0, 0]])
+    arrays |= {"curve_t": np.array([0, 1.0]), "curve_xy": xy, "curve_control_xy": xy,
+               "curve_distance": np.zeros(2)}  # fmt: skip
+    found = plot_formats.garipov_plane(Surface.from_arrays(arrays), weight_decay=0.01)
     np.testing.assert_array_equal(found["curve_coordinates"], arrays["curve_xy"])
     np.testing.assert_array_equal(found["ts"], [0, 1])
 
 
 def test_goldsteins_names_and_percents():
     arrays = surface_arrays() | {"iterate_xy": np.array([[1.0, 2.0], [3.0, 4.0]])}
-    found = plot_formats.goldstein(arrays)
+    arrays |= {"iterate_distance": np.zeros(2), "iterate_epoch": np.arange(2)}
+    found = plot_formats.goldstein(Surface.from_arrays(arrays))
     assert found.keys() == {
         "xcoordinates", "ycoordinates", "train_loss", "train_acc", "test_loss", "test_acc",
         "proj_xcoord", "proj_ycoord",
@@ -117,12 +121,14 @@ def read_vtp(folder, text):
 def test_vtp_has_curve_points_and_iterates_at_their_own_heights(tmp_path):
     arrays = surface_arrays() | {
         "curve_t": np.array([0, 0.5, 1]), "curve_xy": np.array([[0, 0], [0.5, 1.5], [2.0, 0]]),
-        "curve_distance": np.array([0, 0.8, 0]), "iterate_xy": np.array([[1.0, 2.0], [3.0, 1.0]]),
+        "curve_distance": np.array([0, 0.8, 0]), "curve_control_xy": np.zeros((3, 2)),
+        "iterate_epoch": np.arange(2), "iterate_xy": np.array([[1.0, 2.0], [3.0, 1.0]]),
         "iterate_distance": np.array([0.3, 0.1]), "iterate_train_loss": np.array([0.5, 3.0]),
         "iterate_train_accuracy": np.array([0.4, 0.2]),
     }  # fmt: skip
-    along = {"t": np.linspace(0, 1, 5), "curve_train_loss": np.array([0.01, 0.2, 0.1, 0.3, 0.02])}
-    text = plot_formats.vtp(arrays, "train_loss", clip=0.7, along=along)
+    loss = np.array([0.01, 0.2, 0.1, 0.3, 0.02])
+    along = Profile(np.linspace(0, 1, 5), {"curve": PathMetrics({"train": {"loss": loss}})})
+    text = plot_formats.vtp(Surface.from_arrays(arrays), "train_loss", clip=0.7, along=along)
     poly, vtk_to_numpy = read_vtp(tmp_path, text)
     points = vtk_to_numpy(poly.GetPoints().GetData())
     layer, distance, accuracy = (
@@ -142,7 +148,9 @@ def test_vtp_has_curve_points_and_iterates_at_their_own_heights(tmp_path):
 @pytest.mark.parametrize("log", [False, True])
 def test_vtk_reads_the_surface(tmp_path, log):
     arrays = surface_arrays()
-    text = plot_formats.vtp(arrays, "train_loss", log, clip=0.7, note="digits -- a & b")
+    text = plot_formats.vtp(
+        Surface.from_arrays(arrays), "train_loss", log, clip=0.7, note="digits -- a & b"
+    )
     poly, vtk_to_numpy = read_vtp(tmp_path, text)
     data = poly.GetPointData()
     names = {data.GetArrayName(i) for i in range(data.GetNumberOfArrays())}
@@ -165,7 +173,7 @@ def test_vtk_reads_the_surface(tmp_path, log):
 
 def heights(arrays, metric, log=False):
     """``zvalue`` of the grid."""
-    root = ElementTree.fromstring(plot_formats.vtp(arrays, metric, log))
+    root = ElementTree.fromstring(plot_formats.vtp(Surface.from_arrays(arrays), metric, log))
     zvalue = next(x for x in root.iter("DataArray") if x.get("Name") == "zvalue")
     return np.frombuffer(base64.b64decode(zvalue.text)[8:], "<f8").reshape(2, 3)
 
@@ -181,11 +189,19 @@ def test_the_height_is_clipped_as_in_figures_and_zero_has_a_logarithm():
     np.testing.assert_array_equal(accuracy, 100 * arrays["train_accuracy"])
 
 
+def test_the_height_may_be_a_metric_of_the_test_split():
+    arrays = surface_arrays() | {"point_test_loss": np.ones(3)}
+    arrays["test_loss"] = 1 + np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(heights(arrays, "test_loss"), arrays["test_loss"])
+
+
 @pytest.mark.parametrize("value", [0.0, -1.0])
 def test_nothing_above_zero_has_no_logarithm(value):
     arrays = surface_arrays()
     arrays["train_loss"] = np.full((2, 3), value)
-    ElementTree.fromstring(plot_formats.vtp(arrays, log=True, note="runs/a---b-"))
+    ElementTree.fromstring(
+        plot_formats.vtp(Surface.from_arrays(arrays), log=True, note="runs/a---b-")
+    )
     np.testing.assert_array_equal(heights(arrays, "train_loss", log=True), np.zeros((2, 3)))
 
 
@@ -193,7 +209,7 @@ def test_the_tips_of_directions_are_no_networks_to_be_kept_from_clipping():
     arrays = surface_arrays() | {"direction_norm": np.ones(2)}
     arrays["train_loss"] = np.array([[0.001, 0.2, 32], [0.1, 0.2, 8]])
     arrays["point_train_loss"] = np.array([0.001, 8.0, 8.0])
-    assert plots.networks(arrays, "name").tolist() == ["a"]
+    assert Surface.from_arrays(arrays).networks.name.tolist() == ["a"]
     expected = plots.default_clip(arrays["train_loss"], np.array([0.001]))
     assert expected < 32
     assert heights(arrays, "train_loss").max() == expected

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from experiments.papers import report
 from experiments.papers.gotmare2018 import appendix
 from mcjax import plots
+from mcjax.results import Means, PathMetrics, Profile
 
 EVIL = '<script>alert("1")</script> | a\nb'
 
@@ -74,9 +75,10 @@ def test_the_page_serves_dark_screens_narrow_ones_and_print(tmp_path):
 
 def test_metrics_of_ones_own_have_rows_with_their_names():
     t = np.linspace(0, 1, 3)
-    arrays = {"t": t, "curve_train_loss": t, "segment_train_loss": t, "curve_l2": t}
-    assert not appendix.own_metrics_rows("AB", arrays)
-    arrays |= {"curve_validation_F1": np.array([0.5, 0.25, 0.75])}
-    arrays |= {"curve_validation_F1_mean": np.array(0.4375)}
+    path = PathMetrics({"train": {"loss": t}}, t)
+    assert not appendix.own_metrics_rows("AB", Profile(t, {"curve": path, "segment": path}))
+    own = {"validation": {"F1": np.array([0.5, 0.25, 0.75])}}
+    curve = PathMetrics(path.metrics | own, means={"validation": {"F1": Means(0.4375, 0.4)}})
     cells = ("0.5", "0.75", "0.25", "0.75", "0.4375")
-    assert appendix.own_metrics_rows("AB", arrays) == [("AB", "curve", "validation F1", *cells)]
+    rows = appendix.own_metrics_rows("AB", Profile(t, {"curve": curve, "segment": path}))
+    assert rows == [("AB", "curve", "validation F1", *cells)]

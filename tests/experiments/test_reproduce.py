@@ -17,6 +17,7 @@ from experiments.papers.gotmare2018 import differences, figures, scales
 from experiments.runs import add_metrics
 from mcjax.analysis import profiles
 from mcjax.plots import profile_plots
+from mcjax.results import PathMetrics, Profile
 
 
 def plan(tmp_path, scale="digits", chosen=scales.FIGURES, factor=1.0, seed=0):
@@ -105,16 +106,14 @@ def test_a_refused_job_is_said(tmp_path):
 
 def fake_curve(rng, points=7):
     t = np.linspace(0, 1, points)
-    arrays = {"t": t}
+    paths = {}
     for path in ("curve", "segment"):
-        found = {
-            f"{s}_{m}": rng.uniform(0.1, 0.9, points)
-            for s in ("train", "validation")
-            for m in ("loss", "accuracy")
-        } | {"arc_length": 2 * t}
-        found |= profiles.summarize(found, t)
-        arrays |= {f"{path}_{n}": x for n, x in found.items()}
-    return arrays
+        metrics = {
+            split: {name: rng.uniform(0.1, 0.9, points) for name in ("loss", "accuracy")}
+            for split in ("train", "validation")
+        }
+        paths[path] = profiles.summarize(PathMetrics(metrics, arc_length=2 * t), t)
+    return Profile(t, paths).to_arrays()
 
 
 def test_all_figures_are_drawn_from_arrays(tmp_path, monkeypatch):
@@ -139,6 +138,7 @@ def test_all_figures_are_drawn_from_arrays(tmp_path, monkeypatch):
         else:
             xy = np.array([[0.0, 0], [2, 0], [1, 1]])
             arrays = {"x": np.linspace(-1, 3, 5), "y": np.linspace(-1, 2, 4), "point_xy": xy}
+            arrays["point_name"] = np.array(["w70", "w150", "bend"])
             for split in ("train", "validation"):
                 arrays[f"{split}_loss"] = rng.uniform(0.1, 5, (4, 5))
                 arrays[f"point_{split}_loss"] = np.array([0.2, 0.3, 0.1])

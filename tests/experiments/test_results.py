@@ -13,6 +13,7 @@ from experiments import runs
 from experiments.cli import configs, flags
 from experiments.cli.errors import UsageError
 from experiments.runs import open_checkpoints, open_ends, restore
+from experiments.runs.arrays import load_arrays, save_arrays
 from experiments.runs.folder import Run
 from tests import finished_runs
 from tests.comparison import assert_same_bits
@@ -49,6 +50,8 @@ def test_a_point_of_a_curve_loads_by_its_name(folder):
     with np.load(folder / "AB" / "curve.npz") as arrays:
         assert set(point.arrays) == set(arrays)
         np.testing.assert_array_equal(point.arrays["t"], arrays["t"])
+        heights = point.result.curve.barriers["train"]["loss"]
+        assert heights.over_max == arrays["curve_train_loss_over_max"]
     assert isinstance(point.config, configs.CurveConfig)
     assert len(point.metrics) == 30
 
@@ -71,7 +74,8 @@ def test_arrays_are_those_of_the_epoch(tmp_path):
         assert float(found.params["w"]) == step
     assert found.config.eval_epochs == (2,)
     (run.path / "curve@2.npz").unlink()
-    assert runs.load(f"{run.path}@2").arrays == {}
+    found = runs.load(f"{run.path}@2")
+    assert (found.arrays, found.result) == ({}, None)
 
 
 def test_a_surface_has_arrays_and_no_parameters(tmp_path):
@@ -79,7 +83,21 @@ def test_a_surface_has_arrays_and_no_parameters(tmp_path):
     found = runs.load(f"{tmp_path}/s")
     assert (found.params, found.state, found.metrics) == (None, None, [])
     assert found.arrays["train_loss"].shape == (3, 4)
+    assert found.result.points.name.tolist() == ["A", "B</script>", "AB"]
     assert isinstance(found.config, configs.SurfaceConfig)
+
+
+def test_a_file_that_lacks_an_array_is_named(tmp_path):
+    run = finished_runs.surface(tmp_path / "s")
+    arrays = load_arrays(run.path / "surface.npz")
+    del arrays["iterate_epoch"]
+    save_arrays(run.path / "surface.npz", arrays)
+    for read in (
+        lambda: runs.load(f"{run.path}"),
+        lambda: runs.finished(str(run.path), ("surface",)),
+    ):
+        with pytest.raises(UsageError, match=r"surface.npz: .* iterate_epoch is missing; delete"):
+            read()
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from experiments.runs.folder import Run
 from experiments.training import problem as problems
 from mcjax import curves, plots
 from mcjax.analysis import hessian
+from mcjax.results import PointSharpness, Sharpness
 from tests.comparison import assert_same_bits
 
 long = pytest.mark.long  # eigenvalues of a network; tests/mcjax/test_hessian.py has short samples
@@ -102,7 +103,7 @@ def test_every_point_has_its_place(curve, tmp_path, monkeypatch):
     def measure(evaluator, points, coefficients, state, count, *, progress, skip):
         for index, row in enumerate(coefficients):
             values = np.array([norm(row), 0.5 * norm(row)])[:count]
-            yield index, {"eigenvalues": values, "residuals": values, "train_loss": row[0]}
+            yield index, PointSharpness(values, values, row[0])
 
     monkeypatch.setattr(hessian, "sharpness", measure)
     monkeypatch.setattr(plots, "save", lambda figure, stem: stem)
@@ -179,9 +180,9 @@ def test_wrong_input_leaves_no_run(curve, tmp_path, changes, message):
 
 def test_summary_of_points_without_eigenvalues():
     values = np.array([[np.nan, np.nan], [3.0, 1.0], [5.0, 2.0]])
-    arrays = {"t": np.array([0, 0.5, 1]), "eigenvalues": values, "residuals": values / 100}
-    text = measured.summarize(arrays)
+    found = Sharpness(np.array([0, 0.5, 1]), values, values / 100, np.zeros(3))
+    text = measured.summarize(found)
     assert "3 (t=0.50) to 5 (t=1.00)" in text
     assert "residuals at most 0.05; not found at 1 of 3 points" in text
-    nothing = {name: np.full_like(value, np.nan) for name, value in arrays.items()}
+    nothing = found._replace(eigenvalues=np.full_like(values, np.nan))
     assert measured.summarize(nothing) == "largest eigenvalue: nowhere found"

@@ -96,6 +96,7 @@ def test_gradient_norms_and_surfaces_of_complex_parameters():
     real, found = both(
         lambda loss, points: api.surface(loss, points[:3], DATA, grid=(3, 2), curve=(chain, points))
     )
+    found, real = found.to_arrays(), real.to_arrays()
     for name in ("x", "y", "train_loss", "curve_xy", "curve_distance"):
         np.testing.assert_allclose(found[name], real[name], rtol=1e-3, atol=1e-4, err_msg=name)
 

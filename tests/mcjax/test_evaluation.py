@@ -70,18 +70,17 @@ def test_metrics_of_points_by_hand(plain):
 
 
 @pytest.mark.parametrize(
-    ("devices", "batch_size", "points_per_call", "devices_per_point", "together"),
-    [(8, 16, 1, 8, 1), (8, 500, 3, 8, 3), (3, 20, 3, 3, 3), (3, 16, 1, 1, 3), (8, 20, 1, 4, 2)],
+    ("devices", "batch_size", "points_per_call", "together"),
+    [(1, 500, 3, 3), (2, 20, 1, 2), (3, 16, 1, 3)],
 )
 def test_devices_batches_and_vmap_change_nothing(
-    plain, devices, batch_size, points_per_call, devices_per_point, together
+    plain, devices, batch_size, points_per_call, together
 ):
     points, _ = control_points(linear())
     expected = plain(points, POINTS, {})
     other = make(
         cross_entropy(linear()), SPLITS, devices,
         batch_size=batch_size, points_per_call=points_per_call,
-        devices_per_point=devices_per_point,
     )  # fmt: skip
     found = other(points, POINTS, {})
     assert found.keys() == expected.keys()
@@ -91,11 +90,6 @@ def test_devices_batches_and_vmap_change_nothing(
             np.testing.assert_allclose(found[split][name], values, rtol=3e-6)
     firsts = [first for first, _ in other.blocks(points, POINTS, {})]
     assert firsts == list(range(0, 4, together))
-
-
-def test_devices_that_do_not_divide_among_points():
-    with pytest.raises(ValueError, match="8 devices cannot serve 3 a point"):
-        make(cross_entropy(linear()), SPLITS, 8, devices_per_point=3)
 
 
 def test_one_compilation_for_many_calls(plain):
@@ -174,21 +168,20 @@ def by_numpy(params, images, statistics=None, batches=()):
 
 
 @pytest.mark.parametrize(
-    ("devices", "sharing", "batch", "batches"),
+    ("devices", "batch", "batches"),
     [
-        (1, 1, 16, [range(16), range(16, 32), range(32, 45)]),
-        (8, 2, 16, [range(16), range(16, 32), range(32, 45)]),
-        (3, 3, 20, [range(20), range(20, 40), range(40, 45)]),  # 3 does not divide it
-        (8, 8, 500, [range(45)]),  # nor 8 the whole split
+        (1, 16, [range(16), range(16, 32), range(32, 45)]),
+        (8, 16, [range(16), range(16, 32), range(32, 45)]),
+        (1, 500, [range(45)]),
     ],
 )
-def test_batch_norm_statistics_are_recomputed_at_each_point(devices, sharing, batch, batches):
+def test_batch_norm_statistics_are_recomputed_at_each_point(devices, batch, batches):
     model = nets.Normed(3, parallel.DATA_AXIS)
     points, state = control_points(model)
     state = jax.tree.map(lambda x: x + 3.0, state)  # an old state: must not matter
     evaluator = make(
         cross_entropy(model), SPLITS, devices,
-        batch_size=10, statistics_batch_size=batch, devices_per_point=sharing,
+        batch_size=10, statistics_batch_size=batch,
     )  # fmt: skip
     metrics = evaluator(points, POINTS, state)
     for i, row in enumerate(POINTS):
@@ -229,12 +222,11 @@ def product(params, state, batch):
     return {"loss": jnp.sum(losses * batch["weight"]), "count": jnp.sum(batch["weight"])}
 
 
-@pytest.mark.parametrize("devices_per_point", [1, 2])
-def test_one_parameter_set_is_the_work_of_all_devices(devices_per_point):
+def test_one_parameter_set_is_the_work_of_all_devices():
     x = np.random.default_rng(3).lognormal(0, 1, 45).astype(np.float32)
     evaluator = evaluation.Evaluator(
         objectives.Objective(None, product), of_numbers, {"train": {"x": x}}, small.mesh(8),
-        batch_size=10, devices_per_point=devices_per_point,
+        batch_size=10,
     )  # fmt: skip
     norm = evaluator.gradient_norm(jnp.float32(0.5), {})
     np.testing.assert_allclose(norm, x.mean(), rtol=1e-6)

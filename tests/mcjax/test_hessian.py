@@ -74,7 +74,7 @@ OTHER = {"a": np.float32([-0.2, 0.4]), "b": np.float32([[0.9], [-0.5], [0.1]])}
 
 @pytest.fixture(scope="module")
 def quartic():
-    """The loss ``(w . x - mean)^4 / 4`` on eight devices, two of which share each batch.
+    """The loss ``(w . x - mean)^4 / 4`` on eight devices, which share each batch.
 
     The mean of all ``w . x`` is a state: recomputed at each point, then held.
     """
@@ -102,7 +102,6 @@ def quartic():
         mesh,
         batch_size=16,
         statistics_batch_size=SIZE,
-        devices_per_point=2,
     )
 
 
@@ -124,14 +123,14 @@ def test_sharpness_of_a_quartic_in_closed_form(quartic):
     rows, old = [[1.0, 0.0], [0.3, 0.7], [0.0, 1.0]], {"mean": np.float32(50)}
     found = dict(hessian.sharpness(quartic, (W, OTHER), rows, old, 2, skip={2}))
     assert found.keys() == {0, 1}
-    for (a, b), arrays in zip(rows[:2], found.values(), strict=True):
+    for (a, b), point in zip(rows[:2], found.values(), strict=True):
         w = jax.tree.map(lambda x, y, a=a, b=b: a * x + b * y, W, OTHER)
         matrix, loss = quartic_hessian(w, (X.astype(np.float64) @ flat(w)).mean())
         expected = np.linalg.eigvalsh(matrix)[::-1][:2]
         assert expected[0] > 1.1 * expected[1] > 0
-        np.testing.assert_allclose(arrays["eigenvalues"], expected, rtol=1e-4)
-        np.testing.assert_allclose(arrays["train_loss"], loss, rtol=1e-4)
-        assert arrays["residuals"].max() < 1e-3 * expected[0]
+        np.testing.assert_allclose(point.eigenvalues, expected, rtol=1e-4)
+        np.testing.assert_allclose(point.loss, loss, rtol=1e-4)
+        assert point.residuals.max() < 1e-3 * expected[0]
 
 
 def test_quadratic_has_its_own_eigenvalues():
@@ -193,7 +192,7 @@ def test_batch_norm_is_recomputed_and_held():
     np.testing.assert_allclose(named["mean"], x.mean(0), rtol=1e-4, atol=1e-5)
     found = dict(hessian.sharpness(evaluator, (params,), [[1.0]], old, 2))[0]
     expected = np.linalg.eigvalsh(whole(model, params, held))[::-1]
-    np.testing.assert_allclose(found["eigenvalues"], expected[:2], rtol=1e-3)
+    np.testing.assert_allclose(found.eigenvalues, expected[:2], rtol=1e-3)
     assert abs(np.linalg.eigvalsh(whole(model, params, old))[-1] / expected[0] - 1) > 0.05
 
 
@@ -210,16 +209,16 @@ def test_sharpness_at_points(plain):
     )
     middle = jax.tree.map(lambda a, b: 0.3 * a + 0.7 * b, params, other)
     expected = np.linalg.eigvalsh(whole(PLAIN, middle, {}))[::-1][:2]
-    np.testing.assert_allclose(found[1]["eigenvalues"], expected, rtol=1e-4)
+    np.testing.assert_allclose(found[1].eigenvalues, expected, rtol=1e-4)
     losses = evaluator((params, other), rows, {})["train"]["loss"]
-    np.testing.assert_allclose([found[i]["train_loss"] for i in range(2)], losses[:2], rtol=1e-6)
-    assert np.isnan(found[2]["eigenvalues"]).all()  # and the others are as they were
-    assert np.isnan(found[2]["residuals"]).all()
+    np.testing.assert_allclose([found[i].loss for i in range(2)], losses[:2], rtol=1e-6)
+    assert np.isnan(found[2].eigenvalues).all()  # and the others are as they were
+    assert np.isnan(found[2].residuals).all()
     assert told[0] == (0, 1)
     assert {index for index, _ in told} == {0, 1}
     alone = dict(hessian.sharpness(evaluator, (params, other), rows, {}, 2, skip={0, 2}))
     assert alone.keys() == {1}
-    np.testing.assert_array_equal(alone[1]["eigenvalues"], found[1]["eigenvalues"])
+    np.testing.assert_array_equal(alone[1].eigenvalues, found[1].eigenvalues)
 
 
 @pytest.mark.parametrize("count", [0, 4, 9])

@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mcjax import curves
+from mcjax import curves, results
 from mcjax.analysis import profiles
 from mcjax.engine import evaluation, objectives
 from tests.mcjax import small
@@ -12,13 +12,13 @@ LENGTH = np.array([0.0, 3.0, 4.0, 10.0])  # not uniform in t
 
 
 def test_summaries_by_hand():
-    arrays = {
-        "train_loss": np.array([1.0, 4.0, 2.0, 1.5]),
-        "validation_accuracy": np.array([0.9, 0.5, 0.6, 0.8]),
-        "l2": np.ones(4),
-        "arc_length": LENGTH,
+    metrics = {
+        "train": {"loss": np.array([1.0, 4.0, 2.0, 1.5])},
+        "validation": {"accuracy": np.array([0.9, 0.5, 0.6, 0.8])},
     }
-    found = profiles.summarize(arrays, T)
+    path = profiles.summarize(results.PathMetrics(metrics, np.ones(4), LENGTH), T)
+    found = results.Profile(T, {"curve": path}).to_arrays()
+    found = {n.removeprefix("curve_"): x for n, x in found.items() if not np.ndim(x)}
     expected = {
         "train_loss_mean": 0.2 * 2.5 + 0.3 * 3.0 + 0.5 * 1.75,
         "train_loss_arc_mean": (3 * 2.5 + 1 * 3.0 + 6 * 1.75) / 10,
@@ -33,8 +33,8 @@ def test_summaries_by_hand():
 
 
 def test_a_path_of_no_length_has_its_one_value_as_mean():
-    arrays = {"train_loss": np.full(4, 2.5), "arc_length": np.zeros(4)}
-    assert profiles.summarize(arrays, T)["train_loss_arc_mean"] == 2.5
+    path = results.PathMetrics({"train": {"loss": np.full(4, 2.5)}}, arc_length=np.zeros(4))
+    assert profiles.summarize(path, T).means["train"]["loss"].over_length == 2.5
 
 
 X = np.array([[0.5, -1.0], [1.5, 0.0], [0.7, 0.4], [2.0, 1.0], [-0.2, 0.3]], np.float32)
@@ -69,22 +69,37 @@ def loss(w, x=X):
 
 def test_profile_of_a_chain(evaluator):
     told = []
-    arrays = profiles.profile(
+    found = profiles.along(
         evaluator, curves.polygonal_chain(1), (START, BEND, END), T, {}, told.append
     )
-    np.testing.assert_allclose(arrays["train_loss"], [loss(phi(t)) for t in T], rtol=1e-5)
-    np.testing.assert_allclose(
-        arrays["validation_loss"], [loss(phi(t), X[:2]) for t in T], rtol=1e-5
-    )
-    np.testing.assert_allclose(arrays["l2"], [(phi(t) ** 2).sum() for t in T], rtol=1e-5)
+    train, validation = (found.metrics[split]["loss"] for split in ("train", "validation"))
+    np.testing.assert_allclose(train, [loss(phi(t)) for t in T], rtol=1e-5)
+    np.testing.assert_allclose(validation, [loss(phi(t), X[:2]) for t in T], rtol=1e-5)
+    np.testing.assert_allclose(found.l2, [(phi(t) ** 2).sum() for t in T], rtol=1e-5)
     first, second = np.linalg.norm(BEND - START), np.linalg.norm(END - BEND)
-    np.testing.assert_allclose(
-        arrays["arc_length"], [0, 0.4 * first, first, first + second], rtol=1e-5
-    )
+    np.testing.assert_allclose(found.arc_length, [0, 0.4 * first, first, first + second], rtol=1e-5)
     assert told == [1, 2, 3, 4]
     values = np.array([loss(phi(t)) for t in T])
-    np.testing.assert_allclose(arrays["train_loss_over_max"], values.max() - values[[0, -1]].max())
-    assert arrays["train_loss_arc_mean"] != pytest.approx(arrays["train_loss_mean"], rel=1e-3)
+    height, means = found.barriers["train"]["loss"].over_max, found.means["train"]["loss"]
+    np.testing.assert_allclose(height, values.max() - values[[0, -1]].max())
+    assert means.over_length != pytest.approx(means.over_t, rel=1e-3)
+
+
+def test_a_profile_measures_a_known_segment_only_once(evaluator):
+    told = []
+    options = {"progress": lambda path, done: told.append((path, done)), "slopes": True}
+    control, state = (START, BEND, END), {}
+    one = profiles.profile(evaluator, curves.polygonal_chain(1), control, T[::3], state, **options)
+    assert list(one.paths) == ["curve", "segment"]
+    assert told == [("segment", 1), ("segment", 2), ("curve", 1), ("curve", 2)]
+    assert (list(one.curve.slopes), dict(one.segment.slopes)) == (["train", "validation"], {})
+    told.clear()
+    again = profiles.profile(
+        evaluator, curves.polygonal_chain(1), control, T[::3], state, segment=one.segment, **options
+    )
+    assert told == [("curve", 1), ("curve", 2)]
+    assert again.segment is one.segment
+    assert list(again.paths) == ["curve", "segment"]
 
 
 def test_slopes_point_into_the_curve_at_both_ends(evaluator):
@@ -92,6 +107,7 @@ def test_slopes_point_into_the_curve_at_both_ends(evaluator):
     for end, here in (("start", START), ("end", END)):
         inwards = (BEND - here) / np.linalg.norm(BEND - here)
         slope = float(2 * (here - X.mean(0)) @ inwards)
-        error = float(found[f"train_loss_{end}_slope_error"])
-        assert abs(float(found[f"train_loss_{end}_slope"]) - slope) <= error
+        measured = found["train"]["loss"]
+        error = getattr(measured, f"{end}_error")
+        assert abs(getattr(measured, end) - slope) <= error
         assert error < 0.05 * abs(slope)

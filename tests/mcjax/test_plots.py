@@ -10,6 +10,7 @@ from matplotlib import text
 from matplotlib.figure import Figure
 
 from mcjax import plots
+from mcjax.results import Points, Profile, Sharpness, Surface
 
 T = np.linspace(0, 1, 7)
 
@@ -22,12 +23,16 @@ def some_arrays(metrics=("loss", "accuracy")):
     return {"t": T} | {name: rng.uniform(0.2, 0.9, 7) for name in names}
 
 
+def curve_figure(arrays, title):
+    return plots.curve_figure(Profile.from_arrays(arrays), title)
+
+
 @pytest.mark.parametrize(
     ("metrics", "panels"), [(("loss", "accuracy"), 4), (("loss",), 2), (("accuracy",), 2)]
 )
 def test_a_panel_for_each_metric_and_percent_for_accuracies(metrics, panels):
     arrays = some_arrays(metrics)
-    figure = plots.curve_figure(arrays, "G to B")
+    figure = curve_figure(arrays, "G to B")
     drawn = {}
     for ax in figure.axes:
         for line in ax.lines:
@@ -48,26 +53,23 @@ def test_a_panel_for_each_metric_and_percent_for_accuracies(metrics, panels):
 
 def test_metrics_of_ones_own_are_drawn_with_their_names():
     arrays = some_arrays(("loss", "F1", "top_5_accuracy")) | {"curve_train_F1_mean": np.ones(())}
-    figure = plots.curve_figure(arrays, "")
+    figure = curve_figure(arrays, "")
     labels = [ax.get_ylabel() for ax in figure.axes if ax.axison]
     assert labels == ["training loss", "validation loss", "training F1", "validation F1",
                       "training top 5 accuracy (%)", "validation top 5 accuracy (%)"]  # fmt: skip
     drawn = figure.axes[2].lines[0].get_ydata()
     np.testing.assert_array_equal(drawn, arrays["curve_train_F1"])
-    with pytest.raises(ValueError, match=r"no curve_train_f1; of metrics there are .*train_F1"):
-        plots.profile(figure.axes[0], arrays, "train_f1")
+    with pytest.raises(ValueError, match=r"no train_f1 of the curve; .* there are .*train_F1"):
+        plots.profile(figure.axes[0], Profile.from_arrays(arrays), "train_f1")
     plt.close(figure)
 
 
 def test_an_accuracy_of_one_throughout_has_no_axis_above_it():
     whole, low = np.ones(7), np.full(7, 0.5)
     ax = Figure().add_subplot()
-    plots.profile(
-        ax, {"t": T, "curve_train_accuracy": low, "segment_train_accuracy": low}, "train_accuracy"
-    )
-    plots.profile(
-        ax, {"t": T, "curve_train_accuracy": whole, "segment_train_accuracy": low}, "train_accuracy"
-    )
+    for curve in (low, whole):
+        arrays = {"t": T, "curve_train_accuracy": curve, "segment_train_accuracy": low}
+        plots.profile(ax, Profile.from_arrays(arrays), "train_accuracy")
     bottom, top = ax.get_ylim()
     assert bottom < 50 < 100 < top <= 101
 
@@ -75,7 +77,7 @@ def test_an_accuracy_of_one_throughout_has_no_axis_above_it():
 def test_points_that_are_not_finite_can_be_drawn(tmp_path):
     arrays = some_arrays()
     arrays["segment_train_loss"][2:4] = np.nan, np.inf
-    assert plots.save(plots.curve_figure(arrays, "broken"), tmp_path / "f").is_file()
+    assert plots.save(curve_figure(arrays, "broken"), tmp_path / "f").is_file()
 
 
 def test_saved_in_three_formats_and_the_same_bytes_again(tmp_path):
@@ -83,7 +85,7 @@ def test_saved_in_three_formats_and_the_same_bytes_again(tmp_path):
     paths = []
     for name in ("figures/curve@20", "again/figure"):
         with plots.style():
-            figure = plots.curve_figure(arrays, "t")
+            figure = curve_figure(arrays, "t")
         paths.append(plots.save(figure, tmp_path / name))  # outside of the style, too
     path, again = paths
     assert path == tmp_path / "figures" / "curve@20.png"
@@ -121,10 +123,13 @@ def _every_figure():
     for split in ("train", "validation"):
         surface[f"{split}_loss"] = rng.uniform(0.1, 5, (5, 7))
         surface[f"point_{split}_loss"] = np.array([0.2, 0.3, 0.1])
-    sharpness = {"t": T, "train_loss": T, "eigenvalues": rng.uniform(1, 9, (7, 2))}
+    surface = Surface.from_arrays(surface)
+    sharpness = Sharpness(T, rng.uniform(1, 9, (7, 2)), np.zeros((7, 2)), T)
     return {
-        "curve": plots.curve_figure(some_arrays(), "t"),
-        "surface": plots.surface_figure(surface, ("train_loss", "validation_loss")),
+        "curve": curve_figure(some_arrays(), "t"),
+        "surface": plots.surface_figure(
+            Surface.from_arrays(surface), ("train_loss", "validation_loss")
+        ),
         "sharpness": plots.sharpness_figure(sharpness, "t"),
         "barriers": plots.barrier_matrix(pairs(rng, "GABCDEF"), pairs(rng, "GABCDEF")),
     }
@@ -178,7 +183,7 @@ def test_a_style_on_top_changes_colours_maps_and_width(tmp_path):
 def test_panels_compose_into_a_figure_of_one_s_own():
     figure = Figure(figsize=(5, 2))
     left, right = figure.subplots(1, 2)
-    assert plots.profile(left, some_arrays(), "train_loss", ["curve"]) is left
+    assert plots.profile(left, Profile.from_arrays(some_arrays()), "train_loss", ["curve"]) is left
     assert [line.get_label() for line in left.lines] == ["curve"]
     segments, curves = [("a", "b", 2.0), ("a", "c", -0.5)], [("b", "a", 0.25), ("a", "b", 0.75)]
     assert plots.barriers(right, curves, segments) is right
@@ -189,14 +194,14 @@ def test_panels_compose_into_a_figure_of_one_s_own():
 
 
 def test_a_metric_that_is_not_there_is_named():
-    arrays = {
-        "t": np.linspace(0, 1, 3),
-        "curve_train_loss": np.ones(3),
-        "train_loss": np.ones((2, 2)),
-    }
-    for draw, words in ((plots.profile, "curve_train_accuracy"), (plots.surface, "train_accuracy")):
-        with pytest.raises(ValueError, match=f"no {words}; of metrics there are train_loss"):
-            draw(plt.gca(), arrays, "train_accuracy")
+    metrics = {"train": {"loss": np.ones((2, 2))}}
+    points = Points(np.zeros((3, 2)), np.array(["a", "b", "c"]), {})
+    profile = Profile.from_arrays({"t": np.linspace(0, 1, 3), "curve_train_loss": np.ones(3)})
+    surface = Surface(np.arange(2.0), np.arange(2.0), metrics, points)
+    for draw, found, of in ((plots.profile, profile, "curve"), (plots.surface, surface, "surface")):
+        words = f"no train_accuracy of the {of}; of metrics there are train_loss"
+        with pytest.raises(ValueError, match=words):
+            draw(plt.gca(), found, "train_accuracy")
     plt.close()
 
 
@@ -204,7 +209,7 @@ def test_a_single_metric_fills_the_figure():
     arrays = {"t": np.linspace(0, 1, 3)}
     arrays |= {f"{path}_train_loss": np.ones(3) for path in ("curve", "segment")}
     with plots.style():
-        figure = plots.curve_figure(arrays, "one")
+        figure = curve_figure(arrays, "one")
     assert [ax.get_ylabel() for ax in figure.axes] == ["training loss"]
     plt.close(figure)
 
@@ -261,7 +266,7 @@ def test_the_colour_bar_of_barriers_has_plain_numbers_that_differ(low, high):
 def test_the_profile_of_a_segment_or_of_a_curve_alone_has_its_figure(path):
     arrays = {n: x for n, x in some_arrays().items() if n == "t" or n.startswith(path)}
     arrays |= {f"{path}_train_f1": T, f"{path}_train_f1_mean": np.array(0.5)}
-    figure = plots.curve_figure(arrays, "t")
+    figure = curve_figure(arrays, "t")
     assert [ax.get_ylabel() for ax in figure.axes[:5]] == [
         "training loss", "validation loss", "training accuracy (%)", "validation accuracy (%)",
         "training f1",
@@ -270,5 +275,5 @@ def test_the_profile_of_a_segment_or_of_a_curve_alone_has_its_figure(path):
 
 
 def test_arrays_without_a_path_are_named():
-    with pytest.raises(ValueError, match="no PATH_SPLIT_METRIC, such as curve_train_loss"):
-        plots.curve_figure({"t": T, "train_loss": T}, "t")
+    with pytest.raises(ValueError, match="no metric along a curve or segment"):
+        curve_figure({"t": T, "train_loss": T}, "t")

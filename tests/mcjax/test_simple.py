@@ -90,7 +90,8 @@ def test_devices_change_nothing(monkeypatch):
 
 
 def test_profile_in_closed_form_and_as_the_pieces_give_it():
-    arrays = api.profile(quadratic, CURVE, CONTROL, TARGETS, HELD_OUT, points=7, batch_size=16)
+    profile = api.profile(quadratic, CURVE, CONTROL, TARGETS, HELD_OUT, points=7, batch_size=16)
+    arrays = profile.to_arrays()
     t = np.linspace(0, 1, 7)
     np.testing.assert_array_equal(arrays["t"], t)
     control = np.stack([vector(w) for w in CONTROL])
@@ -115,33 +116,34 @@ def test_profile_in_closed_form_and_as_the_pieces_give_it():
         parallel.replicate({"train": TARGETS, "validation": HELD_OUT}, small.mesh(2)),
         small.mesh(2),
     )
-    pieces = profiles.profile(evaluator, CURVE, CONTROL, t, {})
-    assert {f"curve_{n}" for n in pieces} == {n for n in arrays if n.startswith("curve_")}
+    pieces = profiles.profile(evaluator, CURVE, CONTROL, t, {}).to_arrays()
+    assert pieces.keys() == arrays.keys()
     for name, values in pieces.items():
-        np.testing.assert_allclose(arrays[f"curve_{name}"], values, rtol=1e-5, atol=1e-5)
-    plt.close(plots.curve_figure(arrays, "drawn unchanged"))
+        np.testing.assert_allclose(arrays[name], values, rtol=1e-5, atol=1e-5)
+    plt.close(plots.curve_figure(profile, "drawn unchanged"))
 
 
 def test_a_segment_is_profiled_alone():
     told = []
-    arrays = api.profile(
+    found = api.profile(
         quadratic, curves.segment(), (START, THIRD), TARGETS, points=3, progress=told.append
     )
     middle = (VECTORS[0] + VECTORS[2]) / 2
     expected = [at(VECTORS[0]), at(middle), at(VECTORS[2])]
-    np.testing.assert_allclose(arrays["segment_train_loss"], expected, rtol=1e-5)
-    assert not [n for n in arrays if n.startswith("curve_") or "validation" in n]
+    np.testing.assert_allclose(found.segment.metrics["train"]["loss"], expected, rtol=1e-5)
+    assert (list(found.paths), list(found.segment.metrics)) == (["segment"], ["train"])
     assert told == [3]
-    figure = plots.curve_figure(arrays, "drawn unchanged")
+    figure = plots.curve_figure(found, "drawn unchanged")
     assert [line.get_label() for line in figure.axes[0].lines] == ["segment"]
 
 
 def test_surface_in_closed_form_and_drawn():
     told = []
-    arrays = api.surface(
+    surface = api.surface(
         quadratic, (START, END, THIRD), TARGETS, HELD_OUT, curve=(CURVE, CONTROL), grid=(4, 3),
         names=("a", "b", "c"), progress=told.append, iterates={3: THIRD, 8: FOURTH},
     )  # fmt: skip
+    arrays = surface.to_arrays()
     assert arrays["train_loss"].shape == arrays["validation_loss"].shape == (3, 4)
     assert told[-1] == 12
     u = VECTORS[1] - VECTORS[0]
@@ -158,7 +160,7 @@ def test_surface_in_closed_form_and_drawn():
     points = [START, END, THIRD]
     seen = surfaces.on_plane(planes.plane(points), points, CURVE, CONTROL, arrays["curve_t"])
     for name in ("xy", "distance", "control_xy"):
-        np.testing.assert_allclose(arrays[f"curve_{name}"], seen[name], atol=1e-4)
+        np.testing.assert_allclose(arrays[f"curve_{name}"], getattr(seen, name), atol=1e-4)
     assert set(np.arange(4) / 3) <= set(arrays["curve_t"])
     assert arrays["y"][-1] > arrays["curve_xy"][:, 1].max()
     np.testing.assert_array_equal(arrays["iterate_epoch"], [3, 8])
@@ -169,7 +171,7 @@ def test_surface_in_closed_form_and_drawn():
     np.testing.assert_allclose(arrays["iterate_distance"], [0, off], atol=1e-4)
     each = [at(VECTORS[2]), at(VECTORS[3])]
     np.testing.assert_allclose(arrays["iterate_train_loss"], each, rtol=1e-5)
-    plt.close(plots.surface_figure(arrays, ["train_loss", "validation_loss"]))
+    plt.close(plots.surface_figure(surface, ["train_loss", "validation_loss"]))
 
 
 def test_an_objective_brings_its_metrics_and_its_state():
@@ -195,9 +197,10 @@ def test_an_objective_brings_its_metrics_and_its_state():
         state=state,
     )  # fmt: skip
     assert float(points[1]) != 2.0
-    arrays = api.profile(objective, api.ONE_BEND, points, {"x": x}, points=3, state=state)
-    np.testing.assert_allclose(arrays["segment_train_off"], np.abs(x - 3).mean(), rtol=1e-5)
-    np.testing.assert_allclose(arrays["segment_train_loss"][1], ((2 - x) ** 2).mean(), rtol=1e-5)
+    found = api.profile(objective, api.ONE_BEND, points, {"x": x}, points=3, state=state)
+    metrics = found.segment.metrics["train"]
+    np.testing.assert_allclose(metrics["off"], np.abs(x - 3).mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["loss"][1], ((2 - x) ** 2).mean(), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -271,19 +274,20 @@ def test_an_example_has_its_own_key_whatever_the_batch(batch_size):
     noise = lambda params, batch, key: jnp.sum(params * 0) + jax.random.uniform(key)  # noqa: E731
     data = np.zeros(23, np.float32)
     segment = (jnp.zeros(2), jnp.ones(2))
-    arrays = api.profile(noise, curves.segment(), segment, data, points=2, batch_size=batch_size)
+    found = api.profile(noise, curves.segment(), segment, data, points=2, batch_size=batch_size)
     keys = [jax.random.fold_in(jax.random.key(0), i) for i in range(23)]
     mean = np.mean([jax.random.uniform(key) for key in keys])
-    np.testing.assert_allclose(arrays["segment_train_loss"], [mean, mean], rtol=1e-6)
+    np.testing.assert_allclose(found.segment.metrics["train"]["loss"], [mean, mean], rtol=1e-6)
 
 
 def test_a_surface_around_a_point_along_two_directions():
     """Centred on the point, whatever the directions' angle; their tips are no networks."""
     pair = [jax.tree.map(lambda a, b: 0.5 * (a - b), END, START), directions.random(START, KEY)]
     points = directions.around(START, pair)
-    arrays = api.surface(
+    surface = api.surface(
         quadratic, points, TARGETS, extent=0.5, grid=(5, 3), names=("a", "first", "second")
     )
+    arrays = surface.to_arrays()
     lengths = [float(jnp.sqrt(curves.squared_norm(d))) for d in pair]
     np.testing.assert_allclose(arrays["direction_norm"], lengths, rtol=1e-5)
     np.testing.assert_allclose(arrays["x"], 0.5 * lengths[0] * np.linspace(-1, 1, 5), rtol=1e-5)
@@ -292,6 +296,6 @@ def test_a_surface_around_a_point_along_two_directions():
     np.testing.assert_allclose(
         arrays["train_loss"][1, 4], at(0.75 * VECTORS[0] + 0.25 * VECTORS[1]), rtol=1e-4
     )
-    assert plots.networks(arrays, "name").tolist() == ["a"]
+    assert surface.networks.name.tolist() == ["a"]
     with pytest.raises(ValueError, match="extent=0"):
         api.surface(quadratic, points, TARGETS, extent=0)

@@ -8,6 +8,7 @@ from matplotlib.text import Text
 
 from mcjax import plots
 from mcjax.plots import colour_scale, label_placement
+from mcjax.results import CurveOnPlane, PathMetrics, Profile, Surface
 
 X, Y = np.linspace(-1, 5, 9), np.linspace(-1, 3, 7)
 BOWL = 0.02 + 0.1 * ((X[None] - 2) ** 2 + (Y[:, None] - 1) ** 2)
@@ -41,7 +42,7 @@ def with_iterates(xy, distance=2.0, **more):
 
 def draw(arrays, metric="train_loss", *more, **options):
     with plots.style(*more):
-        figure = plots.surface_figure(arrays, metric, **options)
+        figure = plots.surface_figure(Surface.from_arrays(arrays), metric, **options)
         figure.draw_without_rendering()
     return figure, figure.axes[0]
 
@@ -97,13 +98,15 @@ def test_zero_loss_on_a_log_scale_has_the_lowest_colour():
 
 
 def test_zero_loss_does_not_lower_the_scale():
-    scale = colour_scale.make(drawable(np.array([[0.0, 0.1], [0.2, 3.0]])), "train_loss")
+    scale = colour_scale.make(
+        Surface.from_arrays(drawable(np.array([[0.0, 0.1], [0.2, 3.0]]))), "train_loss"
+    )
     assert 0.005 < scale.levels[0] <= 0.01  # the lowest of the points
 
 
 def test_a_curve_is_off_the_plane_by_a_share_of_its_extent():
-    curve = {"curve_xy": np.array([[0.0, 0], [3, 5], [10, 10]])}
-    off = plots.off_plane(curve | {"curve_distance": np.array([0.9, 0.99, 1.1])})
+    xy = np.array([[0.0, 0], [3, 5], [10, 10]])
+    off = plots.off_plane(CurveOnPlane(np.linspace(0, 1, 3), xy, np.array([0.9, 0.99, 1.1]), xy))
     np.testing.assert_array_equal(off, [False, False, True])
 
 
@@ -249,7 +252,7 @@ def test_names_are_written_as_they_are():
         arrays["point_name"]
     )
     assert ax.get_xlabel() == r"weight distance from a\$b_{\$ towards 100%_x"
-    curve = {"t": np.linspace(0, 1, 3), "curve_train_loss": np.ones(3)}
+    curve = Profile(np.linspace(0, 1, 3), {"curve": PathMetrics({"train": {"loss": np.ones(3)}})})
     with plots.style():
         plots.curve_figure(curve, "a$b_{$").draw_without_rendering()
         name = "a$b_{$"

@@ -9,6 +9,7 @@ from matplotlib.text import Text
 from mcjax import curves, planes, plots
 from mcjax.analysis import surfaces
 from mcjax.engine import evaluation, objectives
+from mcjax.results import Surface
 from tests.mcjax import small
 
 RNG = np.random.default_rng(11)
@@ -89,7 +90,7 @@ def test_surface_of_a_quadratic_in_closed_form():
     for i, y in enumerate(Y):
         for j, x in enumerate(X):
             w = VECTORS[0] + x * u + y * v
-            here = {name: values[j] for name, values in found[i].items()}
+            here = {name: values[j] for name, values in found[i].to_arrays().items()}
             np.testing.assert_allclose(here["train_loss"], loss_at(w, TARGETS), rtol=1e-5)
             validation = loss_at(w, TARGETS[:13] + 0.7)
             np.testing.assert_allclose(here["validation_loss"], validation, rtol=1e-5)
@@ -106,7 +107,7 @@ def test_surface_of_nearly_collinear_points_keeps_its_digits():
     plane = planes.plane(points)
     ((_, row),) = surfaces.evaluate(evaluator(), points, plane, X, np.array([1.7]), {})
     expected = [loss_at(p0 + axes @ [x, 1.7], TARGETS) for x in X]
-    np.testing.assert_allclose(row["train_loss"], expected, rtol=1e-5)
+    np.testing.assert_allclose(row.metrics["train"]["loss"], expected, rtol=1e-5)
 
 
 def test_rows_are_those_of_the_whole_whatever_was_skipped_or_batched():
@@ -117,19 +118,20 @@ def test_rows_are_those_of_the_whole_whatever_was_skipped_or_batched():
     assert done == sorted(done)
     assert max(np.diff(done)) <= 5
     for index, row in some.items():
-        for name, values in row.items():
-            np.testing.assert_array_equal(values, whole[index][name])
+        for name, values in row.to_arrays().items():
+            np.testing.assert_array_equal(values, whole[index].to_arrays()[name])
     batched = rows(evaluator(points_per_call=4, devices=8))
     for index, row in whole.items():
-        np.testing.assert_allclose(batched[index]["train_loss"], row["train_loss"], rtol=1e-5)
+        one, other = (x.metrics["train"]["loss"] for x in (batched[index], row))
+        np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
 def test_three_points_give_their_own_losses():
-    own = surfaces.at_points(evaluator(), POINTS, {})
+    own = surfaces.at_points(evaluator(), POINTS, {}).to_arrays()
     expected = [loss_at(v, TARGETS) for v in VECTORS]
     np.testing.assert_allclose(own["train_loss"], expected, rtol=1e-5, atol=1e-7)
     for i, point in enumerate(POINTS):
-        alone = surfaces.at_points(evaluator(), [point], {})
+        alone = surfaces.at_points(evaluator(), [point], {}).to_arrays()
         assert alone["validation_loss"][0] == own["validation_loss"][i]
 
 
@@ -142,10 +144,10 @@ def test_curve_seen_from_the_plane(family):
     for i, s in enumerate(t):
         w = np.asarray(curve.coefficients(np.float32(s))) @ np.stack(control)
         directly = planes.project(PLANE, POINTS, tree(w))
-        np.testing.assert_allclose(seen["xy"][i], directly.xy, atol=2e-5)
-        np.testing.assert_allclose(seen["distance"][i], directly.distance, rtol=1e-4, atol=1e-5)
-    assert seen["control_xy"].shape == (4, 2)
-    assert seen["distance"][1:].min() > 0.1
+        np.testing.assert_allclose(seen.xy[i], directly.xy, atol=2e-5)
+        np.testing.assert_allclose(seen.distance[i], directly.distance, rtol=1e-4, atol=1e-5)
+    assert seen.control_xy.shape == (4, 2)
+    assert seen.distance[1:].min() > 0.1
 
 
 def test_a_chain_is_drawn_through_its_corners():
@@ -155,13 +157,15 @@ def test_a_chain_is_drawn_through_its_corners():
         assert np.abs(t - corner).min() < 1e-12
 
 
-def test_project_records_both_senses():
+def test_iterates_are_projected_in_both_senses():
     w = RNG.normal(size=7) * 3
-    seen = surfaces.project(PLANE, POINTS, tree(w))
-    residual = VECTORS.T @ seen["span"] - w
+    seen = surfaces.iterates(evaluator(), PLANE, POINTS, [(5, tree(w))], {})
+    residual = VECTORS.T @ seen.span[0] - w
     np.testing.assert_allclose(VECTORS @ residual, 0, atol=1e-3)
-    np.testing.assert_allclose(seen["affine"].sum(), 1, rtol=1e-6)
-    assert seen["span_distance"] < seen["distance"]
+    np.testing.assert_allclose(seen.affine.sum(), 1, rtol=1e-6)
+    assert seen.span_distance < seen.distance
+    assert (seen.epoch.tolist(), seen.variance_share) == ([5], None)
+    assert surfaces.iterates(evaluator(), PLANE, POINTS, [], {}) is None
 
 
 def test_default_clip_keeps_the_points_and_cuts_what_towers():
@@ -187,7 +191,7 @@ def drawable(**changes):
         "iterate_distance": np.array([3.0, 2.0, 1.0, 0.0]),
         "iterate_train_loss": np.array([4.0, 3.0, np.nan, 0.1]),
     }
-    return arrays | changes
+    return Surface.from_arrays(arrays | changes)
 
 
 def test_figure_labels_do_not_overlap_and_say_the_distance():
@@ -234,7 +238,7 @@ def test_the_planes_share_of_the_iterates_variance():
         total.add(tree(w))
     away = run - run.mean(axis=0)
     np.testing.assert_allclose(total.total, (away**2).sum(), rtol=1e-5)
-    xy = np.stack([surfaces.project(PLANE, POINTS, tree(w))["xy"] for w in run])
+    xy = np.stack([planes.project(PLANE, POINTS, tree(w)).xy for w in run])
     basis = np.linalg.qr((VECTORS[1:] - VECTORS[0]).T)[0]
     expected = ((away @ basis) ** 2).sum() / (away**2).sum()
     found = len(run) * xy.var(axis=0).sum() / total.total

@@ -60,20 +60,3 @@ def test_a_batch_may_be_the_whole_data_set():
         quadratic, rows_of_x, SGD, size=24, batch_size=24, mesh=small.mesh(1)
     )
     assert trainer.steps_per_epoch == 1
-
-
-def test_streamed_chunks_fit_the_memory_they_may_take(monkeypatch):
-    x = np.random.default_rng(1).normal(size=24).astype(np.float32)
-    ends = []
-    for size in (training.STREAMED_BYTES, 2 * 4 * x.itemsize):  # two batches of four
-        monkeypatch.setattr(training, "STREAMED_BYTES", size)
-        trainer = training.make_trainer(
-            quadratic, rows_of_x, SGD, size=24, batch_size=4, mesh=small.mesh(1)
-        )
-        state, last = trainer.init({"w": jnp.float32(2)}, (), {}, {"x": x}), 0
-        key = jax.random.key(7)
-        for chunk in training.chunks(trainer, state, (), {"x": x}, 2, key, streamed=True):
-            assert (chunk.step - last) * 4 * x.itemsize <= size
-            last = chunk.step
-        ends.append(float(chunk.state.params["w"]))
-    assert ends[0] == ends[1]

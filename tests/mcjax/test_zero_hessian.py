@@ -29,12 +29,12 @@ def test_piecewise_linear_losses_have_eigenvalues_of_zero():
     )
     flat = {"w": jnp.ones(4), "b": jnp.zeros(0)}
     ((_, found),) = hessian.sharpness(evaluator, (flat,), [[1.0]], {}, 2)
-    np.testing.assert_array_equal(found["eigenvalues"], [0, 0])
-    np.testing.assert_array_equal(found["residuals"], [0, 0])
-    assert found["train_loss"] > 0
+    np.testing.assert_array_equal(found.eigenvalues, [0, 0])
+    np.testing.assert_array_equal(found.residuals, [0, 0])
+    assert found.loss > 0
     curved = flat | {"b": jnp.ones(3)}  # however little
     ((_, found),) = hessian.sharpness(evaluator, (curved,), [[1.0]], {}, 4)
-    np.testing.assert_allclose(found["eigenvalues"], [6e-9, 6e-9, 6e-9, 0], rtol=1e-5, atol=1e-14)
+    np.testing.assert_allclose(found.eigenvalues, [6e-9, 6e-9, 6e-9, 0], rtol=1e-5, atol=1e-14)
 
 
 def test_zero_matrix_has_vectors_of_unit_length():

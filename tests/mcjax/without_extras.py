@@ -57,8 +57,8 @@ def numbers() -> dict[str, Any]:
     sharpness = mcjax.sharpness(loss, points[1], data, samples=2)
     return {
         "losses": losses.tolist(),
-        "profile": profile["segment_train_loss"].tolist(),
-        "surface": surface["train_loss"].tolist(),
+        "profile": profile.segment.metrics["train"]["loss"].tolist(),
+        "surface": surface.metrics["train"]["loss"].tolist(),
         "eigenvalue": float(sharpness.eigenvalues[0]),
     }
 

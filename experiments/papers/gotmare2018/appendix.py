@@ -1,13 +1,13 @@
 """All numbers of a reproduction, as tables for the end of its report."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from mcjax import plots
+from mcjax.results import PathMetrics, Profile, Surface, named
 
-from ...runs import load_arrays
+from ...runs import load_result
 from .. import report, verdicts
 from .findings import Findings
 
@@ -82,17 +82,28 @@ def _barriers(found):
     rows = []
     for label, _, run in found.runs("curve"):
         file = run.path / "curve.npz"
-        arrays = load_arrays(file) if file.exists() else {}
-        for path in ("segment", "curve") if arrays else ():
-            key = f"{path}_train_loss"
-            losses = arrays[key]
-            values = [float(arrays[f"{key}_{h}"]) for h in ("over_max", "over_mean", "over_chord")]
-            values += [float(arrays[f"{key}_{h}"]) for h in ("mean", "arc_mean")]
-            values.append(float(arrays[f"{path}_arc_length"][-1]))
+        if not file.exists():
+            continue
+        for name, path in _in_order(load_result(Profile, file)):
+            losses, heights, length = (
+                path.metrics["train"]["loss"],
+                path.barriers["train"]["loss"],
+                path.arc_length,
+            )
+            values = [
+                *heights,
+                *path.means["train"]["loss"],
+                np.nan if length is None else length[-1],
+            ]
             ends = f"{losses[0]:.4g}, {losses[-1]:.4g}"
-            barrier = "yes" if values[0] > 0 else "no"
-            rows.append((label, path, ends, *(f"{v:.4g}" for v in values), barrier))
+            barrier = "yes" if heights.over_max > 0 else "no"
+            rows.append((label, name, ends, *(f"{v:.4g}" for v in values), barrier))
     return report.Table(BARRIER_HEADER, rows)
+
+
+def _in_order(found: Profile) -> list[tuple[str, PathMetrics]]:
+    """The segment, and then the curve."""
+    return list(found.paths.items())[::-1]
 
 
 def _own_metrics(found):
@@ -101,21 +112,21 @@ def _own_metrics(found):
     for label, _, run in found.runs("curve"):
         file = run.path / "curve.npz"
         if file.exists():
-            rows += own_metrics_rows(label, load_arrays(file))
+            rows += own_metrics_rows(label, load_result(Profile, file))
     header = ("pair", "path", "metric", "at the start", "at the end", "lowest", "highest", "mean")
     return report.Table(header, rows)
 
 
-def own_metrics_rows(label: str, arrays: Mapping[str, np.ndarray]) -> list[tuple[str, ...]]:
+def own_metrics_rows(label: str, found: Profile) -> list[tuple[str, ...]]:
     """A row for each path and metric that is not one of the library's."""
     rows: list[tuple[str, ...]] = []
-    for path in ("segment", "curve"):
-        metrics = plots.metric_names(arrays, f"{path}_")
-        for metric in (m for m in metrics if m not in plots.METRIC_LABELS):
-            values, mean = arrays[f"{path}_{metric}"], arrays[f"{path}_{metric}_mean"]
+    for name, path in _in_order(found):
+        metrics, means = named(path.metrics), named(path.means)
+        for metric in (m for m in plots.metric_names(path.metrics) if m not in plots.METRIC_LABELS):
+            values, mean = metrics[metric], means[metric].over_t
             numbers = (values[0], values[-1], np.nanmin(values), np.nanmax(values), mean)
             cells = (f"{float(x):.4g}" for x in numbers)
-            rows.append((label, path, plots.metric_words(metric), *cells))
+            rows.append((label, name, plots.metric_words(metric), *cells))
     return rows
 
 
@@ -141,13 +152,13 @@ def _iterates(found):
     rows = []
     for label, _, run in found.runs("surface"):
         file = run.path / "surface.npz"
-        arrays = load_arrays(file) if file.exists() else {}
-        for i, epoch in enumerate(arrays.get("iterate_epoch", ())):
-            vectors = (arrays["iterate_affine"][i], arrays["iterate_span"][i])
+        iterates: Any = load_result(Surface, file).iterates if file.exists() else None
+        for i, epoch in enumerate(() if iterates is None else iterates.epoch):
+            vectors = (iterates.affine[i], iterates.span[i])
             affine, span = (", ".join(f"{x:.3g}" for x in v) for v in vectors)
-            distances = (arrays["iterate_distance"][i], arrays["iterate_span_distance"][i])
+            distances = (iterates.distance[i], iterates.span_distance[i])
             loss, distance, far = (
-                f"{x:.4g}" for x in (arrays["iterate_train_loss"][i], *distances)
+                f"{x:.4g}" for x in (iterates.metrics["train"]["loss"][i], *distances)
             )
             rows.append((label, f"w{epoch}", loss, distance, affine, far, span))
     header = (

@@ -5,11 +5,12 @@ over several repetitions are made in `experiments.papers.verdicts`.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import numpy as np
 
 from mcjax.analysis import barriers
+from mcjax.results import PathMetrics, Profile, Surface
 
 from ..judging import Claim, Measurement, Quantity, Results, measure, reading
 
@@ -58,7 +59,7 @@ def judge(results: Results) -> list[Claim]:
     return [claim(results) for claim in CLAIMS]
 
 
-def _there(results, names) -> dict[str, Mapping[str, np.ndarray]]:
+def _there(results: Results, names: Iterable[str]) -> dict[str, Profile]:
     return {name: results.curves[name] for name in names if name in results.curves}
 
 
@@ -97,8 +98,8 @@ def _connected(results, suffix="", label=""):
     """Claim 1's reading, for the curves of an epoch."""
     needs = [f"{pair}{suffix}" for pair in PAIRS_WITH_G]
     found = [
-        _drop(name.removesuffix(suffix), arrays["curve_validation_accuracy"])
-        for name, arrays in _there(results, needs).items()
+        _drop(name.removesuffix(suffix), found.curve.metrics["validation"]["accuracy"])
+        for name, found in _there(results, needs).items()
     ]
     rule = "lowest validation accuracy on each curve at most 2 points below its lower end"
     return reading(results, needs, found, rule, label)
@@ -132,23 +133,27 @@ def claim_2(results: Results) -> Claim:
     )
 
 
-def _segment(arrays):
+def _train(path: PathMetrics) -> np.ndarray:
+    return path.metrics["train"]["loss"]
+
+
+def _segment(found: Profile) -> tuple[tuple[float, float], float, float]:
     """Training losses at the ends of the segment, the height over the higher one, and that one."""
-    losses = arrays["segment_train_loss"]
+    losses = _train(found.segment)
     ends = float(losses[0]), float(losses[-1])
-    return ends, float(arrays["segment_train_loss_over_max"]), max(ends)
+    return ends, float(found.segment.barriers["train"]["loss"].over_max), max(ends)
 
 
 def _heights(results, quantity, pairs):
-    for run, arrays in _there(results, pairs).items():
-        ends, height, higher = _segment(arrays)
+    for run, found in _there(results, pairs).items():
+        ends, height, higher = _segment(found)
         yield measure(quantity, iterates(run), _percent(height, higher), ends, height)
 
 
 def _height_numbers(results, pairs):
     numbers = {}
-    for run, arrays in _there(results, pairs).items():
-        _, height, higher = _segment(arrays)
+    for run, found in _there(results, pairs).items():
+        _, height, higher = _segment(found)
         numbers |= {f"height, {iterates(run)}": height, f"higher end, {iterates(run)}": higher}
     return numbers
 
@@ -184,9 +189,9 @@ def claim_4(results: Results) -> Claim:
         list(_heights(results, NO_BARRIER, STEP)),
         _height_numbers(results, STEP),
     )
-    for run, arrays in _there(results, STEP).items():
-        ends, _, _ = _segment(arrays)
-        excess = float(arrays["segment_train_loss_over_chord"])
+    for run, profile in _there(results, STEP).items():
+        ends, _, _ = _segment(profile)
+        excess = float(profile.segment.barriers["train"]["loss"].over_chord)
         difference = abs(ends[0] - ends[1])
         found.append(measure(BULGE, iterates(run), _percent(excess, difference), ends, excess))
         numbers |= {
@@ -211,20 +216,20 @@ def claim_4(results: Results) -> Claim:
 
 def _loss_at_theta(results) -> float | None:
     """Training loss at t = 0.5: of the curve's points, or else of the surface's third anchor."""
-    arrays = results.curves["sgdr_70_150"]
-    middle = np.flatnonzero(np.isclose(arrays["t"], 0.5))
+    profile = results.curves["sgdr_70_150"]
+    middle = np.flatnonzero(np.isclose(profile.t, 0.5))
     if middle.size:
-        return float(arrays["curve_train_loss"][middle[0]])
+        return float(_train(profile.curve)[middle[0]])
     if SURFACE in results.surfaces:
-        return float(results.surfaces[SURFACE]["point_train_loss"][2])
+        return float(results.surfaces[SURFACE].points.metrics["train"]["loss"][2])
     return None
 
 
 def claim_5(results: Results) -> Claim:
     """The bend lies lower than the iterates."""
     found, numbers = [], {}
-    for arrays in _there(results, ("sgdr_70_150",)).values():
-        losses, theta = arrays["curve_train_loss"], _loss_at_theta(results)
+    for profile in _there(results, ("sgdr_70_150",)).values():
+        losses, theta = _train(profile.curve), _loss_at_theta(results)
         w70, w150 = float(losses[0]), float(losses[-1])
         if theta is None:
             why = f"{len(losses)} points along the curve: t = 0.5 is not among them"
@@ -271,8 +276,8 @@ def _ends_and_inside(losses_by_name, inside):
 def claim_6(results: Results) -> Claim:
     """Points on the curve overfit."""
     found, numbers, inside = [], {}, slice(1, -1)
-    for arrays in _there(results, ("sgdr_70_150",)).values():
-        train, validation = arrays["curve_train_loss"], arrays["curve_validation_loss"]
+    for profile in _there(results, ("sgdr_70_150",)).values():
+        train, validation = _train(profile.curve), profile.curve.metrics["validation"]["loss"]
         found = _together(
             _compare(OVERFIT, validation, inside, max), _compare(FIT, train, inside, min)
         )
@@ -294,10 +299,10 @@ def claim_6(results: Results) -> Claim:
 def claim_7(results: Results) -> Claim:
     """Between the iterates: higher training, lower validation loss."""
     found, weaker, numbers = [], [], {}
-    for arrays in _there(results, ("sgdr_70_150",)).values():
-        t = arrays["t"]
+    for profile in _there(results, ("sgdr_70_150",)).values():
+        t, segment = profile.t, profile.segment
         inside = (t > 0.25 - 1e-6) & (t < 0.75 + 1e-6)
-        train, validation = arrays["segment_train_loss"], arrays["segment_validation_loss"]
+        train, validation = _train(segment), segment.metrics["validation"]["loss"]
         found = _together(
             _compare(LOWER, validation, inside, min), _compare(HIGHER, train, inside, max)
         )
@@ -334,11 +339,12 @@ def _of_the_mean(quantity):
 def claim_8(results: Results) -> Claim:
     """No local minima, one basin."""
     needs, found, numbers = ("sgdr_70_150", SURFACE), [], {}
-    for arrays in _there(results, needs).values():
-        losses = arrays["curve_train_loss"]
-        for iterate, end in (("w70", "start"), ("w150", "end")):
-            slope = float(arrays[f"curve_train_loss_{end}_slope"])
-            error = float(arrays[f"curve_train_loss_{end}_slope_error"])
+    for profile in _there(results, needs).values():
+        losses, slopes = _train(profile.curve), profile.curve.slopes["train"]["loss"]
+        for iterate, slope, error in (
+            ("w70", slopes.start, slopes.start_error), ("w150", slopes.end, slopes.end_error),
+        ):  # fmt: skip
+            slope, error = float(slope), float(error)
             numbers |= {f"slope at {iterate}": slope, f"its error at {iterate}": error}
             if iterate in results.gradient_norms:
                 numbers[f"gradient norm at {iterate}"] = results.gradient_norms[iterate]
@@ -361,7 +367,7 @@ def claim_8(results: Results) -> Claim:
     )
 
 
-def _one_basin(surface, numbers) -> Measurement:
+def _one_basin(surface: Surface, numbers: dict[str, float]) -> Measurement:
     """The test of the lowest pass; adds what it measured to ``numbers``."""
     lowest, ends, steps = _lowest_pass(surface)
     higher = max(ends)
@@ -374,18 +380,18 @@ def _one_basin(surface, numbers) -> Measurement:
     return measure(PASS, "w70, w150", _percent(rise, higher), ends, rise)
 
 
-def _lowest_pass(surface):
+def _lowest_pass(surface: Surface) -> tuple[float, tuple[float, ...], int]:
     """Minimax height between the first two anchors, each at the grid point nearest to it.
 
     Returns:
       It, the two anchors' losses, and the steps over the grid from one to the other.
     """
     at = [
-        (int(np.abs(surface["y"] - y).argmin()), int(np.abs(surface["x"] - x).argmin()))
-        for x, y in surface["point_xy"][:2]
+        (int(np.abs(surface.y - y).argmin()), int(np.abs(surface.x - x).argmin()))
+        for x, y in surface.points.xy[:2]
     ]
-    losses = np.array(surface["train_loss"])
-    ends = tuple(float(x) for x in surface["point_train_loss"][:2])
+    losses = np.array(surface.metrics["train"]["loss"])
+    ends = tuple(float(x) for x in surface.points.metrics["train"]["loss"][:2])
     for where, loss in zip(at, ends, strict=True):
         losses[where] = loss
     steps = max(abs(a - b) for a, b in zip(*at, strict=True))
@@ -398,8 +404,8 @@ def claim_9(results: Results) -> Claim:
     A joined chain consists of the very points of its two curves: nothing is evaluated again.
     """
     accuracy = {
-        name: arrays["curve_validation_accuracy"]
-        for name, arrays in _there(results, PAIRS_WITH_G).items()
+        name: found.curve.metrics["validation"]["accuracy"]
+        for name, found in _there(results, PAIRS_WITH_G).items()
     }
     found = [_drop(name, values) for name, values in accuracy.items()]
     for a, b in itertools.combinations(accuracy, 2):

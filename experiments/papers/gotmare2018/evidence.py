@@ -3,7 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from ...runs import Run, json_text, load_arrays
+from mcjax.results import Profile
+
+from ...runs import Run, json_text, load_result
 from ..judging import Results
 from . import claims, figures, scales
 
@@ -21,7 +23,7 @@ def load(source: figures.Source, plan: scales.Plan, same: tuple[dict[str, int], 
             for suffix, label in labels.items():
                 file = source.workdir / job.name / f"curve{label}.npz"
                 if file.exists() and (suffix != "@steps" or steps):
-                    curves[job.name + suffix] = load_arrays(file)
+                    curves[job.name + suffix] = load_result(Profile, file)
         elif job.kind == "surface" and job.name not in source.missing:
             surfaces[job.name] = source.surface(job.name)
     file = source.workdir / "gradients.json"

@@ -9,9 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mcjax import plots
+from mcjax.results import Profile, Surface
 
 from ...landscapes import drawing
-from ...runs import Run, load_arrays
+from ...runs import Run, load_arrays, load_result
 from . import paper_plots
 from .kept import PERPLEXITY
 from .scales import CURVE_EPOCHS, MODES, PAIRS
@@ -30,16 +31,18 @@ class Source(NamedTuple):
     epochs: dict[str, dict[int, int]]
     missing: dict[str, str]
 
-    def curve(self, name: str, epoch: int | None = None) -> dict[str, np.ndarray] | None:
-        """Arrays of a curve, at an epoch of the paper; None where the run is missing."""
+    def curve(self, name: str, epoch: int | None = None) -> Profile | None:
+        """A curve's profile, at an epoch of the paper; None where the run is missing."""
         if name in self.missing:
             return None
         label = "" if epoch is None else f"@{self.epochs[name][epoch]}"
-        return load_arrays(self.workdir / name / f"curve{label}.npz")
+        return load_result(Profile, self.workdir / name / f"curve{label}.npz")
 
-    def surface(self, name: str) -> dict[str, np.ndarray] | None:
-        """Arrays of a surface; None where the run is missing."""
-        return None if name in self.missing else load_arrays(self.workdir / name / "surface.npz")
+    def surface(self, name: str) -> Surface | None:
+        """A surface; None where the run is missing."""
+        if name in self.missing:
+            return None
+        return load_result(Surface, self.workdir / name / "surface.npz")
 
 
 def draw(
@@ -128,8 +131,8 @@ def figure_4(source: Source) -> Figure:
 
 def caption(source: Source, number: int) -> str:
     """A figure's caption; of a plane also how far from it is what is drawn on it."""
-    arrays = source.surface(PLANES[number]) if number in PLANES else None
-    words = [] if arrays is None else drawing.off_plane_words(arrays)
+    surface = source.surface(PLANES[number]) if number in PLANES else None
+    words = [] if surface is None else drawing.off_plane_words(surface)
     sentences = (f" {' '.join(line.split()).capitalize()}." for line in words)
     return CAPTIONS[number] + "".join(sentences)
 
@@ -141,12 +144,12 @@ def _surface(number: int, metrics: tuple[str, ...]) -> Callable[[Source], Figure
     name = PLANES[number]
 
     def figure(source):
-        arrays = source.surface(name)
-        if arrays is None:
+        surface = source.surface(name)
+        if surface is None:
             return paper_plots.message_figure(f"{name}: {source.missing[name]}")
         _, first, second = name.split("_")
         labels = (f"w{first}", f"w{second}", f"θ {first}-{second}")
-        return plots.surface_figure(arrays, metrics, labels)
+        return plots.surface_figure(surface, metrics, labels)
 
     return figure
 

@@ -11,19 +11,20 @@ from matplotlib.figure import Figure
 
 from mcjax import plots
 from mcjax.plots import drawn, metric_label, plain
+from mcjax.results import Profile, named
 
 RUN_LABELS = {"sgdr": "SGDR", "step": "SGD with step decay"}
 
 
 def resilience_figure(
-    panels: Mapping[str, Mapping[int, Mapping[str, np.ndarray]] | str],
+    panels: Mapping[str, Mapping[int, Profile] | str],
     metric: str,
     epochs: Mapping[int, int],
 ) -> Figure:
     """Figs. 1, 8, 9 and 10: one panel a curve, one line an epoch of curve training.
 
     Args:
-      panels: by curve, its arrays by epoch of the paper; or why there are none.
+      panels: by curve, its profiles by epoch of the paper; or why there are none.
       metric: what to draw.
       epochs: the epoch here for each epoch of the paper.
     """
@@ -46,22 +47,22 @@ def resilience_figure(
 
 
 def resilience(
-    ax: Axes, lines: Mapping[int, Mapping[str, np.ndarray]], metric: str, epochs: Mapping[int, int]
+    ax: Axes, lines: Mapping[int, Profile], metric: str, epochs: Mapping[int, int]
 ) -> Axes:
     """A curve's metric along t at several epochs of its training, darker as it goes on.
 
     Args:
       ax: where to draw.
-      lines: arrays as in ``curve.npz`` by epoch.
+      lines: profiles by epoch.
       metric: for example ``train_loss``; accuracies are drawn in percent.
       epochs: what the legend says beside each epoch, where it differs.
     """
     shades = np.linspace(0, 1, len(lines) + 1)[1:]
-    for shade, (epoch, arrays) in zip(shades, lines.items(), strict=True):
+    for shade, (epoch, found) in zip(shades, lines.items(), strict=True):
         here = "" if epochs.get(epoch, epoch) == epoch else f" ({epochs[epoch]} here)"
         ax.plot(
-            arrays["t"],
-            drawn(metric, arrays[f"curve_{metric}"]),
+            found.t,
+            drawn(metric, named(found.curve.metrics)[metric]),
             color=plt.get_cmap("cividis")(1 - shade),
             label=f"epoch {epoch}{here}",
         )
@@ -71,7 +72,7 @@ def resilience(
 
 def trajectories_figure(
     histories: Mapping[str, Mapping[str, np.ndarray]],
-    pairs: Mapping[str, Mapping[str, Mapping[str, np.ndarray] | str]],
+    pairs: Mapping[str, Mapping[str, Profile | str]],
 ) -> Figure:
     """Fig. 2: accuracy and learning rate over epochs, training loss between iterates."""
     width = _width()
@@ -97,7 +98,7 @@ def trajectories_figure(
 
 
 def pairs_figure(
-    pairs: Mapping[str, Mapping[str, Mapping[str, np.ndarray] | str]], metrics: Sequence[str]
+    pairs: Mapping[str, Mapping[str, Profile | str]], metrics: Sequence[str]
 ) -> Figure:
     """Fig. 7: a row a metric, the pairs of each run side by side, or below one another."""
     runs = list(pairs)[::-1]
@@ -136,13 +137,13 @@ def _legend_of_first_filled(axes):
 
 def _pairs_row(axes, pairs, metric, heading="", outer=True):
     middle = axes[(len(axes) - 1) // 2]
-    for ax, (name, arrays) in zip(axes, pairs.items(), strict=True):
+    for ax, (name, found) in zip(axes, pairs.items(), strict=True):
         if heading is not None:
             ax.set_title(f"{heading}\n{name}" if heading and ax is middle else name)
-        if isinstance(arrays, str):
-            _message(ax, arrays)
+        if isinstance(found, str):
+            _message(ax, found)
             continue
-        plots.profile(ax, arrays, metric)
+        plots.profile(ax, found, metric)
         if ax is not axes[0] or not outer:
             ax.set_ylabel("")
 

@@ -1,0 +1,205 @@
+"""REPAIR (Jordan et al., 2023): gives an interpolated network the statistics of its ends.
+
+Units that are averaged vary less than either does, layer after layer, until nothing gets through.
+At ``(1 - t) A + t B`` each unit's pre-activation y is replaced by
+
+    y' = s (y - mean(y)) + (1 - t) mean_A + t mean_B,   s = ((1 - t) std_A + t std_B) / std(y)
+
+with means and standard deviations over the data, those of y with all earlier layers replaced
+(their equation 3). As y is ``W x + b``, the kernel becomes ``s W`` and the bias
+``s b + (1 - t) mean_A + t mean_B - s mean(y)``: the result is parameters of the same function.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcjax import curves
+from mcjax.symmetries import matching, programs, taps
+from mcjax.symmetries import spec as specs
+
+CONSTANT = 1e-6
+"""A unit whose standard deviation is a smaller share of its root mean square is left as it is."""
+
+
+class Repaired(NamedTuple):
+    """What `repair` returns.
+
+    Attributes:
+      params: of the corrected network.
+      corrected: leaves of the layers whose means and standard deviations were set.
+      scaled: leaves of the layers that have no bias: their standard deviations were set.
+      left: groups that permute the results of layers that no rescaling of leaves corrects: gates
+        in one kernel, tied embeddings, what all iterations of a scan share.
+    """
+
+    params: Any
+    corrected: tuple[str, ...]
+    scaled: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+class _Statistics(NamedTuple):
+    """Means and variances of units, ``[layers, units]``, over so many samples."""
+
+    count: Any
+    mean: Any
+    variance: Any
+
+
+def repair(
+    spec: specs.Spec,
+    function: Callable[..., Any],
+    start: Any,
+    end: Any,
+    batches: Sequence[Any],
+    *,
+    t: float = 0.5,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Repaired:
+    """The network at ``(1 - t) start + t end`` with the statistics of its hidden units corrected.
+
+    Statistics of the interpolated network are those within a batch, averaged over batches, as batch
+    norm's are: use large ones. Networks with batch norm need no more than their statistics
+    recomputed (`mcjax.engine.evaluation.Evaluator.statistics`), which is the same correction.
+
+    Args:
+      spec: of ``function(params, *inputs)``.
+      function: as in `find`; with dropout off.
+      start: parameters of one end.
+      end: parameters of the other, aligned with it.
+      batches: inputs of the function, a tuple for each batch; read twice.
+      t: where, from 0 to 1.
+      progress: called with the number of batches done, of ``2 len(batches)``.
+
+    Returns:
+      The corrected parameters, and what was corrected.
+
+    Raises:
+      ValueError: there are no batches, the ends do not fit the spec or are not finite, or nothing
+        can be corrected.
+    """
+    batches = [taps.as_inputs(batch) for batch in batches]
+    if not batches:
+        raise ValueError(taps.NO_DATA)
+    for tree in (start, end):
+        matching.named(spec, tree)
+    found = taps.read(spec, function, start, *batches[0])[1]
+    layers = [tap for tap in found if tap.folds]
+    if not layers:
+        raise ValueError("no layer of this function is corrected by rescaling its leaves")
+    measure, correct = _programs(spec, function)
+    ends = _over([lambda inputs, p=p: measure(p, inputs) for p in (start, end)], batches, progress)
+    target = [_interpolated(a, b, t) for a, b in zip(*ends, strict=True)]
+    params = jax.tree.map(lambda a, b: _mixed(a, b, t), start, end)
+    there = lambda inputs: correct(params, target, inputs)  # noqa: E731
+    (now,) = _over([there], batches, lambda done: progress(len(batches) + done))
+    left = {g for tap in found if not tap.folds for g in tap.groups()}
+    names = [
+        {n for tap in layers if bool(tap.offset) is k for n in tap.folds} for k in (True, False)
+    ]
+    new = _folded(layers, target, now, params)
+    return Repaired(new, *(tuple(sorted(found)) for found in (*names, left)))
+
+
+def _mixed(a: Any, b: Any, t: float) -> Any:
+    """A leaf at t; what is not floating-point is the first end's."""
+    if not jnp.issubdtype(a.dtype, jnp.inexact):
+        return a
+    return curves.combine((a, b), np.array([1 - t, t], np.float32))
+
+
+def _programs(spec: specs.Spec, function: Callable[..., Any]) -> tuple[Any, Any]:
+    """``(params, inputs)`` and ``(params, targets, inputs)`` to a layer's statistics each."""
+
+    def run(params: Any, given: Any, inputs: tuple[Any, ...], of: Any) -> list[_Statistics]:
+        program, found = taps.read(spec, function, params, *inputs)
+        layers = [tap for tap in found if tap.folds]
+        given = given or [None] * len(layers)
+        at = {
+            tap.var: programs.Tap(lambda x, g, tap=tap: of(tap, x, g), _in_scan(tap, g))
+            for tap, g in zip(layers, given, strict=True)
+        }
+        records = programs.evaluate(program, jax.tree.leaves((params, inputs)), at)[1]
+        return [
+            jax.tree.map(lambda x, tap=tap: x if tap.layers else x[None], records[tap.var])
+            for tap in layers
+        ]
+
+    def measured(tap: taps.Tap, value: jax.Array, _: Any) -> tuple[jax.Array, _Statistics]:
+        return value, _statistics(tap.rows(value))
+
+    def corrected(tap: taps.Tap, value: jax.Array, target: Any) -> tuple[jax.Array, _Statistics]:
+        rows = tap.rows(value)
+        now = _statistics(rows)
+        scale, shift = _correction(tap, target, now, jnp)
+        return tap.like(rows * scale[None] + shift[None], value), now
+
+    measure = jax.jit(lambda params, inputs: run(params, None, inputs, measured))
+    correct = jax.jit(lambda params, target, inputs: run(params, target, inputs, corrected))
+    return measure, correct
+
+
+def _in_scan(tap: taps.Tap, given: Any) -> Any:
+    return given if tap.layers else jax.tree.map(lambda x: x[0], given)
+
+
+def _statistics(rows: jax.Array) -> _Statistics:
+    rows = rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
+    return _Statistics(jnp.float32(len(rows)), rows.mean(0), rows.var(0))
+
+
+def _over(
+    measures: Sequence[Callable[..., list[_Statistics]]],
+    batches: Sequence[Any],
+    progress: Callable[[int], None],
+) -> list[list[_Statistics]]:
+    """Each measure's statistics over all batches, of every layer."""
+    totals: list[list[list[_Statistics]]] = [[] for _ in measures]
+    for i, inputs in enumerate(batches):
+        for total, measure in zip(totals, measures, strict=True):
+            total.append(measure(inputs))
+        progress(i + 1)
+    return [[_pooled(parts) for parts in zip(*total, strict=True)] for total in totals]
+
+
+def _pooled(parts: Sequence[_Statistics]) -> _Statistics:
+    """Means over batches, weighted by samples, in float64."""
+    counts, means, variances = (
+        np.stack([np.asarray(p[i], np.float64) for p in parts]) for i in range(3)
+    )
+    weights = (counts / counts.sum(0)).reshape(len(parts), -1, 1)
+    return _Statistics(counts.sum(0), (weights * means).sum(0), (weights * variances).sum(0))
+
+
+def _interpolated(a: _Statistics, b: _Statistics, t: float) -> _Statistics:
+    deviation = (1 - t) * np.sqrt(a.variance) + t * np.sqrt(b.variance)
+    mean = (1 - t) * a.mean + t * b.mean
+    return _Statistics(a.count, mean.astype(np.float32), np.square(deviation).astype(np.float32))
+
+
+def _correction(tap: taps.Tap, target: _Statistics, now: _Statistics, xp: Any) -> tuple[Any, Any]:
+    """``y' = scale y + shift`` for each unit; no shift where the layer has no bias."""
+    varies = now.variance > CONSTANT**2 * (now.variance + now.mean**2)
+    scale = xp.sqrt(target.variance / xp.where(varies, now.variance, 1))
+    scale = xp.where(varies, scale, 1)
+    return scale, target.mean - scale * now.mean if tap.offset else xp.zeros_like(now.mean)
+
+
+def _folded(
+    layers: list[taps.Tap], target: list[_Statistics], now: list[_Statistics], params: Any
+) -> Any:
+    """Parameters that do what the corrections do."""
+    leaves = {specs.leaf_name(p): x for p, x in jax.tree_util.tree_leaves_with_path(params)}
+    for tap, goal, found in zip(layers, target, now, strict=True):
+        scale, shift = _correction(tap, goal, found, np)
+        for name in tap.folds:
+            old = leaves[name]
+            new = old * taps.spread(tap, name, scale, old.shape)
+            if tap.offset and tap.offset[0] == name:
+                new = new + tap.offset[1] * taps.spread(tap, name, shift, old.shape)
+            leaves[name] = jnp.asarray(new, old.dtype)
+    return jax.tree_util.tree_map_with_path(lambda p, _: leaves[specs.leaf_name(p)], params)
