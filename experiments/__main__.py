@@ -7,7 +7,7 @@ import ast
 import sys
 from pathlib import Path
 
-MAIN = "command.main("
+MAIN = "    main("
 """A module that contains this is a command."""
 
 

@@ -30,12 +30,8 @@ from mcjax.engine import evaluation, objectives, parallel, schedules, training
 from mcjax.flax import models
 from mcjax.flax.objective import cross_entropy
 
-from .cli import command
-from .cli.configs import BenchmarkConfig
-from .cli.errors import UsageError
-from .cli.progress import say
-from .runs import json_text
-from .runs.files import write_atomically
+from .cli import PRECISIONS, BenchmarkConfig, UsageError, cores, main, say
+from .runs import json_text, write_atomically
 
 BATCH = 100
 LONGEST = 256
@@ -101,7 +97,7 @@ def run(config: BenchmarkConfig) -> list[dict[str, Any]]:
     on_gpu = jax.default_backend() != "cpu"
     rows = []
     for precision in ("float32", "bf16") if on_gpu else ("float32",):
-        with jax.default_matmul_precision(command.PRECISIONS[precision]):
+        with jax.default_matmul_precision(PRECISIONS[precision]):
             for net in config.nets:
                 rows += _time_net(net, precision, config)
     table = markdown(rows)
@@ -141,7 +137,7 @@ def machine() -> str:
     device = jax.devices()[0]
     what = _processor() if device.platform == "cpu" else device.device_kind
     torch = _torch()
-    words = f"{what}, {command.cores()} CPU cores, JAX {jax.__version__}"
+    words = f"{what}, {cores()} CPU cores, JAX {jax.__version__}"
     return words + (f", PyTorch {torch.__version__}" if torch else ", no PyTorch")
 
 
@@ -364,4 +360,4 @@ def forward_flops(model: nn.Module, shape: tuple[int, int, int]) -> float:
 
 
 if __name__ == "__main__":
-    command.main(BenchmarkConfig, run, __doc__)
+    main(BenchmarkConfig, run, __doc__)

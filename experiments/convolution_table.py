@@ -19,10 +19,7 @@ import jax.numpy as jnp
 
 from mcjax.flax.ops import convolution
 
-from .cli import command
-from .cli.configs import Machine
-from .cli.errors import UsageError
-from .cli.flags import LAUNCH, flag
+from .cli import LAUNCH, Machine, UsageError, flag, main
 
 BATCH = 100
 SHAPES = (
@@ -161,4 +158,4 @@ STEP_ROWS}
 
 
 if __name__ == "__main__":
-    command.main(TableConfig, run, __doc__)
+    main(TableConfig, run, __doc__)

@@ -23,15 +23,9 @@ from mcjax import plots
 from mcjax.exchange import torch_files
 from mcjax.results import Surface
 
-from .cli import command
-from .cli.configs import ExportConfig
-from .cli.errors import UsageError
-from .cli.progress import say, show
+from .cli import ExportConfig, UsageError, main, say, show
 from .exchange import export_torch, plot_formats
-from .runs import results
-from .runs.files import write_atomically
-from .runs.folder import Run
-from .runs.names import parse_name
+from .runs import Run, along_curve, check_output, finished, parse_name, provenance, write_atomically
 
 
 def run(config: ExportConfig) -> Path:
@@ -47,14 +41,14 @@ def run(config: ExportConfig) -> Path:
         raise UsageError(f"--format is missing: one of {', '.join(FORMATS)}")
     output = Path(config.output)
     content = FORMATS[config.format](config)
-    results.check_output(output)
+    check_output(output)
     write_atomically(output, content)
     show(f"written: {output}")
     return output
 
 
 def _garipov(config: ExportConfig) -> bytes:
-    found = results.finished(config.run, ("curve", "surface"))
+    found = finished(config.run, ("curve", "surface"))
     kind = found.info["kind"]
     training = found.info["flags" if kind == "curve" else "mode"]
     penalty = 0.0 if training["optimizer"] == "adamw" else training["weight_decay"]
@@ -73,31 +67,31 @@ def _imported(info):
 
 
 def _h5(config: ExportConfig) -> bytes:
-    found = results.finished(config.run, ("surface",))
+    found = finished(config.run, ("surface",))
     try:
         import h5py
     except ImportError:
         raise UsageError("--format=h5 needs h5py: pip install h5py") from None
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
-        file.attrs["provenance"] = results.provenance(found.info)
+        file.attrs["provenance"] = provenance(found.info)
         for name, values in plot_formats.goldstein(found.result).items():
             file[name] = values
     return buffer.getvalue()
 
 
 def _vtp(config: ExportConfig) -> bytes:
-    found = results.finished(config.run, ("surface",))
+    found = finished(config.run, ("surface",))
     surface: Surface = found.result
     names = plots.metric_names(surface.points.metrics)
     if config.metric not in names:
         raise UsageError(f"--metric={config.metric}: {config.run} has {', '.join(names)}")
     if config.clip is not None and not 0 < config.clip < np.inf:
         raise UsageError(f"--clip={config.clip}: use more than 0")
-    note = f"{results.provenance(found.info)}; {config.run}"
+    note = f"{provenance(found.info)}; {config.run}"
     along = None
     if surface.curve is not None:
-        along, _ = results.along_curve(found.info, surface, surface.curve, names)
+        along, _ = along_curve(found.info, surface, surface.curve, names)
     top, over, strange = plot_formats.clipped(surface, config.metric, config.clip)
     if over or strange:
         say(
@@ -135,4 +129,4 @@ FORMATS = {
 
 
 if __name__ == "__main__":
-    command.main(ExportConfig, run, __doc__)
+    main(ExportConfig, run, __doc__)

@@ -20,12 +20,10 @@ from typing import Any
 from mcjax.exchange import jax_files, torch_names
 from mcjax.exchange.mismatch import Mismatch
 
-from .cli import command, launch
-from .cli.configs import ImportConfig, ImportParamsConfig
-from .cli.errors import UsageError
+from .cli import ImportConfig, ImportParamsConfig, UsageError, launch, main
 from .exchange import importing
-from .runs.folder import Run
-from .training import problem as problems
+from .runs import Run
+from .training import Problem
 
 TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
 PICKLES = (".pkl", ".pickle")
@@ -38,11 +36,11 @@ def run(config: ImportParamsConfig) -> Run:
       UsageError: wrong flags, or a file that does not fit.
       RunFailed: the network is at chance on these data, or not finite.
     """
-    return importing.run(config, _fit)
+    return importing.run(config, importing.Format(_read, _fit))
 
 
-def _fit(config: ImportConfig, problem: problems.Problem, template: Any) -> Any:
-    """The network's variables from the file."""
+def _read(config: ImportConfig) -> dict[str, Any]:
+    """The file's arrays."""
     if config.file.endswith(TORCH_SUFFIXES):
         raise UsageError(
             f"--file={config.file} looks like PyTorch's: use "
@@ -53,7 +51,11 @@ def _fit(config: ImportConfig, problem: problems.Problem, template: Any) -> Any:
             f"--file={config.file} is a pickle, and running what it holds is not safe: save its "
             "arrays, by flax.serialization.to_bytes, numpy.savez or orbax"
         )
-    arrays = jax_files.read(config.file)
+    return jax_files.read(config.file)
+
+
+def _fit(config: ImportConfig, arrays: dict[str, Any], _: Problem, template: Any) -> Any:
+    """The network's variables from the arrays."""
     layers = torch_names.read_map(config.name_map) if config.name_map else ()
     try:
         found = jax_files.to_variables(arrays, template, layers, config.weights)
@@ -75,4 +77,4 @@ def _remedy(error):
 
 
 if __name__ == "__main__":
-    command.main(ImportParamsConfig, run, __doc__)
+    main(ImportParamsConfig, run, __doc__)

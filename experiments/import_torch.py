@@ -21,15 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from mcjax import spelling
-from mcjax.exchange import torch_files, torch_names, torch_weights
+from mcjax.exchange import torch_files, torch_weights
 from mcjax.exchange.mismatch import Mismatch
 
-from .cli import command
-from .cli.configs import ImportConfig
-from .cli.errors import UsageError
-from .exchange import importing
-from .runs.folder import Run
-from .training import problem as problems
+from .cli import ImportConfig, UsageError, main
+from .exchange import importing, torch_layers
+from .runs import Run
+from .training import Problem
 
 JAX_SUFFIXES = (".npz", ".msgpack")
 """Of files for `experiments.import_params`."""
@@ -42,11 +40,11 @@ def run(config: ImportConfig) -> Run:
       UsageError: wrong flags, or a file that does not fit.
       RunFailed: the network is at chance on these data, or not finite.
     """
-    return importing.run(config, _fit)
+    return importing.run(config, importing.Format(_read, _fit))
 
 
-def _fit(config: ImportConfig, problem: problems.Problem, template: Any) -> Any:
-    """The network's variables from the file."""
+def _read(config: ImportConfig) -> torch_files.Weights:
+    """The file's arrays."""
     if Path(config.file).is_dir() or config.file.endswith(JAX_SUFFIXES):
         raise UsageError(
             f"--file={config.file} is not a file of PyTorch's: for Flax msgpack, .npz and orbax "
@@ -55,7 +53,12 @@ def _fit(config: ImportConfig, problem: problems.Problem, template: Any) -> Any:
     found = torch_files.load(config.file, config.weights)
     importing.say_taken(config, found.name, found.others)
     _check_norms(config, torch_weights.unused_norms(found.arrays))
-    layers = layers_of(problem, config.name_map)
+    return found
+
+
+def _fit(config: ImportConfig, found: torch_files.Weights, problem: Problem, template: Any) -> Any:
+    """The network's variables from the arrays."""
+    layers = torch_layers.layers_of(problem, config.name_map)
     try:
         return torch_weights.to_flax(found.arrays, template, layers)
     except Mismatch as error:
@@ -84,20 +87,5 @@ def _check_norms(config, unused):
         )
 
 
-def layers_of(problem: problems.Problem, name_map: str | None) -> tuple[torch_names.Layer, ...]:
-    """Which layer is which: Garipov's or torchvision's names, or those of a file.
-
-    Raises:
-      ValueError: the network has no names there, or the file is wrong.
-    """
-    try:
-        known = torch_names.layers_of(problem.model)
-    except ValueError as error:
-        if not name_map:
-            raise ValueError(f"{error}, --name_map=FILE with lines THEIRS = OURS") from None
-        known = ()
-    return torch_names.read_map(name_map, known) if name_map else known
-
-
 if __name__ == "__main__":
-    command.main(ImportConfig, run, __doc__)
+    main(ImportConfig, run, __doc__)

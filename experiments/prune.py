@@ -8,11 +8,8 @@ interruptions left goes (runs of this version remove it themselves when they are
 removes kept epochs as well.
 """
 
-from .cli import command
-from .cli.configs import PruneConfig
-from .cli.errors import UsageError
-from .cli.progress import show
-from .runs.folder import Run
+from .cli import PruneConfig, UsageError, main, show
+from .runs import Run, open_checkpoints, step_of
 
 
 def run(config: PruneConfig) -> int:
@@ -31,24 +28,24 @@ def run(config: PruneConfig) -> int:
     return sum(_prune(Run(path), steps) for path, steps in kept.items())
 
 
-def _kept(run, drop):
+def _kept(run: Run, drop: tuple[int, ...]) -> set[int]:
     """The steps of the checkpoints that stay."""
-    last = run.step_of(None)
+    last = step_of(run, None)
     info = run.info
     epochs = {*info["flags"]["keep"], *info["flags"].get("eval_epochs", ())}
     for epoch in drop:
-        if run.step_of(epoch) == last:
+        if step_of(run, epoch) == last:
             raise UsageError(f"--drop={epoch}: the last checkpoint of {run.path} stays")
     return {last, *(epoch * info["steps_per_epoch"] for epoch in epochs - set(drop))}
 
 
-def _prune(run, kept):
+def _prune(run: Run, kept: set[int]) -> int:
     with run.locked():
         before = _size(run)
-        with run.checkpoints(kept) as saved:
-            count = len(saved.steps())
-            saved.keep_only(kept)
-            left = len(saved.steps())
+        with open_checkpoints(run, kept) as there:
+            count = len(there.steps())
+            there.keep_only(kept)
+            left = len(there.steps())
         freed = before - _size(run)
     show(
         f"{run.path}: removed {count - left} of {count} checkpoints, {freed / 2**20:.1f} MiB "
@@ -57,10 +54,10 @@ def _prune(run, kept):
     return freed
 
 
-def _size(run):
+def _size(run: Run) -> int:
     """Bytes of a run folder."""
     return sum(file.stat().st_size for file in run.path.rglob("*") if file.is_file())
 
 
 if __name__ == "__main__":
-    command.main(PruneConfig, run, __doc__)
+    main(PruneConfig, run, __doc__)

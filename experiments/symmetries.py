@@ -21,10 +21,7 @@ from mcjax import spelling
 from mcjax.flax import models
 from mcjax.symmetries.recovery import Recovery, recovery
 
-from .cli import command
-from .cli.configs import Machine
-from .cli.errors import UsageError
-from .cli.flags import LAUNCH, flag
+from .cli import LAUNCH, Machine, UsageError, flag, main
 
 Case = tuple[Callable[..., Any], Any, tuple[Any, ...]]
 """A function, its parameters, and its other inputs."""
@@ -166,4 +163,4 @@ EXAMPLES: dict[str, Callable[[], Case]] = {
 
 
 if __name__ == "__main__":
-    command.main(SymmetriesConfig, run, __doc__)
+    main(SymmetriesConfig, run, __doc__)

@@ -18,15 +18,18 @@ import numpy as np
 from mcjax import plots
 from mcjax.results import CurveOnPlane, Metrics, Profile, Surface, named
 
-from .cli import command
-from .cli.configs import ViewConfig
-from .cli.errors import UsageError
-from .cli.progress import show
+from .cli import UsageError, ViewConfig, main, show
 from .landscapes import drawing
-from .runs import results
-from .runs.files import write_atomically
-from .runs.results import Results
-from .training import ends
+from .runs import (
+    Results,
+    along_curve,
+    check_output,
+    finished,
+    label,
+    on_surface,
+    provenance,
+    write_atomically,
+)
 
 TEMPLATES = Path(__file__).parent / "page"
 LAYERS = ("points", "curve", "segment", "iterates")
@@ -44,11 +47,11 @@ def run(config: ViewConfig) -> Path:
       UsageError: wrong flags, a run that is not finished, plotly is missing, or a file that cannot
         be written.
     """
-    found = results.finished(config.run, ("surface", "curve"))
+    found = finished(config.run, ("surface", "curve"))
     output = Path(config.output) if config.output else found.folder.path / "view.html"
     library = _plotly()
     data, notes = _surface(found) if found.info["kind"] == "surface" else (_curve(found), [])
-    results.check_output(output)
+    check_output(output)
     write_atomically(output, render(data, *_heading(found), notes, library))
     show(f"page: {output}")
     return output
@@ -95,9 +98,9 @@ def _heading(found: Results) -> tuple[str, str]:
         if surface.directions is not None:
             title = f"Around {first}, along {second} and {third}"
     else:
-        start, end = (ends.label(found.info["flags"][which]) for which in ("start", "end"))
+        start, end = (label(found.info["flags"][which]) for which in ("start", "end"))
         title = f"Curve from {start} to {end}"
-    return title, f"{found.folder.path.resolve().name}: {results.provenance(found.info)}"
+    return title, f"{found.folder.path.resolve().name}: {provenance(found.info)}"
 
 
 def _curve(found: Results) -> dict[str, Any]:
@@ -129,7 +132,7 @@ def _surface(found: Results) -> tuple[dict[str, Any], list[str]]:
         page["iterates"] = _layer(iterates.metrics, names, iterates.xy)
         page["iterates"] |= {k: getattr(iterates, k) for k in ("epoch", "name", "distance")}
     if surface.curve is not None:
-        along, notes = results.along_curve(found.info, surface, surface.curve, names)
+        along, notes = along_curve(found.info, surface, surface.curve, names)
         profile = _profile(along, names)
         page |= _lines(surface.curve, along, names)
         profile["others"]["distance from the plane"] = {"curve": page["curve"]["distance"]}
@@ -151,7 +154,7 @@ def _shown(page: dict[str, Any], name: str) -> np.ndarray:
 def _lines(curve: CurveOnPlane, along: Profile, names: list[str]) -> dict[str, Any]:
     """Curve and segment on the surface, at the profile's t."""
     found = {
-        path: _layer(one.metrics, names, results.on_surface(curve, path, along.t))
+        path: _layer(one.metrics, names, on_surface(curve, path, along.t))
         for path, one in along.paths.items()
     }
     for name, values in (("distance", curve.distance), ("off", plots.off_plane(curve))):
@@ -212,4 +215,4 @@ def _plain(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    command.main(ViewConfig, run, __doc__)
+    main(ViewConfig, run, __doc__)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from experiments.cli.flags import identity
-from experiments.papers import kept
-from experiments.papers.gotmare2018 import scales
+from experiments.papers.gotmare2018 import kept, scales
+from experiments.runs import add_metrics
 from experiments.runs.arrays import save_arrays
 from experiments.runs.folder import Run
 from mcjax.analysis import profiles
@@ -51,8 +51,13 @@ def _write_run(job, rng):
         save_arrays(run.path / "surface.npz", surface(rng))
         return
     for epoch in (1, 2):
-        run.add_metrics(
-            epoch=epoch, step=14 * epoch, lr=0.1 / epoch, seconds=1.5, validation={"accuracy": 0.5}
+        add_metrics(
+            run.path,
+            epoch=epoch,
+            step=14 * epoch,
+            lr=0.1 / epoch,
+            seconds=1.5,
+            validation={"accuracy": 0.5},
         )
     (run.path / "checkpoints").mkdir()
     (run.path / "checkpoints" / "weights").write_bytes(b"0" * 1000)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def signals() -> Iterator[list[int]]:
+def collect_signals() -> Iterator[list[int]]:
     """Collects SIGTERM and SIGINT; a second one of them has its usual effect."""
     received: list[int] = []
     before = {}

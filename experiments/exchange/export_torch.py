@@ -1,6 +1,5 @@
 """A checkpoint's weights as a file for PyTorch: the inverse of `experiments.import_torch`."""
 
-import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -9,12 +8,10 @@ from mcjax.engine import parallel
 from mcjax.exchange import torch_files, torch_weights
 from mcjax.flax.models import vgg
 
-from ..cli.errors import UsageError
-from ..import_torch import layers_of
-from ..runs.folder import Run
-from ..runs.names import parse_name
-from ..training import ends
-from ..training import problem as problems
+from ..cli import UsageError
+from ..runs import Run, find_checkpoint, load_point
+from ..training import check_problem, make_problem
+from .torch_layers import layers_of
 
 
 class Exported(NamedTuple):
@@ -57,11 +54,12 @@ def export_torch(
       UsageError: there is no such checkpoint, the network's layers have no names, or a package is
         not installed.
     """
-    end = ends.resolve(name, Run(parse_name(name).run).path, data_dir, precision)
-    problem = problems.make_problem(dataclasses.replace(end.mode, data_dir=data_dir), precision)
-    point = ends.load(end.name)
+    found = find_checkpoint(name, data_dir)
+    check_problem(found.mode)
+    problem = make_problem(found.mode, precision)
+    point = load_point(found.name)
     params, state = point
-    if Run(end.name.run).info["kind"] == "curve":
+    if Run(found.name.run).info["kind"] == "curve":
         state = problem.evaluator.statistics(*parallel.replicate(point, problem.mesh))
     try:
         layers = layers_of(problem, name_map)

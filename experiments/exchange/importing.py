@@ -3,24 +3,16 @@
 import dataclasses
 import os
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import jax
 
 from mcjax.engine import parallel
 from mcjax.exchange.mismatch import Mismatch
 
-from .. import train_mode
-from ..cli.configs import ImportConfig, ModeConfig, Network
-from ..cli.errors import UsageError
-from ..cli.flags import to_flags
-from ..cli.progress import say, show
-from ..runs.files import write_atomically
-from ..runs.folder import Run
-from ..training import loop
-from ..training import problem as problems
+from ..cli import ImportConfig, ModeConfig, Network, UsageError, say, show, to_flags
+from ..runs import Run, Status, open_checkpoints, write_atomically
+from ..training import Problem, check_problem, make_problem, modes, shapes
 
 OWN = "own"
 """The `--normalization` by the training split's own numbers."""
@@ -29,8 +21,17 @@ LISTED = 10
 FEW = 3
 """Up to so many names, of all kinds, the error's own line has them."""
 
-Fit = Callable[[ImportConfig, problems.Problem, Any], Any]
-"""``(config, problem, template) -> variables``: reads the file, which has to fit the template."""
+
+class Format(NamedTuple):
+    """How a kind of checkpoint is read.
+
+    Attributes:
+      read: ``config -> content`` of the file.
+      fit: ``(config, content, problem, template) -> variables``, which fit the template.
+    """
+
+    read: Callable[[ImportConfig], Any]
+    fit: Callable[[ImportConfig, Any, Problem, Any], Any]
 
 
 class Imported(NamedTuple):
@@ -44,16 +45,19 @@ class Imported(NamedTuple):
     """
 
     mode: ModeConfig
-    problem: problems.Problem
+    problem: Problem
     variables: Any
     facts: dict[str, Any]
 
 
-def check(config: ImportConfig, fit: Fit) -> Imported:
-    """Everything that can be wrong, before anything is written.
+def check_flags(config: ImportConfig) -> ModeConfig:
+    """Checks the flags of an import; no data are read.
+
+    Returns:
+      The flags of a mode that has this network and data.
 
     Raises:
-      UsageError: something is.
+      UsageError: something is wrong with them.
     """
     for name, what in (
         ("workdir", "the run's folder"),
@@ -72,9 +76,21 @@ def check(config: ImportConfig, fit: Fit) -> Imported:
     if not Path(config.file).exists():
         raise UsageError(f"--file={config.file}: there is no file {config.file}")
     mode = _mode(config)
+    check_problem(mode)
+    return mode
+
+
+def load(config: ImportConfig, mode: ModeConfig, form: Format) -> Imported:
+    """Reads the file and then the data, before anything is written.
+
+    Raises:
+      UsageError: one of them cannot be read, or the file does not fit the network.
+    """
     try:
-        problem = problems.make_problem(mode)
-        variables = fit(config, problem, _template(problem, mode))
+        content = form.read(config)
+        problem = make_problem(mode)
+        params, state = shapes(problem, mode)
+        variables = form.fit(config, content, problem, {"params": params, **state})
     except ValueError as error:
         raise UsageError(str(error)) from None
     facts = {"file": Path(config.file).resolve().name, "crc32": _crc32(Path(config.file))}
@@ -83,7 +99,7 @@ def check(config: ImportConfig, fit: Fit) -> Imported:
     return Imported(mode, problem, variables, facts)
 
 
-def _mode(config):
+def _mode(config: ImportConfig) -> ModeConfig:
     """The flags of a mode that has this network and data."""
     values = {f.name: getattr(config, f.name) for f in dataclasses.fields(Network)}
     if config.normalization == OWN:
@@ -91,13 +107,7 @@ def _mode(config):
     return ModeConfig(**values, epochs=config.epoch)
 
 
-def _template(problem, mode):
-    """The shapes of the network's variables."""
-    shapes = jax.eval_shape(lambda k: problems.init(problem, mode, k), jax.random.key(0))
-    return {"params": shapes[0], **shapes[1]}
-
-
-def _crc32(path):
+def _crc32(path: Path) -> int:
     """Of a file, or of all files in a folder."""
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     total = 0
@@ -115,16 +125,17 @@ def say_taken(config: ImportConfig, name: str, others: Collection[str]) -> None:
         )
 
 
-def run(config: ImportConfig, fit: Fit) -> Run:
+def run(config: ImportConfig, form: Format) -> Run:
     """Imports the checkpoint, or finds it imported.
 
     Raises:
       UsageError: wrong flags, or a file that does not fit.
       RunFailed: the network is at chance on these data, or not finite.
     """
-    found = check(config, fit)
+    mode = check_flags(config)
     folder = Run(config.workdir)
-    folder.check_same("mode", found.mode)
+    folder.check_same("mode", mode)
+    found = load(config, mode, form)
     there = folder.info.get("imported")
     if folder.info and there != found.facts:
         raise UsageError(
@@ -134,27 +145,25 @@ def run(config: ImportConfig, fit: Fit) -> Run:
     with folder.locked():
         folder.open("mode", found.mode, steps_per_epoch=1, imported=found.facts)
         write_atomically(folder.path / "flags.cfg", to_flags(config))
-        if folder.status != "done":
+        if folder.status != Status.DONE:
             _import(folder, found)
-    show(train_mode.result(folder))
+    show(modes.result(folder))
     if averages := folder.info.get("final_with_running_averages"):
-        show(f"with its own running averages: {train_mode.describe(averages)}")
+        show(f"with its own running averages: {modes.describe(averages)}")
     return folder
 
 
-def _import(folder, found):
+def _import(folder: Run, found: Imported) -> None:
     """Saves and evaluates; an epoch is a step, for there were none."""
     variables = dict(found.variables)
     params, state = parallel.replicate((variables.pop("params"), variables), found.problem.mesh)
     step = found.mode.epochs
-    with folder.checkpoints(keep=(step,)) as saved:
-        saved.save(step, {"params": params, "model_state": state})
-    facts = train_mode.evaluate(found.problem, params, state)
-    folder.update(**facts)
-    reason = train_mode.failure(found.problem, facts["final"], "the imported network")
-    if reason:
-        loop.fail(folder, f"{reason}, or not on these images: look at --dataset, --normalization")
-    folder.update(status="done")
+    if folder.status == Status.FAILED:
+        folder.move_to(Status.RUNNING)
+    with open_checkpoints(folder, keep=(step,)) as checkpoints:
+        checkpoints.save(step, {"params": params, "model_state": state})
+    hint = ", or not on these images: look at --dataset, --normalization"
+    modes.finish(folder, found.problem, params, state, "the imported network", hint)
 
 
 def misfit(config: ImportConfig, error: Mismatch, remedy: str) -> UsageError:
@@ -182,7 +191,7 @@ def misfit(config: ImportConfig, error: Mismatch, remedy: str) -> UsageError:
     )
 
 
-def _write_names(config, kinds):
+def _write_names(config: ImportConfig, kinds: Mapping[str, Collection[str]]) -> Path:
     """Writes all names beside the run's folder; returns the file."""
     path = Path(f"{os.path.abspath(config.workdir)}.names.txt")
     lines = [f"{title}:\n  " + "\n  ".join(names) + "\n" for title, names in kinds.items() if names]

@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -12,9 +12,7 @@ from matplotlib.figure import Figure
 from mcjax import plots
 from mcjax.results import Surface
 
-from ..cli import launch
-from ..cli.errors import UsageError
-from ..cli.progress import say
+from ..cli import UsageError, launch, say
 
 
 def check_style(names: Sequence[str]) -> None:
@@ -90,7 +88,7 @@ def off_plane_words(surface: Surface) -> list[str]:
 
 
 @contextlib.contextmanager
-def _complaints():
+def _complaints() -> Iterator[list[str]]:
     """Collects what matplotlib logs of a style file."""
     found: list[str] = []
     logger, handler = logging.getLogger("matplotlib"), logging.Handler(logging.WARNING)

@@ -1,7 +1,7 @@
 """Ensembles of a curve's points beside its ends and independent modes, on the validation split."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,13 +9,9 @@ import numpy as np
 from mcjax.analysis import ensembles, profiles
 from mcjax.engine import parallel
 
-from ..cli.configs import ModeConfig
-from ..cli.errors import UsageError
-from ..cli.progress import Progress
-from ..runs.folder import Run
-from ..runs.names import parse_name
-from ..training import ends
-from ..training import problem as problems
+from ..cli import ModeConfig, Progress, UsageError
+from ..runs import Run, load_curve, load_point, mode_config, parse_name, step_of
+from ..training import Problem, same_problem
 
 POINTS = 11
 """Points of the curve, t equally spaced from 0 to 1."""
@@ -34,15 +30,15 @@ def check(names: Sequence[str], mode: ModeConfig) -> None:
     for text in names:
         name = parse_name(text)
         run = Run(name.run)
-        run.step_of(name.epoch)
+        step_of(run, name.epoch)
         if name.t is not None or run.info["kind"] != "mode":
             raise UsageError(f"--ensemble_with={text} is no mode: write RUN[@EPOCH] of one")
-        differing = problems.same_problem(mode, problems.mode_config(run.info))
+        differing = same_problem(mode, mode_config(run.info))
         if differing:
             raise UsageError(f"--ensemble_with={text}: it differs from --start in {differing[0]}")
 
 
-def evaluate(run: Run, problem: problems.Problem, modes: Sequence[str]) -> list[dict[str, Any]]:
+def evaluate(run: Run, problem: Problem, modes: Sequence[str]) -> list[dict[str, Any]]:
     """Accuracy, likelihood and calibration of the ensembles.
 
     Args:
@@ -67,7 +63,7 @@ def evaluate(run: Run, problem: problems.Problem, modes: Sequence[str]) -> list[
     ]
 
 
-def _groups(modes):
+def _groups(modes: Sequence[str]) -> dict[str, Sequence[int]]:
     """By ensemble, its networks: points of the curve come first, then the independent modes."""
     groups: dict[str, Sequence[int]] = {"start": [0], "end": [POINTS - 1], "middle": [POINTS // 2]}
     groups["both ends"] = [0, POINTS - 1]
@@ -80,19 +76,22 @@ def _groups(modes):
     return groups
 
 
-def _predictions(run, problem, modes, bar):
-    curve, points, state = ends.load_curve(run)
-    points, state = parallel.replicate((points, state), problem.mesh)
-    coefficients = profiles.coefficients(curve, np.linspace(0, 1, POINTS))
-    along = ensembles.members(problem.evaluator, points, coefficients, state, "validation")
+def _predictions(
+    run: Run, problem: Problem, modes: Sequence[str], bar: Progress
+) -> Iterator[np.ndarray]:
+    """Of the curve's points and of the modes, one by one."""
+    family, control, state = load_curve(run)
+    control, state = parallel.replicate((control, state), problem.mesh)
+    coefficients = profiles.coefficients(family, np.linspace(0, 1, POINTS))
+    along = ensembles.members(problem.evaluator, control, coefficients, state, "validation")
     others = (_alone(problem, text, state) for text in modes)
     for number, one in enumerate(itertools.chain(along, others)):
         yield one
         bar.update(number + 1)
 
 
-def _alone(problem, text, state):
-    params = parallel.replicate(ends.load(parse_name(text)).params, problem.mesh)
+def _alone(problem: Problem, text: str, state: Any) -> np.ndarray:
+    params = parallel.replicate(load_point(parse_name(text)).params, problem.mesh)
     return next(ensembles.members(problem.evaluator, (params,), [[1.0]], state, "validation"))
 
 

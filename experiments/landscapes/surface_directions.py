@@ -14,34 +14,32 @@ from mcjax.analysis import directions, hessian
 from mcjax.engine import parallel
 from mcjax.results import Directions
 
-from ..cli import signals
-from ..cli.configs import SurfaceConfig
-from ..cli.errors import Interrupted, UsageError
-from ..cli.progress import Progress
-from ..runs.names import parse_name
-from ..training import ends
-from ..training import problem as problems
+from ..cli import Interrupted, Progress, SurfaceConfig, UsageError, collect_signals
+from ..runs import Point, load_point, parse_name
+from ..training import Problem
 
 HIGHEST_SEED = 2**32 - 1
+Drawn = tuple[tuple[Any, ...], tuple[str, str], dict[str, np.ndarray]]
+"""Two parameter pytrees, their names, and fields of `Directions`."""
 
 
 class Around(NamedTuple):
-    """A plane around a checkpoint.
+    """Three points of a plane.
 
     Attributes:
       points: the centre, and where each of two directions leads from it.
-      names: of the two, for figures.
-      directions: what the surface says of them.
+      names: of them, or of the two directions, for figures.
+      directions: what the surface says of the directions; None where there are none.
     """
 
-    points: tuple[Any, Any, Any]
-    names: tuple[str, str]
-    directions: Directions
+    points: tuple[Any, ...]
+    names: tuple[str, ...]
+    directions: Directions | None
 
 
 def check_flags(config: SurfaceConfig) -> None:
     """Raises UsageError for flags that are wrong in themselves, or do nothing together."""
-    kind, points = config.directions, ",".join(config.points)
+    kind, given = config.directions, ",".join(config.points)
     if config.extent is not None and kind in (None, "pca"):
         raise UsageError(
             f"--extent={config.extent}: the surface covers the points and what is drawn; --margin "
@@ -53,22 +51,22 @@ def check_flags(config: SurfaceConfig) -> None:
         raise UsageError(f"--direction_seed={config.direction_seed}: use 0 to {HIGHEST_SEED}")
     if kind is None and len(config.points) != 3:
         raise UsageError(
-            f"--points={points}: a plane needs three checkpoints, got {len(config.points)}; "
+            f"--points={given}: a plane needs three checkpoints, got {len(config.points)}; "
             "one is enough with --directions"
         )
     if kind == "pca" and not config.iterates:
         raise UsageError("--directions=pca needs --iterates=RUN, whose principal directions it is")
     if kind and len(config.points) != 1 and (config.points or kind != "pca"):
         raise UsageError(
-            f"--points={points}: --directions={kind} needs one checkpoint, the centre, "
+            f"--points={given}: --directions={kind} needs one checkpoint, the centre, "
             f"got {len(config.points)}"
         )
 
 
 def make(
     config: SurfaceConfig,
-    problem: problems.Problem,
-    centre: ends.Point,
+    problem: Problem,
+    centre: Point,
     iterates: Sequence[tuple[str, int]],
 ) -> Around:
     """The plane around a checkpoint along the directions of --directions.
@@ -86,44 +84,43 @@ def make(
                 pair, names, facts = _eigenvectors(config, problem, centre)
             case _:
                 pair, names, facts = _drawn(config, centre)
-        points = directions.around(centre.params, pair)
+        corners = directions.around(centre.params, pair)
     except ValueError as error:
         raise UsageError(f"--directions={config.directions}: {error}") from None
     lengths = [float(jnp.sqrt(curves.squared_norm(d))) for d in pair]
-    return Around(points, names, Directions(np.array(lengths), **facts))
+    return Around(corners, names, Directions(np.array(lengths), **facts))
 
 
-def _drawn(config, centre):
-    name, function = {
-        "random": ("random direction", directions.random),
-        "filter": ("filter-normalized direction", directions.filter_normalized),
-    }[config.directions]
+def _drawn(config: SurfaceConfig, centre: Point) -> Drawn:
+    name, function = "random direction", directions.random
+    if config.directions == "filter":
+        name, function = "filter-normalized direction", directions.filter_normalized
     draw = jax.jit(function, static_argnums=2)
     keys = jax.random.split(jax.random.key(config.direction_seed))
     pair = tuple(draw(centre.params, key, config.ignore_vectors) for key in keys)
     return pair, _numbered(name), {}
 
 
-def _principal(centre, iterates):
-    points = []
+def _principal(centre: Point, iterates: Sequence[tuple[str, int]]) -> Drawn:
+    weights = []
     for text, _ in iterates:
-        points.append(jax.tree.map(np.asarray, ends.load(parse_name(text)).params))
-        curves.check_matching((centre.params, points[-1]))
-    found = directions.pca(points)
+        weights.append(jax.tree.map(np.asarray, load_point(parse_name(text)).params))
+        curves.check_matching((centre.params, weights[-1]))
+    found = directions.pca(weights)
     one, two = (f"PC {i} ({100 * x:.3g} %)" for i, x in enumerate(found.ratio, start=1))
     facts = {"explained_variance": found.variance, "explained_variance_ratio": found.ratio}
     return found.directions, (one, two), facts
 
 
-def _eigenvectors(config, problem, centre):
+def _eigenvectors(config: SurfaceConfig, problem: Problem, centre: Point) -> Drawn:
     """Eigenvectors of the two largest eigenvalues, of unit length."""
     params, state = parallel.replicate(tuple(centre), problem.mesh)
     product = hessian.make_product(problem.evaluator)
     held = problem.evaluator.statistics(params, state)
     bar = Progress(f"{Path(config.workdir).name}: Hessian", 2, "eigenvector")
-    with signals.signals() as received:
+    with collect_signals() as received:
 
-        def progress(done):
+        def progress(done: int) -> None:
             bar.update(0, f"{done} products")
             if received:
                 raise Interrupted(received[0])
@@ -140,5 +137,5 @@ def _eigenvectors(config, problem, centre):
     return found.vectors, _numbered("eigenvector"), facts
 
 
-def _numbered(name):
+def _numbered(name: str) -> tuple[str, str]:
     return f"{name} 1", f"{name} 2"

@@ -10,12 +10,31 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from ..cli import flags, launch
-from ..cli.errors import Interrupted, UsageError
-from ..cli.progress import say
-from ..runs.folder import Run
-from .gotmare2018.scales import Job
+from ..cli import Interrupted, UsageError, launch, say, to_argv
+from ..runs import Run, Status, in_use
+
+
+class Job(NamedTuple):
+    """A command to run.
+
+    Attributes:
+      name: the run folder's.
+      module: ``train_mode``, ``fit_curve`` or ``loss_surface``.
+      config: its flags.
+      needs: names of the jobs that must be done before.
+    """
+
+    name: str
+    module: str
+    config: Any
+    needs: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What its run folder holds: ``mode``, ``curve`` or ``surface``."""
+        return self.module.rpartition("_")[2]
 
 
 class Outcome(dict):
@@ -79,7 +98,8 @@ class _Pool:
                 self.ended[job.name] = f"not run, since {reasons[0]}"
                 say(f"{job.name}: {self.ended[job.name]}")
             elif self.slots and all(need in self.ended for need in job.needs):
-                if Run(job.config.workdir).in_use:  # by a job that outlived its killed parent
+                # A job that outlived its killed parent may work on it.
+                if in_use(Path(job.config.workdir)):
                     self._say_once(f"{job.name}: another process works on it; waiting for it")
                     continue
                 self.waiting.remove(job)
@@ -91,15 +111,14 @@ class _Pool:
             say(text)
 
     def _start(self, job):
-        status = Run(job.config.workdir).status
-        if status == "done":
+        if Run(job.config.workdir).status == Status.DONE:
             Run(job.config.workdir).check_same(job.module.split("_")[-1], job.config)
             self.ended[job.name] = None
             return
         cores = self.slots.pop()
         log = (self.logs / f"{job.name}.log").open("a")
         process = subprocess.Popen(
-            [*launch.argv(job.module), *flags.to_argv(job.config)],
+            [*launch.argv(job.module), *to_argv(job.config)],
             stdout=log,
             stderr=log,
             cwd=os.getcwd(),
@@ -123,7 +142,7 @@ class _Pool:
         if status == 0:
             self.ended[job.name] = None
             say(f"{job.name}: done in {took:.0f} s ({self._left()})")
-        elif status == 1 and Run(job.config.workdir).status == "failed":
+        elif status == 1 and Run(job.config.workdir).status == Status.FAILED:
             self.ended[job.name] = Run(job.config.workdir).info["reason"]
             say(f"*** {job.name} FAILED: {self.ended[job.name]} ***")
         else:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..cli.flagfiles import PACKAGE_ROOT
-from ..runs.files import write_atomically
+from ..cli import PACKAGE_ROOT
+from ..runs import write_atomically
 
 STYLE = PACKAGE_ROOT / "experiments" / "page" / "report.css"
 

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from mcjax.engine import schedules
 
-from ..cli.configs import CurveConfig, ModeConfig
+from ..cli import CurveConfig, ModeConfig
 
 C = TypeVar("C", ModeConfig, CurveConfig)
 

@@ -1,1 +1,75 @@
-"""Run folders, the names of checkpoints, and saved arrays."""
+"""Run folders: what they hold, the names of checkpoints, and what a run left behind."""
+
+from . import json_text
+from .arrays import load_arrays, load_result, save_arrays
+from .evaluations import begin_evaluation, changed_flags
+from .files import write_atomically
+from .folder import Run
+from .locks import in_use
+from .metrics import add_metrics, cut_metrics
+from .names import Name, label, parse_name
+from .points import (
+    Checkpoint,
+    Point,
+    SavedCurve,
+    check_unchanged,
+    curve_name,
+    find_checkpoint,
+    load_curve,
+    load_point,
+    mode_config,
+)
+from .results import (
+    Loaded,
+    Results,
+    along_curve,
+    check_output,
+    finished,
+    load,
+    on_surface,
+    provenance,
+)
+from .saved import checkpoint_steps, open_checkpoints, open_ends, restore, restore_ends, step_of
+from .status import UNTRAINED, Status
+
+__all__ = [
+    "UNTRAINED",
+    "Checkpoint",
+    "Loaded",
+    "Name",
+    "Point",
+    "Results",
+    "Run",
+    "SavedCurve",
+    "Status",
+    "add_metrics",
+    "along_curve",
+    "begin_evaluation",
+    "changed_flags",
+    "check_output",
+    "check_unchanged",
+    "checkpoint_steps",
+    "curve_name",
+    "cut_metrics",
+    "find_checkpoint",
+    "finished",
+    "in_use",
+    "json_text",
+    "label",
+    "load",
+    "load_arrays",
+    "load_curve",
+    "load_point",
+    "load_result",
+    "mode_config",
+    "on_surface",
+    "open_checkpoints",
+    "open_ends",
+    "parse_name",
+    "provenance",
+    "restore",
+    "restore_ends",
+    "save_arrays",
+    "step_of",
+    "write_atomically",
+]

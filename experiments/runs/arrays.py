@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..cli.errors import UsageError
+from ..cli import UsageError
 from .files import write_atomically
 
 Result = TypeVar("Result")

@@ -2,16 +2,17 @@
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mcjax.engine import parallel
 
-from ..cli.flags import recorded
-from ..cli.progress import say
+from ..cli import recorded, say
 from .folder import Run
+from .status import Status
 
 
-def changes(folder: Run, config: Any, names: Sequence[str]) -> list[str]:
+def changed_flags(folder: Run, config: Any, names: Sequence[str]) -> list[str]:
     """The flags among ``names`` that differ from those of the last evaluation, in words."""
     info = folder.info
     if not info:
@@ -20,7 +21,9 @@ def changes(folder: Run, config: Any, names: Sequence[str]) -> list[str]:
     return [f"--{n}: {before[n]} before, {now[n]} now" for n in names if before[n] != now[n]]
 
 
-def begin(folder: Run, config: Any, names: Sequence[str], patterns: Sequence[str]) -> None:
+def begin_evaluation(
+    folder: Run, config: Any, names: Sequence[str], patterns: Sequence[str]
+) -> None:
     """Where flags differ, moves what was evaluated before to ``earlier/N`` in the run folder.
 
     A done run is then unfinished until its command marks it done again: a curve is ``fitted``,
@@ -32,11 +35,11 @@ def begin(folder: Run, config: Any, names: Sequence[str], patterns: Sequence[str
       names: the flags that the files depend on.
       patterns: what to move, as patterns in the run folder.
     """
-    different = changes(folder, config, names)
+    different = changed_flags(folder, config, names)
     if not different:
         return
-    if folder.status == "done":
-        folder.update(status="fitted" if folder.info["kind"] == "curve" else "running")
+    if folder.status == Status.DONE:
+        folder.move_to(Status.FITTED if folder.info["kind"] == "curve" else Status.RUNNING)
     if parallel.is_first():
         files = sorted(file for pattern in patterns for file in folder.path.glob(pattern))
         aside = _free(folder)
@@ -48,6 +51,6 @@ def begin(folder: Run, config: Any, names: Sequence[str], patterns: Sequence[str
     folder.update(flags=folder.info["flags"] | {name: recorded(config)[name] for name in names})
 
 
-def _free(folder):
+def _free(folder: Run) -> Path:
     places = (folder.path / "earlier" / str(number) for number in itertools.count(1))
     return next(place for place in places if not place.exists())

@@ -17,20 +17,22 @@ from typing import Any
 import jax
 
 import mcjax
-from mcjax.engine import checkpoints, parallel
+from mcjax.engine import parallel
 
-from ..cli import flags
-from ..cli.errors import UsageError
-from . import files, json_text, names
+from ..cli import UsageError, identity, recorded, to_flags
+from . import files, json_text, locks, metrics, names, status
+from .status import Status
 
 FORMAT = 1
 CONFIGS = ("flags", "mode")
 """Flags in ``run.json``, whose texts are texts and whose numbers are finite."""
+FIRST = ("format", "kind", "status")
+"""The facts with which ``run.json`` begins."""
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 class Run:
-    """A run folder.
+    """A run folder and the facts in its ``run.json``.
 
     Args:
       path: the folder; it need not be there yet.
@@ -65,42 +67,56 @@ class Run:
         return {k: v if k in CONFIGS else json_text.decoded(v) for k, v in info.items()}
 
     @property
-    def status(self) -> str:
-        """``new``, ``running`` (or interrupted), ``done`` or ``failed``."""
-        return self.info.get("status", "new")
+    def status(self) -> Status:
+        """The run's state."""
+        return Status(self.info.get("status", Status.NEW))
+
+    def update(self, **facts: Any) -> None:
+        """Writes facts into ``run.json``."""
+        info = self.info | facts
+        info = json_text.encoded({k: info[k] for k in FIRST if k in info} | info)
+        text = json_text.dumps(info | {"crc32": files.checksum(info)}, indent=1)
+        files.write_atomically(self.path / "run.json", text + "\n")
+
+    def move_to(self, after: Status, **facts: Any) -> None:
+        """Changes the run's state, and writes facts with it.
+
+        Raises:
+          ValueError: the state cannot follow the present one.
+        """
+        status.check(self.status, after)
+        self.update(status=after, **facts)
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Keeps other processes out of the folder; see `locks.locked`."""
+        return locks.locked(self.path)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of ``metrics.jsonl``; see `metrics.read_metrics`."""
+        return metrics.read_metrics(self.path)
 
     def open(self, kind: str, config: Any, **facts: Any) -> None:
-        """Starts the run, or goes on with it.
+        """Starts the run, or resumes it.
 
         Raises:
           UsageError: the folder cannot be written, holds something else, or another run's flags.
         """
         self.check_same(kind, config)
-        self._check_writable()
-        new = not self.info
-        trained = kind in ("mode", "curve") and "imported" not in self.info
-        if trained and self.status in ("fitted", "done"):
-            self._check_epochs(self.metrics(), config.epochs)
-        if new and getattr(config, "fork", None):
+        locks.check_writable(self.path)
+        info = self.info
+        trained = kind in ("mode", "curve") and "imported" not in info
+        if trained and self.status in (Status.FITTED, Status.DONE):
+            metrics.check_epochs(self.path, self.metrics(), config.epochs)
+        if not info and getattr(config, "fork", None):
             facts["forked_from"] = config.fork
             self._copy_from(Run(config.fork), kind, facts)
-        files.write_atomically(self.path / "flags.cfg", flags.to_flags(config))
-        if new:
-            versions = {name: metadata.version(name) for name in PACKAGES}
-            device = jax.devices()[0]
-            self.update(
-                format=FORMAT,
-                kind=kind,
-                status="running",
-                flags=flags.recorded(config),
-                versions={"mcjax": mcjax.__version__, "python": platform.python_version()}
-                | versions,
-                device=f"{jax.device_count()} x {device.device_kind} ({device.platform})",
-                **facts,
-            )
+        files.write_atomically(self.path / "flags.cfg", to_flags(config))
+        if not info:
+            made_by = {"flags": recorded(config), "versions": _versions(), "device": _device()}
+            self.move_to(Status.RUNNING, format=FORMAT, kind=kind, **made_by, **facts)
 
-    def _copy_from(self, other, kind, facts):
-        """Takes over another run's checkpoints and metrics, to go on from."""
+    def _copy_from(self, other: "Run", kind: str, facts: dict[str, Any]) -> None:
+        """Copies another run's checkpoints and metrics, to resume from."""
         info = other.info
         for name, there, here in (
             ("kind", info.get("kind", "missing"), kind),
@@ -110,57 +126,13 @@ class Run:
                 raise UsageError(f"--fork={other.path}: its {name} is {there}, not {here}")
         if not parallel.is_first():
             return
-        for name in ("metrics.jsonl", "ends", "checkpoints"):
+        for name in (metrics.FILE, "ends", "checkpoints"):
             source, target = other.path / name, self.path / name
             shutil.rmtree(target, ignore_errors=True)
             if source.is_dir():
                 shutil.copytree(source, target)
             elif source.exists():
                 shutil.copyfile(source, target)
-
-    @contextlib.contextmanager
-    def locked(self):
-        """Keeps other processes out of the folder; within a process it may be entered again.
-
-        Raises:
-          UsageError: another process works in it, or the folder cannot be written.
-        """
-        place = self.path.resolve()
-        if not parallel.is_first() or place in _LOCKED:
-            yield
-            return
-        self._check_writable()
-        with (self.path / ".lock").open("a") as file:
-            if not _lock(file):
-                raise UsageError(f"{self.path} is in use by another process")
-            _LOCKED.add(place)
-            try:
-                yield
-            finally:
-                _LOCKED.discard(place)
-
-    @property
-    def in_use(self) -> bool:
-        """Whether another process works in the folder."""
-        if self.path.resolve() in _LOCKED:
-            return False
-        try:
-            with (self.path / ".lock").open("a") as file:
-                return not _lock(file)
-        except OSError:
-            return False
-
-    def _check_writable(self) -> None:
-        """Makes the folder; raises UsageError where it cannot be written."""
-        if not parallel.is_first():
-            return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            (self.path / ".writable").write_bytes(b"")
-            (self.path / ".writable").unlink(missing_ok=True)
-        except OSError as error:
-            message = f"--workdir={self.path} cannot be written: {error.strerror}"
-            raise UsageError(message) from None
 
     def check_same(self, kind: str, config: Any) -> None:
         """Raises UsageError if the folder holds a run of another kind or with other flags."""
@@ -169,9 +141,9 @@ class Run:
             return
         if info["kind"] != kind:
             raise UsageError(f"{self.path} holds a {info['kind']}, not a {kind}")
-        mine = json_text.encoded(flags.identity(config))
+        mine = json_text.encoded(identity(config))
         # A flag that a later version added had its default in all runs before.
-        there = flags.identity(type(config)()) | info["flags"]
+        there = identity(type(config)()) | info["flags"]
         differing = [
             f"--{name}: {there[name]} there, {value} now"
             for name, value in mine.items()
@@ -183,130 +155,14 @@ class Run:
                 "--workdir (with --fork to go on from this run's last checkpoint), or delete it"
             )
 
-    def update(self, **facts: Any) -> None:
-        """Writes facts into ``run.json``."""
-        info = json_text.encoded(self.info | facts)
-        text = json_text.dumps(info | {"crc32": files.checksum(info)}, indent=1)
-        files.write_atomically(self.path / "run.json", text + "\n")
 
-    def metrics(self) -> list[dict[str, Any]]:
-        """The lines of ``metrics.jsonl``; a torn last line is left out.
-
-        Raises:
-          UsageError: a line is damaged.
-        """
-        file = self.path / "metrics.jsonl"
-        try:
-            content = file.read_bytes()
-        except FileNotFoundError:
-            return []
-        lines = []
-        for number, text in enumerate(content.split(b"\n")[:-1], 1):
-            line: Any = None
-            with contextlib.suppress(ValueError):
-                line = json.loads(text)
-            if not isinstance(line, dict) or line.pop("crc32", None) != files.checksum(line):
-                raise UsageError(f"{file} is damaged in line {number}")
-            lines.append(json_text.decoded(line))
-        return lines
-
-    def cut_metrics(self, step: int) -> None:
-        """Drops what ``metrics.jsonl`` says of steps after ``step``: they will be run again.
-
-        Raises:
-          UsageError: a line of an earlier epoch is missing.
-        """
-        kept = [line for line in self.metrics() if line["step"] <= step]
-        self._check_epochs(kept, step // self.info["steps_per_epoch"])
-        files.write_atomically(self.path / "metrics.jsonl", "".join(map(files.line, kept)))
-
-    def _check_epochs(self, lines, epochs):
-        there = [line["epoch"] for line in lines]
-        if there != list(range(1, epochs + 1)):
-            raise UsageError(
-                f"{self.path / 'metrics.jsonl'} is damaged: of epochs 1 to {epochs} it has "
-                f"{len(there)} lines; put it back, or train anew in another --workdir"
-            )
-
-    def add_metrics(self, **line: Any) -> None:
-        """Adds a line to ``metrics.jsonl``."""
-        if parallel.is_first():
-            with (self.path / "metrics.jsonl").open("a") as file:
-                file.write(files.line(line))
-
-    def checkpoints(self, keep: tuple[int, ...] = (), read_only: bool = False):
-        """The run's checkpoints, by steps done; a context manager."""
-        return checkpoints.Checkpoints(self.path / "checkpoints", keep, read_only)
-
-    def ends(self, read_only: bool = False):
-        """The two ends of a curve, saved once as step 0; a context manager."""
-        return checkpoints.Checkpoints(self.path / "ends", (0,), read_only)
-
-    def restore(self, epoch: int | None = None) -> Any:
-        """The checkpoint of an epoch, or of the last one, on the host's first device.
-
-        Raises:
-          UsageError: there is none, or it is damaged.
-        """
-        step = self.step_of(epoch)
-        with self.checkpoints(read_only=True) as saved:
-            return _intact(saved, step)
-
-    def restore_ends(self) -> Any:
-        """A curve's ends, ``{"start": params, "end": params}``.
-
-        Raises:
-          UsageError: they are damaged.
-        """
-        with self.ends(read_only=True) as saved:
-            return _intact(saved, 0)
-
-    def step_of(self, epoch: int | None) -> int:
-        """The checkpoint's step for an epoch, or for the last one.
-
-        Raises:
-          UsageError: there is no such run, it is not finished, or the epoch was not kept.
-        """
-        info = self.info
-        if not info:
-            raise UsageError(f"there is no run at {self.path}; {names.NAMED}")
-        if info["kind"] not in ("mode", "curve"):
-            raise UsageError(f"{self.path} is a {info['kind']}: it has no checkpoints")
-        if info["status"] == "running" and epoch is None:
-            raise UsageError(f"{self.path} is not finished: run its command again")
-        with self.checkpoints(read_only=True) as saved:
-            steps = saved.steps()
-        per_epoch = info["steps_per_epoch"]
-        epochs = [s // per_epoch for s in steps if s % per_epoch == 0]
-        if epoch is None:
-            if not epochs:
-                raise UsageError(f"{self.path} has no checkpoint: it is {info['status']}")
-            return epochs[-1] * per_epoch
-        if epoch not in epochs:
-            have = ", ".join(map(str, epochs)) or "none"
-            raise UsageError(f"{self.path} has no checkpoint of epoch {epoch}; it has {have}")
-        return epoch * per_epoch
+def _versions() -> dict[str, str]:
+    """Of Python and the packages that a run's numbers depend on."""
+    own = {"mcjax": mcjax.__version__, "python": platform.python_version()}
+    return own | {name: metadata.version(name) for name in PACKAGES}
 
 
-def _intact(saved, step):
-    try:
-        return saved.restore(step)
-    except checkpoints.Damaged as error:
-        raise UsageError(str(error)) from None
-
-
-_LOCKED: set[Path] = set()
-"""Folders that this process has locked."""
-
-
-def _lock(file) -> bool:
-    """Locks an open file until it is closed; False where another process has."""
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except (ImportError, OSError):
-        pass  # a system, or a file system, without locks
-    return True
+def _device() -> str:
+    """The devices in words."""
+    device = jax.devices()[0]
+    return f"{jax.device_count()} x {device.device_kind} ({device.platform})"

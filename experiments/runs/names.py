@@ -5,8 +5,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from ..cli import flag_parsers
-from ..cli.errors import UsageError
+from ..cli import UsageError, local_text
 
 NAMED = "write RUN[@EPOCH][~T]"
 
@@ -40,6 +39,15 @@ def parse_name(text: str) -> Name:
     return Name(Path(run), None if epoch is None else int(epoch), None if t is None else float(t))
 
 
+def label(text: str) -> str:
+    """A short name for a figure: a run's or a mode's flagfile's, with epoch and ``t``.
+
+    >>> label("experiments/flags/digits/G.cfg"), label("runs/digits/sgdr@70")
+    ('G', 'sgdr@70')
+    """
+    return Path(text).name.removesuffix(".cfg")
+
+
 def is_run(folder: Path) -> bool:
     """Whether a folder holds a run, whatever its state."""
     return os.path.isfile(folder / "run.json")
@@ -50,8 +58,8 @@ def local(text: Path | str) -> Path:
     return Path(_text(str(text)))
 
 
-def _text(text):
+def _text(text: str) -> str:
     try:
-        return flag_parsers.local_text(text)
+        return local_text(text)
     except ValueError as error:
         raise UsageError(f"{text}: {error}") from None

@@ -1,7 +1,7 @@
 """What a run left behind: for Python, and for the commands that show it or pass it on.
 
-from experiments.runs import results
-found = results.load("runs/digits/GA@20~0.25")
+from experiments import runs
+found = runs.load("runs/digits/GA@20~0.25")
 """
 
 from pathlib import Path
@@ -12,13 +12,12 @@ from scipy.interpolate import RegularGridInterpolator
 
 from mcjax.results import CurveOnPlane, PathMetrics, Profile, Sharpness, Surface, named, unnamed
 
-from ..cli import configs
-from ..cli.errors import UsageError
-from ..cli.progress import say
-from ..training import ends
+from ..cli import UsageError, configs, say
+from . import points
 from .arrays import as_result, load_arrays, load_result
 from .folder import Run
 from .names import Name, parse_name
+from .status import Status
 
 TYPES: dict[str, Any] = {"curve": Profile, "surface": Surface, "sharpness": Sharpness}
 """What the arrays of a run are read as, by its kind."""
@@ -73,12 +72,12 @@ def load(name: str) -> Loaded:
     """
     place = parse_name(name)
     run = Run(place.run)
-    info, point = run.info, ends.Point(None, None)
+    info, point = run.info, points.Point(None, None)
     kind = info.get("kind", "mode")
     if place.t is not None and kind != "curve":
         raise UsageError(f"{name}: {run.path} holds no curve; only a curve has points ~T")
     if kind in ("mode", "curve") or place.epoch is not None:
-        point = ends.load(place)
+        point = points.load_point(place)
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in info["flags"].items()}
     make: Any = CONFIGS[kind]
     config = make(**values, workdir=str(run.path))
@@ -129,10 +128,10 @@ def finished(path: str, kinds: tuple[str, ...]) -> Results:
         raise UsageError(f"--run={path}: there is no run; {wanted}")
     if info["kind"] not in kinds:
         raise UsageError(f"--run={path} holds a {info['kind']}; {wanted}")
-    if info["status"] not in ("done", "failed"):
+    if info["status"] not in (Status.DONE, Status.FAILED):
         raise UsageError(f"--run={path} is not finished: run its command again")
     file = folder.path / FILES[info["kind"]]
-    if info["status"] == "failed" and not file.exists():
+    if info["status"] == Status.FAILED and not file.exists():
         raise UsageError(f"--run={path} failed and left no {file.name}: {info.get('reason')}")
     if not file.exists():
         raise UsageError(f"--run={path} has no {file.name}: run its command again")

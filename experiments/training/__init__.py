@@ -1,1 +1,33 @@
-"""Training as functions: the problem, the loop, modes, and curves."""
+"""Training modes and curves: what they are about, from flags to the last epoch."""
+
+from . import fits, fitting, modes, pairs
+from .failures import fail
+from .fits import EVALUATION, Fit, evaluated_epochs, labels
+from .problem import (
+    Problem,
+    check_measured,
+    check_problem,
+    make_problem,
+    measuring,
+    same_problem,
+    shapes,
+)  # fmt: skip
+
+__all__ = [
+    "EVALUATION",
+    "Fit",
+    "Problem",
+    "check_measured",
+    "check_problem",
+    "evaluated_epochs",
+    "fail",
+    "fits",
+    "fitting",
+    "labels",
+    "make_problem",
+    "measuring",
+    "modes",
+    "pairs",
+    "same_problem",
+    "shapes",
+]

@@ -2,21 +2,20 @@
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from mcjax.engine import parallel, schedules, training
 
-from ..cli.configs import Training
-from ..cli.errors import Interrupted, RunFailed
-from ..cli.progress import say
-from ..cli.signals import signals
-from ..runs.folder import Run
-from . import problem as problems
-from .members import Members, Reader, lay_out, mark_failed
+from ..cli import Interrupted, RunFailed, Training, collect_signals, say
+from ..runs import Run
+from .optimization import make_schedule, steps_per_epoch, train_batches
+from .problem import Problem
+from .run_group import Reader, RunGroup, lay_out
 
 
 class Start(NamedTuple):
@@ -38,7 +37,7 @@ class Start(NamedTuple):
 def train(
     run: Run,
     config: Training,
-    problem: problems.Problem,
+    problem: Problem,
     function: Callable[..., Any],
     start: Start,
     *,
@@ -46,7 +45,7 @@ def train(
     keep: tuple[int, ...] = (),
     validate: Callable[[training.TrainState], Reader] | None = None,
 ) -> training.TrainState:
-    """Trains a run to its last epoch, going on from its newest checkpoint.
+    """Trains a run to its last epoch, resuming from its newest checkpoint.
 
     Args:
       run: opened.
@@ -69,18 +68,18 @@ def train(
     params, fixed, model_state, seed = start
     state = trainer.init(params, fixed, model_state, problem.train)
     fixed = parallel.replicate(fixed, problem.mesh)
-    with Members([run], config, trainer, keep, None) as members:
+    with RunGroup([run], config, trainer, keep, None) as group:
         key = jax.random.key(seed)
-        state = _loop(members, config, problem, trainer, state, fixed, key, validate)
-    if members.failures:
-        raise RunFailed(members.failures[0])
+        state = _loop(group, problem, state, fixed, key, validate)
+    if group.failures:
+        raise RunFailed(group.failures[0])
     return state
 
 
 def train_together(
     runs: Sequence[Run],
     config: Training,
-    problem: problems.Problem,
+    problem: Problem,
     function: Callable[..., Any],
     starts: Sequence[Start],
     *,
@@ -114,15 +113,22 @@ def train_together(
     )
     state = trainer.init(params, fixed, model_state, problem.train)
     keys = jnp.stack([jax.random.key(starts[min(i, count - 1)].seed) for i in range(length)])
-    with Members(runs, config, trainer, keep, mesh) as members:
-        _loop(members, config, problem, trainer, state, fixed, keys, None)
+    with RunGroup(runs, config, trainer, keep, mesh) as group:
+        _loop(group, problem, state, fixed, keys)
 
 
-def _trainer(config, problem, function, mesh, strata, runs=None):
-    schedule = jax.jit(problems.make_schedule(config, problems.steps_per_epoch(problem, config)))
+def _trainer(
+    config: Training,
+    problem: Problem,
+    function: Callable[..., Any],
+    mesh: jax.sharding.Mesh,
+    strata: int,
+    runs: int | None = None,
+) -> training.Trainer:
+    schedule = jax.jit(make_schedule(config, steps_per_epoch(problem, config)))
     return training.make_trainer(
         function,
-        problems.train_batches(problem, config),
+        train_batches(problem, config),
         schedules.optimizer(config.optimizer, schedule, config.momentum, config.weight_decay),
         size=len(problem.dataset.train.labels),
         batch_size=config.batch_size,
@@ -132,37 +138,45 @@ def _trainer(config, problem, function, mesh, strata, runs=None):
     )
 
 
-def _loop(members, config, problem, trainer, state, fixed, key, validate):
+def _loop(
+    group: RunGroup,
+    problem: Problem,
+    state: training.TrainState,
+    fixed: Any,
+    key: jax.Array,
+    validate: Callable[[training.TrainState], Reader] | None = None,
+) -> training.TrainState:
     """Trains chunk by chunk: metrics, checkpoints, signals."""
+    config, trainer = group.config, group.trainer
     per_epoch, every = trainer.steps_per_epoch, config.eval_every
     validated = {*range(every, config.epochs, every), config.epochs} if every else set()
-    with signals() as received:
-        state = members.restore(state)
+    with collect_signals() as received:
+        state = group.restore(state)
         saved_at = time.monotonic()
         chunks = training.chunks(trainer, state, fixed, problem.train, config.epochs, key)
         if config.profile:
-            chunks = _profiled(chunks, members.runs[0].path / "profile")
+            chunks = _profiled(chunks, group.runs[0].path / "profile")
         for chunk in chunks:
             state = chunk.state
             epoch, rest = divmod(chunk.step, per_epoch)
             due = rest == 0 and epoch in validated
-            members.add(chunk, validate(state) if validate and due else None)
+            group.add(chunk, validate(state) if validate and due else None)
             now = time.monotonic()
             signum = parallel.any_says(received[0] if received else 0)
             late = parallel.first_says(now - saved_at > config.checkpoint_seconds)
-            if chunk.step in members.kept or late or signum:
-                members.save(chunk.step, state)
+            if chunk.step in group.kept or late or signum:
+                group.save(chunk.step, state)
                 saved_at = now
             if signum:
                 raise Interrupted(signum)
-            if not members.alive:
+            if not group.alive:
                 break
-        members.read()
-    members.prune()
+        group.read()
+    group.prune()
     return state
 
 
-def _profiled(chunks, folder):
+def _profiled(chunks: Iterator[training.Chunk], folder: Path) -> Iterator[training.Chunk]:
     """The chunks; while the third is computed, which compiles nothing, a trace is recorded."""
     for number in itertools.count():
         if number == 2:
@@ -175,8 +189,3 @@ def _profiled(chunks, folder):
         if chunk is None:
             return
         yield chunk
-
-
-def fail(run: Run, reason: str) -> NoReturn:
-    """Marks a run failed, says so, and raises RunFailed."""
-    raise RunFailed(mark_failed(run, reason))

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from mcjax import spelling
 from mcjax.engine import parallel
 
-from ..cli.errors import UsageError
-from ..runs.folder import Run
+from ..cli import UsageError
+from ..runs import Run
 
 PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
 """What each tracker needs; `tensorboardX` writes event files without TensorFlow."""
@@ -102,7 +102,7 @@ def _tensorboard(run: Run) -> Tracker:
         old.unlink()
     writer = EventsWriter(str(folder / "events"))
 
-    def add(line):
+    def add(line: dict[str, Any]) -> None:
         values = [Summary.Value(tag=n, simple_value=x) for n, x in scalars(line).items()]
         event = Event(wall_time=time.time(), step=line["step"], summary=Summary(value=values))
         writer.write_event(event)
@@ -133,7 +133,7 @@ def _wandb(run: Run) -> Tracker:
         ) from None
     known = session.step  # steps below it have been told before the stop
 
-    def add(line):
+    def add(line: dict[str, Any]) -> None:
         if line["step"] >= known:
             session.log(scalars(line), step=line["step"])
 

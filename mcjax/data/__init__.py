@@ -7,10 +7,10 @@
 
 from mcjax.data import sources, splits
 from mcjax.data.reachable import DataUnavailable
-from mcjax.data.sources import names
+from mcjax.data.sources import check, names
 from mcjax.data.splits import Dataset, Split
 
-__all__ = ["DataUnavailable", "Dataset", "Split", "load", "names"]
+__all__ = ["DataUnavailable", "Dataset", "Split", "check", "load", "names"]
 
 
 def load(

@@ -158,6 +158,16 @@ def fixed_statistics(text: str, channels: int) -> tuple[np.ndarray, np.ndarray]:
     return mean, std
 
 
+def check_statistics(text: str) -> None:
+    """Checks what `fixed_statistics` takes, where the number of channels is not yet known.
+
+    Raises:
+      ValueError: it is neither a name nor as many means as deviations.
+    """
+    channels = 3 if text in NORMALIZATIONS else text.partition("/")[0].count(",") + 1
+    fixed_statistics(text, channels)
+
+
 def normalize(
     images: jax.Array, mean: jax.typing.ArrayLike, std: jax.typing.ArrayLike
 ) -> jax.Array:

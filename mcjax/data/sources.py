@@ -12,6 +12,7 @@ from mcjax.data.reachable import DataUnavailable
 from mcjax.data.splits import Source, Split
 
 DEBIAN = {"fashion_mnist": Path("/usr/share/datasets/fashion-mnist")}
+TFDS = "tfds:"
 _IDX = ("fashion_mnist", "mnist")
 _DIGITS_TRAIN, _DIGITS_SEED = 1437, 0
 
@@ -23,16 +24,25 @@ def names() -> tuple[str, ...]:
 
 def read(name: str, data_dir: str | None = None, cache_dir: str | None = None) -> Source:
     """Reads a data set; for the arguments and errors see `mcjax.data.load`."""
-    kind, _, tfds_name = name.partition(":")
-    if name not in names()[:-1] and not (kind == "tfds" and tfds_name):
-        raise ValueError(f"dataset {name!r} is unknown: {spelling.hint(name, names())}")
+    check(name, data_dir)
     if name == "digits":
         return _digits()
-    if data_dir is not None and not Path(data_dir).is_dir():
-        raise ValueError(f"data_dir={data_dir!r} is no folder; create it or leave it out")
-    if kind == "tfds":
-        return _tfds(tfds_name, data_dir, cache_dir)
+    if name.startswith(TFDS):
+        return _tfds(name.removeprefix(TFDS), data_dir, cache_dir)
     return _official(name, data_dir, cache_dir)
+
+
+def check(name: str, data_dir: str | None = None) -> None:
+    """Checks the name of a data set and its folder, without reading anything.
+
+    Raises:
+      ValueError: there is no such data set, or no such folder.
+    """
+    known = name in names()[:-1] or (name.startswith(TFDS) and name != TFDS)
+    if not known:
+        raise ValueError(f"dataset {name!r} is unknown: {spelling.hint(name, names())}")
+    if name != "digits" and data_dir is not None and not Path(data_dir).is_dir():
+        raise ValueError(f"data_dir={data_dir!r} is no folder; create it or leave it out")
 
 
 def _digits() -> Source:

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from experiments.runs import restore
+
 MODE = (
     "--model=mlp", "--width=0.25", "--train_size=400", "--validation_size=101", "--batch_size=40",
     "--lr=0.05", "--schedule=constant", "--crop_padding=1", "--keep=2", "--checkpoint_seconds=0",
@@ -112,7 +114,7 @@ def result(run: Path) -> dict[str, Any]:
         flags = here.info["flags"]
         kept = [*flags.get("keep", ()), *flags.get("eval_epochs", ()), None]  # the others vary
         found["checkpoints"] = {
-            epoch: [digest(x) for x in jax.tree.leaves(here.restore(epoch))] for epoch in kept
+            epoch: [digest(x) for x in jax.tree.leaves(restore(here, epoch))] for epoch in kept
         }
     if here.info["kind"] == "reproduction":
         found["runs"] = {f.parent.name: result(f.parent) for f in sorted(run.glob("*/run.json"))}

@@ -19,8 +19,8 @@ from experiments.cli import errors
 from experiments.cli.configs import CurveConfig, ModeConfig, SurfaceConfig
 from experiments.cli.errors import UsageError
 from experiments.cli.flags import parse_flagfile
+from experiments.runs import load_point
 from experiments.runs.names import parse_name
-from experiments.training import ends
 from tests.campaign import commands
 
 
@@ -53,12 +53,12 @@ def _flip(file, place):
 
 def load_mode(run: Path) -> object:
     """The mode as an end of a curve."""
-    return [commands.digest(x) for x in jax.tree.leaves(ends.load(parse_name(str(run))).params)]
+    return [commands.digest(x) for x in jax.tree.leaves(load_point(parse_name(str(run))).params)]
 
 
 def load_curve(run: Path) -> object:
     """A point of the curve."""
-    point = ends.load(parse_name(f"{run}~0.3"))
+    point = load_point(parse_name(f"{run}~0.3"))
     return [commands.digest(x) for x in jax.tree.leaves(point.params)]
 
 

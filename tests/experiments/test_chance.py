@@ -6,11 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from experiments import fit_curve, train_mode
 from experiments.cli import errors
 from experiments.cli.configs import CurveConfig
-from experiments.runs.arrays import load_arrays, save_arrays
-from experiments.training.problem import is_above_chance
+from experiments.runs.arrays import load_arrays
+from experiments.training import fits, fitting
+from experiments.training.failures import failure, is_above_chance
+from mcjax.results import Profile
 from tests import finished_runs
 
 
@@ -60,14 +61,14 @@ def test_modes_and_curves_of_a_skewed_data_set_are_judged_alike(tmp_path):
         final = {"train": {"loss": 0.1, "accuracy": accuracy}, "validation": {"loss": 0.2}}
         run = finished_runs.curve(tmp_path / f"{accuracy}", status="fitted")
         arrays = load_arrays(run.path / "curve.npz")
-        save_arrays(run.path / "curve.npz", arrays | {"curve_train_accuracy": np.full(5, accuracy)})
-        fit = fit_curve.Fit(run, CurveConfig(), None, None, SKEWED)
+        found = Profile.from_arrays(arrays | {"curve_train_accuracy": np.full(5, accuracy)})
+        fit = fits.Fit(run, CurveConfig(), None, None)
         if words is None:
-            assert train_mode.failure(SKEWED, final, "the network") is None
-            fit_curve.judge(fit)
+            assert failure(SKEWED, final, "the network") is None
+            fitting.judge(fit, SKEWED, found)
             assert run.status == "done"
         else:
-            assert re.search(words, train_mode.failure(SKEWED, final, "the network"))
+            assert re.search(words, failure(SKEWED, final, "the network"))
             with pytest.raises(errors.RunFailed, match=words):
-                fit_curve.judge(fit)
+                fitting.judge(fit, SKEWED, found)
             assert run.status == "failed"

@@ -13,15 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import fit_curve, train_mode
+from experiments import fit_curve, landscapes, train_mode
 from experiments.cli import errors
 from experiments.cli.configs import CurveConfig, ModeConfig
 from experiments.cli.errors import UsageError
 from experiments.cli.flags import parse_flagfile, to_flags
+from experiments.runs import add_metrics, load_curve, load_point, open_checkpoints, step_of
 from experiments.runs.arrays import load_arrays
 from experiments.runs.folder import Run
 from experiments.runs.names import parse_name
-from experiments.training import ends
 from experiments.training import problem as problems
 from mcjax import curves, plots
 from mcjax.analysis import profiles
@@ -50,7 +50,7 @@ def flagfile(path, config):
 
 def own_metrics(text, split):
     """A point's loss and accuracy, computed from nothing but its parameters and the images."""
-    point, problem = ends.load(parse_name(text)), problems.make_problem(MODE)
+    point, problem = load_point(parse_name(text)), problems.make_problem(MODE)
     data = getattr(problem.dataset, split)
     images = (data.images / 255 - problem.mean) / problem.std
     logits = problem.model.apply({"params": point.params}, jnp.float32(images), False)
@@ -60,8 +60,8 @@ def own_metrics(text, split):
 
 
 def tree_of(run, epoch=None):
-    with run.checkpoints(read_only=True) as saved:
-        return saved.restore(run.step_of(epoch))
+    with open_checkpoints(run, read_only=True) as saved:
+        return saved.restore(step_of(run, epoch))
 
 
 def lines_of(run):
@@ -104,7 +104,7 @@ def test_run_folders_tell_their_story(base):
         "curve.npz", "curve@1.npz", "figures",
     }  # fmt: skip
     names = {p.name for p in (curve.path / "figures").iterdir()}
-    assert names == {f"curve{e}.{s}" for e in ("", "@1") for s in plots.FORMATS}
+    assert names == {f"curve{e}.{s}" for e in ("", "@1") for s in plots.profile_plots.FORMATS}
     assert {p.name for p in mode.path.iterdir()} == {
         ".lock", "flags.cfg", "run.json", "metrics.jsonl", "checkpoints",
     }  # fmt: skip
@@ -161,7 +161,7 @@ def test_arrays_of_a_curve(base):
         assert arrays["curve_arc_length"][-1] > arrays["segment_arc_length"][-1]
         for end in ("start", "end"):
             assert np.isfinite(arrays[f"curve_train_loss_{end}_slope"])
-        curve, points, _ = ends.load_curve(Run(base / "GB"), epoch)
+        curve, points, _ = load_curve(Run(base / "GB"), epoch)
         norm = curves.squared_norm(curves.point(curve, points, 0.375))
         np.testing.assert_allclose(arrays["curve_l2"][3], norm, rtol=1e-5)
     first, last = (load_arrays(base / "GB" / f) for f in ("curve@1.npz", "curve.npz"))
@@ -203,7 +203,7 @@ def test_points_of_a_curve_by_name(base, name, file, index):
 
 
 def test_a_curve_alone_stands_for_its_bend(base):
-    point = ends.load(parse_name(str(base / "GB")))
+    point = load_point(parse_name(str(base / "GB")))
     assert_same_bits(point.params, tree_of(Run(base / "GB"))["params"][0])
 
 
@@ -243,7 +243,7 @@ def test_what_is_printed(base):
 
 def own_probabilities(name):
     """A point's predictions on the validation split, from its parameters and the images."""
-    point, problem = ends.load(parse_name(name)), problems.make_problem(MODE)
+    point, problem = load_point(parse_name(name)), problems.make_problem(MODE)
     data = problem.dataset.validation
     images = (data.images / 255 - problem.mean) / problem.std
     logits = problem.model.apply({"params": point.params}, jnp.float32(images), False)
@@ -322,8 +322,8 @@ def test_the_same_command_again_does_nothing(base, monkeypatch):
         raise AssertionError("it trained, or evaluated, again")
 
     for target, name in (
-        (training, "chunks"), (training, "make_trainer"), (fit_curve, "_profile"),
-        (fit_curve, "save_arrays"),
+        (training, "chunks"), (training, "make_trainer"), (landscapes.profiles, "_measure"),
+        (landscapes.profiles, "save_arrays"),
     ):  # fmt: skip
         monkeypatch.setattr(target, name, never)
     untouched = [base / "GB" / d for d in ("checkpoints", "ends", "figures")] + [base / "G"]
@@ -405,7 +405,7 @@ def stopped_at(monkeypatch, step, run=1, signum=signal.SIGTERM):
 
 
 def newest(run):
-    with run.checkpoints(read_only=True) as saved:
+    with open_checkpoints(run, read_only=True) as saved:
         return saved.steps()[-1]
 
 
@@ -419,7 +419,9 @@ def test_an_interrupted_mode_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     assert signal.getsignal(signal.SIGINT) is handler
     run = Run(config.workdir)
     assert (run.status, newest(run)) == ("running", 10)
-    run.add_metrics(epoch=3, step=15, train={"loss": 0.0})  # as if killed before its checkpoint
+    add_metrics(
+        run.path, epoch=3, step=15, train={"loss": 0.0}
+    )  # as if killed before its checkpoint
     train_mode.run(config)
     assert run.status == "done"
     for epoch in (2, None):
@@ -487,7 +489,7 @@ def test_free_ends_leave_their_modes(base, tmp_path):
         eval_epochs=(), keep=(),
     )  # fmt: skip
     run = fit_curve.run(config)
-    arrays, points = load_arrays(run.path / "curve.npz"), ends.load_curve(run)[1]
+    arrays, points = load_arrays(run.path / "curve.npz"), load_curve(run)[1]
     assert len(points) == 4
     for index, name in ((0, "G"), (-1, "B")):
         mode = tree_of(Run(base / name))["params"]
@@ -587,13 +589,13 @@ def test_an_objective_of_the_user_s_own(tmp_path):
     )
     assert set(run.info["final"]["validation"]) == {"loss"}
     assert set(run.metrics()[0]["train"]) == {"loss", "l2"}
-    summary = fit_curve.summarize(profile_of([1.0, 4.0, 2.0]))
+    summary = landscapes.profiles.summarize(profile_of([1.0, 4.0, 2.0]))
     assert "accuracy" not in summary
     assert "highest training loss 4 (t=0.50), barrier yes (2 over the higher end)" in summary
 
 
 def test_a_summary_says_how_many_points_are_broken():
-    summary = fit_curve.summarize(profile_of([1.0, np.nan, np.inf, 0.5]))
+    summary = landscapes.profiles.summarize(profile_of([1.0, np.nan, np.inf, 0.5]))
     assert summary.count("2 of 4 points are not finite") == 2
     assert summary.count("barrier yes (inf") == 2
 

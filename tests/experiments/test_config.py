@@ -6,10 +6,10 @@ import signal
 import numpy as np
 import pytest
 
-from experiments.cli import command, flagfiles, flags
+from experiments.cli import command, configs, flagfiles, flags
 from experiments.cli.configs import CurveConfig, CurvesConfig, ModeConfig, SurfaceConfig
 from experiments.cli.errors import UsageError
-from experiments.training import problem
+from experiments.training import optimization
 
 FLAGFILES = sorted((flagfiles.PACKAGE_ROOT / "experiments" / "flags").rglob("*.cfg"))
 COMMANDS = {
@@ -112,7 +112,7 @@ def command_of(file):
 
 
 def parsed(file):
-    return flags.parse_flagfile(getattr(flags, COMMANDS[command_of(file)]), file)
+    return flags.parse_flagfile(getattr(configs, COMMANDS[command_of(file)]), file)
 
 
 @pytest.mark.parametrize("file", FLAGFILES, ids=lambda f: f"{f.parent.name}/{f.stem}")
@@ -218,7 +218,7 @@ def test_the_paper_s_curves(name):
 )
 def test_schedule_per_epoch_of_the_curve_is_garipovs(schedule, values):
     run = CurveConfig(epochs=10, lr=1.0, schedule=schedule, schedule_per_epoch=True)
-    found = problem.make_schedule(run, steps_per_epoch=3)(np.arange(9, 30))
+    found = optimization.make_schedule(run, steps_per_epoch=3)(np.arange(9, 30))
     np.testing.assert_allclose(found, np.repeat(values, 3), rtol=1e-5)
 
 

@@ -6,11 +6,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from experiments import fit_curve, loss_surface
 from experiments.cli import flags
 from experiments.cli.configs import CurveConfig
 from experiments.cli.errors import UsageError
-from experiments.landscapes import drawing
+from experiments.landscapes import drawing, profiles, surfaces
 from experiments.papers.gotmare2018 import figures
 from experiments.runs.arrays import load_arrays, load_result, save_arrays
 from mcjax import plots
@@ -50,7 +49,7 @@ def test_a_figure_that_fails_is_a_warning_with_the_command(tmp_path, monkeypatch
     surface = load_result(Surface, folder.path / "surface.npz")
     with monkeypatch.context() as patch:
         patch.setattr(plots, "surface_figure", failing)
-        assert loss_surface.draw(surface, folder) == []
+        assert surfaces.draw(surface, folder) == []
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     for line in lines:
@@ -65,10 +64,10 @@ def test_a_curves_figure_that_fails_leaves_the_run_to_go_on(tmp_path, monkeypatc
     config = CurveConfig(workdir=str(folder.path), start="runs/A", end="runs/a$b_{$")
     with monkeypatch.context() as patch:
         patch.setattr(plots, "curve_figure", failing)
-        assert fit_curve.draw(folder, config) is None
+        assert profiles.draw(folder, config, {}) is None
     assert "warning: no figure" in capsys.readouterr().err
     monkeypatch.setattr(profile_plots, "FORMATS", ("png",))
-    assert fit_curve.draw(folder, config) == folder.path / "figures" / "curve.png"
+    assert profiles.draw(folder, config, {}) == folder.path / "figures" / "curve.png"
 
 
 def test_one_figure_of_the_paper_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
@@ -98,7 +97,7 @@ def test_captions_and_summaries_say_how_far_the_curve_is_from_the_plane(tmp_path
     arrays = load_arrays(folder.path / "surface.npz")
     arrays |= {"curve_distance": np.array([0, 3.6, 0]), "iterate_variance_share": np.array(0.0042)}
     save_arrays(folder.path / "surface.npz", arrays)
-    for text in (figures.caption(source, 6), loss_surface.summarize(Surface.from_arrays(arrays))):
+    for text in (figures.caption(source, 6), surfaces.summarize(Surface.from_arrays(arrays))):
         assert "at most 3.6 from the plane; where it is dotted the surface under it is not" in text
         assert "terates have 0.42 % of their variance in the plane" in text
 

@@ -17,11 +17,11 @@ from experiments.cli.configs import (
 )
 from experiments.cli.errors import UsageError
 from experiments.cli.flags import parse_flagfile
-from experiments.runs import results
+from experiments.landscapes import profiles, surface_rows
+from experiments.runs import load_point, open_checkpoints, results
 from experiments.runs.arrays import load_arrays
 from experiments.runs.folder import Run
 from experiments.runs.names import parse_name
-from experiments.training import ends
 from experiments.training import problem as problems
 from mcjax.analysis import hessian
 from mcjax.engine import training
@@ -39,7 +39,7 @@ def finished(png_only, tmp_path_factory):
     """Modes G and B, and the curve GB whose modes have gone since, saved after every chunk."""
     base = tmp_path_factory.mktemp("finished")
     for seed, name in ((1, "G"), (2, "B")):
-        train_mode.train(change(MODE, seed=seed, workdir=str(base / name)))
+        train_mode.run(change(MODE, seed=seed, workdir=str(base / name)))
     config = CurveConfig(
         workdir=str(base / "GB"), start=str(base / "G"), end=str(base / "B"), batch_size=40,
         epochs=3, lr=0.1, points=5, keep=(1,), eval_epochs=(2,), seed=9, checkpoint_seconds=0.0,
@@ -97,7 +97,7 @@ def test_a_finished_curve_is_evaluated_with_other_metrics_and_on_the_test_split(
     run = fit_curve.run(config)
     arrays = load_arrays(run.path / "curve.npz")
     assert not [name for name in arrays if "validation" in name]
-    point, problem = ends.load(parse_name(f"{run.path}~0.5")), problems.make_problem(MODE)
+    point, problem = load_point(parse_name(f"{run.path}~0.5")), problems.make_problem(MODE)
     data = problem.dataset.test
     images = np.float32((data.images / 255 - problem.mean) / problem.std)
     logits = np.asarray(problem.model.apply({"params": point.params}, images, False), np.float64)
@@ -140,13 +140,15 @@ def test_an_interrupted_evaluation_of_a_done_curve_is_resumed(curve, monkeypatch
 
     config, run = change(curve, points=3, eval_epochs=()), Run(curve.workdir)
     with monkeypatch.context() as patch:
-        patch.setattr(fit_curve, "_profile", interrupted)
+        patch.setattr(profiles, "_measure", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fit_curve.run(config)
     assert run.status == "fitted"
     with pytest.raises(UsageError, match="is not finished: run its command again"):
         results.finished(curve.workdir, ("curve",))
-    fit_curve.run(config)
+    with monkeypatch.context() as patch:
+        patch.setattr(profiles, "load_result", None)  # arrays are handed on, not read again
+        fit_curve.run(config)
     assert run.status == "done"
     assert len(load_arrays(run.path / "curve.npz")["t"]) == 3
     assert not (run.path / "curve@2.npz").exists()
@@ -167,7 +169,7 @@ def test_a_finished_surface_is_evaluated_again_on_another_grid(finished, tmp_pat
     with pytest.raises(UsageError, match="other flags"):
         loss_surface.run(change(config, points=points[::-1]))
     with monkeypatch.context() as patch:
-        patch.setattr(loss_surface, "_rows", lambda *_: 1 / 0)
+        patch.setattr(surface_rows, "evaluate", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             loss_surface.run(config)
     assert run.status == "running"
@@ -195,7 +197,7 @@ def test_sharpness_is_evaluated_again_at_other_points(finished, tmp_path, monkey
 
 
 def epochs_of(run):
-    with run.checkpoints(read_only=True) as saved:
+    with open_checkpoints(run, read_only=True) as saved:
         return [step / run.info["steps_per_epoch"] for step in saved.steps()]
 
 

@@ -110,14 +110,14 @@ def test_shards_need_nobody_and_can_be_put_together(base, capsys):
 def test_goes_on_where_it_was_stopped(base, monkeypatch):
     seen = []
 
-    def interrupt_in_epoch_two(self, chunk, validation, real=loop.Members.add):
+    def interrupt_in_epoch_two(self, chunk, validation, real=loop.RunGroup.add):
         real(self, chunk, validation)
         seen.append(chunk.step)
         if chunk.step > 5 and len(seen) < 100:
             seen.extend([0] * 100)
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(loop.Members, "add", interrupt_in_epoch_two)
+    monkeypatch.setattr(loop.RunGroup, "add", interrupt_in_epoch_two)
     here = config(base, "stopped", eval_epochs=(), points=3)
     with pytest.raises(errors.Interrupted):
         fit_curves.run(here)

@@ -13,13 +13,13 @@ import optax
 import pytest
 from hypothesis import strategies as st
 
-from experiments import fit_curve, loss_surface, train_mode
+from experiments import loss_surface
 from experiments.cli import flags
 from experiments.cli.configs import CurveConfig, ModeConfig, SurfaceConfig
 from experiments.cli.errors import UsageError
 from experiments.runs import folder
 from experiments.runs.arrays import load_arrays
-from experiments.training import problem
+from experiments.training import fits, make_problem, modes, problem
 from mcjax import api, curves
 from tests.fuzzing import CASES, fuzz
 
@@ -94,7 +94,8 @@ def test_flags_of_a_mode(cases, tmp_path):
     def one(values):
         config = ModeConfig(workdir=str(tmp_path / "run"), data_dir=str(tmp_path), **values)
         try:
-            train_mode.check(config)
+            modes.check_flags(config)
+            modes.check_batch(make_problem(config), config, config.batch_size)
         except UsageError as error:
             assert str(error)
         assert not (tmp_path / "run").exists()
@@ -105,7 +106,7 @@ def test_names_of_checkpoints(cases, tmp_path):
     @fuzz(cases, st.text(max_size=30), st.text(max_size=30))
     def one(start, end):
         with pytest.raises(UsageError):
-            fit_curve.check(CurveConfig(workdir=str(tmp_path / "c"), start=start, end=end))
+            fits.check_flags(CurveConfig(workdir=str(tmp_path / "c"), start=start, end=end))
         with pytest.raises(UsageError):
             loss_surface.run(
                 SurfaceConfig(workdir=str(tmp_path / "s"), points=(start, end, start + end))

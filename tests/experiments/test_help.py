@@ -20,7 +20,7 @@ EVERY = pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__.spli
 
 
 def config_of(module):
-    name = re.search(r"command\.main\((\w+), run, __doc__\)", Path(module.__file__).read_text())[1]
+    name = re.search(r"    main\((\w+), run, __doc__\)", Path(module.__file__).read_text())[1]
     return getattr(module, name)
 
 

@@ -13,9 +13,9 @@ from flax.training import train_state
 from experiments import import_params, train_mode
 from experiments.cli.configs import ImportParamsConfig, ModeConfig
 from experiments.cli.errors import UsageError
+from experiments.runs import load_point
 from experiments.runs.folder import Run
 from experiments.runs.names import parse_name
-from experiments.training import ends
 from tests.comparison import assert_same_bits
 
 NETWORK = {
@@ -37,7 +37,7 @@ def trained(tmp_path_factory):
     """The folder of a trained mode, its variables, and a TrainState of them, on the host."""
     folder = tmp_path_factory.mktemp("params")
     train_mode.run(dataclasses.replace(MODE, workdir=str(folder / "mode")))
-    params, state = jax.device_get(tuple(ends.load(parse_name(str(folder / "mode")))))
+    params, state = jax.device_get(tuple(load_point(parse_name(str(folder / "mode")))))
     variables = {"params": params, **state}
     whole = TrainState.create(
         apply_fn=None,
@@ -74,7 +74,7 @@ def run(file, workdir, **changes):
 
 
 def loaded(found):
-    point = ends.load(parse_name(str(found.path)))
+    point = load_point(parse_name(str(found.path)))
     return {"params": point.params, **point.state}
 
 

@@ -19,10 +19,11 @@ from experiments.cli.configs import (
 from experiments.cli.errors import UsageError
 from experiments.cli.flags import parse_flagfile
 from experiments.exchange.export_torch import export_torch
-from experiments.landscapes import surface_sources
+from experiments.landscapes import surface_inputs
+from experiments.runs import load_point
 from experiments.runs.folder import Run
 from experiments.runs.names import parse_name
-from experiments.training import ends
+from experiments.training import fits, make_problem, modes
 from mcjax.data import augmentation
 from mcjax.exchange import torch_files
 from tests.comparison import assert_same_bits
@@ -88,7 +89,7 @@ def test_there_and_back(trained, tmp_path, capsys):
     assert (now["kind"], now["status"]) == ("mode", "done")
     assert now["imported"]["file"] == "a.safetensors"
     for name in ("", "@4"):
-        there, here = (ends.load(parse_name(f"{f}{name}")) for f in (trained / "a", run.path))
+        there, here = (load_point(parse_name(f"{f}{name}")) for f in (trained / "a", run.path))
         assert_same_bits(tuple(there), tuple(here))
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].startswith(f"{run.path}: train accuracy ")
@@ -105,7 +106,7 @@ def test_the_command_writes_what_the_function_gives(trained, tmp_path):
 def test_arrays_are_pytorchs(trained):
     """Dense kernels are ``[out, in]``; statistics are the mode's running averages."""
     arrays = torch_files.read(trained / "a.safetensors")
-    params, state = ends.load(parse_name(str(trained / "a")))
+    params, state = load_point(parse_name(str(trained / "a")))
     assert arrays["fc1.weight"].shape == (12, 64)
     np.testing.assert_array_equal(arrays["fc2.weight"], params["Dense_1"]["kernel"].T)
     np.testing.assert_array_equal(
@@ -127,7 +128,7 @@ def test_layers_that_were_never_run_are_said(trained, tmp_path):
 def test_again_is_nothing_to_do(trained, tmp_path, monkeypatch):
     run = _import(trained, "a.safetensors", tmp_path / "run")
     content = (run.path / "run.json").read_bytes()
-    monkeypatch.setattr(train_mode, "evaluate", None)
+    monkeypatch.setattr(modes, "evaluate", None)
     _import(trained, "a.safetensors", tmp_path / "run")
     assert (run.path / "run.json").read_bytes() == content
     with pytest.raises(UsageError, match=r"holds another file, a.safetensors; use another --work"):
@@ -141,6 +142,11 @@ def test_flagfile_imports_it_again(trained, tmp_path):
     assert import_torch.run(again).info["final"] == run.info["final"]
 
 
+def check_curve(config):
+    fit = fits.check_flags(config)
+    fits.check_data(fit, make_problem(fit.start.mode))
+
+
 @pytest.mark.long
 def test_curves_take_it(curve, trained, capsys):
     """With its own metrics at the ends; of its seed nothing is known or said."""
@@ -150,7 +156,7 @@ def test_curves_take_it(curve, trained, capsys):
                 ends_of_curve = arrays[f"curve_{split}_{name}"][[0, -1]]
                 np.testing.assert_allclose(ends_of_curve, metrics[name], rtol=1e-5)
     capsys.readouterr()
-    fit_curve.check(
+    check_curve(
         dataclasses.replace(
             CURVE, start=str(trained / "from_a"), end=str(trained / "from_b"), workdir="/nowhere"
         )
@@ -162,8 +168,8 @@ def test_curves_take_it(curve, trained, capsys):
 def test_surfaces_take_it(curve, trained):
     """With the epoch that it was said to be of."""
     points = (str(trained / "from_a"), str(trained / "from_b@4"), str(curve.path))
-    sources = surface_sources.load(SurfaceConfig(points=points, iterates=(points[0],)))
-    assert sources.iterates == ((f"{points[0]}@4", 4),)
+    found = surface_inputs.resolve(SurfaceConfig(points=points, iterates=(points[0],)))
+    assert found.iterates == ((f"{points[0]}@4", 4),)
 
 
 @pytest.mark.long
@@ -196,7 +202,7 @@ def test_normalization(trained, tmp_path):
         CURVE, start=str(tmp_path / "own"), end=str(tmp_path / "other"), workdir="/nowhere"
     )
     with pytest.raises(UsageError, match=r"differ in --normalization: None and 0\.2/0\.5"):
-        fit_curve.check(differing)
+        check_curve(differing)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +299,7 @@ def test_the_weights_taken_are_said_and_others_taken_by_a_flag(trained, tmp_path
     weights = {}
     for name, flag in (("plain", None), ("averaged", "model_ema")):
         run = _import(folder, "x.pt", folder / name, name_map=names, weights=flag)
-        weights[name] = ends.load(parse_name(str(run.path))).params["Dense_1"]["kernel"]
+        weights[name] = load_point(parse_name(str(run.path))).params["Dense_1"]["kernel"]
         assert run.info["imported"].get("weights") == flag
     np.testing.assert_array_equal(weights["plain"], weights["averaged"][::-1])
     said = capsys.readouterr().err

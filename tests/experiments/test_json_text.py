@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.cli.configs import ModeConfig
-from experiments.runs import json_text
+from experiments.runs import add_metrics, cut_metrics, json_text
 from experiments.runs.folder import Run
 
 STRANGE = {"nan": math.nan, "inf": math.inf, "minus": [-math.inf, 1.5], "word": "nan", "no": None}
@@ -46,11 +46,11 @@ def run(tmp_path):
 
 def test_run_files_are_json_whatever_happened(run):
     run.update(status="failed", final=STRANGE)
-    run.add_metrics(epoch=1, step=5, train=STRANGE)
-    run.add_metrics(epoch=2, step=10, train={"loss": math.nan})
+    add_metrics(run.path, epoch=1, step=5, train=STRANGE)
+    add_metrics(run.path, epoch=2, step=10, train={"loss": math.nan})
     assert same(run.info["final"], STRANGE)
     assert same([line["train"] for line in run.metrics()], [STRANGE, {"loss": math.nan}])
-    run.cut_metrics(5)
+    cut_metrics(run.path, 5, 5)
     run.update(reason="diverged")
     for text in (run.path / "run.json", run.path / "metrics.jsonl"):
         values = strict(text.read_text())
@@ -81,14 +81,14 @@ def test_files_with_nan_from_earlier_versions_are_read(run):
         assert "NaN" in path.read_text()
     assert same(run.info["final"], STRANGE)
     assert same(run.metrics()[0]["train"], STRANGE)
-    run.cut_metrics(5)
+    cut_metrics(run.path, 5, 5)
     run.update(status="done")
     assert same(strict((run.path / "metrics.jsonl").read_text())["train"]["nan"], "NaN")
     assert same(run.info["final"], STRANGE)
 
 
 def test_a_byte_order_mark_before_json_is_dropped(run):
-    run.add_metrics(epoch=1, step=5)
+    add_metrics(run.path, epoch=1, step=5)
     before = run.info, run.metrics()
     for name in ("run.json", "metrics.jsonl"):
         file = run.path / name

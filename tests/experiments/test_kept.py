@@ -8,7 +8,7 @@ import pytest
 from experiments import reproduce
 from experiments.cli.configs import ReproduceConfig
 from experiments.cli.errors import UsageError
-from experiments.papers import kept
+from experiments.papers.gotmare2018 import kept
 from experiments.runs.folder import Run
 from mcjax import plots
 from tests import reproductions

@@ -14,10 +14,13 @@ from experiments import export, fit_curve, loss_surface, train_mode, view
 from experiments.cli import errors, flags
 from experiments.cli.configs import CurveConfig, ExportConfig, ModeConfig, SurfaceConfig, ViewConfig
 from experiments.cli.errors import UsageError
-from experiments.landscapes import surface_sources
+from experiments.landscapes import surface_inputs, surface_rows, surfaces
+from experiments.runs import open_checkpoints, restore, step_of
 from experiments.runs.arrays import load_arrays, save_arrays
 from experiments.runs.folder import Run
+from experiments.training import make_problem
 from mcjax import plots
+from mcjax.analysis import surfaces as surface_analysis
 from tests.comparison import assert_same_bits
 
 MODE = {"dataset": "digits", "model": "mlp", "width": 0.125, "train_size": 200, "batch_size": 50,
@@ -41,10 +44,10 @@ def runs(tmp_path_factory):
     Run(folder / "wide").update(**info)
     for name, value in (("zero", 0.0), ("nan", np.nan)):
         shutil.copytree(folder / "b", folder / name)
-        tree, step = Run(folder / name).restore(), Run(folder / name).step_of(None)
+        tree, step = restore(Run(folder / name)), step_of(Run(folder / name), None)
         tree["params"] = jax.tree.map(lambda x, v=value: jnp.full_like(x, v), tree["params"])
         shutil.rmtree(folder / name / "checkpoints")
-        with Run(folder / name).checkpoints() as saved:
+        with open_checkpoints(Run(folder / name)) as saved:
             saved.save(step, tree)
     curve = CurveConfig(
         workdir=str(folder / "ab"), start=str(folder / "a"), end=str(folder / "b"), epochs=2,
@@ -118,7 +121,7 @@ def test_points_and_iterates_reproduce_their_checkpoints(done, runs):
 
 
 def test_done_is_found_done_and_drawn_with_another_clip(done, runs, monkeypatch, capsys):
-    monkeypatch.setattr(loss_surface.surfaces, "evaluate", None)
+    monkeypatch.setattr(surface_analysis, "evaluate", None)
     config = flags.parse_flagfile(SurfaceConfig, done.path / "flags.cfg")
     assert config == make(runs, done.path)
     png = done.path / "figures" / "surface_train_loss.png"
@@ -132,7 +135,7 @@ def test_done_is_found_done_and_drawn_with_another_clip(done, runs, monkeypatch,
 
 def test_interrupted_run_goes_on_to_the_same_arrays(done, runs, tmp_path, monkeypatch):
     evaluated, saved = [], []
-    plain = loss_surface.surfaces.evaluate_row
+    plain = surface_analysis.evaluate_row
 
     def row(*args):
         evaluated.append(args[4])
@@ -140,8 +143,8 @@ def test_interrupted_run_goes_on_to_the_same_arrays(done, runs, tmp_path, monkey
             os.kill(os.getpid(), signal.SIGTERM)
         return plain(*args)
 
-    monkeypatch.setattr(loss_surface.surfaces, "evaluate_row", row)
-    monkeypatch.setattr(loss_surface, "draw", lambda *_: [])
+    monkeypatch.setattr(surface_analysis, "evaluate_row", row)
+    monkeypatch.setattr(surfaces, "draw", lambda *_: [])
     config = make(runs, tmp_path)
     with pytest.raises(errors.Interrupted) as stopped:
         loss_surface.run(config)
@@ -157,8 +160,8 @@ def test_interrupted_run_goes_on_to_the_same_arrays(done, runs, tmp_path, monkey
 
 
 def test_slow_row_is_left_after_a_signal(monkeypatch):
-    monkeypatch.setattr(loss_surface, "ROW_SECONDS", -1.0)
-    progress = loss_surface._RowProgress("r", 5, 3, 0)
+    monkeypatch.setattr(surface_rows, "ROW_SECONDS", -1.0)
+    progress = surface_rows._RowProgress("r", 5, 3, 0)
     progress.point(2)
     progress.received = [signal.SIGINT]
     progress.point(5)  # the row is done: it is saved first
@@ -218,7 +221,7 @@ def around(runs, workdir, kind, **changes):
 @pytest.mark.parametrize("kind", ["random", "filter", "hessian"])
 def test_surface_around_a_checkpoint(runs, done, tmp_path, kind, monkeypatch):
     drawn = []
-    monkeypatch.setattr(loss_surface, "draw", lambda arrays, *_: drawn.append(arrays) or [])
+    monkeypatch.setattr(surfaces, "draw", lambda arrays, *_: drawn.append(arrays) or [])
     folder = loss_surface.run(around(runs, tmp_path, kind, extent=0.05))
     arrays = load_arrays(folder.path / "surface.npz")
     assert arrays["point_name"][0] == "a"
@@ -245,9 +248,14 @@ def test_surface_around_a_checkpoint(runs, done, tmp_path, kind, monkeypatch):
     plt.close(figure)
 
 
+def load(config):
+    found = surface_inputs.resolve(config)
+    return surface_inputs.load(config, found, make_problem(found.mode))
+
+
 def test_directions_of_flags(runs, tmp_path):
     def ways(kind, **changes):
-        points = surface_sources.load(around(runs, tmp_path, kind, **changes)).points
+        points = load(around(runs, tmp_path, kind, **changes)).points
         leaves = [jax.tree.leaves(p) for p in points]
         return [np.asarray(b - a) for a, b in zip(leaves[0], leaves[1], strict=True)], leaves[0]
 
@@ -264,7 +272,7 @@ def test_directions_of_flags(runs, tmp_path):
 
 
 def test_principal_directions_of_iterates(runs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(loss_surface, "draw", lambda *_: [])
+    monkeypatch.setattr(surfaces, "draw", lambda *_: [])
     config = around(runs, tmp_path, "pca", points=(), iterates=(str(runs / "a"),))
     arrays = load_arrays(loss_surface.run(config).path / "surface.npz")
     assert "explained variance ratio" in capsys.readouterr().out
@@ -291,8 +299,8 @@ def test_run_from_before_a_flag_was_added_is_found_done(done, runs, tmp_path, mo
     before = Run(tmp_path / "old")
     (before.path / "run.json").unlink()
     before.update(status="done", **info)
-    monkeypatch.setattr(loss_surface.surfaces, "evaluate", None)
-    monkeypatch.setattr(loss_surface, "draw", lambda *_: [])
+    monkeypatch.setattr(surface_analysis, "evaluate", None)
+    monkeypatch.setattr(surfaces, "draw", lambda *_: [])
     assert loss_surface.run(make(runs, before.path)).status == "done"
     with pytest.raises(UsageError, match="--direction_seed: 0 there, 1 now"):
         loss_surface.run(make(runs, before.path, direction_seed=1))

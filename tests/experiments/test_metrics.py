@@ -17,7 +17,7 @@ MODE = ModeConfig(dataset="digits", train_size=100, validation_size=60, model="m
 )
 def test_metrics_of_both_objectives_are_reported(objective, metrics):
     mode = ModeConfig(**{**vars(MODE), "objective": objective})
-    problem = problems.make_problem(mode, metrics=metrics)
+    problem = problems.measuring(problems.make_problem(mode), problems.SPLITS, metrics)
     params, state = problems.init(problem, mode, jax.random.key(0))
     found = problem.evaluator.with_state(params, state, "validation")
     split = problem.dataset.validation

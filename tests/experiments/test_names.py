@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments import fit_curves
 from experiments.cli import configs, flags
 from experiments.cli.configs import CurvesConfig, ExportConfig, ModeConfig, SurfaceConfig
 from experiments.cli.errors import UsageError
 from experiments.runs import folder, names
+from experiments.training import pairs
 
 
 @pytest.mark.parametrize(
@@ -136,10 +136,10 @@ def test_commas_and_colons_in_names_are_escaped(tmp_path):
     config = configs.SurfaceConfig(points=names)
     assert flags.parse(SurfaceConfig, flags.to_argv(config)) == config
     assert flags.parse(SurfaceConfig, [r"--points=runs/a\,b,runs\c"]).points == names[:2]
-    pairs = flags.parse(CurvesConfig, [r"--pairs=a\:b:c,d:e\,f", f"--workdir={tmp_path}"])
-    assert [(c.start, c.end) for c in fit_curves.plan(pairs)] == [("a:b", "c"), ("d", "e,f")]
+    config = flags.parse(CurvesConfig, [r"--pairs=a\:b:c,d:e\,f", f"--workdir={tmp_path}"])
+    assert [(c.start, c.end) for c in pairs.plan(config)] == [("a:b", "c"), ("d", "e,f")]
     with pytest.raises(UsageError, match=r"--pairs=a:b:c: write START:END"):
-        fit_curves.plan(CurvesConfig(workdir="w", pairs=("a:b:c",)))
+        pairs.plan(CurvesConfig(workdir="w", pairs=("a:b:c",)))
 
 
 @pytest.mark.parametrize("value", [os.fsdecode(b"\xff"), "a\nb", "a\rb"])

@@ -15,6 +15,7 @@ import pytest
 
 from experiments.cli.configs import ModeConfig
 from experiments.cli.flags import LAUNCH, parse_flagfile
+from experiments.runs import open_checkpoints, restore
 from experiments.runs.folder import Run
 
 MODE = (
@@ -76,7 +77,7 @@ def end(processes, status=0):
 
 def final(run):
     """The last checkpoint of a run, flat."""
-    return np.concatenate([np.ravel(x) for x in jax.tree.leaves(Run(run).restore()["params"])])
+    return np.concatenate([np.ravel(x) for x in jax.tree.leaves(restore(Run(run))["params"])])
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +160,7 @@ def test_sigterm_of_one_saves_all_and_eight_devices_go_on(start, modes, tmp_path
     wait_for_epoch(run, 3)
     both[1].send_signal(signal.SIGTERM)  # the scheduler tells one, not the first
     end(both, 75)
-    with Run(run).checkpoints(read_only=True) as saved:
+    with open_checkpoints(Run(run), read_only=True) as saved:
         step = saved.steps()[-1]
     assert 3 * 13 <= step < 400 * 13
     eight = start("train_mode", *flags, f"--workdir={run}", devices=8)

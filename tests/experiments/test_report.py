@@ -4,7 +4,8 @@ import html.parser
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.papers import appendix, report
+from experiments.papers import report
+from experiments.papers.gotmare2018 import appendix
 from mcjax import plots
 from mcjax.results import Means, PathMetrics, Profile
 

@@ -14,7 +14,7 @@ from experiments.cli.configs import ModeConfig, ReproduceConfig
 from experiments.cli.errors import UsageError
 from experiments.papers import jobs
 from experiments.papers.gotmare2018 import differences, figures, scales
-from experiments.runs.folder import Run
+from experiments.runs import add_metrics
 from mcjax.analysis import profiles
 from mcjax.plots import profile_plots
 from mcjax.results import PathMetrics, Profile
@@ -128,8 +128,12 @@ def test_all_figures_are_drawn_from_arrays(tmp_path, monkeypatch):
                 np.savez(tmp_path / job.name / f"curve{label}.npz", **fake_curve(rng))
         elif job.module == "train_mode":
             for epoch in (1, 2):
-                Run(tmp_path / job.name).add_metrics(
-                    epoch=epoch, step=epoch, lr=0.1 / epoch, validation={"accuracy": 0.5}
+                add_metrics(
+                    tmp_path / job.name,
+                    epoch=epoch,
+                    step=epoch,
+                    lr=0.1 / epoch,
+                    validation={"accuracy": 0.5},
                 )
         else:
             xy = np.array([[0.0, 0], [2, 0], [1, 1]])

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import runs
 from experiments.cli import configs, flags
 from experiments.cli.errors import UsageError
-from experiments.runs import results
+from experiments.runs import open_checkpoints, open_ends, restore
 from experiments.runs.arrays import load_arrays, save_arrays
 from experiments.runs.folder import Run
 from tests import finished_runs
@@ -28,8 +29,8 @@ def folder(tmp_path_factory):
 
 
 def test_a_mode_loads_whole(folder):
-    found = results.load(f"{folder}/A@30")
-    assert_same_bits(found.params, Run(folder / "A").restore()["params"])
+    found = runs.load(f"{folder}/A@30")
+    assert_same_bits(found.params, restore(Run(folder / "A"))["params"])
     assert found.state == {}
     assert [line["epoch"] for line in found.metrics] == list(range(1, 31))
     assert found.arrays == {}
@@ -41,11 +42,11 @@ def test_a_mode_loads_whole(folder):
 
 def test_a_point_of_a_curve_loads_by_its_name(folder):
     """A quarter along a chain of one bend is half-way between start and bend."""
-    start, bend, point = (results.load(f"{folder}/AB{t}") for t in ("~0", "", "~0.25"))
+    start, bend, point = (runs.load(f"{folder}/AB{t}") for t in ("~0", "", "~0.25"))
     half = jax.tree.map(lambda a, b: (a + b) / 2, start.params, bend.params)
     for a, b in zip(jax.tree.leaves(point.params), jax.tree.leaves(half), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
-    assert_same_bits(start.params, results.load(f"{folder}/A").params)
+    assert_same_bits(start.params, runs.load(f"{folder}/A").params)
     with np.load(folder / "AB" / "curve.npz") as arrays:
         assert set(point.arrays) == set(arrays)
         np.testing.assert_array_equal(point.arrays["t"], arrays["t"])
@@ -58,28 +59,28 @@ def test_a_point_of_a_curve_loads_by_its_name(folder):
 def test_arrays_are_those_of_the_epoch(tmp_path):
     run = finished_runs.curve(tmp_path / "c")
     (run.path / "curve@2.npz").write_bytes((run.path / "curve.npz").read_bytes())
-    with run.checkpoints(keep=(10, 15)) as saved:
+    with open_checkpoints(run, keep=(10, 15)) as saved:
         for step in (10, 15):
             saved.save(step, {"params": [{"w": jnp.float32(step)}], "model_state": {}})
-    with run.ends() as saved:
+    with open_ends(run) as saved:
         saved.save(0, {w: {"w": jnp.float32(x)} for w, x in (("start", 0), ("end", 1))})
     run.update(
         steps_per_epoch=5, flags=run.info["flags"] | {"curve": "chain", "bends": 1,
         "free_ends": False, "eval_epochs": [2]},
     )  # fmt: skip
     for epoch, step in (("", 15), ("@3", 15), ("@2", 10)):
-        found = results.load(f"{run.path}{epoch}")
+        found = runs.load(f"{run.path}{epoch}")
         assert "curve_train_loss" in found.arrays
         assert float(found.params["w"]) == step
     assert found.config.eval_epochs == (2,)
     (run.path / "curve@2.npz").unlink()
-    found = results.load(f"{run.path}@2")
+    found = runs.load(f"{run.path}@2")
     assert (found.arrays, found.result) == ({}, None)
 
 
 def test_a_surface_has_arrays_and_no_parameters(tmp_path):
     finished_runs.surface(tmp_path / "s")
-    found = results.load(f"{tmp_path}/s")
+    found = runs.load(f"{tmp_path}/s")
     assert (found.params, found.state, found.metrics) == (None, None, [])
     assert found.arrays["train_loss"].shape == (3, 4)
     assert found.result.points.name.tolist() == ["A", "B</script>", "AB"]
@@ -92,8 +93,8 @@ def test_a_file_that_lacks_an_array_is_named(tmp_path):
     del arrays["iterate_epoch"]
     save_arrays(run.path / "surface.npz", arrays)
     for read in (
-        lambda: results.load(f"{run.path}"),
-        lambda: results.finished(str(run.path), ("surface",)),
+        lambda: runs.load(f"{run.path}"),
+        lambda: runs.finished(str(run.path), ("surface",)),
     ):
         with pytest.raises(UsageError, match=r"surface.npz: .* iterate_epoch is missing; delete"):
             read()
@@ -110,7 +111,7 @@ def test_a_file_that_lacks_an_array_is_named(tmp_path):
 )
 def test_what_cannot_be_loaded_is_said(folder, name, message):
     with pytest.raises(UsageError, match=message):
-        results.load(f"{folder}/{name}")
+        runs.load(f"{folder}/{name}")
 
 
 def test_loading_warns_of_nothing(folder):
@@ -122,7 +123,7 @@ def test_loading_warns_of_nothing(folder):
     logger.setLevel(logging.WARNING)
     logger.addHandler(handler)
     try:
-        results.load(f"{folder}/AB~0.25")
+        runs.load(f"{folder}/AB~0.25")
         assert logger.level == logging.WARNING
     finally:
         logger.removeHandler(handler)

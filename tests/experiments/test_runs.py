@@ -8,9 +8,18 @@ import pytest
 
 from experiments.cli.configs import CurveConfig, ModeConfig
 from experiments.cli.errors import UsageError
-from experiments.runs import folder, names
+from experiments.runs import (
+    add_metrics,
+    cut_metrics,
+    folder,
+    in_use,
+    load_point,
+    mode_config,
+    names,
+    open_checkpoints,
+    step_of,
+)
 from experiments.runs.arrays import load_arrays
-from experiments.training import ends
 from experiments.training import problem as problems
 from mcjax.engine import parallel
 
@@ -86,13 +95,13 @@ def test_metrics_are_cut_where_training_goes_on(tmp_path):
     run = opened(tmp_path / "G")
     assert run.metrics() == []
     for epoch in (1, 2, 3):
-        run.add_metrics(epoch=epoch, step=5 * epoch, train={"loss": 1 / epoch})
+        add_metrics(run.path, epoch=epoch, step=5 * epoch, train={"loss": 1 / epoch})
     with (run.path / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 4, "step": 20, "tr')  # killed while it wrote
     assert [m["epoch"] for m in run.metrics()] == [1, 2, 3]
-    run.cut_metrics(12)
+    cut_metrics(run.path, 12, 5)
     assert [m["step"] for m in run.metrics()] == [5, 10]
-    run.add_metrics(epoch=3, step=15)
+    add_metrics(run.path, epoch=3, step=15)
     lines = (run.path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
     assert json.loads(lines[1])["train"]["loss"] == 0.5
@@ -102,11 +111,11 @@ def test_lost_metrics_are_said(tmp_path):
     config = ModeConfig(seed=4, epochs=3)
     run = opened(tmp_path / "G", config)
     for epoch in (1, 2):
-        run.add_metrics(epoch=epoch, step=5 * epoch)
-    run.cut_metrics(14)  # in the third epoch
+        add_metrics(run.path, epoch=epoch, step=5 * epoch)
+    cut_metrics(run.path, 14, 5)  # in the third epoch
     with pytest.raises(UsageError, match=r"metrics\.jsonl is damaged: of epochs 1 to 3 it has 2"):
-        run.cut_metrics(15)
-    run.add_metrics(epoch=3, step=15)
+        cut_metrics(run.path, 15, 5)
+    add_metrics(run.path, epoch=3, step=15)
     run.update(status="done")
     opened(tmp_path / "G", config)
     (run.path / "metrics.jsonl").unlink()
@@ -117,44 +126,44 @@ def test_lost_metrics_are_said(tmp_path):
 def test_steps_of_epochs(tmp_path):
     run = folder.Run(tmp_path / "G")
     with pytest.raises(UsageError, match=f"there is no run at {run.path}"):
-        run.step_of(3)
+        step_of(run, 3)
     assert not run.path.exists()
     opened(run.path)
-    with run.checkpoints(keep=(10, 15)) as saved:
+    with open_checkpoints(run, keep=(10, 15)) as saved:
         for step in (10, 15, 18, 20):  # 18 is in mid-epoch
             saved.save(step, {"x": jnp.float32(step)})
-    assert run.step_of(2) == 10
+    assert step_of(run, 2) == 10
     with pytest.raises(UsageError, match="is not finished"):
-        run.step_of(None)
+        step_of(run, None)
     for epoch in (0, 1, 5, 18):
         with pytest.raises(UsageError, match=rf"no checkpoint of epoch {epoch}; it has 2, 3, 4$"):
-            run.step_of(epoch)
+            step_of(run, epoch)
     run.update(status="done")
-    assert run.step_of(None) == 20
+    assert step_of(run, None) == 20
 
 
 def test_a_failed_run_without_checkpoint(tmp_path):
     run = opened(tmp_path / "G")
     run.update(status="failed", reason="it diverged")
     with pytest.raises(UsageError, match="has no checkpoint: it is failed"):
-        run.step_of(None)
+        step_of(run, None)
     with pytest.raises(UsageError, match="no checkpoint of epoch 3; it has none"):
-        run.step_of(3)
+        step_of(run, 3)
 
 
 def test_a_folder_in_use_is_refused(tmp_path):
     fcntl = pytest.importorskip("fcntl")
     run = folder.Run(tmp_path / "G")
     with run.locked(), run.locked():  # within a process it may be entered again
-        assert not run.in_use
+        assert not in_use(run.path)
         with (run.path / ".lock").open("a") as other, pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with (run.path / ".lock").open("a") as other:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        assert run.in_use
+        assert in_use(run.path)
         with pytest.raises(UsageError, match="G is in use by another process"), run.locked():
             pass
-    assert not run.in_use
+    assert not in_use(run.path)
 
 
 @pytest.mark.parametrize(
@@ -168,8 +177,8 @@ def test_a_folder_in_use_is_refused(tmp_path):
 )
 def test_damaged_files_are_named(tmp_path, name, old, new, message):
     run = opened(tmp_path / "G")
-    run.add_metrics(epoch=1, step=5, train={"loss": 0.7})
-    run.add_metrics(epoch=2, step=10, train={"loss": 0.5})
+    add_metrics(run.path, epoch=1, step=5, train={"loss": 0.7})
+    add_metrics(run.path, epoch=2, step=10, train={"loss": 0.5})
     assert [line["train"]["loss"] for line in run.metrics()] == [0.7, 0.5]
     file = run.path / name
     assert old in file.read_text()
@@ -186,8 +195,8 @@ def test_runs_of_format_1_open(tmp_path):
     assert (mode.info["format"], mode.status, curve.status) == (1, "done", "done")
     assert [line["epoch"] for line in curve.metrics()] == list(range(1, 31))
     losses = load_arrays(curve.path / "curve.npz")["curve_train_loss"]
-    problem = problems.make_problem(problems.mode_config(mode.info))
+    problem = problems.make_problem(mode_config(mode.info))
     for text, expected in ((tmp_path / "A", losses[0]), (f"{tmp_path}/AB~0.75", losses[3])):
-        point = parallel.replicate(ends.load(names.parse_name(str(text))), problem.mesh)
+        point = parallel.replicate(load_point(names.parse_name(str(text))), problem.mesh)
         found = problem.evaluator((point.params,), [[1.0]], point.state)
         assert found["train"]["loss"][0] == pytest.approx(expected, rel=1e-5)

@@ -12,11 +12,13 @@ from experiments import sharpness
 from experiments.cli import errors, flags
 from experiments.cli.configs import CurveConfig, ModeConfig, SharpnessConfig
 from experiments.cli.errors import UsageError
+from experiments.landscapes import sharpness as measured
+from experiments.runs import load_curve, open_checkpoints, open_ends
 from experiments.runs.arrays import load_arrays
 from experiments.runs.folder import Run
-from experiments.training import ends
 from experiments.training import problem as problems
-from mcjax import curves
+from mcjax import curves, plots
+from mcjax.analysis import hessian
 from mcjax.results import PointSharpness, Sharpness
 from tests.comparison import assert_same_bits
 
@@ -40,11 +42,11 @@ def save_curve(folder, start, bend, end):
     mode, run = Run(folder / "a"), Run(folder / "ab")
     mode.open("mode", MODE, steps_per_epoch=1)
     run.open("curve", CurveConfig(), steps_per_epoch=1, mode=flags.identity(MODE))
-    with mode.checkpoints() as saved:
+    with open_checkpoints(mode) as saved:
         saved.save(1, {"params": start, "model_state": {}})
-    with run.checkpoints() as saved:
+    with open_checkpoints(run) as saved:
         saved.save(1, {"params": (bend,), "model_state": {}})
-    with run.ends() as saved:
+    with open_ends(run) as saved:
         saved.save(0, {"start": start, "end": end})
     for one in (mode, run):
         one.update(status="done")
@@ -62,7 +64,7 @@ def done(curve, tmp_path_factory):
     return sharpness.run(make(curve, tmp_path_factory.mktemp("sharpness") / "whole"))
 
 
-def hessian(params):
+def whole_hessian(params):
     """The whole Hessian of the mean cross-entropy of the training images, and that loss."""
     problem = problems.make_problem(MODE)
     data = problem.dataset.train
@@ -81,8 +83,8 @@ def test_eigenvalues_are_those_of_the_whole_hessian(done, curve):
     arrays = load_arrays(done.path / "sharpness.npz")
     np.testing.assert_allclose(arrays["t"], [0, 1 / 3, 2 / 3, 1])
     assert arrays["eigenvalues"].shape == arrays["residuals"].shape == (4, 2)
-    family, points, _ = ends.load_curve(Run(curve))
-    matrix, loss = hessian(curves.point(family, points, 1 / 3))
+    family, points, _ = load_curve(Run(curve))
+    matrix, loss = whole_hessian(curves.point(family, points, 1 / 3))
     expected = np.linalg.eigvalsh(np.asarray(matrix, np.float64))[::-1][:2]
     assert expected[0] > 1.02 * expected[1] > 0
     np.testing.assert_allclose(arrays["eigenvalues"][1], expected, rtol=1e-3)
@@ -95,7 +97,7 @@ def test_eigenvalues_are_those_of_the_whole_hessian(done, curve):
 
 def test_every_point_has_its_place(curve, tmp_path, monkeypatch):
     """With the squared norm of the point in the place of the eigenvalues."""
-    family, points, _ = ends.load_curve(Run(curve))
+    family, points, _ = load_curve(Run(curve))
     norm = lambda c: curves.squared_norm(curves.combine(points, c))  # noqa: E731
 
     def measure(evaluator, points, coefficients, state, count, *, progress, skip):
@@ -103,8 +105,8 @@ def test_every_point_has_its_place(curve, tmp_path, monkeypatch):
             values = np.array([norm(row), 0.5 * norm(row)])[:count]
             yield index, PointSharpness(values, values, row[0])
 
-    monkeypatch.setattr(sharpness.hessian, "sharpness", measure)
-    monkeypatch.setattr(sharpness.plots, "save", lambda figure, stem: stem)
+    monkeypatch.setattr(hessian, "sharpness", measure)
+    monkeypatch.setattr(plots, "save", lambda figure, stem: stem)
     run = sharpness.run(make(curve, tmp_path / "s"))
     arrays = load_arrays(run.path / "sharpness.npz")
     np.testing.assert_allclose(arrays["t"], [0, 1 / 3, 2 / 3, 1])
@@ -116,7 +118,7 @@ def test_every_point_has_its_place(curve, tmp_path, monkeypatch):
 
 @long
 def test_done_is_found_done(done, curve, monkeypatch, capsys):
-    monkeypatch.setattr(sharpness.hessian, "sharpness", None)
+    monkeypatch.setattr(hessian, "sharpness", None)
     config = flags.parse_flagfile(SharpnessConfig, done.path / "flags.cfg")
     assert config == make(curve, done.path)
     sharpness.run(config)
@@ -127,7 +129,7 @@ def test_done_is_found_done(done, curve, monkeypatch, capsys):
 
 @long
 def test_interrupted_run_goes_on_to_the_same_arrays(done, curve, tmp_path, monkeypatch):
-    plain, asked = sharpness.hessian.eigenpairs, []
+    plain, asked = hessian.eigenpairs, []
 
     def eigenpairs(*args, **options):
         asked.append(1)
@@ -135,7 +137,7 @@ def test_interrupted_run_goes_on_to_the_same_arrays(done, curve, tmp_path, monke
             os.kill(os.getpid(), signal.SIGTERM)  # in the midst of the second point
         return plain(*args, **options)
 
-    monkeypatch.setattr(sharpness.hessian, "eigenpairs", eigenpairs)
+    monkeypatch.setattr(hessian, "eigenpairs", eigenpairs)
     config = make(curve, tmp_path)
     with pytest.raises(errors.Interrupted):
         sharpness.run(config)
@@ -179,8 +181,8 @@ def test_wrong_input_leaves_no_run(curve, tmp_path, changes, message):
 def test_summary_of_points_without_eigenvalues():
     values = np.array([[np.nan, np.nan], [3.0, 1.0], [5.0, 2.0]])
     found = Sharpness(np.array([0, 0.5, 1]), values, values / 100, np.zeros(3))
-    text = sharpness.summarize(found)
+    text = measured.summarize(found)
     assert "3 (t=0.50) to 5 (t=1.00)" in text
     assert "residuals at most 0.05; not found at 1 of 3 points" in text
     nothing = found._replace(eigenvalues=np.full_like(values, np.nan))
-    assert sharpness.summarize(nothing) == "largest eigenvalue: nowhere found"
+    assert measured.summarize(nothing) == "largest eigenvalue: nowhere found"

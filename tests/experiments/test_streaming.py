@@ -6,6 +6,7 @@ import pytest
 
 from experiments import fit_curve, loss_surface, train_mode
 from experiments.cli.configs import CurveConfig, ModeConfig, SurfaceConfig
+from experiments.runs import restore
 from experiments.runs.arrays import load_arrays
 from experiments.training import problem as problems
 from mcjax.engine import streams
@@ -59,7 +60,7 @@ def test_a_mode_of_streamed_data_is_the_same(tmp_path, small_device, capsys):
     assert "the train split takes 3.55e-05 GiB, over half" in capsys.readouterr().err
     problem = problems.make_problem(dataclasses.replace(MODE, data_dir=str(tmp_path)))
     assert streams.is_streamed(problem.train)
-    assert_same_bits(streamed.restore(), resident.restore())
+    assert_same_bits(restore(streamed), restore(resident))
     assert streamed.info["final"] == resident.info["final"]
 
 

@@ -16,6 +16,7 @@ from experiments.cli import errors
 from experiments.cli.configs import CurveConfig, ModeConfig
 from experiments.cli.errors import UsageError
 from experiments.cli.flags import to_flags
+from experiments.runs import add_metrics
 from experiments.runs.folder import Run
 from experiments.training import trackers
 from mcjax.engine import training
@@ -71,7 +72,7 @@ def a_run(folder, steps=()):
     folder.mkdir()
     run.update(format=1, status="running", flags={"lr": 0.1})
     for step in steps:
-        run.add_metrics(**a_line(step))
+        add_metrics(run.path, **a_line(step))
     return run
 
 
@@ -86,7 +87,7 @@ def test_trackers_start_with_what_the_metrics_say(tmp_path, monkeypatch):
     for steps in ((), (15, 20)):  # a start, and one after a stop
         told = trackers.start(("tensorboard", "wandb"), run)
         for step in steps:
-            run.add_metrics(**a_line(step))
+            add_metrics(run.path, **a_line(step))
             for tracker in told:
                 tracker.add(a_line(step))
         for tracker in told:

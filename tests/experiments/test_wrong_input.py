@@ -7,7 +7,9 @@ from experiments import fit_curve, train_mode
 from experiments.cli import command
 from experiments.cli.configs import CurveConfig, ModeConfig
 from experiments.cli.flags import to_flags
+from experiments.runs import open_checkpoints
 from experiments.runs.folder import Run
+from experiments.training import fitting
 from mcjax.engine import training
 
 SMALL = {"train_size": 200, "validation_size": 60, "model": "mlp", "width": 0.25}
@@ -124,7 +126,7 @@ def ends(tmp_path):
         run = Run(tmp_path / name)
         config = MODE if kind == "mode" else CurveConfig()
         run.open(kind, config, steps_per_epoch=5, mode={})
-        with run.checkpoints(keep=(10, 20)) as saved:
+        with open_checkpoints(run, keep=(10, 20)) as saved:
             for step in (10, 20):
                 saved.save(step, {"x": jnp.float32(1)})
         run.update(status="running" if name == "unfinished" else "done")
@@ -189,7 +191,7 @@ def test_wrong_curve(refused, argv, words):
 def test_what_is_right_is_not_refused(monkeypatch, tmp_path):
     """The ends of the cases above, without a fault, come as far as training."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(fit_curve.ends, "train_if_needed", lambda *_: 1 / 0)
+    monkeypatch.setattr(fitting, "train_if_needed", lambda *_: 1 / 0)
     for start, end in (("G", "B.cfg"), ("G@2", "G@4"), ("normed.cfg", "normed.cfg")):
         with pytest.raises(ZeroDivisionError):
             fit_curve.run(

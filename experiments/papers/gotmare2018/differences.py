@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from ...cli.configs import CurveConfig, ModeConfig
-from ...cli.flagfiles import PACKAGE_ROOT
-from ...cli.flags import parse_flagfile
+from ...cli import PACKAGE_ROOT, CurveConfig, ModeConfig, parse_flagfile
 from . import scales
 
 SETTINGS = {

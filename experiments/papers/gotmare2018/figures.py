@@ -12,10 +12,9 @@ from mcjax import plots
 from mcjax.results import Profile, Surface
 
 from ...landscapes import drawing
-from ...runs.arrays import load_arrays, load_result
-from ...runs.folder import Run
-from ..kept import PERPLEXITY
+from ...runs import Run, load_arrays, load_result
 from . import paper_plots
+from .kept import PERPLEXITY
 from .scales import CURVE_EPOCHS, MODES, PAIRS
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...cli.configs import ReproduceConfig
-from ...runs.folder import Run
+from ...cli import ReproduceConfig
+from ...runs import Run
 from ..judging import Claim
 from . import figures, scales
 

@@ -3,10 +3,10 @@
 import statistics
 from pathlib import Path
 
-from ...cli.flags import recorded
-from .. import appendix, report, verdicts
+from ...cli import recorded
+from .. import report, verdicts
 from ..judging import NOT_RUN, NOT_TESTABLE
-from . import differences, figures
+from . import appendix, differences, figures
 from .findings import Findings
 
 PAPER_CAPTIONS = {

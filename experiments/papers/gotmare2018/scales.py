@@ -4,9 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...cli.configs import CurveConfig, ModeConfig, SurfaceConfig
-from ...cli.flagfiles import PACKAGE_ROOT
-from ...cli.flags import parse_flagfile
+from ...cli import PACKAGE_ROOT, CurveConfig, ModeConfig, SurfaceConfig, parse_flagfile
+from ..jobs import Job
 from ..scaling import scale_epochs
 
 MODES = "GABCDEF"
@@ -69,27 +68,6 @@ SCALES = {
         Scale("cifar10", "CIFAR-10", "VGG16", 21, None, None, "one GPU or TPU"),
     )
 }
-
-
-class Job(NamedTuple):
-    """A command to run.
-
-    Attributes:
-      name: the run folder's.
-      module: ``train_mode``, ``fit_curve`` or ``loss_surface``.
-      config: its flags.
-      needs: names of the jobs that must be done before.
-    """
-
-    name: str
-    module: str
-    config: Any
-    needs: tuple[str, ...] = ()
-
-    @property
-    def kind(self) -> str:
-        """What its run folder holds: ``mode``, ``curve`` or ``surface``."""
-        return self.module.rpartition("_")[2]
 
 
 class Plan(NamedTuple):

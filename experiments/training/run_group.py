@@ -1,10 +1,10 @@
-"""The runs that a loop trains: their checkpoints, metrics, progress and failures."""
+"""The runs that are trained together: their checkpoints, metrics, progress and failures."""
 
 import contextlib
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -12,16 +12,16 @@ import numpy as np
 
 from mcjax.engine import checkpoints, parallel, training
 
-from ..cli.errors import UsageError
-from ..cli.progress import Progress, say
-from ..runs.folder import Run
-from . import problem as problems
+from ..cli import Progress, Training, UsageError, say
+from ..runs import Run, add_metrics, cut_metrics, open_checkpoints
 from . import trackers
+from .failures import mark_failed
+from .optimization import make_schedule
 
 Reader = Callable[[], dict[str, float]]
 
 
-class Members(contextlib.AbstractContextManager):
+class RunGroup(contextlib.AbstractContextManager):
     """The run that is trained, or the runs: their checkpoints, metrics and failures.
 
     Each chunk's numbers are read when the next one is already running.
@@ -34,20 +34,31 @@ class Members(contextlib.AbstractContextManager):
       mesh: None where there is one run and its state has no leading axis.
 
     Attributes:
+      runs: all of them.
+      config: their flags.
+      trainer: theirs.
       alive: indices of the runs that have not failed.
       failures: why the others have.
       kept: steps of the kept checkpoints.
     """
 
-    def __init__(self, runs, config, trainer, keep, mesh):
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        config: Training,
+        trainer: training.Trainer,
+        keep: Sequence[int],
+        mesh: jax.sharding.Mesh | None,
+    ):
         self.runs, self.mesh, self.trainer = runs, mesh, trainer
         self.per_epoch = trainer.steps_per_epoch
         name = runs[0].path.name
         self._name = name if len(runs) == 1 else f"{name} and {len(runs) - 1} more"
-        self.alive, self.failures = list(range(len(runs))), []
+        self.alive = list(range(len(runs)))
+        self.failures: list[str] = []
         self.kept = {e * self.per_epoch for e in (*keep, config.epochs)}
-        self._config = config
-        self._schedule = jax.jit(problems.make_schedule(config, self.per_epoch))
+        self.config = config
+        self._schedule = jax.jit(make_schedule(config, self.per_epoch))
         self._row = None
         if mesh is not None:
             replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
@@ -56,46 +67,48 @@ class Members(contextlib.AbstractContextManager):
         self._pending: tuple[training.Chunk, Reader | None] | None = None
         self._stack = contextlib.ExitStack()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         keep = tuple(self.kept)
-        self._saved = [self._stack.enter_context(run.checkpoints(keep)) for run in self.runs]
+        self._saved = [self._stack.enter_context(open_checkpoints(run, keep)) for run in self.runs]
         return self
 
-    def __exit__(self, *details):
+    def __exit__(self, *details: Any) -> bool | None:
         return self._stack.__exit__(*details)
 
-    def restore(self, state):
+    def restore(self, state: training.TrainState) -> training.TrainState:
         """The newest state that every run has; its metrics are cut to it."""
-        common = set.intersection(*(set(saved.steps()) for saved in self._saved))
-        for step in sorted(common, reverse=True):
-            try:
-                each = [
-                    saved.restore(step, like=self._pick(state, i))
-                    for i, saved in enumerate(self._saved)
-                ]
-                break
-            except checkpoints.Damaged as error:
-                say(f"warning: {error}; going on from an older one, or from the start")
-        else:
-            step, each = 0, []
-            if common and self._config.fork:
-                raise UsageError(f"the checkpoints of --fork={self._config.fork} do not fit")
+        step, each = self._newest(state)
         if each:
             state = each[0]
-            if self.mesh is not None:
+            if self.mesh is not None and self.trainer.runs is not None:
                 state = lay_out(each, self.trainer.runs, self.mesh)
-        for run, saved in zip(self.runs, self._saved, strict=True):
-            saved.drop_after(step)
-            run.cut_metrics(step)
-        self._trackers = [trackers.start(self._config.tracker, run) for run in self.runs]
+        for run, checkpoint in zip(self.runs, self._saved, strict=True):
+            checkpoint.drop_after(step)
+            cut_metrics(run.path, step, self.per_epoch)
+        self._trackers = [trackers.start(self.config.tracker, run) for run in self.runs]
         for tracker in itertools.chain(*self._trackers):
             self._stack.callback(tracker.close)
-        self._bar = Progress(self._name, self._config.epochs, "epoch", step // self.per_epoch)
+        self._bar = Progress(self._name, self.config.epochs, "epoch", step // self.per_epoch)
         self._stack.callback(self._bar.close)
         self._last = time.monotonic()
         return state
 
-    def add(self, chunk, validation):
+    def _newest(self, state: training.TrainState) -> tuple[int, list[training.TrainState]]:
+        """The newest step of which every run has an intact state, and the states."""
+        common = set.intersection(*(set(checkpoint.steps()) for checkpoint in self._saved))
+        for step in sorted(common, reverse=True):
+            try:
+                return step, [
+                    checkpoint.restore(step, like=self._pick(state, i))
+                    for i, checkpoint in enumerate(self._saved)
+                ]
+            except checkpoints.Damaged as error:
+                say(f"warning: {error}; going on from an older one, or from the start")
+        if common and self.config.fork:
+            raise UsageError(f"the checkpoints of --fork={self.config.fork} do not fit")
+        return 0, []
+
+    def add(self, chunk: training.Chunk, validation: Reader | None) -> None:
         """Takes a chunk's numbers; they are read with the next one's."""
         if self.mesh is not None:
             numbers = parallel.replicate((chunk.sums, chunk.bad_step), self.mesh)
@@ -103,12 +116,12 @@ class Members(contextlib.AbstractContextManager):
         pending, self._pending = self._pending, (chunk, validation)
         self._read(pending)
 
-    def read(self):
+    def read(self) -> None:
         """Reads what is pending."""
         pending, self._pending = self._pending, None
         self._read(pending)
 
-    def save(self, step, state):
+    def save(self, step: int, state: training.TrainState) -> None:
         """Saves the runs that have not failed."""
         self.read()
         for i in self.alive:
@@ -116,52 +129,59 @@ class Members(contextlib.AbstractContextManager):
             if self.mesh is not None and jax.process_count() > 1:
                 self._saved[i].wait()  # orbax's barriers are not for several savings at once
 
-    def prune(self):
+    def prune(self) -> None:
         """Removes the checkpoints of interruptions from the runs that are trained."""
         for i in self.alive:
             self._saved[i].keep_only(self.kept)
 
-    def _pick(self, state, i):
+    def _pick(self, state: training.TrainState, i: int) -> training.TrainState:
         """A run's own state, on every device."""
         return self._row(state, i) if self._row else state
 
-    def _read(self, pending):
+    def _read(self, pending: tuple[training.Chunk, Reader | None] | None) -> None:
         if pending is None:
             return
         chunk, validation = pending
-        bad = np.atleast_1d(chunk.bad_step)
-        for i in list(self.alive):
-            if bad[i] >= 0 and not self._config.keep_going:
-                self._fail(i, int(bad[i]))
-            elif bad[i] >= 0 and "first_bad_step" not in self.runs[i].info:
-                self.runs[i].update(first_bad_step=int(bad[i]))
-                say(f"warning: {self.runs[i].path}: not finite at step {bad[i]}; going on")
+        self._judge(chunk)
         epoch, rest = divmod(chunk.step, self.per_epoch)
         if rest:
             self._bar.update(epoch)
             return
+        lines = self._lines(epoch, chunk, validation)
+        for i, line in zip(self.alive, lines, strict=True):
+            add_metrics(self.runs[i].path, **line)
+            for tracker in self._trackers[i]:
+                tracker.add(line)
+        self._bar.update(epoch, _text(lines), line=True)
+
+    def _judge(self, chunk: training.Chunk) -> None:
+        """Fails the runs whose loss or gradient was not finite, or says so with --keep_going."""
+        bad = np.atleast_1d(chunk.bad_step)
+        for i in list(self.alive):
+            if bad[i] >= 0 and not self.config.keep_going:
+                self._fail(i, int(bad[i]))
+            elif bad[i] >= 0 and "first_bad_step" not in self.runs[i].info:
+                self.runs[i].update(first_bad_step=int(bad[i]))
+                say(f"warning: {self.runs[i].path}: not finite at step {bad[i]}; going on")
+
+    def _lines(
+        self, epoch: int, chunk: training.Chunk, validation: Reader | None
+    ) -> list[dict[str, Any]]:
+        """An epoch's line of ``metrics.jsonl`` for each run that has not failed."""
         sums = {name: np.atleast_1d(x).astype(float) for name, x in chunk.sums.items()}
         means = {name: x / sums["count"] for name, x in sums.items() if name != "count"}
         now = time.monotonic()
+        seconds, self._last = round(now - self._last, 3), now
+        shared = {"epoch": epoch, "step": chunk.step, "lr": float(self._schedule(chunk.step - 1))}
         lines = []
         for i in self.alive:
-            line = {
-                "epoch": epoch,
-                "step": chunk.step,
-                "lr": float(self._schedule(chunk.step - 1)),
-                "train": {name: float(x[i]) for name, x in means.items()},
-            }
+            line = shared | {"train": {name: float(x[i]) for name, x in means.items()}}
             if validation is not None:
                 line["validation"] = validation()
-            line["seconds"] = round(now - self._last, 3)
-            self.runs[i].add_metrics(**line)
-            for tracker in self._trackers[i]:
-                tracker.add(line)
-            lines.append(line)
-        self._last = now
-        self._bar.update(epoch, _text(lines), line=True)
+            lines.append(line | {"seconds": seconds})
+        return lines
 
-    def _fail(self, i, step):
+    def _fail(self, i: int, step: int) -> None:
         steps = self._saved[i].steps()
         good = f"epoch {steps[-1] // self.per_epoch}" if steps else "none"
         reason = (
@@ -185,17 +205,10 @@ def lay_out(trees: Sequence[Any], length: int, mesh: jax.sharding.Mesh) -> Any:
     return parallel.split(jax.tree.map(lambda *leaves: jnp.stack(leaves), *padded), mesh)
 
 
-def mark_failed(run: Run, reason: str) -> str:
-    """Marks a run failed and says so; returns the run and the reason in words."""
-    run.update(status="failed", reason=reason)
-    say(f"*** {run.path} FAILED: {reason} ***")
-    return f"{run.path}: {reason}"
-
-
-def _text(lines):
+def _text(lines: Sequence[dict[str, Any]]) -> str:
     """An epoch's losses in words: one run's, or the range of several."""
 
-    def show(split, name, pattern, factor=1.0):
+    def show(split: str, name: str, pattern: str, factor: float = 1.0) -> str:
         values = [factor * line[split][name] for line in lines]
         low, high = (pattern.format(x) for x in (min(values), max(values)))
         return low if len(lines) == 1 else f"{low} to {high}"

@@ -1,6 +1,7 @@
 """What a surface is made of: from the flags' names to checked and loaded parameters."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,16 +10,43 @@ from mcjax import curves, planes
 from mcjax.engine import parallel
 from mcjax.results import Directions
 
-from ..cli.configs import ModeConfig, SurfaceConfig
-from ..cli.errors import UsageError
-from ..runs.folder import Run
-from ..runs.names import parse_name
-from ..training import ends
-from ..training import problem as problems
+from ..cli import ModeConfig, SurfaceConfig, UsageError
+from ..runs import (
+    Checkpoint,
+    Name,
+    Point,
+    Run,
+    checkpoint_steps,
+    curve_name,
+    find_checkpoint,
+    label,
+    load_curve,
+    load_point,
+    parse_name,
+)
+from ..training import Problem, check_measured, check_problem, same_problem
 from . import surface_directions
 
 
-class Sources(NamedTuple):
+class Found(NamedTuple):
+    """What the flags of a surface name: all of it is there, and of one problem.
+
+    Attributes:
+      mode: the flags of the first point's mode.
+      texts: names of the points, as given.
+      points: the checkpoints.
+      curve: the curve to draw, or None.
+      iterates: names of the iterates, with their epochs.
+    """
+
+    mode: ModeConfig
+    texts: tuple[str, ...]
+    points: tuple[Name, ...]
+    curve: Name | None
+    iterates: tuple[tuple[str, int], ...]
+
+
+class Inputs(NamedTuple):
     """What a surface is made of, checked and loaded.
 
     Attributes:
@@ -37,7 +65,7 @@ class Sources(NamedTuple):
     """
 
     mode: ModeConfig
-    problem: problems.Problem
+    problem: Problem
     points: tuple[Any, ...]
     names: tuple[str, ...]
     state: Any
@@ -48,17 +76,17 @@ class Sources(NamedTuple):
     directions: Directions | None
 
 
-def load(config: SurfaceConfig) -> Sources:
-    """Finds and loads what the flags name.
+def resolve(config: SurfaceConfig) -> Found:
+    """Finds what the flags name; no data are read.
 
     Raises:
-      UsageError: a run or epoch is not there, the checkpoints are of different networks or data,
-        the three points span no plane, or there are no such directions.
-      Interrupted: a signal came while eigenvectors were sought.
+      UsageError: a run or epoch is not there, the checkpoints are of different networks or data, or
+        there are too few iterates.
     """
+    check_measured(config.splits, config.metrics)
     curve = _find("--curve", config.curve) if config.curve else None
     if curve:
-        ends.curve_name(config.curve)
+        curve_name(config.curve)
     others = [curve] if curve else []
     others += [_find("--iterates", text) for text in config.iterates]
     iterates = tuple(one for text in config.iterates for one in _iterates(text))
@@ -70,49 +98,77 @@ def load(config: SurfaceConfig) -> Sources:
     texts = config.points or (iterates[-1][0],)
     found = [_find("--points", text) for text in texts]
     mode = _shared_mode(config, [*found, *others])
-    problem = problems.make_problem(mode, config.precision, config.splits, config.metrics)
-    loaded = [ends.load(end.name) for end in found]
-    points, names, along = tuple(p.params for p in loaded), tuple(map(ends.label, texts)), None
-    if config.directions:
-        chosen = surface_directions.make(config, problem, loaded[0], iterates)
-        points, names, along = chosen.points, (*names, *chosen.names), chosen.directions
-    points, state = parallel.replicate((points, loaded[0].state), problem.mesh)
-    plane = _plane(config, points)
+    check_problem(mode)
+    names = tuple(one.name for one in found)
+    return Found(mode, texts, names, curve.name if curve else None, iterates)
+
+
+def load(config: SurfaceConfig, found: Found, problem: Problem) -> Inputs:
+    """Loads what `resolve` found, onto the devices.
+
+    Args:
+      config: the surface's flags.
+      found: by them.
+      problem: of the points, with an evaluator for --splits and --metrics.
+
+    Raises:
+      UsageError: the checkpoints do not match, the three points span no plane, or there are no such
+        directions.
+      Interrupted: a signal came while eigenvectors were sought.
+    """
+    loaded = [load_point(name) for name in found.points]
+    around = _around(config, found, problem, loaded)
+    corners, state = parallel.replicate((around.points, loaded[0].state), problem.mesh)
+    plane = _plane(config, corners)
     half_widths = None
     if config.directions not in (None, "pca"):
         half_widths = (config.extent or 1.0) * np.linalg.norm(plane.anchors[1:], axis=1)
     line = None
-    if curve:
-        family, control, _ = ends.load_curve(Run(curve.name.run), curve.name.epoch)
-        check_matching(config.curve, (points[0], *control))
+    if found.curve:
+        family, control, _ = load_curve(Run(found.curve.run), found.curve.epoch)
+        check_matching(config.curve, (corners[0], *control))
         line = family, parallel.replicate(control, problem.mesh)
-    return Sources(mode, problem, points, names, state, plane, line, iterates, half_widths, along)
+    return Inputs(
+        found.mode, problem, corners, around.names, state, plane, line, found.iterates,
+        half_widths, around.directions,
+    )  # fmt: skip
 
 
-def _shared_mode(config, found):
+def _around(
+    config: SurfaceConfig, found: Found, problem: Problem, loaded: Sequence[Point]
+) -> surface_directions.Around:
+    """The three points, their names and facts: those given, or one and two directions."""
+    names = tuple(map(label, found.texts))
+    if not config.directions:
+        return surface_directions.Around(tuple(p.params for p in loaded), names, None)
+    chosen = surface_directions.make(config, problem, loaded[0], found.iterates)
+    return chosen._replace(names=(*names, *chosen.names))
+
+
+def _shared_mode(config: SurfaceConfig, found: Sequence[Checkpoint]) -> ModeConfig:
     """The mode of the first checkpoint, whose problem all others must share."""
     mode = dataclasses.replace(found[0].mode, data_dir=config.data_dir)
-    for end in found:
-        differing = problems.same_problem(mode, end.mode)
+    for one in found:
+        differing = same_problem(mode, one.mode)
         if differing:
             raise UsageError(
-                f"{found[0].name.run} and {end.name.run} are not on one plane: they differ in "
+                f"{found[0].name.run} and {one.name.run} are not on one plane: they differ in "
                 f"{differing[0]}"
             )
     return mode
 
 
-def _find(flag, text):
+def _find(flag: str, text: str) -> Checkpoint:
     """A checkpoint that is there."""
     run = Run(parse_name(text).run)
     kind = run.info.get("kind")
     if kind not in ("mode", "curve"):
         what = f"holds a {kind}" if kind else "is no run"
         raise UsageError(f"{flag}={text}: {run.path} {what}; give a mode's or curve's run folder")
-    return ends.resolve(text, run.path, None, "float32")
+    return find_checkpoint(text)
 
 
-def _iterates(text):
+def _iterates(text: str) -> list[tuple[str, int]]:
     """``RUN@30`` as it is; ``RUN`` as all its kept epochs: names and epochs."""
     name = _find("--iterates", text).name
     if name.epoch is not None:
@@ -120,18 +176,17 @@ def _iterates(text):
     run = Run(name.run)
     flags, per_epoch = run.info["flags"], run.info["steps_per_epoch"]
     kept = {*flags["keep"], *flags.get("eval_epochs", ()), flags["epochs"]}
-    with run.checkpoints(read_only=True) as saved:
-        there = set(saved.steps())
+    there = set(checkpoint_steps(run))
     t = "" if name.t is None else f"~{name.t}"
     return [(f"{name.run}@{e}{t}", e) for e in sorted(kept) if e * per_epoch in there]
 
 
-def _plane(config, points):
+def _plane(config: SurfaceConfig, corners: Sequence[Any]) -> planes.Plane:
     named = f"--points={','.join(config.points)}"
     if config.directions:
         named = f"--directions={config.directions}"
     try:
-        plane = planes.plane(points)
+        plane = planes.plane(corners)
     except ValueError as error:
         raise UsageError(f"{named}: {error}") from None
     if not np.isfinite(plane.anchors).all():

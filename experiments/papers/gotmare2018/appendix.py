@@ -7,9 +7,9 @@ import numpy as np
 from mcjax import plots
 from mcjax.results import PathMetrics, Profile, Surface, named
 
-from ..runs.arrays import load_result
-from . import report, verdicts
-from .gotmare2018.findings import Findings
+from ...runs import load_result
+from .. import report, verdicts
+from .findings import Findings
 
 
 def blocks(found: Findings) -> list[report.Block]:

@@ -17,17 +17,21 @@ import numpy as np
 from mcjax.analysis import embedding
 from mcjax.engine import parallel
 
-from ..cli.errors import UsageError
-from ..cli.progress import say
-from ..runs import json_text
-from ..runs.arrays import load_arrays, save_arrays
-from ..runs.files import write_atomically
-from ..runs.folder import Run
-from ..runs.names import parse_name
-from ..training import ends
-from ..training import problem as problems
-from .gotmare2018 import scales
-from .judging import NOT_RUN
+from ...cli import UsageError, say
+from ...runs import (
+    Run,
+    Status,
+    json_text,
+    load_arrays,
+    load_point,
+    mode_config,
+    parse_name,
+    save_arrays,
+    write_atomically,
+)
+from ...training import make_problem
+from ..judging import NOT_RUN
+from . import scales
 
 PERPLEXITY = 4.0
 """Of the t-SNE; it needs more networks than this."""
@@ -94,7 +98,7 @@ def make_plan(flags: dict[str, Any], workdir: Path, seed: int) -> scales.Plan:
 def _copy_run(folder: Path, target: Path, seed: int, names: Sequence[str]) -> bool:
     """Copies a run that is done or failed, of the plan's ``names``; whether it is."""
     info = Run(folder).info
-    if info.get("status") not in ("done", "failed"):
+    if info.get("status") not in (Status.DONE, Status.FAILED):
         return False
     run = Run(target / folder.name)
     run.path.mkdir(parents=True, exist_ok=True)
@@ -145,16 +149,16 @@ def missing(plan: scales.Plan, folder: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for job in plan.jobs:
         run = Run(folder / job.name)
-        if run.status == "new":
+        if run.status == Status.NEW:
             failed = [n for n in job.needs if found.get(n, NOT_RUN) != NOT_RUN]
             found[job.name] = (
                 f"not run, since {failed[0]}: {found[failed[0]]}" if failed else NOT_RUN
             )
             continue
         run.check_same(job.kind, job.config)
-        if run.status == "failed":
+        if run.status == Status.FAILED:
             found[job.name] = run.info["reason"]
-        elif run.status != "done":
+        elif run.status != Status.DONE:
             found[job.name] = NOT_RUN
     return found
 
@@ -171,7 +175,7 @@ def add_from_weights(
       data_dir: for the gradients.
     """
     target.mkdir(parents=True, exist_ok=True)
-    done = [job.name for job in plan.jobs if Run(source / job.name).status == "done"]
+    done = [job.name for job in plan.jobs if Run(source / job.name).status == Status.DONE]
     if "sgdr_70_150" in done and not (target / "gradients.json").exists():
         norms = _gradient_norms(Run(source / "sgdr"), plan.epochs["sgdr"], data_dir)
         write_atomically(target / "gradients.json", json_text.dumps(norms))
@@ -181,19 +185,19 @@ def add_from_weights(
         save_arrays(file, _embedding(source, names))
 
 
-def _gradient_norms(run, epochs, data_dir):
-    mode = problems.mode_config(run.info, data_dir=data_dir)
-    problem = problems.make_problem(mode, run.info["flags"]["precision"])
+def _gradient_norms(run: Run, epochs: dict[int, int], data_dir: str | None) -> dict[str, float]:
+    mode = mode_config(run.info, data_dir=data_dir)
+    problem = make_problem(mode, run.info["flags"]["precision"])
     norms = {}
     for epoch in (70, 150):
-        point = ends.load(parse_name(f"{run.path}@{epochs[epoch]}"))
+        point = load_point(parse_name(f"{run.path}@{epochs[epoch]}"))
         point = parallel.replicate(point, problem.mesh)
         norms[f"w{epoch}"] = problem.evaluator.gradient_norm(point.params, point.state)
     return norms
 
 
-def _embedding(source, names):
-    points = [ends.load(parse_name(str(source / name))).params for name in names]
-    distances = embedding.distances(points)
+def _embedding(source: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    networks = [load_point(parse_name(str(source / name))).params for name in names]
+    distances = embedding.distances(networks)
     xy = embedding.tsne(distances, PERPLEXITY)
     return {"name": np.array(names), "distances": distances, "xy": xy}

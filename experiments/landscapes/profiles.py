@@ -1,0 +1,214 @@
+"""Profiles of a fitted curve and of the segment: evaluated, drawn and summarized (Section 2)."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mcjax import plots
+from mcjax.analysis import profiles
+from mcjax.engine import parallel
+from mcjax.results import PathMetrics, Profile, named
+
+from ..cli import CurveConfig, Progress
+from ..runs import (
+    Run,
+    SavedCurve,
+    Status,
+    begin_evaluation,
+    label,
+    load_curve,
+    load_result,
+    save_arrays,
+)
+from ..training import EVALUATION, Fit, Problem, evaluated_epochs, labels
+from . import drawing, ensembling
+
+
+def check_flags(fit: Fit) -> None:
+    """Checks the flags of figures and ensembles; no data are read.
+
+    Raises:
+      UsageError: something is wrong with them.
+    """
+    drawing.check_style(fit.config.style)
+    if list(fit.config.ensemble_with) != fit.folder.info.get("ensembles", {}).get("with"):
+        ensembling.check(fit.config.ensemble_with, fit.start.mode)
+
+
+def finish(fit: Fit, problem: Problem, measured: Problem) -> tuple[str, Profile]:
+    """Evaluates a fitted curve, with the ensembles of its points, and draws it.
+
+    Args:
+      fit: the curve.
+      problem: its.
+      measured: its problem, with an evaluator for --splits and --metrics.
+
+    Returns:
+      What `fit_curve` prints, and the profile of the last epoch.
+    """
+    made = evaluate(fit.folder, fit.config, measured)
+    figure = draw(fit.folder, fit.config, made)
+    found = _profile(fit.folder, "curve", made)
+    summary = summarize(found)
+    facts = _ensembles(fit, problem)
+    if facts:
+        summary += f"\n{ensembling.table(facts['rows'])}"
+    fit.folder.update(summary=summary, **({"ensembles": facts} if facts else {}))
+    return summary + (f"\nfigure: {figure}" if figure else ""), found
+
+
+def _ensembles(fit: Fit, problem: Problem) -> dict[str, Any] | None:
+    """What ``run.json`` says of ensembles; nothing for what is no classifier.
+
+    They are of the curve as it was fitted; a done run gets none that it lacks, unless it is asked
+    for by --ensemble_with, for its checkpoints may be gone.
+    """
+    info, modes = fit.folder.info, list(fit.config.ensemble_with)
+    facts = info.get("ensembles")
+    asked = modes and modes != (facts or {}).get("with")
+    due = asked or (info["status"] == Status.FITTED and not facts)
+    if problem.objective.logits is None or not due:
+        return facts
+    return {"with": modes, "rows": ensembling.evaluate(fit.folder, problem, modes)}
+
+
+def evaluate(folder: Run, config: CurveConfig, problem: Problem) -> dict[str, Profile]:
+    """Writes ``curve.npz`` for the last epoch and ``curve@E.npz`` for each of --eval_epochs.
+
+    Args:
+      folder: the curve's run.
+      config: its flags.
+      problem: its, with an evaluator for --splits and --metrics.
+
+    Returns:
+      The profiles that were not there yet, by the names of their files.
+    """
+    begin_evaluation(folder, config, EVALUATION, ("curve*.npz", "figures/curve*"))
+    _record_epochs(folder, config)
+    t, segment = np.linspace(0, 1, config.points), None
+    made: dict[str, Profile] = {}
+    for name, epoch in labels(config).items():
+        file = folder.path / f"{name}.npz"
+        if file.exists():
+            continue
+        family, points, state = load_curve(folder, epoch)
+        points, state = parallel.replicate((points, state), problem.mesh)
+        curve, known = SavedCurve(family, points, state), None if config.free_ends else segment
+        made[name] = _measure(folder, name, problem, curve, t, known)
+        segment = made[name].segment
+        save_arrays(file, made[name].to_arrays())
+    return made
+
+
+def _record_epochs(folder: Run, config: CurveConfig) -> None:
+    """Records the evaluated epochs: those of earlier commands whose arrays are there, too."""
+    epochs = [
+        epoch
+        for epoch in evaluated_epochs(folder, config)
+        if epoch in config.eval_epochs or (folder.path / f"curve@{epoch}.npz").exists()
+    ]
+    if epochs != folder.info["flags"]["eval_epochs"]:
+        folder.update(flags=folder.info["flags"] | {"eval_epochs": epochs})
+
+
+def _measure(
+    folder: Run,
+    label: str,
+    problem: Problem,
+    curve: SavedCurve,
+    t: np.ndarray,
+    segment: PathMetrics | None,
+) -> Profile:
+    """The curve and the segment; a bar for each that is evaluated."""
+    names, bars = {"curve": label, "segment": "segment"}, {}
+
+    def progress(path: str, done: int) -> None:
+        if path not in bars:
+            bars[path] = Progress(f"{folder.path.name}: {names[path]}", len(t), "point")
+        bars[path].update(done)
+        if done == len(t):
+            bars[path].close()
+
+    try:
+        return profiles.profile(
+            problem.evaluator, curve.family, curve.points, t, curve.state, slopes=True,
+            segment=segment, progress=progress,
+        )  # fmt: skip
+    finally:
+        for bar in bars.values():
+            bar.close()
+
+
+def _profile(folder: Run, name: str, made: Mapping[str, Profile]) -> Profile:
+    """The profile that was just made, or that of the file."""
+    return made[name] if name in made else load_result(Profile, folder.path / f"{name}.npz")
+
+
+def draw(folder: Run, config: CurveConfig, made: Mapping[str, Profile]) -> Path | None:
+    """Draws what is not drawn yet in this style.
+
+    Args:
+      folder: the curve's run.
+      config: its flags.
+      made: profiles that were just made, by the names of their files.
+
+    Returns:
+      The figure of the last epoch; None where it could not be drawn.
+    """
+    figures = folder.path / "figures"
+    if config.style or folder.info.get("style"):  # a style's file may have changed, too
+        if parallel.is_first():
+            for name in labels(config):
+                (figures / f"{name}.png").unlink(missing_ok=True)
+        folder.update(style=config.style)
+    drawn: dict[str, Path | None] = {}
+    for name, epoch in labels(config).items():
+        drawn[name] = figures / f"{name}.png"
+        if parallel.is_first() and not plots.is_whole(figures / name):
+            title = f"{label(config.start)} to {label(config.end)}"
+            title += f", curve epoch {epoch or config.epochs}"
+            found = _profile(folder, name, made)
+            one = functools.partial(_draw_one, found, title, figures / name, config)
+            again = drawing.command("fit_curve", folder.path)
+            drawn[name] = drawing.attempt(one, folder.path / f"{name}.npz", again)
+    return drawn["curve"]
+
+
+def _draw_one(found: Profile, title: str, stem: Path, config: CurveConfig) -> Path:
+    with plots.style(*config.style):
+        return plots.save(plots.curve_figure(found, title), stem)
+
+
+def summarize(found: Profile) -> str:
+    """Three lines: the ends, the curve and the segment."""
+    lines, t = [_ends_line(found)], found.t
+    for name, path in found.paths.items():
+        losses = path.metrics["train"]["loss"]
+        words = []
+        accuracy = path.metrics.get("validation", {}).get("accuracy")
+        if accuracy is not None:
+            low = int(np.nanargmin(accuracy))
+            words.append(f"lowest validation accuracy {100 * accuracy[low]:.2f} % (t={t[low]:.2f})")
+        worst = int(np.argmax(np.where(np.isnan(losses), np.inf, losses)))
+        words.append(f"highest training loss {losses[worst]:.4g} (t={t[worst]:.2f})")
+        height = float(path.barriers["train"]["loss"].over_max)
+        words.append(f"barrier {'yes' if height > 0 else 'no'} ({height:.4g} over the higher end)")
+        strange = int((~np.isfinite(losses)).sum())
+        if strange:
+            words.append(f"{strange} of {len(t)} points are not finite")
+        lines.append(f"{name:<9}{', '.join(words)}")
+    return "\n".join(lines)
+
+
+def _ends_line(found: Profile) -> str:
+    words, metrics = [], named(found.curve.metrics)
+    for where, index in (("start", 0), ("end", -1)):
+        text = f"{where} training loss {metrics['train_loss'][index]:.4g}"
+        if "validation_accuracy" in metrics:
+            accuracy = 100 * metrics["validation_accuracy"][index]
+            text += f", validation accuracy {accuracy:.2f} %"
+        words.append(text)
+    return f"{'ends':<9}{'; '.join(words)}"

@@ -1,0 +1,78 @@
+"""The rows of a surface's grid: evaluated one by one, saved, and found again after a stop."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from mcjax.analysis import surfaces
+from mcjax.results import Values
+
+from ..cli import Interrupted, Progress, collect_signals
+from ..runs import Run, load_arrays, save_arrays
+from .surface_inputs import Inputs
+
+ROW_SECONDS = 10.0
+"""After a signal, a row that is not done within this time is left, and evaluated again later."""
+
+
+def evaluate(folder: Run, inputs: Inputs, x: np.ndarray, y: np.ndarray) -> list[Values]:
+    """The grid's metrics; each row is saved when it is done."""
+    saved = folder.path / "rows"
+    saved.mkdir(exist_ok=True)
+    rows = _saved_rows(saved, x, y)
+    progress, every = _RowProgress(folder.path.name, len(x), len(y), len(rows)), -(-len(y) // 10)
+    with collect_signals() as received:
+        progress.received = received
+        try:
+            for index, row in surfaces.evaluate(
+                inputs.problem.evaluator, inputs.points, inputs.plane, x, y, inputs.state,
+                progress.point, rows,
+            ):  # fmt: skip
+                rows[index] = row
+                save_arrays(saved / f"{index:04d}.npz", row.to_arrays() | {"x": x, "y": y[index]})
+                progress.row(len(rows), line=len(rows) % every == 0 or len(rows) == len(y))
+                if received:
+                    raise Interrupted(received[0])
+        finally:
+            progress.close()
+    return [rows[i] for i in range(len(y))]
+
+
+def _saved_rows(folder: Path, x: np.ndarray, y: np.ndarray) -> dict[int, Values]:
+    """Rows that were saved before an interruption, if they are of this very grid."""
+    rows = {}
+    for index in range(len(y)):
+        file = folder / f"{index:04d}.npz"
+        if not file.exists():
+            continue
+        row = load_arrays(file)
+        if np.array_equal(row.pop("x"), x) and row.pop("y") == y[index]:
+            rows[index] = Values.from_arrays(row)
+    return rows
+
+
+class _RowProgress:
+    """Progress over the grid, and the end of a row that takes too long after a signal."""
+
+    def __init__(self, name: str, width: int, height: int, done: int):
+        self._bar = Progress(f"{name}: surface", width * height, "point", width * done)
+        self._width, self._height, self._before = width, height, done
+        self._began, self._deadline = time.monotonic(), np.inf
+        self.received: list[int] = []
+
+    def point(self, done: int) -> None:
+        self._bar.update(done)
+        now = time.monotonic()
+        if self.received:
+            self._deadline = min(self._deadline, now + ROW_SECONDS)
+        if now > self._deadline and done % self._width:
+            raise Interrupted(self.received[0])
+
+    def row(self, done: int, line: bool) -> None:
+        each = (time.monotonic() - self._began) / (done - self._before)
+        left = each * (self._height - done)
+        self._bar.update(self._width * done, f"row {done}, {left:.0f} s left", line)
+
+    def close(self) -> None:
+        self._bar.close()

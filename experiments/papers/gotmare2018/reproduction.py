@@ -1,0 +1,178 @@
+"""The reproduction of the paper: from its flags to runs, claims, figures and the report."""
+
+import dataclasses
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import jax
+
+from mcjax import data, plots
+
+from ...cli import ReproduceConfig, UsageError, cores, processes, say
+from ...landscapes import drawing
+from ...runs import Run, Status, json_text, write_atomically
+from .. import jobs, verdict_figure, verdicts
+from ..judging import Claim
+from . import claims, evidence, figures, kept, paper_report, scales
+from .findings import Findings
+
+Plans = Sequence[scales.Plan]
+Sources = Sequence[figures.Source]
+
+
+def check_flags(config: ReproduceConfig, folder: Run) -> list[scales.Plan]:
+    """Checks the flags, and that the data are there.
+
+    Returns:
+      By repetition, the runs to make.
+
+    Raises:
+      UsageError: something is wrong with them.
+    """
+    if not config.workdir:
+        raise UsageError("--workdir is missing: the folder for all runs and the report")
+    if launch := processes.given(config):
+        raise UsageError(
+            f"{launch}: reproduce starts processes of its own on one machine; on a cluster "
+            "run the commands one by one, or fit_curves --shard"
+        )
+    scale = scales.SCALES[config.scale]
+    numbers = _check_figures(config)
+    if not 0 < config.epochs_factor <= 10 or config.seeds < 1 or config.jobs < 0:
+        raise UsageError("--epochs_factor, --seeds and --jobs are above zero")
+    drawing.check_style(config.style)
+    folder.check_same("reproduction", config)
+    machine = ("data_dir", "precision", "compilation_cache", "cpu_devices", "checkpoint_seconds")
+    shared = {name: getattr(config, name) for name in machine}
+    plans = [
+        scales.make_plan(
+            scale,
+            kept.place(folder.path, config.seeds, k),
+            numbers,
+            config.epochs_factor,
+            k,
+            shared,
+        )
+        for k in range(config.seeds)
+    ]
+    first = plans[0].jobs[0].config
+    try:
+        data.load(first.dataset, data_dir=config.data_dir)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return plans
+
+
+def build(folder: Run, config: ReproduceConfig, plans: Plans) -> list[list[Claim]]:
+    """Runs what is missing, judges the claims, and draws.
+
+    Raises:
+      UsageError: a job refused its flags.
+      Interrupted: a signal came.
+    """
+    scale, numbers = scales.SCALES[config.scale], _check_figures(config)
+    began = time.monotonic()
+    folder.open("reproduction", config)
+    todo = [job for plan in plans for job in plan.jobs]
+    costs = {job.name: scales.seconds(scale, job) for plan in plans for job in plan.jobs}
+    parallel_jobs = config.jobs or _default_jobs()
+    _announce(scale, todo, costs)
+    sources = []
+    for k, plan in enumerate(plans):
+        place = kept.place(folder.path, config.seeds, k)
+        outcome = jobs.run_jobs(list(plan.jobs), costs, parallel_jobs, place / "logs")
+        missing = {name: why for name, why in outcome.items() if why}
+        sources.append(figures.Source(place, plan.epochs, missing))
+    for source, plan in zip(sources, plans, strict=True):
+        kept.add_from_weights(source.workdir, source.workdir, plan, config.data_dir)
+    folder.move_to(Status.DONE, seconds=time.monotonic() - began)
+    return _judge(folder, config, plans, sources, numbers)
+
+
+def from_kept(config: ReproduceConfig) -> list[list[Claim]]:
+    """Judges and draws what is kept, after adding the finished runs of ``--workdir``."""
+    drawing.check_style(config.style)
+    folder = Run(config.kept)
+    if config.workdir:
+        kept.collect(Run(config.workdir), folder, config.data_dir)
+    count = kept.seeds(folder)
+    flags = folder.info["flags"]
+    plans = [kept.make_plan(flags, Path(f"seed{k}"), k) for k in range(count)]
+    sources = []
+    for k, plan in enumerate(plans):
+        place = folder.path / f"seed{k}"
+        sources.append(figures.Source(place, plan.epochs, kept.missing(plan, place)))
+    numbers = _check_figures(config)
+    there = {n for n in numbers if _showing(sources, plans, n) is not None}
+    names = ("scale", "epochs_factor", "precision")
+    settings = dataclasses.replace(config, seeds=count, **{name: flags[name] for name in names})
+    return _judge(folder, settings, plans, sources, there)
+
+
+def _showing(sources: Sources, plans: Plans, number: int) -> int | None:
+    """The first repetition that has a run which the figure shows."""
+    for k, (source, plan) in enumerate(zip(sources, plans, strict=True)):
+        names = {job.name for job in plan.jobs} & scales.shown_in(number)
+        if names - set(source.missing):
+            return k
+    return None
+
+
+def _judge(
+    folder: Run,
+    config: ReproduceConfig,
+    plans: Plans,
+    sources: Sources,
+    numbers: Collection[int],
+) -> list[list[Claim]]:
+    """Judges, draws and writes ``claims.json`` and the report."""
+    scale = scales.SCALES[config.scale]
+    same_steps = evidence.same_steps(plans, sources)
+    repetitions = [
+        claims.judge(evidence.load(source, plan, same_steps))
+        for source, plan in zip(sources, plans, strict=True)
+    ]
+    pictures = folder.path / "figures"
+    drawn = {}
+    for number in sorted(numbers):
+        seed = _showing(sources, plans, number) or 0
+        made = figures.draw(sources[seed], {number}, pictures, config.style)
+        drawn |= {number: (path, seed) for number, path in made.items()}
+    with plots.style(*config.style):
+        picture = verdict_figure.draw(repetitions)
+        file = plots.save(picture, pictures / "verdicts") if picture else None
+    text = json_text.dumps(verdicts.as_json(repetitions), indent=1)
+    write_atomically(folder.path / "claims.json", text + "\n")
+    planned = [plan.jobs for plan in plans]
+    found = Findings(config, scale, folder.info, planned, sources, repetitions, drawn, file)
+    paper_report.write(folder.path, found)
+    for one in zip(*repetitions, strict=True):
+        print(f"claim {one[0].number}: {verdicts.of_claim(one)}")
+    print(f"report: {folder.path / 'report.html'}")
+    return repetitions
+
+
+def _check_figures(config: ReproduceConfig) -> set[int]:
+    numbers = set(config.figures or scales.FIGURES)
+    strange = sorted(numbers - set(scales.FIGURES))
+    if strange:
+        raise UsageError(f"--figures={strange[0]}: the paper has figures 1 to 10")
+    return numbers
+
+
+def _default_jobs() -> int:
+    """One process a core on CPU; one on a GPU or TPU, which a process takes whole."""
+    return min(cores(), 8) if jax.default_backend() == "cpu" else 1
+
+
+def _announce(
+    scale: scales.Scale, todo: Sequence[scales.Job], costs: dict[str, float | None]
+) -> None:
+    new = [job for job in todo if Run(job.config.workdir).status != Status.DONE]
+    known = [cost for job in new if (cost := costs[job.name]) is not None]
+    if len(known) < len(new):
+        say(f"{len(new)} of {len(todo)} runs to do; nobody has timed this scale yet")
+        return
+    minutes = sum(known) / 60
+    say(f"{len(new)} of {len(todo)} runs to do: about {minutes:.0f} minutes on {scale.machine}")

@@ -1,0 +1,72 @@
+"""Locks that keep other processes out of a run folder."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from mcjax.engine import parallel
+
+from ..cli import UsageError
+
+_LOCKED: set[Path] = set()
+"""Folders that this process has locked."""
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps other processes out of a folder; within a process it may be entered again.
+
+    Raises:
+      UsageError: another process works in it, or the folder cannot be written.
+    """
+    place = folder.resolve()
+    if not parallel.is_first() or place in _LOCKED:
+        yield
+        return
+    check_writable(folder)
+    with (folder / ".lock").open("a") as file:
+        if not _lock(file):
+            raise UsageError(f"{folder} is in use by another process")
+        _LOCKED.add(place)
+        try:
+            yield
+        finally:
+            _LOCKED.discard(place)
+
+
+def in_use(folder: Path) -> bool:
+    """Whether another process works in the folder."""
+    if folder.resolve() in _LOCKED:
+        return False
+    try:
+        with (folder / ".lock").open("a") as file:
+            return not _lock(file)
+    except OSError:
+        return False
+
+
+def check_writable(folder: Path) -> None:
+    """Makes the folder; raises UsageError where it cannot be written."""
+    if not parallel.is_first():
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".writable").write_bytes(b"")
+        (folder / ".writable").unlink(missing_ok=True)
+    except OSError as error:
+        message = f"--workdir={folder} cannot be written: {error.strerror}"
+        raise UsageError(message) from None
+
+
+def _lock(file: IO[Any]) -> bool:
+    """Locks an open file until it is closed; False where another process has."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        pass  # a system, or a file system, without locks
+    return True

@@ -1,0 +1,131 @@
+"""From a checkpoint's name, ``RUN[@EPOCH][~T]``, to parameters, control points and flags."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mcjax import curves
+
+from ..cli import ModeConfig, UsageError
+from . import saved
+from .folder import Run
+from .names import Name, parse_name
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint that is there.
+
+    Attributes:
+      name: of the checkpoint.
+      mode: the flags of its mode (of the start's, for a curve).
+    """
+
+    name: Name
+    mode: ModeConfig
+
+
+class Point(NamedTuple):
+    """A point of weight space with the network state saved beside it."""
+
+    params: Any
+    state: Any
+
+
+class SavedCurve(NamedTuple):
+    """A curve as its run has saved it.
+
+    Attributes:
+      family: its coefficients as a function of ``t``.
+      points: its control points, parameter pytrees.
+      state: the network's state.
+    """
+
+    family: curves.Curve
+    points: tuple[Any, ...]
+    state: Any
+
+
+def find_checkpoint(text: str, data_dir: str | None = None) -> Checkpoint:
+    """Finds a checkpoint, without loading it.
+
+    Args:
+      text: ``RUN[@EPOCH][~T]``.
+      data_dir: for the mode's flags.
+
+    Raises:
+      UsageError: there is no such run or epoch, or no such point.
+    """
+    name = parse_name(text)
+    run = Run(name.run)
+    saved.step_of(run, name.epoch)
+    info = run.info
+    if name.t is not None and info["kind"] != "curve":
+        raise UsageError(f"{text}: {name.run} is a mode; only a curve has points ~T")
+    return Checkpoint(name, mode_config(info, workdir=str(name.run), data_dir=data_dir))
+
+
+def mode_config(info: dict[str, Any], **changes: Any) -> ModeConfig:
+    """The mode's flags as ``run.json`` holds them, for a mode or for a curve between modes."""
+    kept = info["flags"] if info["kind"] == "mode" else info["mode"]
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in kept.items()}
+    return dataclasses.replace(ModeConfig(**values), **changes)
+
+
+def load_point(name: Name) -> Point:
+    """The parameters and state that a name stands for, on the host's first device.
+
+    Raises:
+      UsageError: there is no such checkpoint.
+    """
+    run = Run(name.run)
+    tree = saved.restore(run, name.epoch)
+    if run.info["kind"] == "mode":
+        return Point(tree["params"], tree["model_state"])
+    curve = _curve(run, tree)
+    t = 0.5 if name.t is None else name.t
+    return Point(curves.point(curve.family, curve.points, t), curve.state)
+
+
+def load_curve(run: Run, epoch: int | None = None) -> SavedCurve:
+    """A curve run's family, control points and network state at an epoch."""
+    return _curve(run, saved.restore(run, epoch))
+
+
+def _curve(run: Run, tree: Any) -> SavedCurve:
+    """A curve from a restored checkpoint of its run."""
+    flags = run.info["flags"]
+    family = curves.FAMILIES[flags["curve"]](flags["bends"])
+    points = tuple(tree["params"])
+    if not flags["free_ends"]:
+        ends = saved.restore_ends(run)
+        points = (ends["start"], *points, ends["end"])
+    return SavedCurve(family, points, tree["model_state"])
+
+
+def curve_name(text: str) -> Name:
+    """The curve that ``--curve`` names; whether it is there is not looked at.
+
+    Raises:
+      UsageError: it is a point of a curve, or a run of another kind.
+    """
+    name = parse_name(text)
+    if name.t is not None or Run(name.run).info.get("kind", "curve") != "curve":
+        raise UsageError(f"--curve={text}: write RUN[@EPOCH] of a curve")
+    return name
+
+
+def check_unchanged(run: Run, ends: dict[str, Any]) -> None:
+    """Checks that a curve's ends, ``{"start": params, "end": params}``, are what it began with.
+
+    Raises:
+      UsageError: one of them was retrained since.
+    """
+    for which, before in saved.restore_ends(run).items():
+        equal = jax.tree.map(lambda a, b: np.array_equal(a, b, equal_nan=True), before, ends[which])
+        if not jax.tree.all(equal):
+            raise UsageError(
+                f"--{which} has been trained anew since the curve in {run.path} was begun: give "
+                "another --workdir"
+            )

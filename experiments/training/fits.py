@@ -1,0 +1,143 @@
+"""Curves between two modes, from their flags to the last epoch of training (Section 2)."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from ..cli import CurveConfig, UsageError, identity, say
+from ..runs import (
+    UNTRAINED,
+    Name,
+    Run,
+    Status,
+    changed_flags,
+    checkpoint_steps,
+    mode_config,
+    step_of,
+)
+from .ends import End, check_alike, check_shapes, resolve
+from .optimization import check_training
+from .problem import Problem, check_batch, check_measured, check_problem
+
+EVALUATION = ("points", "splits", "metrics")
+"""The flags by which a fitted curve is evaluated: with others it is evaluated again."""
+
+
+class Fit(NamedTuple):
+    """A curve to fit, its flags checked.
+
+    Attributes:
+      folder: its run.
+      config: its flags.
+      start: its first end.
+      end: its last end.
+    """
+
+    folder: Run
+    config: CurveConfig
+    start: End
+    end: End
+
+    @property
+    def keep(self) -> tuple[int, ...]:
+        """Epochs whose checkpoints stay: those asked for, and those to evaluate."""
+        return (*self.config.keep, *evaluated_epochs(self.folder, self.config))
+
+
+def evaluated_epochs(folder: Run, config: CurveConfig) -> list[int]:
+    """Curve epochs to evaluate, now or when the command was given before, beside the last."""
+    before = folder.info.get("flags", {}).get("eval_epochs", ())
+    return sorted({*before, *config.eval_epochs})
+
+
+def labels(config: CurveConfig) -> dict[str, int | None]:
+    """The names of the evaluated epochs' files, the last epoch's first, and the epochs."""
+    return {"curve": None} | {f"curve@{epoch}": epoch for epoch in config.eval_epochs}
+
+
+def check_flags(config: CurveConfig) -> Fit:
+    """Checks a curve's flags, its run folder and its ends; no data are read.
+
+    Raises:
+      UsageError: something is wrong with them.
+    """
+    _check_values(config)
+    folder = Run(config.workdir)
+    folder.check_same("curve", config)
+    _check_kept(folder, config)
+    modes_dir = Path(config.modes_dir) if config.modes_dir else folder.path / "modes"
+    start, end = (_end(text, modes_dir, folder, config) for text in (config.start, config.end))
+    if start.name.run == end.name.run and identity(start.mode) != identity(end.mode):
+        raise UsageError(
+            f"--start={config.start} and --end={config.end} would both be trained in "
+            f"{start.name.run}: give the flagfiles different names"
+        )
+    check_alike(start, end)
+    check_problem(start.mode)
+    return Fit(folder, config, start, end)
+
+
+def _check_values(config: CurveConfig) -> None:
+    """Raises UsageError for flags that are wrong in themselves."""
+    for name in ("workdir", "start", "end"):
+        if not getattr(config, name):
+            raise UsageError(f"--{name} is missing")
+    if config.points < 2:
+        raise UsageError(f"--points={config.points}: the two ends alone are 2")
+    if config.bends < 0 or (config.bends == 0 and not config.free_ends):
+        raise UsageError(f"--bends={config.bends}: there is nothing to fit; use 1 or more")
+    if config.t_strata < 1 or config.batch_size % config.t_strata:
+        raise UsageError(
+            f"--t_strata={config.t_strata} does not divide --batch_size={config.batch_size}"
+        )
+    check_training(config)
+    check_measured(config.splits, config.metrics)
+    late = [e for e in (*config.eval_epochs, *config.keep) if not 0 < e <= config.epochs]
+    if late:
+        words = ", ".join(map(str, late))
+        raise UsageError(f"there is no curve epoch {words}: --epochs={config.epochs}")
+
+
+def _check_kept(folder: Run, config: CurveConfig) -> None:
+    """Raises UsageError where an epoch to evaluate is past and its checkpoint was not kept."""
+    newest = max(checkpoint_steps(folder), default=0)
+    fitted = folder.status in (Status.FITTED, Status.DONE)
+    per_epoch = folder.info.get("steps_per_epoch", 1)
+    again = changed_flags(folder, config, EVALUATION)
+    for label, epoch in labels(config).items():
+        past = epoch is not None and epoch * per_epoch <= newest
+        due = again or not (folder.path / f"{label}.npz").exists()
+        if (fitted or past) and due:
+            step_of(folder, epoch)
+
+
+def _end(text: str, modes_dir: Path, folder: Run, config: CurveConfig) -> End:
+    """One end; a fitted curve whose mode has gone or changed still has its own copy."""
+    try:
+        return resolve(text, modes_dir, config)
+    except UsageError:
+        if folder.status in UNTRAINED:
+            raise
+        mode = mode_config(folder.info, data_dir=config.data_dir)
+        return End(Name(Path(text), None, None), mode, False)
+
+
+def check_data(fit: Fit, problem: Problem) -> None:
+    """Checks what needs the data, before any long work.
+
+    Raises:
+      UsageError: the networks of the ends do not match, or a batch does not fit the data or the
+        devices.
+    """
+    check_shapes(problem, fit.start, fit.end)
+    check_batch(problem, fit.start.mode, fit.config.batch_size, fit.config.t_strata)
+    if fit.folder.status in UNTRAINED:
+        _note_seeds(fit.start, fit.end)
+
+
+def _note_seeds(start: End, end: End) -> None:
+    seeded = not any("imported" in Run(one.name.run).info for one in (start, end))
+    if seeded and start.mode.seed == end.mode.seed and start.name.run != end.name.run:
+        say(
+            f"note: both modes have seed {start.mode.seed}: they share their initialisation "
+            "and data order"
+        )

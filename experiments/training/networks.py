@@ -1,0 +1,133 @@
+"""The network of a mode's flags and its objective."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mcjax import data
+from mcjax.engine import objectives, parallel
+from mcjax.flax import models
+from mcjax.flax.objective import cross_entropy
+
+from ..cli import ModeConfig, UsageError
+
+
+def make_model(mode: ModeConfig, num_classes: int) -> nn.Module:
+    """The network of a mode's flags."""
+    return models.create(
+        mode.model,
+        num_classes=num_classes,
+        width=mode.width,
+        dropout=mode.dropout,
+        init_scale=mode.init_scale,
+        axis_name=parallel.DATA_AXIS,
+    )
+
+
+def check_network(mode: ModeConfig) -> None:
+    """Checks the names of a mode's network and objective, and the network's settings.
+
+    Raises:
+      UsageError: there is no such network or objective, or a setting is out of range.
+    """
+    try:
+        make_model(mode, num_classes=10)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if mode.objective is None:
+        return
+    find_objective("objective", mode.objective)
+    if mode.precision == "bf16":
+        raise UsageError(
+            "--precision=bf16 is for cross-entropy: an --objective of your own chooses the dtype "
+            "that the network computes in"
+        )
+
+
+def make_objective(mode: ModeConfig, model: nn.Module) -> objectives.Objective:
+    """Cross-entropy in the mode's precision, or the user's objective for this model."""
+    if mode.objective is not None:
+        return users_objective("objective", mode.objective, model)
+    return cross_entropy(model, jnp.bfloat16 if mode.precision == "bf16" else None)
+
+
+def find_objective(flag: str, text: str) -> Callable[..., Any]:
+    """A user's ``package.module:factory`` of an objective, without calling it.
+
+    Raises:
+      UsageError: it cannot be imported.
+    """
+    module, _, name = text.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:
+        raise UsageError(f"--{flag}={text}: {error}") from None
+
+
+def users_objective(flag: str, text: str, model: nn.Module) -> objectives.Objective:
+    """The objective that a user's ``package.module:factory`` makes for a model.
+
+    Raises:
+      UsageError: it cannot be imported, fails, or makes something else.
+    """
+    factory = find_objective(flag, text)
+    try:
+        objective = factory(model)
+    except Exception as error:
+        raise UsageError(f"--{flag}={text}: {error}") from None
+    if not isinstance(objective, objectives.Objective):
+        raise UsageError(f"--{flag}={text} gave no mcjax.engine.objectives.Objective")
+    return objective
+
+
+def measured_beside(own: objectives.Objective, more: objectives.Objective) -> objectives.Objective:
+    """The objective ``own``, reported with the metrics of ``more``; of one name, its own."""
+    apart = "more/"
+
+    def evaluate(*args: Any) -> dict[str, Any]:
+        others = {apart + name: value for name, value in more.evaluate(*args).items()}
+        return others | own.evaluate(*args)
+
+    def metrics(means: dict[str, Any]) -> dict[str, Any]:
+        others = {n.removeprefix(apart): x for n, x in means.items() if n.startswith(apart)}
+        mine = {name: x for name, x in means.items() if not name.startswith(apart)}
+        count = others.pop("count")  # in units of its own: each is divided by its own count
+        others = {name: (x.T / count).T for name, x in others.items()}
+        return _reported(more, others) | _reported(own, mine)
+
+    return own._replace(evaluate=evaluate, metrics=metrics)
+
+
+def _reported(objective: objectives.Objective, means: dict[str, Any]) -> dict[str, Any]:
+    return objective.metrics(means) if objective.metrics else means
+
+
+def check_model(model: nn.Module, dataset: data.Dataset) -> None:
+    """Tries the network on a batch's shape, before any work."""
+    shape = (2, *dataset.train.images.shape[1:])
+    try:
+        variables = jax.eval_shape(
+            lambda k: model.init(k, jnp.zeros(shape), False), jax.random.key(0)
+        )
+        logits = jax.eval_shape(lambda v: model.apply(v, jnp.zeros(shape), False), variables)
+    except Exception as error:
+        message = str(error).split("\n")[0]
+        raise UsageError(
+            f"--model: module(images, train), with images of shape {shape}, has to give logits; it "
+            f"fails: {message}"
+        ) from None
+    if getattr(logits, "shape", None) != (2, dataset.num_classes):
+        raise UsageError(
+            f"--model gives {getattr(logits, 'shape', type(logits).__name__)} for two images: "
+            f"expected logits of shape {(2, dataset.num_classes)}"
+        )
+    leaves = jax.tree_util.tree_flatten_with_path(variables.get("params", {}))[0]
+    if not leaves:
+        raise UsageError("--model has no parameters")
+    for name, values in (("logits", logits), *((jax.tree_util.keystr(k), x) for k, x in leaves)):
+        if not jnp.issubdtype(values.dtype, jnp.floating):
+            raise UsageError(f"--model: {name} are {values.dtype}, and no floating-point numbers")
