@@ -324,7 +324,6 @@ class SurfaceConfig(Measuring):
 class AlignConfig(Drawing):
     """A network with its units in the order of another's; data set and model are theirs."""
 
-    divides: ClassVar[bool] = True
     topic: ClassVar[str] = "alignment"
     unused: ClassVar[tuple[str, ...]] = ("checkpoint_seconds",)
     start: str = flag("", "The network that stays: RUN[@EPOCH], or RUN[@EPOCH]~T of a curve.")

@@ -93,8 +93,8 @@ def make(folder: Run, config: AlignConfig, ends: tuple[End, End], problem: Probl
     found = _profile(folder, config, problem, {"start": start, "before": end, "after": aligned})
     _report(folder, found, alignment.has_batch_norm(problem, start))
     draw(folder, config, found)
-    placed = parallel.replicate((aligned.params, aligned.state), problem.mesh)
-    modes.finish(folder, problem, *placed, "the aligned network")
+    params, state = parallel.replicate((aligned.params, aligned.state), problem.mesh)
+    modes.finish(folder, problem, params, state, "the aligned network")
 
 
 def _open(folder: Run, config: AlignConfig, ends: tuple[End, End], crc32: list[int]) -> None:
@@ -128,9 +128,9 @@ def _aligned(folder: Run, config: AlignConfig, problem: Problem, start: Point, e
     point, facts = alignment.align(problem, start, end, config.method, f"--end={config.end}")
     folder.update(aligned=folder.info["aligned"] | facts)
     step = folder.info["flags"]["epochs"]
-    placed = parallel.replicate((point.params, point.state), problem.mesh)
+    tree = {"params": point.params, "model_state": point.state}
     with open_checkpoints(folder, keep=(step,)) as saved:
-        saved.save(step, {"params": placed[0], "model_state": placed[1]})
+        saved.save(step, parallel.replicate(tree, problem.mesh))
     return point
 
 
@@ -194,9 +194,9 @@ def _corrected(problem: Problem, networks: dict[str, Point], t: np.ndarray) -> I
     """The parameters of the corrected network at every ``t``."""
     function = alignment.logits(problem)
     spec = alignment.find(problem, function, networks["start"])
-    trees = (alignment.variables(networks[name]) for name in ("start", "after"))
+    start, end = (alignment.variables(networks[name]) for name in ("start", "after"))
     batches = list(alignment.training_images(problem))
-    path = symmetries.repair_path(spec, function, *trees, batches, t.tolist())
+    path = symmetries.repair_path(spec, function, start, end, batches, t.tolist())
     return (found.params["params"] for found in path)
 
 

@@ -92,15 +92,14 @@ def _match(
     name: str,
 ) -> Match:
     if method == "weights":
-        trees = (variables(start), variables(end))
         is_weight = lambda leaf: leaf.startswith("params/")  # noqa: E731
-        return symmetries.match_weights(spec, *trees, counts=is_weight)
-    trees = tuple(variables(_with_statistics(problem, point)) for point in (start, end))
+        return symmetries.match_weights(spec, variables(start), variables(end), counts=is_weight)
+    a, b = (variables(_with_statistics(problem, point)) for point in (start, end))
     batches = training_images(problem)
     total = math.ceil(len(problem.dataset.train.labels) / BATCH)
     bar = Progress(f"{name}: activations", total, "batch")
     try:
-        return symmetries.match_activations(spec, function, *trees, batches, progress=bar.update)
+        return symmetries.match_activations(spec, function, a, b, batches, progress=bar.update)
     finally:
         bar.close()
 
