@@ -33,7 +33,9 @@ from . import drawing
 
 FILE, REPORT = "align.npz", "align.json"
 BATCH_NORM = "batch norm's statistics, recomputed at every point of every path"
-REPAIR = "REPAIR"
+REPAIR_IMAGES = 10_000
+"""REPAIR takes its statistics from so many training images, the first ones."""
+REPAIR = f"REPAIR by the first {REPAIR_IMAGES} training images at most"
 
 
 def check_flags(config: AlignConfig) -> Run:
@@ -195,7 +197,7 @@ def _corrected(problem: Problem, networks: dict[str, Point], t: np.ndarray) -> I
     function = alignment.logits(problem)
     spec = alignment.find(problem, function, networks["start"])
     start, end = (alignment.variables(networks[name]) for name in ("start", "after"))
-    batches = list(alignment.training_images(problem))
+    batches = list(alignment.training_images(problem, REPAIR_IMAGES))
     path = symmetries.repair_path(spec, function, start, end, batches, t.tolist())
     return (found.params["params"] for found in path)
 

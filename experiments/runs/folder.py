@@ -125,6 +125,8 @@ class Run:
         ):
             if there != here:
                 raise UsageError(f"--fork={other.path}: its {name} is {there}, not {here}")
+        if kind == "curve" and "aligned" in info:
+            facts["aligned"] = info["aligned"]
         if not parallel.is_first():
             return
         for name in (metrics.FILE, "ends", "checkpoints"):
