@@ -23,6 +23,7 @@ from mcjax.plots.styles import (
 FORMATS = ("pdf", "svg", "png")
 """What `save` writes, in this order."""
 PATH_STYLES = {"curve": {"linestyle": "-"}, "segment": {"linestyle": "--"}}
+_POINTS = {"marker": ".", "clip_on": False, "zorder": 3}  # whole markers at t = 0 and 1, too
 
 
 def profile(
@@ -88,16 +89,17 @@ def sharpness(ax: Axes, found: results.Sharpness) -> Axes:
       ax: where to draw.
       found: sharpness along a curve.
     """
-    eigenvalues = found.eigenvalues
+    eigenvalues, label = found.eigenvalues, "eigenvalue of the Hessian"
     for index, column in enumerate(eigenvalues.T):
-        label = f"$\\lambda_{{{index + 1}}}$"
-        ax.plot(found.t, column, ".-", color=color(index), label=label)
+        name = f"$\\lambda_{{{index + 1}}}$"
+        ax.plot(found.t, column, color=color(index), label=name, **_POINTS)
     if (eigenvalues[np.isfinite(eigenvalues)] > 0).all():
         ax.set_yscale("log")
         for write in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
             write(ticker.FuncFormatter(lambda x, _: f"{x:.3g}"))
         ax.yaxis.set_minor_locator(ticker.LogLocator(subs=(2, 5)))
-    ax.set(xlabel="t", ylabel="eigenvalue of the Hessian", xlim=(0, 1))
+        label += "\n(log scale)"
+    ax.set(xlabel="t", ylabel=label, xlim=(0, 1))
     return ax
 
 
@@ -108,7 +110,7 @@ def sharpness_figure(found: results.Sharpness, title: str) -> Figure:
     sharpness(above, found).set_xlabel("")
     if found.eigenvalues.shape[1] > 1:
         above.legend()
-    below.plot(found.t, found.loss, ".-", color=color(0))
+    below.plot(found.t, found.loss, color=color(0), **_POINTS)
     below.set(xlabel="t", ylabel=metric_label("train_loss"))
     figure.suptitle(plain(title))
     return figure

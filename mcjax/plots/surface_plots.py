@@ -1,10 +1,11 @@
 """A metric on a plane, with what lies on it or was projected onto it (Figs. 3, 5 and 6)."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -51,8 +52,9 @@ def surface(
     scale = _contours(ax, found, metric, clip)
     shown = found.networks.xy
     around = found.directions is not None
-    lines = [] if around else [found.points.xy[:2]]
-    for xy in lines:
+    segments = [] if around else [found.points.xy[:2]]
+    lines = list(segments)
+    for xy in segments:
         ax.plot(*xy.T, "--", lw=1.1, label="segment", **_ink())
     markers = [shown]
     named = [label_placement.Label(n, xy, True) for n, xy in zip(labels, shown, strict=False)]
@@ -65,12 +67,17 @@ def surface(
         lines.append(found.iterates.xy[drawn])
         markers.append(found.iterates.xy[drawn])
         named += _names(found.iterates, seen)
+        for xy in segments:  # over the iterates, which may lie on it
+            ax.plot(*xy.T, "--", lw=1.1, color="black", zorder=4.5)
     _points(ax, found.networks, metric, scale)
     ax.add_artist(label_placement.Labels(ax, named, lines, np.concatenate(markers)))
     ax.set(aspect="equal", xlim=found.x[[0, -1]], ylim=found.y[[0, -1]])
     towards = f"along {labels[1]}" if around else f"from {labels[0]} towards {labels[1]}"
     ax.set_xlabel(f"weight distance {towards}")
-    ax.set_ylabel(f"weight distance\n{f'along {labels[2]}' if around else 'at a right angle'}")
+    second = (
+        f"weight distance\nalong {labels[2]}" if around else "orthogonal distance\nin weight space"
+    )
+    ax.set_ylabel(second)
     ax.grid(False)
     return ax
 
@@ -103,10 +110,21 @@ def _legend(figure, axes):
         handles |= dict(zip(names, artists, strict=True))
     if not handles:
         return
-    longest = max(len(line) for name in handles for line in name.split("\n"))
-    letters = 15 * figure.get_figwidth()  # about so many fit into a line
-    ncols = int(np.clip(letters // (longest + 8), 1, len(handles)))
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=ncols)
+    font = font_manager.FontProperties(size=plt.rcParams["legend.fontsize"])
+    letters = (
+        figure.get_figwidth() * 72 / (0.58 * font.get_size_in_points())
+    )  # that fit into a line
+    ncols = max(n for n in range(1, len(handles) + 1) if n == 1 or _letters(handles, n) < letters)
+    figure.legend(
+        handles.values(), handles, loc="outside lower center", ncols=ncols,
+        labelspacing=0.35, columnspacing=1.5, borderaxespad=0.3, borderpad=0.2,
+    )  # fmt: skip
+
+
+def _letters(names: Iterable[str], ncols: int) -> int:
+    """About how many letters wide a legend of so many columns is."""
+    widths = [max(len(line) for line in name.split("\n")) + 6 for name in names]
+    return sum(max(column) for column in np.array_split(widths, ncols))
 
 
 def _fit_height(figure, axes, aspect):
@@ -236,7 +254,7 @@ def _iterates(
     drawn = np.union1d(np.flatnonzero(themselves), seen)
     for start, end in itertools.pairwise(xy[drawn]):
         ax.annotate(
-            "", end, start, zorder=3.5,
+            "", end, start, zorder=2.95,
             arrowprops={"arrowstyle": "-|>", "color": ink, "lw": 1, "mutation_scale": 8,
                         "shrinkA": 0, "shrinkB": 3},
         )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from mcjax import plots
-from mcjax.results import Profile
+from mcjax.results import Profile, Sharpness
 from tests.mcjax.plots.profiles import T, curve_figure, some_arrays
 
 
@@ -114,3 +114,13 @@ def test_the_profile_of_a_segment_or_of_a_curve_alone_has_its_figure(path):
 def test_arrays_without_a_path_are_named():
     with pytest.raises(ValueError, match="no metric along a curve or segment"):
         curve_figure({"t": T, "train_loss": T}, "t")
+
+
+@pytest.mark.parametrize("lowest", [0.5, -0.5])
+def test_sharpness_has_whole_markers_at_the_ends_and_names_its_scale(lowest):
+    eigenvalues = np.linspace(lowest, 90, 14).reshape(7, 2)
+    figure = plots.sharpness_figure(Sharpness(T, eigenvalues, np.zeros((7, 2)), T), "t")
+    above, below = figure.axes
+    assert not any(line.get_clip_on() for ax in (above, below) for line in ax.lines)
+    assert above.get_yscale() == ("log" if lowest > 0 else "linear")
+    assert ("log scale" in above.get_ylabel()) == (lowest > 0)

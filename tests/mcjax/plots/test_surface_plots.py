@@ -96,7 +96,9 @@ def test_words_cover_no_line_and_no_leader_crosses_words(more, case):
     figure, ax = draw(arrays, ("train_loss", "train_loss"), *more)
     boxes, leaders = boxes_and_leaders(figure, ax)
     lines = [arrays["point_xy"][:2]]
-    lines += [arrays[name] for name in ("curve_xy", "iterate_xy") if name in arrays]
+    lines += [arrays["curve_xy"]] if "curve_xy" in arrays else []
+    iterates = [c for c in ax.collections if str(c.get_label()).startswith("iterate")]
+    lines += [c.get_offsets() for c in iterates]  # through those that are drawn
     lines = np.concatenate([label_placement.dense(ax.transData.transform(xy)) for xy in lines])
     for i, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[:i])
@@ -123,6 +125,26 @@ def test_iterates_under_the_marker_are_counted_and_leave_no_heap():
     assert "9 of 12 too close to others to be drawn" in words(figure)[-1]
     names = [t.get_text() for t in shown_labels(ax)]
     assert names[3:] == ["1 (2)", "2 (2)", "3 (2)"]
+
+
+def test_iterates_do_not_hide_the_segment():
+    _, ax = draw(with_iterates([[1, 0], [2, 0], [3, 0]]))
+    dashed = [line.get_zorder() for line in ax.lines if line.get_linestyle() == "--"]
+    markers = next(c for c in ax.collections if c.get_label().startswith("iterate"))
+    arrows = [t.get_zorder() for t in ax.texts if not t.get_text()]
+    assert len(arrows) == 2
+    assert max(arrows) < min(dashed) < markers.get_zorder() < max(dashed)
+
+
+def test_the_legend_s_entries_are_side_by_side_where_they_fit():
+    arrays = with_iterates(SPIRAL, iterate_variance_share=np.array(0.5))
+    arrays |= {n: x for n, x in with_curve(3.6).items() if n.startswith("curve")}
+    figure, _ = draw(arrays, ("train_loss", "train_loss"))
+    assert len(words(figure)) == 5
+    legend = figure.legends[0].get_window_extent()
+    assert legend.height / figure.dpi < 0.6
+    assert legend.x0 >= 0
+    assert legend.x1 <= figure.get_figwidth() * figure.dpi
 
 
 def test_names_are_written_as_they_are():
