@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from mcjax import symmetries
-from mcjax.symmetries import tracing
+from mcjax.symmetries import rules
 from tests.mcjax.symmetries.functions import fill, inputs
 
 SHAPES = {"in": jnp.zeros((3, 4)), "out": jnp.zeros((4, 2))}
@@ -95,7 +95,7 @@ def test_a_rule_that_is_wrong_is_caught_by_check(monkeypatch):
 
     params, x = fill({"a": jnp.zeros((3, 6)), "b": jnp.zeros((6, 2))}), inputs(4, 3)
     assert not symmetries.find(network, params, x).groups
-    monkeypatch.setitem(tracing.RULES, "sort", lambda equation, operands: operands)
+    monkeypatch.setitem(rules.RULES, "sort", lambda equation, operands: operands)
     spec = symmetries.find(network, params, x)
     with pytest.raises(ValueError, match="P0 by"):
         symmetries.check(spec, network, params, x)
