@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mcjax import curves, planes
-from mcjax.analysis import surfaces
+from mcjax.analysis import projections, surfaces
 from mcjax.engine import evaluation, objectives
 from tests.mcjax import small
 
@@ -145,7 +145,7 @@ def test_curve_seen_from_the_plane(family):
     curve = family(2)
     control = [VECTORS[0], *(RNG.normal(size=(2, 7)) * 3), VECTORS[1] + 0.4]
     t = np.array([0.0, 0.17, 0.5, 0.81, 1.0])
-    seen = surfaces.on_plane(PLANE, POINTS, curve, [tree(w) for w in control], t)
+    seen = projections.on_plane(PLANE, POINTS, curve, [tree(w) for w in control], t)
     for i, s in enumerate(t):
         w = np.asarray(curve.coefficients(np.float32(s))) @ np.stack(control)
         directly = planes.project(PLANE, POINTS, tree(w))
@@ -156,7 +156,7 @@ def test_curve_seen_from_the_plane(family):
 
 
 def test_a_chain_is_drawn_through_its_corners():
-    t = surfaces.drawn_t(curves.polygonal_chain(6))
+    t = projections.drawn_t(curves.polygonal_chain(6))
     assert (np.diff(t) > 0).all()
     for corner in np.arange(8) / 7:
         assert np.abs(t - corner).min() < 1e-12
@@ -164,18 +164,18 @@ def test_a_chain_is_drawn_through_its_corners():
 
 def test_iterates_are_projected_in_both_senses():
     w = RNG.normal(size=7) * 3
-    seen = surfaces.iterates(evaluator(), PLANE, POINTS, [(5, tree(w))], {})
+    seen = projections.iterates(evaluator(), PLANE, POINTS, [(5, tree(w))], {})
     residual = VECTORS.T @ seen.span[0] - w
     np.testing.assert_allclose(VECTORS @ residual, 0, atol=1e-3)
     np.testing.assert_allclose(seen.affine.sum(), 1, rtol=1e-6)
     assert seen.span_distance < seen.distance
     assert (seen.epoch.tolist(), seen.variance_share) == ([5], None)
-    assert surfaces.iterates(evaluator(), PLANE, POINTS, [], {}) is None
+    assert projections.iterates(evaluator(), PLANE, POINTS, [], {}) is None
 
 
 def test_the_planes_share_of_the_iterates_variance():
     run = RNG.normal(size=(6, 7)) * np.array([3, 1, 1, 0.5, 2, 1, 1]) + 4
-    total = surfaces._Spread()
+    total = projections._Spread()
     for w in run:
         total.add(tree(w))
     away = run - run.mean(axis=0)
