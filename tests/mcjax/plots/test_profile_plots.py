@@ -45,7 +45,7 @@ def test_metrics_of_ones_own_are_drawn_with_their_names():
                       "training top 5 accuracy (%)", "validation top 5 accuracy (%)"]  # fmt: skip
     drawn = figure.axes[2].lines[0].get_ydata()
     np.testing.assert_array_equal(drawn, arrays["curve_train_F1"])
-    with pytest.raises(ValueError, match=r"no train_f1 of the curve; .* there are .*train_F1"):
+    with pytest.raises(ValueError, match=r"the curve has no train_f1; it has .*train_F1"):
         plots.profile(figure.axes[0], Profile.from_arrays(arrays), "train_f1")
     plt.close(figure)
 

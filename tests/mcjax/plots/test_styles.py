@@ -108,7 +108,7 @@ def test_a_metric_that_is_not_there_is_named():
     profile = Profile.from_arrays({"t": np.linspace(0, 1, 3), "curve_train_loss": np.ones(3)})
     surface = Surface(np.arange(2.0), np.arange(2.0), metrics, points)
     for draw, found, of in ((plots.profile, profile, "curve"), (plots.surface, surface, "surface")):
-        words = f"no train_accuracy of the {of}; of metrics there are train_loss"
+        words = f"the {of} has no train_accuracy; it has train_loss"
         with pytest.raises(ValueError, match=words):
             draw(plt.gca(), found, "train_accuracy")
     plt.close()
