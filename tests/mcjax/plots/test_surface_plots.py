@@ -1,140 +1,20 @@
-"""What is drawn on a surface: colours, lines, legend entries and where the words are."""
+"""What is drawn on a surface: lines, legend entries and where the words are."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib import colors
 from matplotlib.text import Text
 
 from mcjax import plots
-from mcjax.plots import colour_scale, label_placement
+from mcjax.plots import label_placement
 from mcjax.results import CurveOnPlane, PathMetrics, Profile, Surface
-
-X, Y = np.linspace(-1, 5, 9), np.linspace(-1, 3, 7)
-BOWL = 0.02 + 0.1 * ((X[None] - 2) ** 2 + (Y[:, None] - 1) ** 2)
-
-
-def drawable(loss=BOWL, own=(0.01, 0.03, 0.02), **more):
-    return {
-        "x": X, "y": Y, "point_xy": np.array([[0.0, 0], [4, 0], [1.5, 2]]),
-        "point_name": np.array(["a", "b", "c"]), "train_loss": loss,
-        "point_train_loss": np.array(own), **more,
-    }  # fmt: skip
-
-
-def with_curve(distance, **more):
-    t = np.linspace(0, 1, 61)
-    xy = np.stack([4 * t, 3 * t * (1 - t) + 0.3 * np.sin(3 * np.pi * t)], axis=1)
-    bends = xy[[0, 15, 30, 45, 60]]
-    curve = {"curve_t": t, "curve_xy": xy, "curve_control_xy": bends,
-             "curve_distance": distance * np.sin(np.pi * t)}  # fmt: skip
-    return drawable(**curve, **more)
-
-
-def with_iterates(xy, distance=2.0, **more):
-    xy = np.asarray(xy, float)
-    count = len(xy)
-    iterates = {"iterate_xy": xy, "iterate_epoch": 1 + np.arange(count),
-                "iterate_distance": np.full(count, distance),
-                "iterate_train_loss": np.geomspace(1, 0.1, count)}  # fmt: skip
-    return drawable(**iterates, **more)
-
-
-def draw(arrays, metric="train_loss", *more, **options):
-    with plots.style(*more):
-        figure = plots.surface_figure(Surface.from_arrays(arrays), metric, **options)
-        figure.draw_without_rendering()
-    return figure, figure.axes[0]
-
-
-def words(figure):
-    return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
-def marker_colours(ax):
-    """Of the points, as drawn."""
-    return ax.collections[-1].get_facecolors()
-
-
-def ticks(figure):
-    return [t.get_text() for t in figure.axes[1].get_yticklabels()]
-
-
-def test_accuracies_of_grid_points_and_iterates_are_on_one_scale():
-    grid = 1 - BOWL / 3
-    arrays = with_iterates([[3, 1], [2, 2]], train_accuracy=grid)
-    arrays |= {"point_train_accuracy": np.array([0.999, 0.7, 0.98]),
-               "iterate_train_accuracy": np.array([0.35, 0.9])}  # fmt: skip
-    figure, ax = draw(arrays, "train_accuracy")
-    points, iterates = (
-        next(c for c in ax.collections[::-1] if len(c.get_offsets()) == n) for n in (3, 2)
-    )
-    np.testing.assert_allclose(points.get_array(), [99.9, 70, 98])
-    np.testing.assert_allclose(iterates.get_array(), [35, 90])
-    filled = ax.collections[0]
-    assert (filled.norm.vmin, filled.norm.vmax) == (35, 99.9)  # every marker has its own colour
-    assert points.norm.vmin == iterates.norm.vmin == 35
-    assert points.norm.vmax == iterates.norm.vmax == 99.9
-    assert figure.axes[1].get_ylabel() == "training accuracy (%)"
-
-
-def test_accuracies_of_other_names_are_percents_too():
-    arrays = drawable(train_top5_accuracy=1 - BOWL / 3)
-    arrays["point_train_top5_accuracy"] = np.array([0.9, 0.8, 0.7])
-    figure, ax = draw(arrays, "train_top5_accuracy")
-    np.testing.assert_allclose(ax.collections[-1].get_array(), [90, 80, 70])
-    assert figure.axes[1].get_ylabel() == "training top5 accuracy (%)"
-
-
-def test_zero_loss_on_a_log_scale_has_the_lowest_colour():
-    loss = np.maximum(BOWL - 0.3, 0)
-    figure, ax = draw(drawable(loss, (0.0, 0.05, 0.0)))
-    assert isinstance(ax.collections[0].norm, colors.LogNorm)
-    lowest = plt.get_cmap("viridis")(0.0)
-    np.testing.assert_allclose(marker_colours(ax)[[0, 2]], [lowest, lowest])
-    assert ticks(figure)[0].startswith(r"${\leq}$")
-    figure, _ = draw(drawable(BOWL))
-    assert not any("leq" in text for text in ticks(figure))
-
-
-def test_zero_loss_does_not_lower_the_scale():
-    scale = colour_scale.make(
-        Surface.from_arrays(drawable(np.array([[0.0, 0.1], [0.2, 3.0]]))), "train_loss"
-    )
-    assert 0.005 < scale.levels[0] <= 0.01  # the lowest of the points
+from tests.mcjax.plots.surfaces import Y, draw, drawable, with_curve, with_iterates, words
 
 
 def test_a_curve_is_off_the_plane_by_a_share_of_its_extent():
     xy = np.array([[0.0, 0], [3, 5], [10, 10]])
     off = plots.off_plane(CurveOnPlane(np.linspace(0, 1, 3), xy, np.array([0.9, 0.99, 1.1]), xy))
     np.testing.assert_array_equal(off, [False, False, True])
-
-
-def test_most_of_a_surface_at_zero_loss_leaves_the_rest_its_colours():
-    loss = np.maximum(BOWL - 1.2, 0)
-    figure, _ = draw(drawable(loss, (0, 0, 0)))
-    assert figure.axes[1].get_title() == ""  # nothing is clipped
-    _, ax = draw(drawable(0 * BOWL, (0, 0, 0)))
-    np.testing.assert_allclose(marker_colours(ax)[0], plt.get_cmap("viridis")(0.0))
-
-
-@pytest.mark.parametrize("shift", [0.3, 5.0, 5000.0])
-def test_negative_losses_have_colours_and_labels_that_do_not_overlap(shift):
-    figure, ax = draw(drawable(BOWL - shift, np.array([0.01, 0.03, 0.02]) - shift))
-    filled = ax.collections[0]
-    assert sum(len(path.vertices) > 0 for path in filled.get_paths()) > 8
-    bar = figure.axes[1]
-    boxes = [t.get_window_extent() for t in bar.get_yticklabels()]
-    boxes.append(bar.title.get_window_extent())
-    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
-    assert len(set(ticks(figure))) == len(ticks(figure)) > 2
-    low, high = bar.get_ylim()
-    assert all(low <= tick <= high for tick in bar.get_yticks())
-
-
-def test_a_point_above_the_whole_grid_is_not_clipped():
-    values = np.array([[1.0, 2.0], [1.5, 1.2]])
-    assert plots.default_clip(values, np.array([3.0])) == 3.0
 
 
 def test_a_curve_on_the_plane_says_nothing_of_its_distance():
@@ -216,7 +96,9 @@ def test_words_cover_no_line_and_no_leader_crosses_words(more, case):
     figure, ax = draw(arrays, ("train_loss", "train_loss"), *more)
     boxes, leaders = boxes_and_leaders(figure, ax)
     lines = [arrays["point_xy"][:2]]
-    lines += [arrays[name] for name in ("curve_xy", "iterate_xy") if name in arrays]
+    lines += [arrays["curve_xy"]] if "curve_xy" in arrays else []
+    iterates = [c for c in ax.collections if str(c.get_label()).startswith("iterate")]
+    lines += [c.get_offsets() for c in iterates]  # through those that are drawn
     lines = np.concatenate([label_placement.dense(ax.transData.transform(xy)) for xy in lines])
     for i, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[:i])
@@ -245,6 +127,26 @@ def test_iterates_under_the_marker_are_counted_and_leave_no_heap():
     assert names[3:] == ["1 (2)", "2 (2)", "3 (2)"]
 
 
+def test_iterates_do_not_hide_the_segment():
+    _, ax = draw(with_iterates([[1, 0], [2, 0], [3, 0]]))
+    dashed = [line.get_zorder() for line in ax.lines if line.get_linestyle() == "--"]
+    markers = next(c for c in ax.collections if c.get_label().startswith("iterate"))
+    arrows = [t.get_zorder() for t in ax.texts if not t.get_text()]
+    assert len(arrows) == 2
+    assert max(arrows) < min(dashed) < markers.get_zorder() < max(dashed)
+
+
+def test_the_legend_s_entries_are_side_by_side_where_they_fit():
+    arrays = with_iterates(SPIRAL, iterate_variance_share=np.array(0.5))
+    arrays |= {n: x for n, x in with_curve(3.6).items() if n.startswith("curve")}
+    figure, _ = draw(arrays, ("train_loss", "train_loss"))
+    assert len(words(figure)) == 5
+    legend = figure.legends[0].get_window_extent()
+    assert legend.height / figure.dpi < 0.6
+    assert legend.x0 >= 0
+    assert legend.x1 <= figure.get_figwidth() * figure.dpi
+
+
 def test_names_are_written_as_they_are():
     arrays = drawable() | {"point_name": np.array(["a$b_{$", "100%_x", r"^\$"])}
     _, ax = draw(arrays)
@@ -269,3 +171,56 @@ def test_a_flat_surface_with_a_long_legend_has_room_for_both():
     assert legend.y0 > -1
     assert not any(legend.overlaps(one.get_window_extent()) for one in figure.axes)
     assert ax.get_window_extent().width > 100
+
+
+def surface_with(**changes):
+    x, y = np.linspace(-1, 5, 7), np.linspace(-2, 3, 5)
+    arrays = {
+        "x": x,
+        "y": y,
+        "train_loss": np.add.outer(y**2, x**2) + 0.01,
+        "point_xy": np.array([[0.0, 0], [4, 0], [1, 2]]),
+        "point_name": np.array(["a", "b", "c"]),
+        "point_train_loss": np.array([0.01, 16.0, 5.0]),
+        "iterate_xy": np.array([[0.5, 0.5], [0.501, 0.5], [0.5, 0.501], [4, 0]]),
+        "iterate_epoch": np.array([10, 20, 30, 40]),
+        "iterate_distance": np.array([3.0, 2.0, 1.0, 0.0]),
+        "iterate_train_loss": np.array([4.0, 3.0, np.nan, 0.1]),
+    }
+    return Surface.from_arrays(arrays | changes)
+
+
+def test_figure_labels_do_not_overlap_and_say_the_distance():
+    figure = plots.surface_figure(surface_with(), "train_loss", labels=("w70", "w150", "theta"))
+    figure.draw_without_rendering()
+    ax = figure.axes[0]
+    texts = [t for t in ax.texts if t.get_text()]
+    assert [t.get_text() for t in texts] == ["w70", "w150", "theta", "10 (3)", "20 (2)", "30 (1)"]
+    boxes = [Text.get_window_extent(t) for t in texts]
+    for i, box in enumerate(boxes):
+        assert not box.overlaps(figure.axes[1].get_window_extent())
+        assert not any(box.overlaps(other) for other in boxes[:i])
+    scale = ax.transData.transform([[0, 0], [1, 1]])
+    np.testing.assert_allclose(*np.ptp(scale, axis=0), rtol=1e-6)  # true aspect
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("losses", "clipped"),
+    [
+        (np.full((5, 7), 2.0), False),
+        (np.where(np.eye(5, 7) > 0, np.inf, 0.3), True),
+        (np.full((5, 7), np.nan), True),
+        (np.geomspace(1e-9, 1e9, 35).reshape(5, 7), True),
+        (np.zeros((5, 7)), False),
+        (np.linspace(-3, 3, 35).reshape(5, 7), False),
+    ],
+)
+def test_figures_of_strange_surfaces(losses, clipped):
+    points = np.array([0.3, 0.2, np.nan])
+    surface = surface_with(train_loss=losses, point_train_loss=points)
+    figure = plots.surface_figure(surface, "train_loss")
+    title = figure.axes[1].get_title()
+    assert ("clipped" in title) == clipped
+    assert ("not finite" in words(figure)) == (not np.isfinite(losses).all())
+    plt.close(figure)

@@ -7,8 +7,18 @@ import numpy as np
 import pytest
 
 from mcjax import curves, symmetries
-from tests.mcjax.test_symmetries import SCANNED, fill, inputs, linen, scanned
-from tests.mcjax.test_symmetry_activations import LSTM, TIED, lstm, tied, tokens
+from tests.mcjax.symmetries.functions import (
+    LSTM,
+    SCANNED,
+    TIED,
+    fill,
+    inputs,
+    linen,
+    lstm,
+    scanned,
+    tied,
+    tokens,
+)
 
 T = 0.3
 
@@ -20,6 +30,8 @@ def mlp(params, x):
 
 
 MLP = {"w0": jnp.zeros((3, 8)), "b0": jnp.zeros(8), "w1": jnp.zeros((8, 6)), "b1": jnp.zeros(6)}
+
+
 MLP["out"] = jnp.zeros((6, 2))
 
 

@@ -11,42 +11,25 @@ from scipy.optimize import linear_sum_assignment
 from mcjax import symmetries
 from mcjax.flax import models
 from mcjax.symmetries import programs, taps
-from tests.mcjax.test_symmetries import SCANNED, Transformer, fill, inputs, linen, scanned
+from tests.mcjax.symmetries.functions import (
+    LSTM,
+    SCANNED,
+    TIED,
+    Transformer,
+    fill,
+    inputs,
+    linen,
+    lstm,
+    scanned,
+    tied,
+    tokens,
+)
 
 HIDDEN = {"a": jnp.zeros((3, 6)), "bias": jnp.zeros(6), "b": jnp.zeros((6, 2))}
 
 
 def hidden(params, x):
     return jax.nn.relu(x @ params["a"] + params["bias"][None]) @ params["b"]
-
-
-def lstm(params, x):
-    def step(carry, now):
-        h, c = carry
-        i, f, g = jnp.split(now @ params["x"] + h @ params["h"], 3, -1)
-        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
-        return (jnp.tanh(c), c), None
-
-    zeros = jnp.zeros((x.shape[1], 5))
-    (h, _), _ = jax.lax.scan(step, (zeros, zeros), x)
-    return h @ params["out"]
-
-
-LSTM = {"x": jnp.zeros((3, 15)), "h": jnp.zeros((5, 15)), "out": jnp.zeros((5, 2))}
-
-
-def tied(params, tokens):
-    x = params["table"][tokens] + params["positions"][None]
-    x = x + jax.nn.relu(x @ params["up"]) @ params["down"]
-    return x @ params["table"].T
-
-
-TIED = {
-    "table": jnp.zeros((11, 6)),
-    "positions": jnp.zeros((4, 6)),
-    "up": jnp.zeros((6, 7)),
-    "down": jnp.zeros((7, 6)),
-}
 
 
 def nnx_net():
@@ -67,10 +50,6 @@ def equinox_net():
     model = eqx.nn.MLP(3, 2, width_size=8, depth=2, key=jax.random.key(0))
     params, rest = eqx.partition(model, eqx.is_inexact_array)
     return lambda p, x: jax.vmap(eqx.combine(p, rest))(x), fill(params), inputs(20, 3)
-
-
-def tokens(*shape):
-    return jax.random.randint(jax.random.key(2), shape, 0, 11)
 
 
 CASES = {
@@ -149,35 +128,6 @@ def test_units_in_the_middle_of_a_reversed_scan():
     assert matched_back(network, params, x, 0)
 
 
-@pytest.mark.parametrize("restarts", [1, 3])
-def test_the_objective_never_falls(restarts):
-    one, two = fill(SCANNED, 1), fill(SCANNED, 2)
-    spec = symmetries.find(scanned, one, inputs(20, 3))
-    matches = [
-        symmetries.match_weights(spec, one, two, restarts=restarts),
-        symmetries.match_activations(
-            spec, scanned, one, two, [(inputs(20, 3),)], restarts=restarts
-        ),
-    ]
-    for match in matches:
-        assert len(match.history) > 2
-        assert (np.diff(match.history) > 0).all()
-        assert match.history[-1] == pytest.approx(match.inner_product)
-
-
-def test_weights_of_batch_norm_s_averages_need_not_count():
-    shapes = {"params": {"w": jnp.zeros((3, 6))}, "batch_stats": {"mean": jnp.zeros(6)}}
-    one, two = fill(shapes, 1), fill(shapes, 2)
-    two["batch_stats"]["mean"] = 1e3 * two["batch_stats"]["mean"]
-    spec = symmetries.by_hand(one, {"params/w": (None, "P"), "batch_stats/mean": ("P",)})
-    match = symmetries.match_weights(spec, one, two, counts=lambda n: n.startswith("params/"))
-    gains = np.asarray(one["params"]["w"]).T @ np.asarray(two["params"]["w"])
-    best = linear_sum_assignment(gains, maximize=True)[1]
-    np.testing.assert_array_equal(match.permutations["P"], best)
-    moved = symmetries.apply(spec, match.permutations, two)["batch_stats"]["mean"]
-    np.testing.assert_array_equal(moved, two["batch_stats"]["mean"][best])
-
-
 def test_wrong_input():
     params, x = fill(HIDDEN), inputs(4, 3)
     spec = symmetries.find(hidden, params, x)
@@ -212,18 +162,3 @@ def test_a_group_whose_activations_are_hidden_is_named():
     assert len(spec.groups) == 1
     with pytest.raises(ValueError, match="no activation of group P0"):
         symmetries.match_activations(spec, network, params, params, [(inputs(4, 3),)])
-
-
-def test_a_rule_that_is_wrong_is_caught_by_check(monkeypatch):
-    """Sorting freezes; a rule that forgets it lets the proof by running fail."""
-    from mcjax.symmetries import tracing
-
-    def network(params, x):
-        return jnp.sort(x @ params["a"], -1) @ params["b"]
-
-    params, x = fill({"a": jnp.zeros((3, 6)), "b": jnp.zeros((6, 2))}), inputs(4, 3)
-    assert not symmetries.find(network, params, x).groups
-    monkeypatch.setitem(tracing.RULES, "sort", lambda equation, operands: operands)
-    spec = symmetries.find(network, params, x)
-    with pytest.raises(ValueError, match="P0 by"):
-        symmetries.check(spec, network, params, x)

@@ -1,19 +1,20 @@
 import functools
 
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
-from mcjax import curves, planes, plots
-from mcjax.analysis import surfaces
+from mcjax import curves, planes
+from mcjax.analysis import projections, surfaces
 from mcjax.engine import evaluation, objectives
-from mcjax.results import Surface
 from tests.mcjax import small
 
 RNG = np.random.default_rng(11)
+
+
 VECTORS = RNG.normal(size=(3, 7)) * 2 + 1.5
+
+
 TARGETS = RNG.normal(size=(41, 7)).astype(np.float32)
 
 
@@ -45,7 +46,11 @@ def loss_at(w, targets):
 
 
 POINTS = [tree(v) for v in VECTORS]
+
+
 PLANE = planes.plane(POINTS)
+
+
 X, Y = surfaces.grid(PLANE, (5, 3), margin=0.3)
 
 
@@ -140,7 +145,7 @@ def test_curve_seen_from_the_plane(family):
     curve = family(2)
     control = [VECTORS[0], *(RNG.normal(size=(2, 7)) * 3), VECTORS[1] + 0.4]
     t = np.array([0.0, 0.17, 0.5, 0.81, 1.0])
-    seen = surfaces.on_plane(PLANE, POINTS, curve, [tree(w) for w in control], t)
+    seen = projections.on_plane(PLANE, POINTS, curve, [tree(w) for w in control], t)
     for i, s in enumerate(t):
         w = np.asarray(curve.coefficients(np.float32(s))) @ np.stack(control)
         directly = planes.project(PLANE, POINTS, tree(w))
@@ -151,7 +156,7 @@ def test_curve_seen_from_the_plane(family):
 
 
 def test_a_chain_is_drawn_through_its_corners():
-    t = surfaces.drawn_t(curves.polygonal_chain(6))
+    t = projections.drawn_t(curves.polygonal_chain(6))
     assert (np.diff(t) > 0).all()
     for corner in np.arange(8) / 7:
         assert np.abs(t - corner).min() < 1e-12
@@ -159,81 +164,18 @@ def test_a_chain_is_drawn_through_its_corners():
 
 def test_iterates_are_projected_in_both_senses():
     w = RNG.normal(size=7) * 3
-    seen = surfaces.iterates(evaluator(), PLANE, POINTS, [(5, tree(w))], {})
+    seen = projections.iterates(evaluator(), PLANE, POINTS, [(5, tree(w))], {})
     residual = VECTORS.T @ seen.span[0] - w
     np.testing.assert_allclose(VECTORS @ residual, 0, atol=1e-3)
     np.testing.assert_allclose(seen.affine.sum(), 1, rtol=1e-6)
     assert seen.span_distance < seen.distance
     assert (seen.epoch.tolist(), seen.variance_share) == ([5], None)
-    assert surfaces.iterates(evaluator(), PLANE, POINTS, [], {}) is None
-
-
-def test_default_clip_keeps_the_points_and_cuts_what_towers():
-    values = np.array([[0.1, 0.4, 0.7, np.inf], [0.2, 1.3, 9e5, np.nan]])
-    assert plots.default_clip(values, np.array([0.1, 0.2, 0.13])) == 2.0
-    assert plots.default_clip(values, np.array([0.1, 37.0, np.nan])) == 400.0
-    assert plots.default_clip(values, np.array([0.01, 0.0, np.nan])) == 2.0  # a quarter is above
-    assert plots.default_clip(np.array([[1.0, 1.3]]), np.array([1.0])) == 1.3
-    assert plots.default_clip(np.full((2, 2), np.nan), np.array([1.0])) > 0
-
-
-def drawable(**changes):
-    x, y = np.linspace(-1, 5, 7), np.linspace(-2, 3, 5)
-    arrays = {
-        "x": x,
-        "y": y,
-        "train_loss": np.add.outer(y**2, x**2) + 0.01,
-        "point_xy": np.array([[0.0, 0], [4, 0], [1, 2]]),
-        "point_name": np.array(["a", "b", "c"]),
-        "point_train_loss": np.array([0.01, 16.0, 5.0]),
-        "iterate_xy": np.array([[0.5, 0.5], [0.501, 0.5], [0.5, 0.501], [4, 0]]),
-        "iterate_epoch": np.array([10, 20, 30, 40]),
-        "iterate_distance": np.array([3.0, 2.0, 1.0, 0.0]),
-        "iterate_train_loss": np.array([4.0, 3.0, np.nan, 0.1]),
-    }
-    return Surface.from_arrays(arrays | changes)
-
-
-def test_figure_labels_do_not_overlap_and_say_the_distance():
-    figure = plots.surface_figure(drawable(), "train_loss", labels=("w70", "w150", "theta"))
-    figure.draw_without_rendering()
-    ax = figure.axes[0]
-    texts = [t for t in ax.texts if t.get_text()]
-    assert [t.get_text() for t in texts] == ["w70", "w150", "theta", "10 (3)", "20 (2)", "30 (1)"]
-    boxes = [Text.get_window_extent(t) for t in texts]
-    for i, box in enumerate(boxes):
-        assert not box.overlaps(figure.axes[1].get_window_extent())
-        assert not any(box.overlaps(other) for other in boxes[:i])
-    scale = ax.transData.transform([[0, 0], [1, 1]])
-    np.testing.assert_allclose(*np.ptp(scale, axis=0), rtol=1e-6)  # true aspect
-    plt.close(figure)
-
-
-@pytest.mark.parametrize(
-    ("losses", "clipped"),
-    [
-        (np.full((5, 7), 2.0), False),
-        (np.where(np.eye(5, 7) > 0, np.inf, 0.3), True),
-        (np.full((5, 7), np.nan), True),
-        (np.geomspace(1e-9, 1e9, 35).reshape(5, 7), True),
-        (np.zeros((5, 7)), False),
-        (np.linspace(-3, 3, 35).reshape(5, 7), False),
-    ],
-)
-def test_figures_of_strange_surfaces(losses, clipped):
-    points = np.array([0.3, 0.2, np.nan])
-    arrays = drawable(train_loss=losses, point_train_loss=points)
-    figure = plots.surface_figure(arrays, "train_loss")
-    title = figure.axes[1].get_title()
-    assert ("clipped" in title) == clipped
-    words = [t.get_text() for t in figure.legends[0].get_texts()]
-    assert ("not finite" in words) == (not np.isfinite(losses).all())
-    plt.close(figure)
+    assert projections.iterates(evaluator(), PLANE, POINTS, [], {}) is None
 
 
 def test_the_planes_share_of_the_iterates_variance():
     run = RNG.normal(size=(6, 7)) * np.array([3, 1, 1, 0.5, 2, 1, 1]) + 4
-    total = surfaces._Spread()
+    total = projections._Spread()
     for w in run:
         total.add(tree(w))
     away = run - run.mean(axis=0)
