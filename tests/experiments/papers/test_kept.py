@@ -118,8 +118,8 @@ def test_results_of_a_single_seed_join_those_of_several(judged, tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda p: {"kept": p / "nothing"}, "no results are kept there; with --workdir"),
-        (lambda p: {"kept": p / "k", "workdir": p / "none"}, "holds no reproduction"),
+        (lambda p: {"kept": p / "nothing"}, "no results are kept there; add --workdir"),
+        (lambda p: {"kept": p / "k", "workdir": p / "none"}, "is not a reproduction"),
     ],
 )
 def test_wrong_folders_are_one_line(make, message, tmp_path):
@@ -129,7 +129,7 @@ def test_wrong_folders_are_one_line(make, message, tmp_path):
 
 def test_results_of_other_flags_are_not_mixed(judged, tmp_path):
     other = reproductions.write(tmp_path / "other", 1, without=reproductions.ALL, epochs_factor=0.5)
-    with pytest.raises(UsageError, match=r"--epochs_factor=1.0, .* has 0.5"):
+    with pytest.raises(UsageError, match=r"--epochs_factor=1.0, but .* has 0.5"):
         kept.collect(other, Run(judged[0]))
     copy = tmp_path / "copy"
     shutil.copytree(judged[0], copy)
