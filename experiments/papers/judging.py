@@ -135,6 +135,7 @@ def reading(
     found = tuple(found)
     have = {*results.curves, *results.surfaces}
     lacking = {n: results.missing.get(n.split("@")[0], NOT_RUN) for n in needs if n not in have}
+    reasons: list[str] = []
     wrong = [m for m in found if m.holds is False]
     if wrong:
         verdict, reasons = NOT_REPRODUCED, [_refutation(m) for m in wrong]
@@ -144,7 +145,7 @@ def reading(
     elif any(m.holds is None for m in found):
         verdict, reasons = NOT_TESTABLE, list(dict.fromkeys(m.why for m in found if m.why))
     else:
-        verdict, reasons = REPRODUCED, []
+        verdict = REPRODUCED
     return Reading(label, rule, verdict, found, "; ".join(reasons), decides)
 
 

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from experiments import reproduce
+from experiments.cli import command, processes
 from experiments.cli.configs import ReproduceConfig
 from experiments.cli.errors import UsageError
 
@@ -26,6 +27,24 @@ from experiments.cli.errors import UsageError
 def test_wrong_flags(tmp_path, changes, message):
     with pytest.raises(UsageError, match=message):
         reproduce.run(dataclasses.replace(ReproduceConfig(workdir=str(tmp_path / "r")), **changes))
+
+
+def test_launch_flags_are_refused_without_waiting_for_other_processes(
+    monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setattr(processes, "join", None)
+    flags = ["--coordinator=localhost:1234", "--nocompilation_cache", f"--workdir={tmp_path}/r"]
+    monkeypatch.setattr(sys, "argv", ["reproduce", *flags])
+    with pytest.raises(SystemExit) as ended:
+        command.main(ReproduceConfig, reproduce.run, "doc")
+    assert ended.value.code == 2
+    assert "reproduce starts its own processes" in capsys.readouterr().err
+
+
+def test_every_paper_is_a_choice_of_the_flag():
+    field = next(f for f in dataclasses.fields(ReproduceConfig) if f.name == "paper")
+    assert set(field.metadata["choices"]) == set(reproduce.PAPERS)
+    assert field.default in reproduce.PAPERS
 
 
 @pytest.mark.long

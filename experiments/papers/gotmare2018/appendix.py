@@ -104,7 +104,7 @@ def _in_order(found: Profile) -> list[tuple[str, PathMetrics]]:
 
 def _own_metrics(found: Findings) -> report.Table:
     """The user's own metrics along every segment and curve."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for label, _, run in found.runs("curve"):
         file = run.path / "curve.npz"
         if file.exists():

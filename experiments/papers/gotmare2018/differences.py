@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ...cli import PACKAGE_ROOT, CurveConfig, ModeConfig, parse_flagfile
-from ..scaling import C
 from . import scales
 
 SETTINGS = {
@@ -40,7 +39,7 @@ def of_claim(number: int, jobs: Iterable[scales.Job]) -> str:
       Empty if none of the claim's runs is among the jobs.
     """
     chosen = [job for job in jobs if job.name in RUNS[number]]
-    words = []
+    words: list[str] = []
     for kind, config in CONFIGS.items():
         same_kind = [job for job in chosen if job.kind == kind]
         papers = {job.name: _paper_config(config, job.name) for job in same_kind}
@@ -54,7 +53,9 @@ def of_claim(number: int, jobs: Iterable[scales.Job]) -> str:
     return "; ".join(words) or ("as in the paper" if chosen else "")
 
 
-def _paper_config(config: type[C], name: str) -> C:
+def _paper_config(
+    config: type[ModeConfig] | type[CurveConfig], name: str
+) -> ModeConfig | CurveConfig:
     return parse_flagfile(
         config, PACKAGE_ROOT / "experiments" / "flags" / scales.PAPER / f"{name}.cfg"
     )

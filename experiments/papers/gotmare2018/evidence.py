@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from mcjax.results import Profile
+from mcjax.results import Profile, Surface
 
 from ...runs import Run, json_text, load_result
 from ..judging import Results
@@ -19,7 +19,8 @@ def load(source: Source, plan: scales.Plan, same: tuple[dict[str, int], str]) ->
       plan: its runs.
       same: as returned by `same_steps`.
     """
-    curves, surfaces = {}, {}
+    curves: dict[str, Profile] = {}
+    surfaces: dict[str, Surface] = {}
     epochs, words = same
     for job in plan.jobs:
         if job.kind == "curve":

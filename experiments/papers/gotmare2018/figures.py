@@ -111,9 +111,9 @@ def figure_4(source: Source) -> Figure:
 
 def caption(source: Source, number: int) -> str:
     """A figure's caption; for a plane, also how far off it the drawn curve and iterates lie."""
-    name = surface_name(number) if number in PLANES else None
-    shown = name is not None and name not in source.missing
-    words = drawing.off_plane_words(source.surface(name)) if shown else []
+    words: list[str] = []
+    if number in PLANES and (name := surface_name(number)) not in source.missing:
+        words = drawing.off_plane_words(source.surface(name))
     sentences = (f" {' '.join(line.split()).capitalize()}." for line in words)
     return CAPTIONS[number] + "".join(sentences)
 

@@ -134,7 +134,7 @@ def _judge(
         for source, plan in zip(sources, plans, strict=True)
     ]
     pictures = folder.path / "figures"
-    drawn = {}
+    drawn: dict[int, tuple[Path, int]] = {}
     for number in sorted(numbers):
         seed = _showing(sources, plans, number) or 0
         made = figures.draw(sources[seed], {number}, pictures, config.style)

@@ -93,7 +93,7 @@ def _rises(results: Results, quantity: Quantity, runs: Sequence[str]) -> Iterato
 
 
 def _height_numbers(results: Results, runs: Sequence[str]) -> dict[str, float]:
-    numbers = {}
+    numbers: dict[str, float] = {}
     for run, found in available(results, runs).items():
         ends, height = _segment(found)
         numbers |= {f"height, {iterates(run)}": height, f"higher end, {iterates(run)}": max(ends)}

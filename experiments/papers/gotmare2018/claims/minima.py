@@ -18,7 +18,8 @@ PASS = Quantity("rise of the lowest pass across the grid above the higher of the
 
 def claim_8(results: Results) -> Claim:
     """Neither iterate is a local minimum, and they lie in one basin."""
-    found, numbers = [], {}
+    found: list[Measurement] = []
+    numbers: dict[str, float] = {}
     for profile in available(results, (THETA,)).values():
         losses, slopes = train_losses(profile.curve), profile.curve.slopes["train"]["loss"]
         for iterate, slope, error in (

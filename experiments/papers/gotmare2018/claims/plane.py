@@ -31,7 +31,8 @@ LOWER = Quantity(
 
 def claim_5(results: Results) -> Claim:
     """The loss is lower at the bend than at the iterates."""
-    found, numbers = [], {}
+    found: list[Measurement] = []
+    numbers: dict[str, float] = {}
     for profile in available(results, (THETA,)).values():
         losses, theta = train_losses(profile.curve), _loss_at_theta(results)
         w70, w150 = float(losses[0]), float(losses[-1])
@@ -55,7 +56,9 @@ def claim_5(results: Results) -> Claim:
 
 def claim_6(results: Results) -> Claim:
     """Points on the curve overfit."""
-    found, numbers, inside = [], {}, slice(1, -1)
+    found: list[Measurement] = []
+    numbers: dict[str, float] = {}
+    inside = slice(1, -1)
     for profile in available(results, (THETA,)).values():
         train, validation = train_losses(profile.curve), profile.curve.metrics["validation"]["loss"]
         found = _both(_compare(OVERFIT, validation, inside, max), _compare(FIT, train, inside, min))
@@ -76,7 +79,9 @@ def claim_6(results: Results) -> Claim:
 
 def claim_7(results: Results) -> Claim:
     """Between the iterates, training loss is higher and validation loss lower."""
-    found, weaker, numbers = [], [], {}
+    found: list[Measurement] = []
+    weaker: list[Measurement] = []
+    numbers: dict[str, float] = {}
     for profile in available(results, (THETA,)).values():
         t, segment = profile.t, profile.segment
         inside = (t > 0.25 - 1e-6) & (t < 0.75 + 1e-6)
