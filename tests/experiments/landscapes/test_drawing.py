@@ -99,7 +99,7 @@ def test_captions_and_summaries_say_how_far_the_curve_is_from_the_plane(tmp_path
     arrays |= {"curve_distance": np.array([0, 3.6, 0]), "iterate_variance_share": np.array(0.0042)}
     save_arrays(folder.path / "surface.npz", arrays)
     for text in (figures.caption(source, 6), surfaces.summarize(Surface.from_arrays(arrays))):
-        assert "at most 3.6 from the plane; where it is dotted the surface under it is not" in text
+        assert "at most 3.6 from the plane; where it is dotted, the surface below it" in text
         assert "terates have 0.42 % of their variance in the plane" in text
 
 
