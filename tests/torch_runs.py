@@ -36,9 +36,9 @@ def trained(folder):
     return folder
 
 
-def exported(folder, name, file):
-    """Exports a checkpoint into a folder that has ``names``."""
-    found = export_torch(name, "safetensors", name_map=str(folder / "names"))
+def exported(folder, name, file, names=None):
+    """Exports a checkpoint into a folder; ``names`` is the folder's name map by default."""
+    found = export_torch(name, "safetensors", name_map=str(names or folder / "names"))
     (folder / file).write_bytes(found.content)
     return found
 

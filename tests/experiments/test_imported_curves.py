@@ -1,14 +1,17 @@
 """Curves and surfaces of networks that were imported from PyTorch."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
-from experiments import fit_curve
-from experiments.cli.configs import SurfaceConfig
+from experiments import align, fit_curve
+from experiments.cli.configs import AlignConfig, SurfaceConfig
 from experiments.landscapes import surface_inputs
+from experiments.runs import load_result
 from experiments.runs.folder import Run
+from mcjax.results import Profile
 from tests import torch_runs
 from tests.torch_runs import CURVE, check_curve, exported, imported
 
@@ -26,6 +29,27 @@ def curve(trained):
         CURVE, start=str(start), end=f"{end}@4", workdir=str(trained / "curve")
     )
     return fit_curve.run(config)
+
+
+@pytest.mark.parametrize("method", ["weights", "activations"])
+def test_an_imported_network_aligns_and_is_exported(trained, curve, tmp_path, method):
+    """Batch norm's averages are permuted along; it corrects every path, so there is no third."""
+    start, end = curve.info["flags"]["start"], curve.info["flags"]["end"]
+    run = align.run(
+        AlignConfig(start=start, end=end, workdir=str(tmp_path / "run"), method=method, points=3)
+    )
+    exported(tmp_path, str(run.path), "aligned.safetensors", trained / "names")
+    here, there = (folder / name for folder, name in ((tmp_path, "aligned.safetensors"),
+                                                      (trained, "a.safetensors")))  # fmt: skip
+    assert here.read_bytes() == there.read_bytes()
+    facts = json.loads((run.path / "align.json").read_text())
+    assert facts["correction"].startswith("batch norm's statistics")
+    assert (facts["moved"], facts["units"]) == (1, 12)
+    assert facts["barriers"]["repaired"] == facts["barriers"]["after"]
+    assert facts["barriers"]["after"]["train"]["loss"]["over_max"] == pytest.approx(0, abs=1e-6)
+    assert facts["barriers"]["before"]["train"]["loss"]["over_max"] > 0.05
+    assert list(load_result(Profile, run.path / "align.npz").paths) == ["before", "after"]
+    assert run.info["imported"]["file"] == "b.safetensors"
 
 
 @pytest.mark.long
