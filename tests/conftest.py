@@ -18,4 +18,4 @@ TYPED: list[str] = ["mcjax.typing"]
 jaxtyping.install_import_hook(TYPED, "beartype.beartype")
 
 # Collected as a doctest, it would be imported.
-collect_ignore = [] if importlib.util.find_spec("torch") else ["mcjax/torch_networks.py"]
+collect_ignore = [] if importlib.util.find_spec("torch") else ["mcjax/exchange/torch_networks.py"]
