@@ -6,6 +6,7 @@ import pytest
 
 from mcjax.exchange import torch_files, torch_weights
 from mcjax.exchange.torch_names import Layer
+from mcjax.extras import MissingExtraError
 from tests.mcjax.exchange.networks import RECORDED
 
 LAYERS = [Layer("fc", "Dense_0"), Layer("norm", "BatchNorm_0")]
@@ -151,7 +152,7 @@ def test_wrong_safetensors_files(tmp_path):
     path = tmp_path / "x.safetensors"
     for wrong in (content[:-5], content[:100], b"", b"not such a file"):
         path.write_bytes(wrong)
-        with pytest.raises(ValueError, match=r"x.safetensors is damaged or no safetensors file: "):
+        with pytest.raises(ValueError, match=r"x\.safetensors is damaged or not a saf"):
             torch_files.read(path)
     torch_files.write(path, {})
     with pytest.raises(ValueError, match="holds no arrays"):
@@ -169,12 +170,12 @@ def test_wrong_torch_files(tmp_path):
     with pytest.raises(ValueError, match=r"more than weights \(torch.nn.modules.linear.Linear\)"):
         torch_files.read(path)
     torch.save({"weights": [torch.ones(2)], "epoch": 3}, path)
-    with pytest.raises(ValueError, match="holds a dict of weights, epoch, and no state dict in it"):
+    with pytest.raises(ValueError, match="holds a dict of weights, epoch, without a state dict"):
         torch_files.read(path)
     torch.save({"a": torch.ones(2)}, path)
     for wrong in (path.read_bytes()[:-40], b"", b"hello world"):
         path.write_bytes(wrong)
-        with pytest.raises(ValueError, match=r"x.pt is damaged or no PyTorch checkpoint") as caught:
+        with pytest.raises(ValueError, match=r"x\.pt is damaged or not a PyTorch") as caught:
             torch_files.read(path)
         assert "\n" not in str(caught.value)
 
@@ -182,12 +183,13 @@ def test_wrong_torch_files(tmp_path):
 def test_packages_that_are_not_there(monkeypatch, tmp_path):
     for package in ("torch", "safetensors"):
         monkeypatch.setitem(__import__("sys").modules, package, None)
-    for name, remedy in (("x.pt", "pip install torch"), ("x.safetensors", "pip install safet")):
-        (tmp_path / name).write_bytes(b"")
-        with pytest.raises(ValueError, match=remedy):
-            torch_files.read(tmp_path / name)
-        with pytest.raises(ValueError, match=remedy):
-            torch_files.write(tmp_path / name, {})
+    for name, package in (("x.pt", "torch"), ("x.safetensors", "safetensors")):
+        path, remedy = tmp_path / name, rf"{package}: pip install 'mcjax\[{package}\]'"
+        path.write_bytes(b"")
+        with pytest.raises(MissingExtraError, match=f"{path} needs {remedy}"):
+            torch_files.read(path)
+        with pytest.raises(MissingExtraError, match=f"needs {remedy}"):
+            torch_files.write(path, {})
 
 
 def test_numbers_of_other_types(tmp_path):
@@ -196,5 +198,5 @@ def test_numbers_of_other_types(tmp_path):
     (tmp_path / "b.pt").write_bytes(content)
     assert torch.load(tmp_path / "b.pt", weights_only=True)["w"].dtype == torch.bfloat16
     torch.save({"w": torch.ones(2).to_sparse()}, tmp_path / "s.pt")
-    with pytest.raises(ValueError, match=r"s\.pt: w is of type torch.float32 .*sparse"):
+    with pytest.raises(ValueError, match=r"s\.pt: w has dtype torch.float32 .*sparse"):
         torch_files.read(tmp_path / "s.pt")

@@ -23,7 +23,7 @@ from tests.mcjax.flax.networks import draw_variables
         ("a = B # one\na = C", "has a twice"),
         ("a = B\nc = B", "has B twice"),
         ("# nothing", "is empty"),
-        ('{"a": "B"', "is no JSON"),
+        ('{"a": "B"', "is not valid JSON"),
         (None, "cannot be read"),
     ],
 )

@@ -190,8 +190,9 @@ def test_prefixes_that_a_name_map_has_stay():
     layers = [Layer("model.fc", "Dense_0")]
     for name in ("model.fc.bias", "lightning.model.fc.bias"):
         torch_weights.to_flax({name: np.arange(2)}, template, layers)
+    both = {"a.fc.bias": np.ones(2), "b.fc.bias": np.ones(2)}
     with pytest.raises(torch_weights.Mismatch, match=r"no place for a\.fc\.bias, b\.fc\.bias"):
-        torch_weights.to_flax({"a.fc.bias": 1, "b.fc.bias": 1}, template, [Layer("fc", "Dense_0")])
+        torch_weights.to_flax(both, template, [Layer("fc", "Dense_0")])
 
 
 def test_variances_are_taken_over_as_pytorch_has_them():
