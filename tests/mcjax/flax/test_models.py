@@ -91,7 +91,7 @@ def test_users_factories(users):
         (":net", "importing '' failed"),
         ("{}.nets:wrong", "returned int"),
         ("{}.nets:depth", "missing a required argument: 'depth'"),
-        ("{}.nets:own_dropout", "takes no init_scale"),
+        ("{}.nets:own_dropout", "does not accept init_scale"),
     ],
 )
 def test_users_errors(users, name, message):
