@@ -108,6 +108,7 @@ def conv_general_dilated(
 def _suits_gpu(x: Array, kernel: Array, precision: lax.PrecisionLike) -> bool:
     """Whether `winograd` is faster than cuDNN: 3x3, wide, on a GPU, in full float32."""
     full = {"float32", "highest", lax.Precision.HIGHEST}
+    # The attributes of jax.config are dynamic.
     asked = precision or jax.config.jax_default_matmul_precision  # pyrefly: ignore
     return (
         jax.default_backend() == "gpu"
