@@ -236,6 +236,12 @@ class Fitting(Training, Measuring):
         "curve's points are compared with.",
         identity=False,
     )
+    align: str | None = flag(
+        None,
+        "Permute the units of the end so that it matches the start, by their weights or their "
+        "activations; the curve's own copy of its end is the permuted one.",
+        ("weights", "activations"),
+    )
     allow_failed: bool = flag(False, "Connect modes that did not train.", identity=False)
     lr: float = flag(0.015, "Learning rate at the start.")
     schedule: str = dataclasses.field(
@@ -276,6 +282,12 @@ class SurfaceConfig(Measuring):
     points: tuple[str, ...] = flag(
         (), "Three checkpoints RUN[@EPOCH][~T] that span the plane; with --directions its centre."
     )
+    align: str | None = flag(
+        None,
+        "Permute the units of the second point so that it matches the first, by their weights "
+        "or their activations.",
+        ("weights", "activations"),
+    )
     directions: str | None = flag(
         None,
         "Directions of the plane around one checkpoint: random; filter, random with each filter as "
@@ -309,6 +321,22 @@ class SurfaceConfig(Measuring):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class AlignConfig(Drawing):
+    """A network with its units in the order of another's; data set and model are theirs."""
+
+    topic: ClassVar[str] = "alignment"
+    unused: ClassVar[tuple[str, ...]] = ("checkpoint_seconds",)
+    start: str = flag("", "The network that stays: RUN[@EPOCH], or RUN[@EPOCH]~T of a curve.")
+    end: str = flag("", "The network whose units are permuted: likewise.")
+    method: str = flag(
+        "weights",
+        "What is matched: weights, or activations of the training split.",
+        ("weights", "activations"),
+    )
+    points: int = flag(25, "Evaluated points of each profile, t equally spaced from 0 to 1.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SharpnessConfig(Drawing):
     """The Hessian's largest eigenvalues along a curve; data set and model are its modes'."""
 
@@ -324,6 +352,7 @@ class ReproduceConfig(Drawing):
     """The whole paper."""
 
     unused: ClassVar[tuple[str, ...]] = LAUNCH
+    paper: str = flag("gotmare2018", "The paper to reproduce.", ("gotmare2018",))
     scale: str = flag(
         "digits",
         "Size of the experiment.",

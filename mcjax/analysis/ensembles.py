@@ -13,7 +13,7 @@ import numpy as np
 
 from mcjax import curves
 from mcjax.engine import evaluation
-from mcjax.typing import Float, Num
+from mcjax.typing import ArrayLike, Float, Num
 
 
 class Metrics(NamedTuple):
@@ -33,7 +33,7 @@ class Metrics(NamedTuple):
 def members(
     evaluator: evaluation.Evaluator,
     control_points: Sequence[Any],
-    coefficients: Any,
+    coefficients: Num[ArrayLike, "points k"] | Sequence[Sequence[float]],
     state: Any,
     split: str,
 ) -> Iterator[Float[np.ndarray, "examples classes"]]:

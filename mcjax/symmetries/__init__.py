@@ -23,10 +23,10 @@ from mcjax.symmetries.activations import match_activations
 from mcjax.symmetries.finding import find
 from mcjax.symmetries.matching import Match, match_weights
 from mcjax.symmetries.permuting import apply, check, identity, random
-from mcjax.symmetries.repairing import Repaired, repair
+from mcjax.symmetries.repairing import Repaired, repair, repair_path
 from mcjax.symmetries.spec import Group, Spec, by_hand, moved_share
 
 __all__ = [
     "Group", "Match", "Repaired", "Spec", "apply", "by_hand", "check", "find", "identity",
-    "match_activations", "match_weights", "moved_share", "random", "repair",
+    "match_activations", "match_weights", "moved_share", "random", "repair", "repair_path",
 ]  # fmt: skip

@@ -4,8 +4,10 @@ import html.parser
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.cli.configs import ReproduceConfig
 from experiments.papers import report
-from experiments.papers.gotmare2018 import appendix
+from experiments.papers.gotmare2018 import appendix, paper_report, scales
+from experiments.papers.gotmare2018.findings import Findings
 from mcjax import plots
 from mcjax.results import Means, PathMetrics, Profile
 
@@ -82,3 +84,13 @@ def test_metrics_of_ones_own_have_rows_with_their_names():
     cells = ("0.5", "0.75", "0.25", "0.75", "0.4375")
     rows = appendix.own_metrics_rows("AB", Profile(t, {"curve": curve, "segment": path}))
     assert rows == [("AB", "curve", "validation F1", *cells)]
+
+
+def test_fewer_epochs_at_the_papers_own_scale_are_the_only_difference():
+    config = ReproduceConfig(scale="cifar10", epochs_factor=0.5)
+    found = Findings(config, scales.SCALES["cifar10"], {}, [], [], [], {}, None)
+    words = "all epoch counts are multiplied by 0.5, so the verdicts mean little"
+    assert paper_report._differences(found) == words
+    digits = found._replace(scale=scales.SCALES["digits"])
+    assert paper_report._differences(digits).endswith(f" in the paper); {words}")
+    assert not paper_report._differences(found._replace(config=ReproduceConfig()))

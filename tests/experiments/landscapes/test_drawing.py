@@ -11,6 +11,7 @@ from experiments.cli.configs import CurveConfig
 from experiments.cli.errors import UsageError
 from experiments.landscapes import drawing, profiles, surfaces
 from experiments.papers.gotmare2018 import figures
+from experiments.papers.gotmare2018.sources import Source
 from experiments.runs.arrays import load_arrays, load_result, save_arrays
 from mcjax import plots
 from mcjax.plots import profile_plots
@@ -73,7 +74,7 @@ def test_a_curves_figure_that_fails_leaves_the_run_to_go_on(tmp_path, monkeypatc
 def test_one_figure_of_the_paper_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(profile_plots, "FORMATS", ("png",))
     missing = dict.fromkeys(("surface_30_70",), "it did not $train")
-    source = figures.Source(tmp_path, {}, missing)
+    source = Source(tmp_path, {}, missing)
     monkeypatch.setitem(figures.FIGURES, 3, failing)
     drawn = figures.draw(source, {3, 5}, tmp_path / "figures")
     assert drawn == {5: tmp_path / "figures" / "figure05.png"}
@@ -91,14 +92,14 @@ def test_a_full_disk_or_damaged_arrays_are_no_mere_warning(error):
 
 def test_captions_and_summaries_say_how_far_the_curve_is_from_the_plane(tmp_path):
     folder = finished_runs.surface(tmp_path / "surface_30_70", curve="runs/ab")
-    source = figures.Source(tmp_path, {}, {"surface_70_150": "it did not train"})
+    source = Source(tmp_path, {}, {"surface_70_150": "it did not train"})
     assert figures.caption(source, 5).endswith("Curve at most 0.25 from the plane.")
     assert figures.caption(source, 3) == figures.CAPTIONS[3]
     arrays = load_arrays(folder.path / "surface.npz")
     arrays |= {"curve_distance": np.array([0, 3.6, 0]), "iterate_variance_share": np.array(0.0042)}
     save_arrays(folder.path / "surface.npz", arrays)
     for text in (figures.caption(source, 6), surfaces.summarize(Surface.from_arrays(arrays))):
-        assert "at most 3.6 from the plane; where it is dotted the surface under it is not" in text
+        assert "at most 3.6 from the plane; where it is dotted, the surface below it" in text
         assert "terates have 0.42 % of their variance in the plane" in text
 
 

@@ -90,6 +90,11 @@ def test_the_summary_says_every_claim_once_by_what_came_of_it():
     assert verdicts.of_claim([one[1] for one in seeds]) == labelled
 
 
+def test_numbers_keep_three_digits_and_no_power_of_ten_below_a_million():
+    found = [verdicts.number(x) for x in (0.04567, 999.4, 999.7, -999.5, 1234.5, 2e6)]
+    assert found == ["0.0457", "999", "1,000", "-1,000", "1,234", "2e+06"]
+
+
 def test_claims_json_has_every_number_of_every_seed_and_is_json():
     one = claim(1, reading(REPRODUCED, (HEIGHT, "a", 9.0), (BULGE, "a", float("nan"))))
     found = json.loads(json.dumps(verdicts.as_json([[one], [one]]), allow_nan=False))

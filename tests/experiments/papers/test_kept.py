@@ -118,8 +118,8 @@ def test_results_of_a_single_seed_join_those_of_several(judged, tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda p: {"kept": p / "nothing"}, "no results are kept there; with --workdir"),
-        (lambda p: {"kept": p / "k", "workdir": p / "none"}, "holds no reproduction"),
+        (lambda p: {"kept": p / "nothing"}, "no results are kept there; add --workdir"),
+        (lambda p: {"kept": p / "k", "workdir": p / "none"}, "is not a reproduction"),
     ],
 )
 def test_wrong_folders_are_one_line(make, message, tmp_path):
@@ -127,10 +127,22 @@ def test_wrong_folders_are_one_line(make, message, tmp_path):
         reproduce.run(ReproduceConfig(**{n: str(x) for n, x in make(tmp_path).items()}))
 
 
+def kept_of_another_paper(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "another")
+    run = Run(tmp_path / "another")
+    run.update(flags=run.info["flags"] | {"paper": "another"})
+    return run.path
+
+
 def test_results_of_other_flags_are_not_mixed(judged, tmp_path):
     other = reproductions.write(tmp_path / "other", 1, without=reproductions.ALL, epochs_factor=0.5)
-    with pytest.raises(UsageError, match=r"--epochs_factor=1.0, .* has 0.5"):
+    with pytest.raises(UsageError, match=r"--epochs_factor=1.0, but .* has 0.5"):
         kept.collect(other, Run(judged[0]))
+    Run(other.path).update(flags=other.info["flags"] | {"paper": "another", "epochs_factor": 1.0})
+    with pytest.raises(UsageError, match=r"--paper=gotmare2018, but .* has another"):
+        kept.collect(Run(other.path), Run(judged[0]))
+    with pytest.raises(UsageError, match="holds results of --paper=another"):
+        reproduce.run(ReproduceConfig(kept=str(kept_of_another_paper(judged[0], tmp_path))))
     copy = tmp_path / "copy"
     shutil.copytree(judged[0], copy)
     run = Run(copy / "seed0" / "GA")

@@ -1,0 +1,179 @@
+"""Aligning a network with another by permuting its units (`mcjax.symmetries`)."""
+
+import math
+import time
+import zlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcjax import symmetries
+from mcjax.engine import parallel
+from mcjax.symmetries.matching import Match
+from mcjax.symmetries.programs import Function
+from mcjax.symmetries.spec import Spec
+
+from ..cli import Progress, UsageError, say
+from ..runs import Point
+from .problem import Problem
+
+BATCH = 500
+"""Images of a batch of activations, at most."""
+
+
+class Alignment(NamedTuple):
+    """A network with its units in the order of another's.
+
+    Attributes:
+      point: the permuted network, batch norm's averages included.
+      facts: ``method``; ``groups`` of units, ``units`` in them and the share that ``moved``;
+        ``rounds`` over the groups and ``seconds`` that the match took.
+    """
+
+    point: Point
+    facts: dict[str, Any]
+
+
+def align(problem: Problem, start: Point, end: Point, method: str, name: str) -> Alignment:
+    """Permutes the units of ``end`` so that it matches ``start``; its function stays the same.
+
+    Args:
+      problem: of both.
+      start: the network that stays, on one device.
+      end: the network to permute, likewise.
+      method: ``weights`` or ``activations``, those of the clean training split; batch norm's
+        statistics are recomputed for them.
+      name: of the end, for progress and errors.
+
+    Raises:
+      UsageError: a weight is not finite, or the network's symmetries cannot be proved.
+    """
+    began = time.monotonic()
+    for point, which in ((start, "the start"), (end, name)):
+        check_finite(point, which)
+    function = logits(problem)
+    try:
+        spec = find(problem, function, end)
+        with jax.default_matmul_precision("float32"):
+            match = _match(problem, function, spec, start, end, method, name)
+        moved = dict(symmetries.apply(spec, match.permutations, variables(end)))
+    except ValueError as error:
+        raise UsageError(f"{name} cannot be aligned: {error}") from None
+    facts = {
+        "method": method,
+        "groups": len(spec.groups),
+        **moved_units(spec, match.permutations),
+        "rounds": match.rounds,
+        "seconds": round(time.monotonic() - began, 3),
+    }
+    say(f"{name} is {describe(facts)}")
+    return Alignment(Point(moved.pop("params"), moved), facts)
+
+
+def describe(facts: dict[str, Any]) -> str:
+    """What `Alignment.facts` say, in words."""
+    return (
+        f"aligned by {facts['method']}: {100 * facts['moved']:.1f} % of {facts['units']} units in "
+        f"{facts['groups']} groups moved ({facts['rounds']} rounds, {facts['seconds']:.1f} s)"
+    )
+
+
+def _match(
+    problem: Problem,
+    function: Function,
+    spec: Spec,
+    start: Point,
+    end: Point,
+    method: str,
+    name: str,
+) -> Match:
+    if method == "weights":
+        is_weight = lambda leaf: leaf.startswith("params/")  # noqa: E731
+        return symmetries.match_weights(spec, variables(start), variables(end), counts=is_weight)
+    a, b = (variables(_with_statistics(problem, point)) for point in (start, end))
+    batches = training_images(problem)
+    total = math.ceil(len(problem.dataset.train.labels) / BATCH)
+    bar = Progress(f"{name}: activations", total, "batch")
+    try:
+        return symmetries.match_activations(spec, function, a, b, batches, progress=bar.update)
+    finally:
+        bar.close()
+
+
+def find(problem: Problem, function: Function, point: Point) -> Spec:
+    """The permutation groups of a network's parameters and state, proved at ``point``.
+
+    Raises:
+      ValueError: random permutations change the logits.
+    """
+    images = next(training_images(problem, most=2))[0]
+    spec = symmetries.find(function, variables(point), images)
+    with jax.default_matmul_precision("float32"):
+        symmetries.check(spec, function, variables(point), images)
+    return spec
+
+
+def logits(problem: Problem) -> Function:
+    """The problem's network in evaluation, compiled."""
+    return jax.jit(lambda variables, images: problem.model.apply(variables, images, False))
+
+
+def variables(point: Point) -> dict[str, Any]:
+    """Parameters and state as one pytree, so that one spec permutes both."""
+    return {"params": point.params, **point.state}
+
+
+def training_images(problem: Problem, most: int | None = None) -> Iterator[tuple[jax.Array]]:
+    """Clean images of the training split, normalized, in batches of nearly equal size.
+
+    Args:
+      problem: whose.
+      most: only so many images, from the first on; all by default.
+    """
+    train = problem.dataset.train
+    rows = np.arange(len(train.labels))[:most]
+    for part in np.array_split(rows, math.ceil(len(rows) / BATCH)):
+        data = jax.tree.map(lambda x, part=part: x[part], train)
+        here = jnp.arange(len(part))
+        batch = problem.evaluator.fetch(data, here, here, jnp.ones(len(part)), jax.random.key(0))
+        yield (batch["images"],)
+
+
+def moved_units(spec: Spec, permutations: dict[str, np.ndarray]) -> dict[str, Any]:
+    """How many ``units`` a spec's groups have, and which share of them ``moved``."""
+    still = symmetries.identity(spec)
+    units = sum(order.size for order in still.values())
+    moved = sum(int((permutations[name] != order).sum()) for name, order in still.items())
+    return {"units": units, "moved": moved / max(1, units)}
+
+
+def check_finite(point: Point, name: str) -> None:
+    """Raises UsageError, naming the network, where one of its parameters is not finite."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(point.params):
+        if not np.isfinite(np.asarray(leaf, np.float32)).all():
+            where = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise UsageError(f"{name} cannot be aligned: {where} is not finite")
+
+
+def checksum(params: Any) -> int:
+    """CRC-32 of all parameters, by which an end that was retrained is noticed."""
+    total = 0
+    for leaf in jax.tree.leaves(params):
+        total = zlib.crc32(np.ascontiguousarray(np.asarray(leaf)).tobytes(), total)
+    return total
+
+
+def has_batch_norm(problem: Problem, point: Point) -> bool:
+    """Whether the network has statistics that evaluation recomputes."""
+    return problem.objective.statistics is not None and bool(jax.tree.leaves(point.state))
+
+
+def _with_statistics(problem: Problem, point: Point) -> Point:
+    """With batch norm's statistics recomputed; as it is where there is no batch norm."""
+    if not has_batch_norm(problem, point):
+        return point
+    placed = parallel.replicate((point.params, point.state), problem.mesh)
+    return Point(point.params, jax.device_get(problem.evaluator.statistics(*placed)))
