@@ -1,13 +1,13 @@
-"""What profiles, surfaces and sharpness are: the types that calls return and figures draw.
+"""Profiles, surfaces and sharpness: the types that calls return and figures draw.
 
-Every metric is found by its split and its name, ``found.curve.metrics["train"]["loss"]``, and so is
-what sums it up: ``found.curve.barriers["train"]["loss"].over_max``. Nothing here computes: the
-types are made by `mcjax.analysis` and hold numpy arrays.
+Metrics are indexed by split and name, ``found.curve.metrics["train"]["loss"]``, and so are their
+summaries, ``found.curve.barriers["train"]["loss"].over_max``. The types hold numpy arrays, computed
+by `mcjax.analysis`.
 
-**Files.** `Profile`, `Surface` and `Sharpness` have ``to_arrays()`` and ``from_arrays(arrays)``,
-which alone know the keys of ``curve.npz``, ``surface.npz`` and ``sharpness.npz``. Reading and
-writing a file again changes no key, dtype or value: an array of an unknown name, or part of a
-summary whose other parts are missing, is kept in ``extra``.
+**Files.** `Profile`, `Surface` and `Sharpness` have ``to_arrays()`` and ``from_arrays(arrays)``.
+The keys of ``curve.npz``, ``surface.npz`` and ``sharpness.npz`` are defined only here. Reading and
+rewriting a file changes no key, dtype or value: unknown arrays, and parts of an incomplete summary,
+are kept in ``extra``.
 
 >>> losses = np.array([0.1, 0.4, 0.2])
 >>> curve = PathMetrics({"train": {"loss": losses}})
@@ -23,23 +23,27 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from mcjax.typing import Float, Integer, Num, Shaped
+
 Arrays = dict[str, np.ndarray]
+"""The arrays of an ``.npz`` file by key."""
+
 Metrics = dict[str, dict[str, np.ndarray]]
 """``metrics[split][name]``; a mean over the split's examples."""
 
 SPLITS = ("train", "validation", "test")
 PATHS = ("curve", "segment")
 _Value = TypeVar("_Value")
-_NONE: Mapping[str, Any] = {}  # read only: a mappingproxy could not be pickled
+_NONE: Mapping[str, Any] = {}  # never modified; a mappingproxy could not be pickled
 
 
 class Heights(NamedTuple):
-    """Heights of the highest point of a path, in units of the loss; zero where nothing rises.
+    """Barrier heights of a path, in units of the loss; zero if the loss never rises.
 
     Attributes:
-      over_max: ``max - max(ends)``, the paper's test: a barrier is crossed if it is above zero.
+      over_max: ``max - max(ends)``, the paper's test: positive if the path crosses a barrier.
       over_mean: ``max - mean(ends)`` (Frankle et al. 2020; Git Re-Basin).
-      over_chord: the largest height over the straight chord between the two ends' losses.
+      over_chord: the largest height over the chord between the losses of the two ends.
     """
 
     over_max: float
@@ -51,8 +55,8 @@ class Means(NamedTuple):
     """Means of a metric along a path, by the trapezoid rule.
 
     Attributes:
-      over_t: over uniform ``t``.
-      over_length: over the path's length.
+      over_t: with ``t`` uniform on [0, 1].
+      over_length: with respect to arc length.
     """
 
     over_t: float
@@ -60,13 +64,13 @@ class Means(NamedTuple):
 
 
 class Slopes(NamedTuple):
-    """Derivatives of a loss along a path at its ends, into it, per unit of weight distance.
+    """Derivatives of a loss at the ends of a path, from each end inwards, per weight distance.
 
     Attributes:
       start: at ``t = 0``.
-      start_error: how far it may be off.
+      start_error: error bound of ``start``.
       end: at ``t = 1``.
-      end_error: how far it may be off.
+      end_error: error bound of ``end``.
     """
 
     start: float
@@ -80,23 +84,23 @@ _SUMMARIES: dict[str, tuple[type, tuple[str, ...]]] = {
     "barriers": (Heights, Heights._fields),
     "slopes": (Slopes, ("start_slope", "start_slope_error", "end_slope", "end_slope_error")),
 }
-"""By field of `PathMetrics`: its type, and what the file's keys of its fields end with."""
+"""By field of `PathMetrics`: its type, and the endings of its keys in a file."""
 
 
 class Values(NamedTuple):
     """Metrics of some points.
 
     Attributes:
-      metrics: ``metrics[split][name]``, an entry for each point.
-      l2: likewise the points' squared norms, if they are known.
+      metrics: ``metrics[split][name]``, one entry per point.
+      l2: squared norms of the points, if known.
     """
 
     metrics: Metrics
-    l2: np.ndarray | None = None
+    l2: Float[np.ndarray, "*points"] | None = None
 
     @classmethod
     def joined(cls, blocks: Sequence[Metrics]) -> "Values":
-        """What `mcjax.engine.evaluation.Evaluator.blocks` gives, one block after another."""
+        """Concatenates the blocks of `mcjax.engine.evaluation.Evaluator.blocks`."""
         found = {
             split: {name: np.concatenate([b[split][name] for b in blocks]) for name in metrics}
             for split, metrics in blocks[0].items()
@@ -109,26 +113,26 @@ class Values(NamedTuple):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Values":
-        """Reads what `to_arrays` gives of points in a row."""
+        """Inverts `to_arrays` for a list of points."""
         left = dict(arrays)
         return cls(_take_metrics(left, "", 1), left.pop("l2", None))
 
 
 class PathMetrics(NamedTuple):
-    """Metrics along a curve or segment of P points.
+    """Metrics at P points along a curve or segment.
 
     Attributes:
-      metrics: ``metrics[split][name]``, ``[P]``.
-      l2: ``[P]``, the squared norms ``||phi(t)||^2``.
-      arc_length: ``[P]``, from the start, in units of weight distance.
+      metrics: ``metrics[split][name]`` of shape ``[P]``.
+      l2: squared norms ``||phi(t)||^2``.
+      arc_length: arc length from the start, in units of weight distance.
       means: ``means[split][name]``.
       barriers: ``barriers[split][name]`` of every loss.
-      slopes: ``slopes[split][name]`` of every loss, where they were measured.
+      slopes: ``slopes[split][name]`` of every loss, if measured.
     """
 
     metrics: Metrics
-    l2: np.ndarray | None = None
-    arc_length: np.ndarray | None = None
+    l2: Float[np.ndarray, " P"] | None = None
+    arc_length: Float[np.ndarray, " P"] | None = None
     means: Mapping[str, Mapping[str, Means]] = _NONE
     barriers: Mapping[str, Mapping[str, Heights]] = _NONE
     slopes: Mapping[str, Mapping[str, Slopes]] = _NONE
@@ -138,27 +142,27 @@ class Profile(NamedTuple):
     """Metrics along a curve and along the segment between its ends: ``curve.npz``.
 
     Attributes:
-      t: ``[P]``, rising from 0 to 1.
-      paths: what was measured on each of ``curve`` and ``segment``.
-      extra: what else the file holds, by its key.
+      t: increasing from 0 to 1.
+      paths: metrics of ``curve`` and ``segment``, or of one of them.
+      extra: other arrays of the file, by key.
     """
 
-    t: np.ndarray
+    t: Float[np.ndarray, " P"]
     paths: dict[str, PathMetrics]
     extra: Mapping[str, np.ndarray] = _NONE
 
     @property
     def curve(self) -> PathMetrics:
-        """Along the curve; raises KeyError where only a segment was measured."""
+        """Metrics along the curve; raises KeyError if only a segment was measured."""
         return self.paths["curve"]
 
     @property
     def segment(self) -> PathMetrics:
-        """Along the segment; raises KeyError where it was not measured."""
+        """Metrics along the segment; raises KeyError if it was not measured."""
         return self.paths["segment"]
 
     def to_arrays(self) -> Arrays:
-        """``t``, ``PATH_SPLIT_METRIC`` and what sums it up, such as ``..._over_max``."""
+        """``t``, ``PATH_SPLIT_METRIC`` and its summaries, such as ``..._over_max``."""
         arrays = {"t": self.t}
         for path, found in self.paths.items():
             arrays |= _path_arrays(found, f"{path}_")
@@ -166,7 +170,7 @@ class Profile(NamedTuple):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Profile":
-        """Reads what `to_arrays` gives.
+        """Inverts `to_arrays`.
 
         Raises:
           ValueError: there is no ``t``.
@@ -178,104 +182,104 @@ class Profile(NamedTuple):
 
 
 class Points(NamedTuple):
-    """The three points that span a plane.
+    """The points that span a plane, or those of them that are networks.
 
     Attributes:
-      xy: ``[3, 2]``, where they are, in units of weight distance.
-      name: ``[3]``, for figures.
-      metrics: ``metrics[split][name]``, ``[3]``, their own.
-      l2: ``[3]``, their squared norms.
+      xy: coordinates, in units of weight distance.
+      name: names for figures.
+      metrics: ``metrics[split][name]`` of shape ``[N]``.
+      l2: squared norms.
     """
 
-    xy: np.ndarray
-    name: np.ndarray
+    xy: Num[np.ndarray, "N 2"]
+    name: Shaped[np.ndarray, " N"]
     metrics: Metrics
-    l2: np.ndarray | None = None
+    l2: Float[np.ndarray, " N"] | None = None
 
 
 class CurveOnPlane(NamedTuple):
-    """A curve of K control points seen from a plane.
+    """A curve with K control points, projected onto a plane at P points.
 
     Attributes:
-      t: ``[P]``.
-      xy: ``[P, 2]``, the affine projection of ``phi(t)``.
-      distance: ``[P]``, weight distance of ``phi(t)`` from the plane.
-      control_xy: ``[K, 2]``, of the control points.
+      t: parameters of the points.
+      xy: affine projections of ``phi(t)``.
+      distance: weight distances of ``phi(t)`` from the plane.
+      control_xy: affine projections of the control points.
     """
 
-    t: np.ndarray
-    xy: np.ndarray
-    distance: np.ndarray
-    control_xy: np.ndarray
+    t: Float[np.ndarray, " P"]
+    xy: Float[np.ndarray, "P 2"]
+    distance: Float[np.ndarray, " P"]
+    control_xy: Float[np.ndarray, "K 2"]
 
 
 class Iterates(NamedTuple):
-    """N iterates of a training run seen from a plane.
+    """N iterates of a training run, projected onto a plane.
 
     Attributes:
-      xy: ``[N, 2]``, the affine projections.
-      distance: ``[N]``, weight distances from the plane.
-      epoch: ``[N]``.
-      metrics: ``metrics[split][name]``, ``[N]``, their own.
-      l2: ``[N]``, their squared norms.
-      affine: ``[N, 3]``, coefficients of the affine projections.
-      span: ``[N, 3]``, coefficients of the projections onto the span (A.2).
-      span_distance: ``[N]``, weight distances from the span.
-      variance_share: the share of their variance that lies in the plane.
-      name: ``[N]``, for tables and pages.
+      xy: affine projections.
+      distance: weight distances from the plane.
+      epoch: epochs of the iterates.
+      metrics: ``metrics[split][name]`` of shape ``[N]``, at the iterates themselves.
+      l2: squared norms.
+      affine: coefficients of the affine projections.
+      span: coefficients of the projections onto the span (A.2).
+      span_distance: weight distances from the span.
+      variance_share: share of the iterates' variance that lies in the plane.
+      name: names for tables and pages.
     """
 
-    xy: np.ndarray
-    distance: np.ndarray
-    epoch: np.ndarray
+    xy: Float[np.ndarray, "N 2"]
+    distance: Float[np.ndarray, " N"]
+    epoch: Integer[np.ndarray, " N"]
     metrics: Metrics
-    l2: np.ndarray | None = None
-    affine: np.ndarray | None = None
-    span: np.ndarray | None = None
-    span_distance: np.ndarray | None = None
+    l2: Float[np.ndarray, " N"] | None = None
+    affine: Float[np.ndarray, "N 3"] | None = None
+    span: Float[np.ndarray, "N 3"] | None = None
+    span_distance: Float[np.ndarray, " N"] | None = None
     variance_share: float | None = None
-    name: np.ndarray | None = None
+    name: Shaped[np.ndarray, " N"] | None = None
 
 
 class Directions(NamedTuple):
     """The two directions of a surface around one point.
 
     Attributes:
-      norm: ``[2]``, their lengths, in units of weight distance.
-      explained_variance: ``[2]``, of principal directions.
-      explained_variance_ratio: ``[2]``, of principal directions.
-      eigenvalues: ``[2]``, of eigenvectors of the Hessian.
-      residuals: ``[2]``, of eigenvectors: an eigenvalue lies so close to each.
+      norm: lengths, in units of weight distance.
+      explained_variance: variances along principal directions.
+      explained_variance_ratio: their shares of the total variance.
+      eigenvalues: eigenvalues of eigenvectors of the Hessian.
+      residuals: error bounds: the Hessian has an eigenvalue this close to each.
     """
 
-    norm: np.ndarray
-    explained_variance: np.ndarray | None = None
-    explained_variance_ratio: np.ndarray | None = None
-    eigenvalues: np.ndarray | None = None
-    residuals: np.ndarray | None = None
+    norm: Float[np.ndarray, "2"]
+    explained_variance: Float[np.ndarray, "2"] | None = None
+    explained_variance_ratio: Float[np.ndarray, "2"] | None = None
+    eigenvalues: Float[np.ndarray, "2"] | None = None
+    residuals: Float[np.ndarray, "2"] | None = None
 
 
 class Surface(NamedTuple):
-    """Metrics on a plane, and what is drawn on it: ``surface.npz``.
+    """Metrics on a grid of a plane, and what is drawn on it: ``surface.npz``.
 
     Attributes:
-      x: ``[W]``, in units of weight distance from the first point.
-      y: ``[H]``, likewise.
-      metrics: ``metrics[split][name]``, ``[H, W]``.
+      x: coordinates of the columns, in units of weight distance from the first point.
+      y: coordinates of the rows, likewise.
+      metrics: ``metrics[split][name]`` of shape ``[H, W]``.
       points: the three points of the plane.
-      l2: ``[H, W]``, the squared norms.
-      curve: a curve seen from the plane.
-      iterates: iterates of a run seen from the plane.
-      directions: of a surface around its first point; the other two points are then the tips of
-        the directions.
-      extra: what else the file holds, by its key.
+      l2: squared norms.
+      curve: a curve, projected onto the plane.
+      iterates: iterates of a run, projected onto the plane.
+      directions: for a surface around its first point, whose other two points are the tips of the
+        directions.
+      extra: other arrays of the file, by key.
     """
 
-    x: np.ndarray
-    y: np.ndarray
+    x: Float[np.ndarray, " W"]
+    y: Float[np.ndarray, " H"]
     metrics: Metrics
     points: Points
-    l2: np.ndarray | None = None
+    l2: Float[np.ndarray, "H W"] | None = None
     curve: CurveOnPlane | None = None
     iterates: Iterates | None = None
     directions: Directions | None = None
@@ -283,7 +287,7 @@ class Surface(NamedTuple):
 
     @property
     def networks(self) -> Points:
-        """The points that are networks: all, or the first of a surface along directions."""
+        """The points that are networks: all, or only the first for a surface along directions."""
         count = len(self.points.xy) if self.directions is None else 1
         metrics = {
             split: {name: values[:count] for name, values in found.items()}
@@ -298,7 +302,7 @@ class Surface(NamedTuple):
         )
 
     def to_arrays(self) -> Arrays:
-        """``x``, ``y``, ``SPLIT_METRIC`` and what is drawn, such as ``iterate_xy``."""
+        """``x``, ``y``, ``SPLIT_METRIC`` and what is drawn on them, such as ``iterate_xy``."""
         arrays = _values_arrays(self.points, "point_")
         arrays |= {"point_xy": self.points.xy, "point_name": self.points.name}
         if self.directions is not None:
@@ -314,10 +318,10 @@ class Surface(NamedTuple):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Surface":
-        """Reads what `to_arrays` gives.
+        """Inverts `to_arrays`.
 
         Raises:
-          ValueError: there is no grid, or part of what is drawn on it is missing.
+          ValueError: the grid, or part of what is drawn on it, is missing.
         """
         left = _required(arrays, ("x", "y", "point_xy", "point_name"), "a surface")
         points = Points(
@@ -348,24 +352,24 @@ class Surface(NamedTuple):
 
 
 class PointSharpness(NamedTuple):
-    """The Hessian of the training loss at a point.
+    """Sharpness at a point: the Hessian of the training loss.
 
     Attributes:
-      eigenvalues: ``[k]``, the largest, falling.
-      residuals: ``[k]``, an eigenvalue lies so close to each.
+      eigenvalues: the k largest, in decreasing order.
+      residuals: error bounds: the Hessian has an eigenvalue this close to each.
       loss: the training loss at the point.
-      trace: the sum of all eigenvalues, estimated; NaN where it was not.
-      trace_error: the estimate's standard error.
+      trace: estimated sum of all eigenvalues; NaN if not estimated.
+      trace_error: standard error of the estimate.
     """
 
-    eigenvalues: np.ndarray
-    residuals: np.ndarray
+    eigenvalues: Float[np.ndarray, " k"]
+    residuals: Float[np.ndarray, " k"]
     loss: float
     trace: float = np.nan
     trace_error: float = np.nan
 
     def to_arrays(self) -> Arrays:
-        """``eigenvalues``, ``residuals`` and ``train_loss``: a point of a `Sharpness`."""
+        """``eigenvalues``, ``residuals`` and ``train_loss``, for one point of a `Sharpness`."""
         return {
             "eigenvalues": self.eigenvalues,
             "residuals": self.residuals,
@@ -374,32 +378,32 @@ class PointSharpness(NamedTuple):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "PointSharpness":
-        """Reads what `to_arrays` gives."""
+        """Inverts `to_arrays`, except for the trace."""
         left = _required(arrays, _SHARPNESS, "the sharpness of a point")
         eigenvalues, residuals, loss = (left[key] for key in _SHARPNESS)
         return cls(eigenvalues, residuals, float(loss))
 
 
 class Sharpness(NamedTuple):
-    """The Hessian of the training loss along a curve: ``sharpness.npz``.
+    """Sharpness along a curve: ``sharpness.npz``.
 
     Attributes:
-      t: ``[P]``, rising from 0 to 1.
-      eigenvalues: ``[P, k]``, the largest, falling; NaN where none was found.
-      residuals: ``[P, k]``, an eigenvalue lies so close to each.
-      loss: ``[P]``, the training loss.
-      extra: what else the file holds, by its key.
+      t: increasing from 0 to 1.
+      eigenvalues: the k largest, in decreasing order; NaN where none was found.
+      residuals: error bounds: the Hessian has an eigenvalue this close to each.
+      loss: the training loss.
+      extra: other arrays of the file, by key.
     """
 
-    t: np.ndarray
-    eigenvalues: np.ndarray
-    residuals: np.ndarray
-    loss: np.ndarray
+    t: Float[np.ndarray, " P"]
+    eigenvalues: Float[np.ndarray, "P k"]
+    residuals: Float[np.ndarray, "P k"]
+    loss: Float[np.ndarray, " P"]
     extra: Mapping[str, np.ndarray] = _NONE
 
     @classmethod
-    def along(cls, t: np.ndarray, points: Iterable[PointSharpness]) -> "Sharpness":
-        """Of points in the order of ``t``."""
+    def along(cls, t: Float[np.ndarray, " P"], points: Iterable[PointSharpness]) -> "Sharpness":
+        """Stacks the sharpness of points in the order of ``t``."""
         rows = [point.to_arrays() for point in points]
         eigenvalues, residuals, loss = (np.stack([r[key] for r in rows]) for key in _SHARPNESS)
         return cls(t, eigenvalues, residuals, loss)
@@ -411,7 +415,7 @@ class Sharpness(NamedTuple):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Sharpness":
-        """Reads what `to_arrays` gives.
+        """Inverts `to_arrays`.
 
         Raises:
           ValueError: an array is missing.
@@ -425,7 +429,7 @@ _SHARPNESS = ("eigenvalues", "residuals", "train_loss")
 
 
 def named(metrics: Mapping[str, Mapping[str, _Value]]) -> dict[str, _Value]:
-    """Metrics by the names that flags, figures and files use, such as ``train_loss``.
+    """Flattens metrics to the names in flags, figures and files, such as ``train_loss``.
 
     >>> list(named({"train": {"loss": np.ones(3)}, "validation": {"loss": np.ones(3)}}))
     ['train_loss', 'validation_loss']
@@ -434,7 +438,7 @@ def named(metrics: Mapping[str, Mapping[str, _Value]]) -> dict[str, _Value]:
 
 
 def unnamed(by_name: Mapping[str, _Value]) -> dict[str, dict[str, _Value]]:
-    """``metrics[split][name]`` of metrics by the names that `named` gives."""
+    """Inverts `named`: returns ``metrics[split][name]``."""
     metrics: dict[str, dict[str, _Value]] = {}
     for key, value in by_name.items():
         split, _, name = key.partition("_")
@@ -443,7 +447,7 @@ def unnamed(by_name: Mapping[str, _Value]) -> dict[str, dict[str, _Value]]:
 
 
 def _required(arrays: Mapping[str, np.ndarray], keys: Sequence[str], what: str) -> Arrays:
-    """A copy of the arrays; raises ValueError where some are missing."""
+    """Copies the arrays; raises ValueError if a required key is missing."""
     missing = [key for key in keys if key not in arrays]
     if missing:
         raise ValueError(f"{what} needs {', '.join(keys)}; {', '.join(missing)} is missing")
@@ -451,13 +455,13 @@ def _required(arrays: Mapping[str, np.ndarray], keys: Sequence[str], what: str) 
 
 
 def _values_arrays(values: Values | PathMetrics | Points | Iterates, prefix: str) -> Arrays:
-    """The keys of metrics and squared norms behind a prefix."""
+    """Metrics and squared norms by key, with a prefix."""
     arrays = {f"{prefix}{key}": x for key, x in named(values.metrics).items()}
     return arrays if values.l2 is None else arrays | {f"{prefix}l2": values.l2}
 
 
 def _take_metrics(left: Arrays, prefix: str, ndim: int) -> Metrics:
-    """Takes ``PREFIX SPLIT_METRIC`` of so many axes out of ``left``."""
+    """Removes the arrays ``PREFIX SPLIT_METRIC`` of ``ndim`` axes from ``left``."""
     starts = tuple(f"{prefix}{split}_" for split in SPLITS)
     keys = [k for k, x in left.items() if k.startswith(starts) and np.ndim(x) == ndim]
     return unnamed({key.removeprefix(prefix): left.pop(key) for key in keys})
@@ -477,7 +481,7 @@ def _path_arrays(path: PathMetrics, prefix: str) -> Arrays:
 
 
 def _take_path(left: Arrays, prefix: str) -> PathMetrics | None:
-    """Takes all that is known of a path out of ``left``; None where it has no metric."""
+    """Removes all arrays of a path from ``left``; returns None if it has no metric."""
     metrics = _take_metrics(left, prefix, 1)
     if not metrics:
         return None
