@@ -14,7 +14,7 @@ from mcjax.results.metrics import (
     take_metrics,
     unnamed,
     values_arrays,
-)  # fmt: skip
+)
 from mcjax.typing import Float
 
 PATHS = ("curve", "segment")
