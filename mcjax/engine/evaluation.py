@@ -23,7 +23,7 @@ import numpy as np
 from mcjax import curves
 from mcjax.engine import derivatives, objectives, parallel, streams
 from mcjax.engine.streams import Fetch
-from mcjax.typing import Array, Float, Int, PyTree, Shaped
+from mcjax.typing import Array, Float, Int, Integer, PyTree, Shaped
 
 Metrics = dict[str, dict[str, np.ndarray]]
 """``metrics[split][name]``, each of shape ``[points]``; a mean over the split's examples."""
@@ -327,13 +327,13 @@ class Evaluator:
 
         statistics: Any = self.objective.statistics
 
-        def of(rows: jax.Array) -> Any:
+        def batch_statistics(rows: Integer[Array, " batch"]) -> PyTree:
             weight, key = jnp.ones(rows.shape), jax.random.key(0)
             batch = self.fetch(chunk.data, rows, chunk.examples(rows), weight, key)
             return statistics(params, state, batch)
 
-        def add(total: Any, index: jax.Array) -> Any:
-            new = of(index * batch_size + jnp.arange(batch_size))
+        def add(total: PyTree, index: jax.Array) -> tuple[PyTree, None]:
+            new = batch_statistics(index * batch_size + jnp.arange(batch_size))
             return jax.tree.map(jnp.add, total, new), None
 
         total = jax.tree.map(jnp.zeros_like, state) if total is None else total
@@ -342,7 +342,7 @@ class Evaluator:
             return total
         total = jax.tree.map(lambda x: x * (batch_size / whole), total)
         if rest:
-            last = of(jnp.arange(batches * batch_size, size))
+            last = batch_statistics(jnp.arange(batches * batch_size, size))
             total = jax.tree.map(lambda a, b: a + b * (rest / whole), total, last)
         return total
 
@@ -352,15 +352,15 @@ class Evaluator:
         state: PyTree,
         splits: dict[str, streams.Chunk],
         axes: parallel.Axes,
-    ) -> dict[str, Any]:
+    ) -> dict[str, objectives.Sums]:
         """This device's part of ``sums[split][name]``, of shape ``[batches of the split]``."""
 
-        def over(chunk: streams.Chunk) -> Any:
+        def chunk_sums(chunk: streams.Chunk) -> dict[str, jax.Array]:
             count, batch = _clean_batches(self.fetch, chunk, self.batch_size, axes)
             sums = lambda _, i: (None, self.objective.evaluate(params, state, batch(i)))  # noqa: E731
             return jax.lax.scan(sums, None, jnp.arange(count))[1]
 
-        return {name: over(chunk) for name, chunk in splits.items()}
+        return {name: chunk_sums(chunk) for name, chunk in splits.items()}
 
     def _all_logits(self, params: PyTree, state: PyTree, chunk: streams.Chunk) -> jax.Array:
         """Logits of all examples of a chunk, on every device."""
@@ -369,12 +369,12 @@ class Evaluator:
 
         logits_of: Any = self.objective.logits
 
-        def of(_: None, index: jax.Array) -> tuple[None, jax.Array]:
+        def batch_logits(_: None, index: jax.Array) -> tuple[None, jax.Array]:
             mine = logits_of(params, state, batch(index))
             whole = jax.lax.all_gather(mine, parallel.ALL_AXES, tiled=True)
             return None, whole[: min(self.batch_size, size)]  # drops the devices' padding
 
-        logits = jax.lax.scan(of, None, jnp.arange(count))[1]
+        logits = jax.lax.scan(batch_logits, None, jnp.arange(count))[1]
         return logits.reshape(-1, logits.shape[-1])[:size]
 
 
