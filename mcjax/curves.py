@@ -114,7 +114,10 @@ FAMILIES = {"chain": polygonal_chain, "bezier": bezier}
 """Families with bends by name: ``FAMILIES[name](num_bends)`` is a `Curve`."""
 
 
-def combine(control_points: Sequence[Params], coefficients: jax.typing.ArrayLike) -> Params:
+def combine(
+    control_points: Sequence[Params],
+    coefficients: jax.typing.ArrayLike | Sequence[jax.typing.ArrayLike],
+) -> Params:
     """The linear combination ``sum_k c_k w_k`` of parameter pytrees.
 
     Leaf dtypes are kept; float16 and bfloat16 are mixed in float32. A one-hot ``c`` returns its
@@ -132,16 +135,16 @@ def combine(control_points: Sequence[Params], coefficients: jax.typing.ArrayLike
         floating-point, or differ in number from the coefficients.
     """
     check_matching(control_points)
-    coefficients = jnp.asarray(coefficients)
-    if coefficients.shape != (len(control_points),):
+    c = jnp.asarray(coefficients)
+    if c.shape != (len(control_points),):
         raise ValueError(
-            f"coefficients of shape {coefficients.shape} for {len(control_points)} control points: "
+            f"coefficients of shape {c.shape} for {len(control_points)} control points: "
             f"expected shape ({len(control_points)},)"
         )
 
     def mix(*leaves: Any) -> jax.Array:
         dtype, wider = jnp.result_type(leaves[0]), [wide(leaf) for leaf in leaves]
-        weights = coefficients.astype(wider[0].dtype)
+        weights = c.astype(wider[0].dtype)
         if wider[0].ndim < 2:
             # XLA:CPU computes a product once. It would fuse a sum into every use of a bias and
             # recompute it at every pixel: a seventh of the curve step of a narrow VGG16.

@@ -74,7 +74,7 @@ def plane(points: Sequence[PyTree]) -> Plane:
     curves.check_matching(points)
     coefficients, gram = _orthogonalized(points, _differences, 1)
     if not np.isfinite(gram).all():
-        raise ValueError("the points contain non-finite values and do not span a plane")
+        raise ValueError("the points are not finite: they do not span a plane")
     (x1, y2), along = np.sqrt(np.diag(gram)), coefficients[1, 0]
     anchors = np.array([[0.0, 0.0], [x1, 0.0], [along * x1, y2]])
     _check_triangle(anchors, 2 * _rounding(points))

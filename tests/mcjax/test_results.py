@@ -12,7 +12,7 @@ import pytest
 from mcjax import results
 from mcjax.results import PointSharpness, Profile, Sharpness, Surface, Values
 
-ROOT = Path(results.__file__).parents[1]
+ROOT = Path(results.__file__).parents[2]
 RNG = np.random.default_rng(5)
 
 
