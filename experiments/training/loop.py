@@ -162,8 +162,8 @@ def _loop(
             due = rest == 0 and epoch in validated
             group.add(chunk, validate(state) if validate and due else None)
             now = time.monotonic()
-            signum = parallel.any_says(received[0] if received else 0)
-            late = parallel.first_says(now - saved_at > config.checkpoint_seconds)
+            signum = parallel.max_over_processes(received[0] if received else 0)
+            late = parallel.broadcast_from_first(now - saved_at > config.checkpoint_seconds)
             if chunk.step in group.kept or late or signum:
                 group.save(chunk.step, state)
                 saved_at = now

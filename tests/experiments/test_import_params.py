@@ -160,7 +160,7 @@ def test_what_does_not_fit_is_said(trained, tmp_path, capsys):
         ("x", b"hello", "is damaged or not"),
         ("x.pt", b"", "use `python -m experiments.import_torch`"),
         ("x.pkl", b"", "is a pickle, and running what it holds is not safe"),
-        ("folder/file", b"", "holds no checkpoint of orbax's"),
+        ("folder/file", b"", "contains no orbax checkpoint"),
         ("nothing", None, "there is no file"),
     ],
 )

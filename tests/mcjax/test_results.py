@@ -12,7 +12,7 @@ import pytest
 from mcjax import results
 from mcjax.results import PointSharpness, Profile, Sharpness, Surface, Values
 
-ROOT = Path(results.__file__).parents[1]
+ROOT = Path(results.__file__).parents[2]
 RNG = np.random.default_rng(5)
 
 
@@ -183,7 +183,7 @@ def test_nobody_else_knows_the_files_keys():
         f"{file.relative_to(ROOT)}:{number}: {line.strip()}"
         for folder in ("mcjax", "experiments")
         for file in sorted((ROOT / folder).rglob("*.py"))
-        if file != ROOT / "mcjax" / "results.py"
+        if file.parent != ROOT / "mcjax" / "results"
         for number, line in enumerate(file.read_text().splitlines(), 1)
         if KEYS.search(line)
     ]

@@ -15,7 +15,7 @@ from mcjax.flax.objective import cross_entropy
 from tests import nets
 from tests.comparison import assert_same_bits
 from tests.mcjax import small
-from tests.mcjax.test_training import SGD, host, make, quadratic, rows_of_x
+from tests.mcjax.engine.test_training import SGD, host, make, quadratic, rows_of_x
 
 MESH = small.mesh(2)
 SPLITS = {"train": small.data(75, seed=1), "validation": small.data(47, seed=2)}

@@ -56,6 +56,7 @@ def test_bfloat16_parameters_are_fitted_in_their_dtype(monkeypatch):
     assert losses.shape == (4,)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("key", "message"),
     [

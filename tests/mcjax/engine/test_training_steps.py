@@ -6,7 +6,7 @@ import numpy as np
 
 from mcjax.engine import training
 from tests.mcjax import small
-from tests.mcjax.test_training import SGD, quadratic, rows_of_x
+from tests.mcjax.engine.test_training import SGD, quadratic, rows_of_x
 
 
 def test_steps_and_strata_have_their_own_keys_and_pass_the_state_on():

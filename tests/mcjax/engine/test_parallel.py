@@ -83,12 +83,12 @@ def test_a_replica_may_be_donated():
 
 
 def test_several_processes_agree(monkeypatch):
-    assert [parallel.first_says(4), parallel.any_says(4)] == [4, 4]
+    assert [parallel.broadcast_from_first(4), parallel.max_over_processes(4)] == [4, 4]
     monkeypatch.setattr(jax, "process_count", lambda: 3)
     values = np.array([2, 7, 5])
     monkeypatch.setattr(parallel.multihost_utils, "process_allgather", lambda _: values)
     monkeypatch.setattr(parallel.multihost_utils, "broadcast_one_to_all", lambda _: values[0])
-    assert [parallel.first_says(5), parallel.any_says(5)] == [2, 7]
+    assert [parallel.broadcast_from_first(5), parallel.max_over_processes(5)] == [2, 7]
     for index, first in ((0, True), (2, False)):
         monkeypatch.setattr(jax, "process_index", lambda index=index: index)
         assert parallel.is_first() == first
