@@ -22,7 +22,9 @@ from mcjax.analysis import hessian
 from mcjax.results import PointSharpness, Sharpness
 from tests.comparison import assert_same_bits
 
-long = pytest.mark.long  # eigenvalues of a network; tests/mcjax/test_hessian.py has short samples
+long = (
+    pytest.mark.long
+)  # eigenvalues of a network; tests/mcjax/analysis/test_hessian.py has short samples
 
 MODE = ModeConfig(
     dataset="digits", model="mlp", width=0.06, downsample=4, train_size=120, validation_size=60
