@@ -30,7 +30,7 @@ def test_a_mode_that_diverges_is_not_connected(base, tmp_path):
         train_mode.run(change(mode, workdir=str(run.path)))
     with pytest.raises(errors.RunFailed, match="--allow_failed"):
         fit_curve.run(config)
-    with pytest.raises(UsageError, match="has no checkpoint: it is failed"):
+    with pytest.raises(UsageError, match="has no checkpoint: its status is failed"):
         fit_curve.run(change(config, allow_failed=True))
     assert not (tmp_path / "GX" / "curve.npz").exists()
 
@@ -45,7 +45,7 @@ def test_a_mode_at_chance_is_connected_only_on_demand(base, tmp_path, capsys):
         fit_curve.run(config)
     assert Run(tmp_path / "X").status == "failed"
     assert "FAILED" in capsys.readouterr().err
-    with pytest.raises(errors.RunFailed, match="--allow_failed connects it all the same"):
+    with pytest.raises(errors.RunFailed, match="--allow_failed connects it anyway"):
         fit_curve.run(config)
     run = fit_curve.run(change(config, allow_failed=True))
     assert run.status == "done"

@@ -98,7 +98,7 @@ def test_an_interrupted_command_goes_on_to_the_same_bits(base, tmp_path, monkeyp
 
 
 def test_a_curve_does_not_go_on_between_other_modes(base, tmp_path, monkeypatch):
-    """The end was trained anew, in the same place, after the curve was stopped."""
+    """The end was retrained, in the same place, after the curve was stopped."""
     shutil.copytree(base / "G", tmp_path / "G")
     config = change(
         CURVE, workdir=str(tmp_path / "GB"), start=str(tmp_path / "G"), end=str(base / "B")
@@ -107,7 +107,7 @@ def test_a_curve_does_not_go_on_between_other_modes(base, tmp_path, monkeypatch)
         fit_curve.run(config)
     shutil.rmtree(tmp_path / "G")
     train_mode.run(change(MODE, workdir=str(tmp_path / "G"), seed=3))
-    with pytest.raises(UsageError, match="--start has been trained anew"):
+    with pytest.raises(UsageError, match="--start has been retrained"):
         fit_curve.run(config)
 
 
