@@ -84,14 +84,14 @@ def join(values: Iterable[Any]) -> str:
     return ",".join(re.sub(r"[\\,]", r"\\\g<0>", str(x)) for x in values)
 
 
-class _TextParser(absl_flags.ArgumentParser):
+class _TextParser(absl_flags.ArgumentParser[str]):
     """Any text that `local_text` accepts."""
 
     def parse(self, argument: str) -> str:
         return local_text(argument)
 
 
-class _ChoiceParser(absl_flags.ArgumentParser):
+class _ChoiceParser(absl_flags.ArgumentParser[str]):
     """One of a few words; the error for any other suggests the nearest."""
 
     def __init__(self, choices: tuple[str, ...]) -> None:
@@ -106,7 +106,7 @@ class _ChoiceParser(absl_flags.ArgumentParser):
         return "|".join(self._choices)
 
 
-class _IntegersParser(absl_flags.ArgumentParser):
+class _IntegersParser(absl_flags.ArgumentParser[tuple[int, ...]]):
     """A comma-separated list of integers."""
 
     def parse(self, argument: str | Iterable[int]) -> tuple[int, ...]:
@@ -121,7 +121,7 @@ class _IntegersParser(absl_flags.ArgumentParser):
         return "comma-separated integers"
 
 
-class _NamesParser(absl_flags.ArgumentParser):
+class _NamesParser(absl_flags.ArgumentParser[tuple[str, ...]]):
     """A comma-separated list of names."""
 
     def parse(self, argument: str | Iterable[str]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, Self
 
 import jax
@@ -65,7 +65,7 @@ class RunGroup(contextlib.AbstractContextManager["RunGroup"]):
         self.kept = {e * self.per_epoch for e in (*keep, config.epochs)}
         self.config = config
         self._schedule = jax.jit(make_schedule(config, self.per_epoch))
-        self._row = None
+        self._row: Callable[[training.TrainState, int], training.TrainState] | None = None
         if mesh is not None:
             replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
             row = lambda tree, i: jax.tree.map(lambda x: x[i], tree)  # noqa: E731
