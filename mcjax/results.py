@@ -29,6 +29,8 @@ Metrics = dict[str, dict[str, np.ndarray]]
 
 SPLITS = ("train", "validation", "test")
 PATHS = ("curve", "segment")
+ALIGNED_PATHS = ("before", "after", "repaired")
+"""Segments to an end: as it was, aligned with the start, and with REPAIR: ``align.npz``."""
 _Value = TypeVar("_Value")
 _NONE: Mapping[str, Any] = {}  # read only: a mappingproxy could not be pickled
 
@@ -139,7 +141,7 @@ class Profile(NamedTuple):
 
     Attributes:
       t: ``[P]``, rising from 0 to 1.
-      paths: what was measured on each of ``curve`` and ``segment``.
+      paths: what was measured on each of ``curve`` and ``segment``, or of `ALIGNED_PATHS`.
       extra: what else the file holds, by its key.
     """
 
@@ -172,7 +174,7 @@ class Profile(NamedTuple):
           ValueError: there is no ``t``.
         """
         left = _required(arrays, ("t",), "a profile")
-        found = {path: _take_path(left, f"{path}_") for path in PATHS}
+        found = {path: _take_path(left, f"{path}_") for path in (*PATHS, *ALIGNED_PATHS)}
         paths = {path: one for path, one in found.items() if one is not None}
         return cls(left.pop("t"), paths, left)
 

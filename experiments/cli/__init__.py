@@ -3,6 +3,7 @@
 from . import configs, launch, processes
 from .command import PRECISIONS, cores, main
 from .configs import (
+    AlignConfig,
     BenchmarkConfig,
     CurveConfig,
     CurvesConfig,
@@ -39,6 +40,7 @@ __all__ = [
     "LAUNCH",
     "PACKAGE_ROOT",
     "PRECISIONS",
+    "AlignConfig",
     "BenchmarkConfig",
     "CurveConfig",
     "CurvesConfig",

@@ -284,6 +284,12 @@ class Fitting(Training, Measuring):
         "ensemble of the two ends and these.",
         identity=False,
     )
+    align: str | None = flag(
+        None,
+        "Permute the units of the end to match the start, by their weights or their activations; "
+        "the curve stores the permuted end. No permutation by default.",
+        ("weights", "activations"),
+    )
     allow_failed: bool = flag(False, "Also connect modes that failed to train.", identity=False)
     lr: float = flag(0.015, "Initial learning rate, the highest of the schedule.")
     schedule: str = dataclasses.field(
@@ -331,6 +337,12 @@ class SurfaceConfig(Measuring):
         (),
         "Three checkpoints RUN[@EPOCH][~T] that span the plane, or its centre with --directions.",
     )
+    align: str | None = flag(
+        None,
+        "Permute the units of the second point to match the first, by their weights or their "
+        "activations; no permutation by default.",
+        ("weights", "activations"),
+    )
     directions: str | None = flag(
         None,
         "Directions of the plane around one checkpoint: random; filter, random with the norm of "
@@ -371,6 +383,24 @@ class SurfaceConfig(Measuring):
         "Loss at the upper end of the colour scale; chosen from the losses by default.",
         identity=False,
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AlignConfig(Drawing):
+    """A network with its units permuted to match another's, with their data set and model."""
+
+    topic: ClassVar[str] = "alignment"
+    unused: ClassVar[tuple[str, ...]] = ("checkpoint_seconds",)
+    start: str = flag(
+        "", "The reference network: RUN[@EPOCH], or RUN[@EPOCH]~T for a point on a curve. Required."
+    )
+    end: str = flag("", "The network whose units to permute, given as --start. Required.")
+    method: str = flag(
+        "weights",
+        "What to match: weights, or activations on the training split.",
+        ("weights", "activations"),
+    )
+    points: int = flag(25, "Number of points of each profile, t equally spaced from 0 to 1.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,4 @@
-"""Flax linen: dropout while fitting a curve; accuracy and F1 along it.
-
-Run ``python -m experiments.examples.dropout_linen --figure=dropout``.
-"""
+"""Flax linen: dropout while fitting a curve; accuracy and F1 along it."""
 
 import flax.linen as nn
 import jax

@@ -54,6 +54,10 @@ def check_flags(config: SurfaceConfig) -> None:
             f"--points={given}: a plane needs three checkpoints, got {len(config.points)}; "
             "one is enough with --directions"
         )
+    if kind and config.align:
+        raise UsageError(
+            f"--align={config.align}: with --directions there is no second point to align"
+        )
     if kind == "pca" and not config.iterates:
         raise UsageError("--directions=pca needs --iterates=RUN, whose principal directions it is")
     if kind and len(config.points) != 1 and (config.points or kind != "pca"):

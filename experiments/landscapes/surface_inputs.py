@@ -24,7 +24,7 @@ from ..runs import (
     load_point,
     parse_name,
 )
-from ..training import Problem, check_measured, check_problem, same_problem
+from ..training import Problem, alignment, check_measured, check_problem, same_problem
 from . import surface_directions
 
 
@@ -62,6 +62,7 @@ class Inputs(NamedTuple):
       half_widths: ``[2]``, how far the surface reaches on each side of the first point along x and
         y, in units of weight distance; None where it covers what is drawn.
       directions: with --directions, what they are.
+      aligned: with --align, what was done to the second point.
     """
 
     mode: ModeConfig
@@ -74,6 +75,7 @@ class Inputs(NamedTuple):
     iterates: tuple[tuple[str, int], ...]
     half_widths: np.ndarray | None
     directions: Directions | None
+    aligned: dict[str, Any] | None
 
 
 def resolve(config: SurfaceConfig) -> Found:
@@ -117,6 +119,10 @@ def load(config: SurfaceConfig, found: Found, problem: Problem) -> Inputs:
       Interrupted: a signal came while eigenvectors were sought.
     """
     loaded = [load_point(name) for name in found.points]
+    aligned = None
+    if config.align:
+        name = f"--points: {found.texts[1]}"
+        loaded[1], aligned = alignment.align(problem, loaded[0], loaded[1], config.align, name)
     around = _around(config, found, problem, loaded)
     corners, state = parallel.replicate((around.points, loaded[0].state), problem.mesh)
     plane = _plane(config, corners)
@@ -130,7 +136,7 @@ def load(config: SurfaceConfig, found: Found, problem: Problem) -> Inputs:
         line = family, parallel.replicate(control, problem.mesh)
     return Inputs(
         found.mode, problem, corners, around.names, state, plane, line, found.iterates,
-        half_widths, around.directions,
+        half_widths, around.directions, aligned,
     )  # fmt: skip
 
 
@@ -139,6 +145,8 @@ def _around(
 ) -> surface_directions.Around:
     """The three points, their names and facts: those given, or one and two directions."""
     names = tuple(map(label, found.texts))
+    if config.align:
+        names = (names[0], f"{names[1]}, aligned", *names[2:])
     if not config.directions:
         return surface_directions.Around(tuple(p.params for p in loaded), names, None)
     chosen = surface_directions.make(config, problem, loaded[0], found.iterates)

@@ -82,7 +82,8 @@ def evaluate(folder: Run, config: SurfaceConfig, inputs: Inputs) -> Surface:
       UsageError: an iterate does not match the points, or what is drawn lies nowhere.
       Interrupted: a signal came; the rows that are done are saved.
     """
-    folder.open("surface", config, mode=identity(inputs.mode))
+    facts = {"aligned": inputs.aligned} if inputs.aligned else {}
+    folder.open("surface", config, mode=identity(inputs.mode), **facts)
     begin_evaluation(folder, config, EVALUATION, (FILE, "rows", "figures/surface_*"))
     began = time.monotonic()
     surface = _places(inputs)

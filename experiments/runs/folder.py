@@ -111,7 +111,8 @@ class Run:
         self.check_same(kind, config)
         locks.check_writable(self.path)
         info = self.info
-        trained = kind in ("mode", "curve") and "imported" not in info
+        made = kind == "mode" and {"imported", "aligned"} & info.keys()
+        trained = kind in ("mode", "curve") and not made
         if trained and self.status in (Status.FITTED, Status.DONE):
             metrics.check_epochs(self.path, self.metrics(), config.epochs)
         if not info and getattr(config, "fork", None):
@@ -131,6 +132,8 @@ class Run:
         ):
             if there != here:
                 raise UsageError(f"--fork={other.path}: its {name} is {there}, not {here}")
+        if kind == "curve" and "aligned" in info:
+            facts["aligned"] = info["aligned"]
         if not parallel.is_first():
             return
         for name in (metrics.FILE, "ends", "checkpoints"):

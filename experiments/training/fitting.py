@@ -9,9 +9,17 @@ from mcjax import curves
 from mcjax.engine import objectives, parallel
 from mcjax.results import Profile
 
-from ..cli import RunFailed, identity, say
-from ..runs import Status, check_unchanged, checkpoint_steps, load_point, open_ends
-from . import loop
+from ..cli import RunFailed, UsageError, identity, say
+from ..runs import (
+    Point,
+    Status,
+    check_unchanged,
+    checkpoint_steps,
+    load_point,
+    open_ends,
+    restore_ends,
+)
+from . import alignment, loop
 from .ends import train_if_needed
 from .failures import chance_failure, mark_failed
 from .fits import Fit
@@ -102,6 +110,8 @@ def _prepare(fit: Fit, problem: Problem) -> tuple[Callable[..., Any], loop.Start
     """
     folder, config = fit.folder, fit.config
     first, last = (load_point(one.name) for one in (fit.start, fit.end))
+    if config.align:
+        last = _aligned(fit, problem, first, last)
     ends = {"start": first.params, "end": last.params}
     with open_ends(folder) as there:
         there.save(0, parallel.replicate(ends, problem.mesh))
@@ -116,6 +126,28 @@ def _prepare(fit: Fit, problem: Problem) -> tuple[Callable[..., Any], loop.Start
         return function, loop.Start(trained, (), first.state, config.seed)
     function = objectives.on_curve(curve, objective, config.t_strata)
     return function, loop.Start(bends, (first.params, last.params), first.state, config.seed)
+
+
+def _aligned(fit: Fit, problem: Problem, first: Point, last: Point) -> Point:
+    """The end with its units permuted to match the start: the curve's copy of it, or a new one.
+
+    Raises:
+      UsageError: a weight is not finite, or the end has been retrained since it was aligned.
+    """
+    crc32, before = alignment.checksum(last.params), fit.folder.info.get("aligned")
+    with open_ends(fit.folder, read_only=True) as there:
+        is_saved = bool(there.steps())
+    if before and is_saved:
+        if before["crc32"] != crc32:
+            raise UsageError(
+                f"--end has been retrained since the curve in {fit.folder.path} was started: "
+                "give another --workdir"
+            )
+        return last._replace(params=restore_ends(fit.folder)["end"])
+    assert fit.config.align is not None
+    found = alignment.align(problem, first, last, fit.config.align, f"--end={fit.config.end}")
+    fit.folder.update(aligned=found.facts | {"crc32": crc32})
+    return found.point
 
 
 def judge(fit: Fit, problem: Problem, profile: Profile) -> None:

@@ -23,6 +23,10 @@ from mcjax.plots.styles import (
 FORMATS = ("pdf", "svg", "png")
 """What `save` writes, in this order."""
 PATH_STYLES = {"curve": {"linestyle": "-"}, "segment": {"linestyle": "--"}}
+ALIGNED_STYLES = {
+    "before": {"linestyle": "--"}, "after": {"linestyle": "-"}, "repaired": {"linestyle": "-."},
+}  # fmt: skip
+"""Of `mcjax.results.ALIGNED_PATHS`."""
 
 
 def profile(
@@ -37,7 +41,7 @@ def profile(
       ax: where to draw.
       found: metrics along curve and segment.
       metric: for example ``train_loss``; accuracies are drawn in percent.
-      paths: which of ``curve`` and ``segment`` to draw; by default those that there are.
+      paths: which of the profile's paths to draw; by default those that have the metric.
 
     Raises:
       ValueError: a path does not have the metric.
@@ -47,7 +51,8 @@ def profile(
         paths = having or tuple(found.paths)
     lines = {path: values(found.paths[path].metrics, metric, path) for path in paths}
     for path, line in lines.items():
-        look = {"color": color(list(PATH_STYLES).index(path)), **PATH_STYLES[path]}
+        styles = PATH_STYLES if path in PATH_STYLES else ALIGNED_STYLES
+        look = {"color": color(list(styles).index(path)), **styles[path]}
         ax.plot(found.t, line, label=path, **look)
     ax.set_xlabel("t")
     ax.set_ylabel(metric_label(metric))

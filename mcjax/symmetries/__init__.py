@@ -21,7 +21,7 @@ True
 
 from mcjax.symmetries.activations import match_activations
 from mcjax.symmetries.matching import Match, match_weights
-from mcjax.symmetries.repairing import Repaired, repair
+from mcjax.symmetries.repairing import Repaired, repair, repair_path
 from mcjax.symmetries.spec import (
     Group,
     Spec,
@@ -36,5 +36,5 @@ from mcjax.symmetries.spec import (
 
 __all__ = [
     "Group", "Match", "Repaired", "Spec", "apply", "by_hand", "check", "find", "identity",
-    "match_activations", "match_weights", "moved_share", "random", "repair",
+    "match_activations", "match_weights", "moved_share", "random", "repair", "repair_path",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ with means and standard deviations over the data, those of y with all earlier la
 ``s b + (1 - t) mean_A + t mean_B - s mean(y)``: the result is parameters of the same function.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -82,27 +82,72 @@ def repair(
       ValueError: there are no batches, the ends do not fit the spec or are not finite, or nothing
         can be corrected.
     """
+    return next(repair_path(spec, function, start, end, batches, [t], progress=progress))
+
+
+def repair_path(
+    spec: specs.Spec,
+    function: Callable[..., Any],
+    start: Any,
+    end: Any,
+    batches: Sequence[Any],
+    t: Sequence[float],
+    *,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Iterator[Repaired]:
+    """`repair` at every ``t``: the ends are measured once and nothing is compiled twice.
+
+    Args:
+      spec: as in `repair`.
+      function: likewise.
+      start: likewise.
+      end: likewise.
+      batches: likewise; read once for the ends and once for every ``t``.
+      t: where, from 0 to 1.
+      progress: called with the number of batches done, of ``(1 + len(t)) len(batches)``.
+
+    Returns:
+      The corrected networks in the order of ``t``, each computed when it is asked for.
+
+    Raises:
+      ValueError: as `repair`, before the first network.
+    """
     batches = [taps.as_inputs(batch) for batch in batches]
     if not batches:
         raise ValueError(taps.NO_DATA)
     for tree in (start, end):
         matching.named(spec, tree)
     found = taps.read(spec, function, start, *batches[0])[1]
-    layers = [tap for tap in found if tap.folds]
-    if not layers:
+    if not any(tap.folds for tap in found):
         raise ValueError("no layer of this function is corrected by rescaling its leaves")
-    measure, correct = _programs(spec, function)
-    ends = _over([lambda inputs, p=p: measure(p, inputs) for p in (start, end)], batches, progress)
-    target = [_interpolated(a, b, t) for a, b in zip(*ends, strict=True)]
-    params = jax.tree.map(lambda a, b: _mixed(a, b, t), start, end)
-    there = lambda inputs: correct(params, target, inputs)  # noqa: E731
-    (now,) = _over([there], batches, lambda done: progress(len(batches) + done))
+    return _path(found, _programs(spec, function), start, end, batches, t, progress)
+
+
+def _path(
+    found: list[taps.Tap],
+    run: tuple[Any, Any],
+    start: Any,
+    end: Any,
+    batches: list[tuple[Any, ...]],
+    t: Sequence[float],
+    progress: Callable[[int], None],
+) -> Iterator[Repaired]:
+    """`repair_path`, of arguments that are checked."""
+    measure, correct = run
+    layers = [tap for tap in found if tap.folds]
     left = {g for tap in found if not tap.folds for g in tap.groups()}
     names = [
         {n for tap in layers if bool(tap.offset) is k for n in tap.folds} for k in (True, False)
     ]
-    new = _folded(layers, target, now, params)
-    return Repaired(new, *(tuple(sorted(found)) for found in (*names, left)))
+    ends = _over([lambda inputs, p=p: measure(p, inputs) for p in (start, end)], batches, progress)
+    for number, place in enumerate(t, 1):
+        target = [_interpolated(a, b, place) for a, b in zip(*ends, strict=True)]
+        params = jax.tree.map(lambda a, b, place=place: _mixed(a, b, place), start, end)
+        there = lambda inputs, p=params, goal=target: correct(p, goal, inputs)  # noqa: E731
+        before = number * len(batches)
+        (now,) = _over([there], batches, lambda done, before=before: progress(before + done))
+        new = _folded(layers, target, now, params)
+        yield Repaired(new, *(tuple(sorted(found)) for found in (*names, left)))
 
 
 def _mixed(a: Any, b: Any, t: float) -> Any:

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import export, fit_curve, import_torch, train_mode
+from experiments import align, export, fit_curve, import_torch, train_mode
 from experiments.cli import errors
 from experiments.cli.configs import (
+    AlignConfig,
     CurveConfig,
     ExportConfig,
     ImportConfig,
@@ -20,12 +21,13 @@ from experiments.cli.errors import UsageError
 from experiments.cli.flags import parse_flagfile
 from experiments.exchange.export_torch import export_torch
 from experiments.landscapes import surface_inputs
-from experiments.runs import load_point
+from experiments.runs import load_point, load_result
 from experiments.runs.folder import Run
 from experiments.runs.names import parse_name
 from experiments.training import fits, make_problem, modes
 from mcjax.data import augmentation
 from mcjax.exchange import torch_files
+from mcjax.results import Profile
 from tests.comparison import assert_same_bits
 
 NETWORK = {
@@ -67,8 +69,8 @@ def curve(trained):
     return fit_curve.run(config)
 
 
-def _export(folder, name, file):
-    found = export_torch(name, "safetensors", name_map=str(folder / "names"))
+def _export(folder, name, file, names=None):
+    found = export_torch(name, "safetensors", name_map=str(names or folder / "names"))
     (folder / file).write_bytes(found.content)
     return found
 
@@ -94,6 +96,27 @@ def test_there_and_back(trained, tmp_path, capsys):
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].startswith(f"{run.path}: train accuracy ")
     assert shown[1].startswith("with its own running averages: train accuracy ")
+
+
+@pytest.mark.parametrize("method", ["weights", "activations"])
+def test_an_imported_network_aligns_and_is_exported(trained, curve, tmp_path, method):
+    """Batch norm's averages are permuted along; it corrects every path, so there is no third."""
+    start, end = curve.info["flags"]["start"], curve.info["flags"]["end"]
+    run = align.run(
+        AlignConfig(start=start, end=end, workdir=str(tmp_path / "run"), method=method, points=3)
+    )
+    _export(tmp_path, str(run.path), "aligned.safetensors", trained / "names")
+    here, there = (folder / name for folder, name in ((tmp_path, "aligned.safetensors"),
+                                                      (trained, "a.safetensors")))  # fmt: skip
+    assert here.read_bytes() == there.read_bytes()
+    facts = json.loads((run.path / "align.json").read_text())
+    assert facts["correction"].startswith("batch norm's statistics")
+    assert (facts["moved"], facts["units"]) == (1, 12)
+    assert facts["barriers"]["repaired"] == facts["barriers"]["after"]
+    assert facts["barriers"]["after"]["train"]["loss"]["over_max"] == pytest.approx(0, abs=1e-6)
+    assert facts["barriers"]["before"]["train"]["loss"]["over_max"] > 0.05
+    assert list(load_result(Profile, run.path / "align.npz").paths) == ["before", "after"]
+    assert run.info["imported"]["file"] == "b.safetensors"
 
 
 def test_the_command_writes_what_the_function_gives(trained, tmp_path):

@@ -51,6 +51,14 @@ def test_a_panel_for_each_metric_and_percent_for_accuracies(metrics, panels):
     plt.close(figure)
 
 
+def test_profiles_of_an_alignment_are_drawn_apart():
+    arrays = {"t": T} | {f"{p}_train_loss": np.ones(7) for p in ("before", "after", "repaired")}
+    lines = curve_figure(arrays, "").axes[0].lines
+    assert [line.get_label() for line in lines] == ["before", "after", "repaired"]
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 3
+    assert len({line.get_color() for line in lines}) == 3
+
+
 def test_metrics_of_ones_own_are_drawn_with_their_names():
     arrays = some_arrays(("loss", "F1", "top_5_accuracy")) | {"curve_train_F1_mean": np.ones(())}
     figure = curve_figure(arrays, "")

@@ -24,6 +24,13 @@ def recorded():
         return dict(file)
 
 
+def aligned():
+    """``align.npz``: the recorded segment as each of three paths."""
+    paths = {k.removeprefix("segment_"): x for k, x in recorded().items() if "segment_" in k}
+    names = results.ALIGNED_PATHS
+    return {"t": recorded()["t"]} | {f"{p}_{k}": x for p in names for k, x in paths.items()}
+
+
 def on_plane():
     """Every key of ``surface.npz``."""
     arrays = {"x": np.arange(4.0), "y": np.arange(3.0), "l2": RNG.random((3, 4))}
@@ -59,7 +66,8 @@ EXTRA = {"curve_note": np.array("a word"), "train_loss_over_max": np.array(0.5, 
 
 
 @pytest.mark.parametrize(
-    ("kind", "make"), [(Profile, recorded), (Surface, on_plane), (Sharpness, hessian)]
+    ("kind", "make"),
+    [(Profile, recorded), (Profile, aligned), (Surface, on_plane), (Sharpness, hessian)],
 )
 def test_a_file_read_and_written_again_is_the_same(kind, make):
     arrays = make()

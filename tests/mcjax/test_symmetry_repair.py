@@ -55,6 +55,20 @@ def test_an_end_is_itself():
         np.testing.assert_allclose(found.params[name], one[name], rtol=1e-4, atol=1e-5)
 
 
+def test_a_path_is_its_points():
+    one, two, x = fill(MLP, 1), fill(MLP, 2), inputs(50, 3)
+    spec, done = symmetries.find(mlp, one, x), []
+    path = symmetries.repair_path(spec, mlp, one, two, [(x,)], [0.0, T], progress=done.append)
+    for t, found in zip((0.0, T), path, strict=True):
+        alone = symmetries.repair(spec, mlp, one, two, [(x,)], t=t)
+        for name in one:
+            np.testing.assert_array_equal(found.params[name], alone.params[name])
+        assert found[1:] == alone[1:]
+    assert done == [1, 2, 3]
+    with pytest.raises(ValueError, match="no batches"):
+        symmetries.repair_path(spec, mlp, one, two, [], [T])
+
+
 def test_statistics_of_batches_are_averaged_by_their_examples():
     one, two, x = fill(MLP, 1), fill(MLP, 2), inputs(50, 3)
     spec = symmetries.find(mlp, one, x)
