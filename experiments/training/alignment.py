@@ -31,7 +31,7 @@ class Alignment(NamedTuple):
     Attributes:
       point: the permuted network, including batch norm's averages.
       facts: ``method``; the number of ``groups`` of units and of ``units`` in them, the fraction
-        of these that ``moved``; the number of ``rounds`` over the groups, and the ``seconds`` taken.
+        of these that ``moved``; the ``rounds`` over the groups, and the ``seconds`` taken.
     """
 
     point: Point
