@@ -1,6 +1,6 @@
 """Lists the commands: ``python -m experiments``, or ``mcjax``.
 
-It reads the modules' docstrings without importing the modules, hence without jax.
+It reads the modules' docstrings without importing them, so it does not need jax.
 """
 
 import ast
@@ -14,7 +14,7 @@ MAIN = "    main("
 
 
 def commands() -> dict[str, str]:
-    """The commands' names, with the first lines of their docstrings."""
+    """Maps each command to the first line of its docstring."""
     found: dict[str, str] = {}
     for file in sorted(Path(__file__).parent.glob("[!_]*.py")):
         source = file.read_text(encoding="utf-8")
@@ -33,7 +33,7 @@ def show(usage: str) -> None:
 
 
 def page(usage: str) -> str:
-    """The page that lists the commands.
+    """Returns the list of commands, for printing.
 
     Args:
       usage: how to run a command, such as ``mcjax COMMAND``.

@@ -423,6 +423,7 @@ class ReproduceConfig(Drawing):
     """The whole paper."""
 
     unused: ClassVar[tuple[str, ...]] = LAUNCH
+    paper: str = flag("gotmare2018", "The paper to reproduce.", ("gotmare2018",))
     scale: str = flag(
         "digits",
         "Size of the experiments: data set and networks.",
