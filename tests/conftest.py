@@ -13,9 +13,12 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-TYPED: list[str] = ["mcjax.analysis", "mcjax.plots", "mcjax.symmetries", "mcjax.typing"]
+TYPED: list[str] = [
+    "mcjax.analysis", "mcjax.data", "mcjax.exchange", "mcjax.flax", "mcjax.plots",
+    "mcjax.symmetries", "mcjax.typing",
+]  # fmt: skip
 """Packages whose calls are checked against their annotations, shapes included."""
 jaxtyping.install_import_hook(TYPED, "beartype.beartype")
 
 # Collected as a doctest, it would be imported.
-collect_ignore = [] if importlib.util.find_spec("torch") else ["mcjax/torch_networks.py"]
+collect_ignore = [] if importlib.util.find_spec("torch") else ["mcjax/exchange/torch_networks.py"]

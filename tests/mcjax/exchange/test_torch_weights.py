@@ -1,22 +1,16 @@
 """PyTorch's weights here and back; with torch live, without it by what was recorded of it."""
 
-import functools
-import json
-import re
-from pathlib import Path
-
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mcjax.exchange import torch_files, torch_names, torch_weights
+from mcjax.exchange import torch_files, torch_weights
 from mcjax.exchange.torch_names import Layer
-from mcjax.flax import models
 from mcjax.flax.ops import convolution
-from tests.comparison import assert_same_bits
+from tests.mcjax.exchange.networks import RECORDED, network
 
-RECORDED = Path(__file__).parent / "recorded"
 WIDTHS = {
     "vgg16_bn": 1 / 32,
     "preresnet8": 0.25,
@@ -25,14 +19,6 @@ WIDTHS = {
     "torchvision_vgg11_bn": 1 / 64,
 }
 CLOSE = {"rtol": 1e-5, "atol": 2e-5}
-
-
-@functools.cache
-def network(name, width=1.0, pixels=32, classes=7):
-    model = models.create(name, num_classes=classes, width=width)
-    images = jnp.zeros((1, pixels, pixels, 3))
-    template = jax.eval_shape(lambda k: model.init(k, images, False), jax.random.key(0))
-    return model, template, torch_names.layers_of(model)
 
 
 @pytest.fixture
@@ -82,7 +68,7 @@ def test_logits_are_the_recorded_ones(name, logits):
 )
 def test_live_torch(name, width, pixels, logits, tmp_path):
     torch = pytest.importorskip("torch")
-    from tests.mcjax import torch_networks
+    from tests.mcjax.exchange import torch_networks
 
     theirs = torch_networks.create(name, width, pixels)
     torch.save({"epoch": 3, "model_state": theirs.state_dict()}, tmp_path / "theirs.pt")
@@ -107,43 +93,6 @@ def test_live_torch(name, width, pixels, logits, tmp_path):
 def _forget(layer):
     for tensor in layer.state_dict().values():
         tensor.zero_()
-
-
-@pytest.mark.parametrize("container", [None, *torch_files.CONTAINERS])
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module."])
-def test_containers_and_wrappers(container, prefix, tmp_path):
-    torch = pytest.importorskip("torch")
-    weights = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3)).state_dict()
-    wrapped = {f"{prefix}{name}": tensor for name, tensor in weights.items()}
-    whole = {container: wrapped, "epoch": 7, "optimizer": {"state": {}}} if container else wrapped
-    torch.save(whole, tmp_path / "x.pth")
-    arrays = torch_files.read(tmp_path / "x.pth")
-    assert arrays.keys() == weights.keys() - {"1.num_batches_tracked"}
-    np.testing.assert_array_equal(arrays["0.weight"], weights["0.weight"].numpy())
-
-
-def test_a_prefix_of_some_names_stays(tmp_path):
-    pytest.importorskip("safetensors")
-    arrays = {"module.a": np.ones(2), "b": np.zeros(3)}
-    torch_files.write(tmp_path / "x.safetensors", arrays)
-    assert torch_files.read(tmp_path / "x.safetensors").keys() == arrays.keys()
-
-
-@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
-def test_types(suffix, tmp_path):
-    """Half precision is read; bfloat16 as float32, which numpy's users can use."""
-    torch = pytest.importorskip("torch")
-    from safetensors import torch as safetensors
-
-    tensors = {k: torch.tensor([0.5, -3.0]).to(getattr(torch, k)) for k in _FLOATS}
-    path = tmp_path / f"x.{suffix}"
-    torch.save(tensors, path) if suffix == "pt" else safetensors.save_file(tensors, path)
-    for name, array in torch_files.read(path).items():
-        assert array.dtype == _FLOATS[name]
-        np.testing.assert_array_equal(array, [0.5, -3.0])
-
-
-_FLOATS = {"float64": "float64", "float32": "float32", "float16": "float16", "bfloat16": "float32"}
 
 
 def test_there_and_back_without_torch(recorded, tmp_path):
@@ -186,12 +135,6 @@ def test_one_array_that_does_not_fit_is_enough(arrays, words):
         torch_weights.to_flax(arrays, variables, [Layer("head", "Dense_0")])
 
 
-def test_what_is_no_tensor_beside_the_weights_is_left_out(tmp_path):
-    torch = pytest.importorskip("torch")
-    torch.save({"w": torch.ones(2), "epoch": 3}, tmp_path / "x.pt")
-    assert torch_files.read(tmp_path / "x.pt").keys() == {"w"}
-
-
 def test_many_that_do_not_fit_are_counted(recorded):
     _, template, layers = network("vgg16_bn", 1 / 32, 64)
     strange = {f"net_{name}": array for name, array in recorded.items()}
@@ -222,108 +165,6 @@ def test_single_arrays_have_names_of_their_own():
     assert {n: a.shape for n, a in arrays.items()} == {"cls_token": (3,), "head.weight": (4, 2)}
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("a.0 Conv_0", "line 1: write THEIRS = OURS"),
-        ("a = B\n\n c = D flattens many", "line 3: write THEIRS = OURS"),
-        ("a = B # one\na = C", "has a twice"),
-        ("a = B\nc = B", "has B twice"),
-        ("# nothing", "is empty"),
-        ('{"a": "B"', "is no JSON"),
-        (None, "cannot be read"),
-    ],
-)
-def test_wrong_name_maps(text, words, tmp_path):
-    if text is not None:
-        (tmp_path / "map").write_text(text)
-    with pytest.raises(ValueError, match=re.escape(words)):
-        torch_names.read_map(tmp_path / "map")
-
-
-def test_name_maps(tmp_path):
-    layers = (Layer("fc.1", "Dense_0", 64), Layer("fc.2", "Dense_1", 3))
-    (tmp_path / "lines").write_text("# theirs\nfc.1 = Dense_0\nfc.2=Dense_1  flattens 3 # so\n")
-    pairs = {"fc.1": "Dense_0", "fc.2": "Dense_1 flattens 3"}
-    (tmp_path / "json").write_text(json.dumps(pairs))
-    known = [Layer("classifier.1", "Dense_0", 64)]
-    assert torch_names.read_map(tmp_path / "lines", known) == layers
-    assert torch_names.read_map(tmp_path / "json", known) == layers
-    assert torch_names.read_map(tmp_path / "json")[0].flattened == 0
-
-
-def test_networks_without_names():
-    with pytest.raises(ValueError, match="no PyTorch names are known for a MLP"):
-        torch_names.layers_of(models.create("mlp", num_classes=3))
-
-
-def test_wrong_safetensors_files(tmp_path):
-    content = (RECORDED / "preresnet8.safetensors").read_bytes()
-    path = tmp_path / "x.safetensors"
-    for wrong in (content[:-5], content[:100], b"", b"not such a file"):
-        path.write_bytes(wrong)
-        with pytest.raises(ValueError, match=r"x.safetensors is damaged or no safetensors file: "):
-            torch_files.read(path)
-    torch_files.write(path, {})
-    with pytest.raises(ValueError, match="holds no arrays"):
-        torch_files.read(path)
-    with pytest.raises(ValueError, match="there is no file"):
-        torch_files.read(tmp_path / "y.safetensors")
-    with pytest.raises(ValueError, match="format 'npz' is unknown: use pt or safetensors"):
-        torch_files.encode({}, "npz")
-
-
-def test_wrong_torch_files(tmp_path):
-    torch = pytest.importorskip("torch")
-    path = tmp_path / "x.pt"
-    torch.save(torch.nn.Linear(2, 2), path)
-    with pytest.raises(ValueError, match=r"more than weights \(torch.nn.modules.linear.Linear\)"):
-        torch_files.read(path)
-    torch.save({"weights": [torch.ones(2)], "epoch": 3}, path)
-    with pytest.raises(ValueError, match="holds a dict of weights, epoch, and no state dict in it"):
-        torch_files.read(path)
-    torch.save({"a": torch.ones(2)}, path)
-    for wrong in (path.read_bytes()[:-40], b"", b"hello world"):
-        path.write_bytes(wrong)
-        with pytest.raises(ValueError, match=r"x.pt is damaged or no PyTorch checkpoint") as caught:
-            torch_files.read(path)
-        assert "\n" not in str(caught.value)
-
-
-def test_packages_that_are_not_there(monkeypatch, tmp_path):
-    for package in ("torch", "safetensors"):
-        monkeypatch.setitem(__import__("sys").modules, package, None)
-    for name, remedy in (("x.pt", "pip install torch"), ("x.safetensors", "pip install safet")):
-        (tmp_path / name).write_bytes(b"")
-        with pytest.raises(ValueError, match=remedy):
-            torch_files.read(tmp_path / name)
-        with pytest.raises(ValueError, match=remedy):
-            torch_files.write(tmp_path / name, {})
-
-
-def test_a_map_of_arrays_flattens_as_the_layers_do(tmp_path):
-    model, _, layers = network("vgg7", 0.1, 8)
-    variables = model.init(jax.random.key(3), jnp.zeros((1, 8, 8, 3)), False)
-    arrays = torch_weights.from_flax(variables, layers)
-    lines = [
-        f"{layer.theirs}.{theirs} = {layer.ours}/{ours}"
-        for layer in layers
-        for theirs, ours in (("weight", "kernel"), ("bias", "bias"))
-    ]
-    (tmp_path / "map").write_text("\n".join(lines))
-    named = torch_names.read_map(tmp_path / "map", layers)
-    assert any(layer.flattened > 1 for layer in named)
-    assert_same_bits(torch_weights.to_flax(arrays, variables, named), variables)
-
-
-def test_narrow_wide_resnets_have_the_names_of_their_layers():
-    """At a sixteenth of the width the first 16 channels and the stage's 64 are both few."""
-    for width in (1.0, 1 / 16, 1 / 64):
-        model, template, layers = network("wrn16x4", width)
-        variables = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), template)
-        assert len(torch_weights.from_flax(variables, layers)) > 60, model
-
-
 def test_norms_that_nothing_went_through(recorded):
     """Garipov's VGG16BN runs half of its layers; what is never run keeps the averages it had."""
     assert torch_weights.unused_norms(recorded) == []
@@ -336,11 +177,41 @@ def test_norms_that_nothing_went_through(recorded):
     assert torch_weights.unused_norms(untrained) == []
 
 
-def test_numbers_of_other_types(tmp_path):
+@pytest.mark.parametrize("prefix", ["model.", "net.0.", "module.backbone."])
+def test_one_common_prefix_is_left_out(prefix):
+    template = {"params": {"Dense_0": {"bias": np.zeros(2, np.float32)}}}
+    arrays = {f"{prefix}fc.bias": np.arange(2)}
+    variables = torch_weights.to_flax(arrays, template, [Layer("fc", "Dense_0")])
+    np.testing.assert_array_equal(variables["params"]["Dense_0"]["bias"], [0, 1])
+
+
+def test_prefixes_that_a_name_map_has_stay():
+    template = {"params": {"Dense_0": {"bias": np.zeros(2, np.float32)}}}
+    layers = [Layer("model.fc", "Dense_0")]
+    for name in ("model.fc.bias", "lightning.model.fc.bias"):
+        torch_weights.to_flax({name: np.arange(2)}, template, layers)
+    both = {"a.fc.bias": np.ones(2), "b.fc.bias": np.ones(2)}
+    with pytest.raises(torch_weights.Mismatch, match=r"no place for a\.fc\.bias, b\.fc\.bias"):
+        torch_weights.to_flax(both, template, [Layer("fc", "Dense_0")])
+
+
+def test_variances_are_taken_over_as_pytorch_has_them():
+    """Equal outputs; the variance is n / (n - 1) times what is recomputed of the same batch."""
     torch = pytest.importorskip("torch")
-    content = torch_files.encode({"w": np.ones(2, jnp.bfloat16)}, "pt")
-    (tmp_path / "b.pt").write_bytes(content)
-    assert torch.load(tmp_path / "b.pt", weights_only=True)["w"].dtype == torch.bfloat16
-    torch.save({"w": torch.ones(2).to_sparse()}, tmp_path / "s.pt")
-    with pytest.raises(ValueError, match=r"s\.pt: w is of type torch.float32 .*sparse"):
-        torch_files.read(tmp_path / "s.pt")
+    x = np.random.default_rng(0).normal(1, 2, (3, 2, 2, 5)).astype(np.float32)
+    channels_first = torch.from_numpy(x).permute(0, 3, 1, 2)
+    theirs = torch.nn.BatchNorm2d(5, momentum=1.0, affine=False)
+    theirs(channels_first)  # its running averages are this batch's own now
+    model = nn.BatchNorm(True, epsilon=1e-5, use_bias=False, use_scale=False)
+    template = {"batch_stats": {n: np.zeros(5, np.float32) for n in ("mean", "var")}}
+    layers = [Layer("norm.running_mean", "mean"), Layer("norm.running_var", "var")]
+    arrays = {f"norm.{n}": t.numpy() for n, t in theirs.state_dict().items() if t.ndim}
+    variables = torch_weights.to_flax(arrays, template, layers)
+    with torch.no_grad():
+        expected = theirs.eval()(channels_first).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_allclose(model.apply(variables, x), expected, rtol=1e-5, atol=1e-6)
+    n = x[..., 0].size
+    biased = x.var((0, 1, 2))
+    np.testing.assert_allclose(variables["batch_stats"]["var"], biased * n / (n - 1), rtol=1e-5)
+    back = torch_weights.from_flax(variables, layers)
+    np.testing.assert_array_equal(back["norm.running_var"], arrays["norm.running_var"])

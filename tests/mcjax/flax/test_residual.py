@@ -14,22 +14,17 @@ from mcjax.engine import evaluation, parallel
 from mcjax.flax import models
 from mcjax.flax.models import preresnet, wide_resnet
 from mcjax.flax.objective import cross_entropy
-from mcjax.flax.ops import convolution, layers
+from mcjax.flax.ops import layers
 from tests.mcjax import small
-from tests.mcjax.test_models import count, draw, draw_variables, shapes_of
+from tests.mcjax.flax.networks import count, draw, draw_variables, shapes_of
 
+pytestmark = pytest.mark.usefixtures("only_direct")
 long = pytest.mark.long  # whole networks take long to compile
 
 RESIDUAL = {
     "preresnet8": functools.partial(preresnet.PreResNet, 8, width=0.25),
     "wrn10x2": functools.partial(wide_resnet.WideResNet, 10, 2, width=0.25),
 }
-
-
-@pytest.fixture(autouse=True)
-def _only_direct(monkeypatch):
-    """Winograd's form has tests of its own, and takes several times as long to compile."""
-    monkeypatch.setattr(convolution, "choose", lambda *_: convolution.direct)
 
 
 def preresnet_count(per_stage, bottleneck):

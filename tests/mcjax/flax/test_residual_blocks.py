@@ -7,8 +7,9 @@ import pytest
 
 from mcjax.flax.models import preresnet, residual, wide_resnet
 from mcjax.flax.ops import layers
-from tests.mcjax.test_models import draw, draw_variables
-from tests.mcjax.test_residual import _only_direct  # noqa: F401, a fixture
+from tests.mcjax.flax.networks import draw, draw_variables
+
+pytestmark = pytest.mark.usefixtures("only_direct")
 
 
 def convolved(x, layer, stride):

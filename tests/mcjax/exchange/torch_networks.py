@@ -2,10 +2,10 @@
 
 Needs torch.
 
-    python -m tests.mcjax.torch_networks
+    python -m tests.mcjax.exchange.torch_networks
 
-writes those of tests/mcjax/recorded/*.safetensors that are not there: weights, a few images and
-PyTorch's logits, so that imports are compared with PyTorch where it is not installed, too.
+writes those files of tests/mcjax/exchange/recorded/ that are missing: weights, a few images and
+PyTorch's logits, so that imports are compared with PyTorch even where it is not installed.
 """
 
 import re

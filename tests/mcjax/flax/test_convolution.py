@@ -289,16 +289,3 @@ def test_as_the_convolution_of_a_flax_layer(channels):
     assert not has_convolution(lambda v: layer.apply(v, x), variables)
     expected = nn.Conv(7, (3, 3)).apply(variables, x)
     assert_close([jax.jit(layer.apply)(variables, x)], [expected], 1e-5)
-
-
-@pytest.mark.parametrize("size", [(4, 6), (5, 7), (2, 2), (3, 1), (1, 8), (1, 1)])
-def test_max_pool(size):
-    with jax.enable_x64(True):
-        (x,) = draw((2, *size, 3))
-        window = tuple(min(2, s) for s in size)
-        expected = nn.max_pool(x, window, window)
-        (cotangent,) = draw(expected.shape, seed=1)
-        actual, pull = jax.vjp(convolution.max_pool_2x2, x)
-        _, pull_expected = jax.vjp(lambda x: nn.max_pool(x, window, window), x)
-        np.testing.assert_array_equal(actual, expected)
-        np.testing.assert_array_equal(pull(cotangent)[0], pull_expected(cotangent)[0])
