@@ -18,7 +18,7 @@ RNG = np.random.default_rng(5)
 
 def recorded():
     """``curve.npz`` of the recorded example of format 1."""
-    with zipfile.ZipFile(ROOT / "tests" / "experiments" / "format1.zip") as archive:
+    with zipfile.ZipFile(ROOT / "tests" / "experiments" / "runs" / "format1.zip") as archive:
         content = io.BytesIO(archive.read("AB/curve.npz"))
     with np.load(content) as file:
         return dict(file)

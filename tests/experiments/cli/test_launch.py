@@ -42,8 +42,8 @@ def test_launch_flags_are_never_recorded():
         (["--coordinator=:12"], "--coordinator=:12: write HOST:PORT"),
         (["--coordinator=host:0"], "--coordinator=host:0: write HOST:PORT"),
         (["--coordinator=host:70000"], "--coordinator=host:70000: write HOST:PORT"),
-        (["--num_processes=2"], "--num_processes=2: where do the processes meet?"),
-        (["--process_id=0"], "--process_id=0: where do the processes meet?"),
+        (["--num_processes=2"], "--num_processes=2: a coordinator is missing; give"),
+        (["--process_id=0"], "--process_id=0: a coordinator is missing; give"),
         ([LAUNCH[0], "--num_processes=0"], "--num_processes=0: use 1 or more"),
         ([*LAUNCH, "--process_id=4"], "--process_id=4: 4 processes count from 0"),
         ([*LAUNCH, "--process_id=-1"], "--process_id=-1: 4 processes count from 0"),
@@ -63,7 +63,7 @@ def test_what_jax_refuses_names_the_flags_that_were_given(monkeypatch):
     for argv in (["--distributed"], LAUNCH):
         with pytest.raises(UsageError) as no:
             processes.join(flags.parse(ModeConfig, argv))
-        assert str(no.value).startswith(f"{' '.join(argv)}: no cluster; where no cluster")
+        assert str(no.value).startswith(f"{' '.join(argv)}: no cluster; if no cluster")
 
 
 def test_waiting_for_processes_is_said_and_ends(monkeypatch, capsys):
@@ -115,7 +115,7 @@ def test_without_a_home_folder_a_command_runs_without_a_cache(started, monkeypat
     monkeypatch.setattr(pwd, "getpwuid", no_entry)
     status, out, said = started("--workdir=w")
     assert (status, out) == (0, "ran in w\n")
-    assert said.startswith("note: compiled programs are not kept: Could not determine home")
+    assert said.startswith("note: compiled programs are not cached: Could not determine home")
     assert said.endswith("; set MCJAX_CACHE to a folder\n")
     assert jax.config.values["jax_compilation_cache_dir"] is None
 

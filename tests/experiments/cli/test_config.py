@@ -63,7 +63,7 @@ def test_every_flag_of_the_round_trip_is_off_its_default():
         (["--epochs=three"], "--epochs=three"),
         (["--epochs=2.5"], "--epochs=2.5"),
         (["--schedule=cosine"], "--schedule=cosine.*constant.*sgdr"),
-        (["--keep=1,x"], "'1,x' is not a comma-separated list of whole numbers"),
+        (["--keep=1,x"], "'1,x' is not a comma-separated list of integers"),
         (["--use_test=maybe"], "--use_test=maybe"),
         (["epochs=3"], "'epochs=3' is not a flag; flags are written --name=value"),
         (["--flip", "yes"], "'yes' is not a flag"),
@@ -251,7 +251,10 @@ def test_a_signal_where_nothing_is_to_be_saved(monkeypatch, capsys):
         command.main(ModeConfig, lambda config: os.kill(os.getpid(), signal.SIGTERM), "doc")
     assert signal.getsignal(signal.SIGTERM) == before
     assert ended.value.code == 75
-    assert capsys.readouterr().err == "train_mode: stopped by SIGTERM; the same command goes on\n"
+    assert (
+        capsys.readouterr().err
+        == "train_mode: stopped by SIGTERM; run the same command to resume\n"
+    )
 
 
 def test_a_core_is_a_device_where_there_is_much_to_divide():

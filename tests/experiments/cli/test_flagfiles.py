@@ -63,7 +63,7 @@ def test_flagfiles_are_found_from_any_folder(write, tmp_path):
     [
         (["--flagfile=nowhere.cfg"], r"no flagfile nowhere\.cfg"),
         (["--flagfile"], "without a name"),
-        (["--flagfile=loop.cfg"], r"--flagfile=loop\.cfg: the file names itself"),
+        (["--flagfile=loop.cfg"], r"--flagfile=loop\.cfg: the file includes itself"),
         (["--flagfile=utf16.cfg"], r"--flagfile=utf16\.cfg is not UTF-8"),
         (["--flagfile=typo.cfg"], "'epoch'.*epochs"),
     ],

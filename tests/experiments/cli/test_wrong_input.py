@@ -164,7 +164,7 @@ def ends(tmp_path):
         (["--bends=0"], ["--bends=0", "use 1 or more"]),
         (["--t_strata=3"], ["--t_strata=3 does not divide --batch_size=40"]),
         (["--batch_size=400"], ["--batch_size=400", "200 examples"]),
-        (["--eval_epochs=2,5"], ["no curve epoch 5", "--epochs=4"]),
+        (["--eval_epochs=2,5"], ["no epoch 5", "--epochs=4"]),
         (["--epochs=0"], ["--epochs=0"]),
         (["--curve=line"], ["--curve=line", "There are chain, bezier"]),
         (["--model=mlp"], ["'model'"]),

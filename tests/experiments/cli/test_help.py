@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -107,3 +108,16 @@ def test_packages_list_their_commands_without_jax(package, tmp_path):
         first = module.__doc__.strip().partition("\n")[0]
         assert re.search(rf"^  {module.__name__.split('.')[-1]} +{re.escape(first)}$", found, re.M)
     assert {"train_mode", "fit_curve", "export"} <= listing.commands().keys()
+
+
+@pytest.mark.parametrize("argv", [["experiments"], ["experiments.prune", "--help"]])
+def test_a_reader_that_leaves_early_sees_no_traceback(argv):
+    """As with ``--help | head``."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    found = subprocess.run(
+        [sys.executable, "-m", *argv], cwd=flagfiles.PACKAGE_ROOT, stdout=writer,
+        stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert found.stderr == ""

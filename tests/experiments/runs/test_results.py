@@ -105,8 +105,8 @@ def test_a_file_that_lacks_an_array_is_named(tmp_path):
     [
         ("nothing", "there is no run at .*nothing"),
         ("A@4", "A has no checkpoint of epoch 4; it has 30"),
-        ("A~0.5", "A holds no curve; only a curve has points"),
-        ("AB~1.5", "T is from 0 to 1"),
+        ("A~0.5", "A is not a curve; only a curve has points"),
+        ("AB~1.5", "T must be from 0 to 1"),
     ],
 )
 def test_what_cannot_be_loaded_is_said(folder, name, message):

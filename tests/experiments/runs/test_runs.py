@@ -113,7 +113,9 @@ def test_lost_metrics_are_said(tmp_path):
     for epoch in (1, 2):
         add_metrics(run.path, epoch=epoch, step=5 * epoch)
     cut_metrics(run.path, 14, 5)  # in the third epoch
-    with pytest.raises(UsageError, match=r"metrics\.jsonl is damaged: of epochs 1 to 3 it has 2"):
+    with pytest.raises(
+        UsageError, match=r"metrics\.jsonl is damaged: it has 2 lines for epochs 1 to 3"
+    ):
         cut_metrics(run.path, 15, 5)
     add_metrics(run.path, epoch=3, step=15)
     run.update(status="done")
@@ -145,7 +147,7 @@ def test_steps_of_epochs(tmp_path):
 def test_a_failed_run_without_checkpoint(tmp_path):
     run = opened(tmp_path / "G")
     run.update(status="failed", reason="it diverged")
-    with pytest.raises(UsageError, match="has no checkpoint: it is failed"):
+    with pytest.raises(UsageError, match="has no checkpoint: its status is failed"):
         step_of(run, None)
     with pytest.raises(UsageError, match="no checkpoint of epoch 3; it has none"):
         step_of(run, 3)
@@ -171,8 +173,8 @@ def test_a_folder_in_use_is_refused(tmp_path):
     [
         ("run.json", '"seed": 4', '"seed": 5', "run.json is damaged: its checksum differs"),
         ("run.json", '"format": 1', '"format": 9', "has format 9"),
-        ("metrics.jsonl", '"loss": 0.5', '"loss": 0.4', "metrics.jsonl is damaged in line 2"),
-        ("metrics.jsonl", '"step": 10', '"step": "x', "metrics.jsonl is damaged in line 2"),
+        ("metrics.jsonl", '"loss": 0.5', '"loss": 0.4', "metrics.jsonl is damaged at line 2"),
+        ("metrics.jsonl", '"step": 10', '"step": "x', "metrics.jsonl is damaged at line 2"),
     ],
 )
 def test_damaged_files_are_named(tmp_path, name, old, new, message):
