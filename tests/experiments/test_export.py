@@ -72,7 +72,8 @@ def test_paraviews_file_says_what_it_clips_and_has_the_curve(folder, capsys):
     finished_runs.surface(folder / "with_curve", curve=str(folder / "curve"))
     text = write(folder, "with_curve", "vtp").read_text()
     assert 'NumberOfPoints="5" NumberOfLines="1"' in text  # at the 5 t of the curve's own profile
-    assert "note: 2 of 12 heights are clipped to 2 (1 of them are not finite)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "note: 2 of 12 heights are clipped to 2 (1 of them are not finite)" in said
     write(folder, "surface", "vtp", name="unclipped", metric="validation_loss")
     assert capsys.readouterr().err == ""
 
