@@ -1,19 +1,21 @@
 """Lists the commands: ``python -m experiments``, or ``mcjax``.
 
-It reads the modules' docstrings without importing them, and so without jax.
+It reads the modules' docstrings without importing them, so it does not need jax.
 """
 
 import ast
 import sys
 from pathlib import Path
 
+from . import discard_output
+
 MAIN = "    main("
 """A module that contains this is a command."""
 
 
 def commands() -> dict[str, str]:
-    """Every command's name and the first line of its docstring."""
-    found = {}
+    """Maps each command to the first line of its docstring."""
+    found: dict[str, str] = {}
     for file in sorted(Path(__file__).parent.glob("[!_]*.py")):
         source = file.read_text(encoding="utf-8")
         if MAIN in source:
@@ -22,11 +24,19 @@ def commands() -> dict[str, str]:
     return found
 
 
+def show(usage: str) -> None:
+    """Prints `page`; stays quiet if the reader, such as ``head``, closes the pipe early."""
+    try:
+        print(page(usage), flush=True)
+    except BrokenPipeError:
+        discard_output()
+
+
 def page(usage: str) -> str:
-    """The page that lists the commands.
+    """Returns the list of commands, for printing.
 
     Args:
-      usage: how a command is run, such as ``mcjax COMMAND``.
+      usage: how to run a command, such as ``mcjax COMMAND``.
     """
     found = commands()
     width = max(map(len, found))
@@ -45,5 +55,5 @@ def page(usage: str) -> str:
 
 
 if __name__ == "__main__":
-    print(page("python -m experiments.COMMAND"))
+    show("python -m experiments.COMMAND")
     sys.exit(0 if {*sys.argv[1:]} <= {"--help", "-h"} else 2)

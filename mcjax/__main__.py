@@ -25,7 +25,7 @@ def main() -> None:
     name, *flags = sys.argv[1:] or ["--help"]
     listing = _load_commands()
     if name in ("--help", "-h", "help"):
-        print(listing.page("mcjax COMMAND"))
+        listing.show("mcjax COMMAND")
     elif name == "--version":
         print(mcjax.__version__)
     elif name in (known := listing.commands()):

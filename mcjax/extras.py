@@ -12,6 +12,8 @@ EXTRAS = {
     "array_record": "data",
     "sklearn": "data",
     "matplotlib": "plots",
+    "torch": "torch",
+    "safetensors": "safetensors",
 }
 """The extra that installs each package, by the package's import name."""
 

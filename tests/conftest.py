@@ -18,10 +18,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-TYPED: list[str] = [
-    "mcjax.api", "mcjax.curves", "mcjax.engine", "mcjax.extras", "mcjax.planes", "mcjax.results",
-    "mcjax.spelling", "mcjax.sums", "mcjax.typing",
-]  # fmt: skip
+TYPED: list[str] = ["mcjax"]
 """Packages whose calls are checked against their annotations, shapes included."""
 jaxtyping.install_import_hook(TYPED, f"{checker.__name__}.check")
 
@@ -35,4 +32,4 @@ def unchecked() -> Iterator[None]:
 
 
 # Collected as a doctest, it would be imported.
-collect_ignore = [] if importlib.util.find_spec("torch") else ["mcjax/torch_networks.py"]
+collect_ignore = [] if importlib.util.find_spec("torch") else ["mcjax/exchange/torch_networks.py"]

@@ -1,8 +1,9 @@
-"""What every command shares: flags, errors, signals, progress, processes."""
+"""The command line, shared by all commands: flags, errors, signals, progress, processes."""
 
 from . import configs, launch, processes
 from .command import PRECISIONS, cores, main
 from .configs import (
+    AlignConfig,
     BenchmarkConfig,
     CurveConfig,
     CurvesConfig,
@@ -39,6 +40,7 @@ __all__ = [
     "LAUNCH",
     "PACKAGE_ROOT",
     "PRECISIONS",
+    "AlignConfig",
     "BenchmarkConfig",
     "CurveConfig",
     "CurvesConfig",

@@ -1,6 +1,6 @@
-"""Training modes and curves: what they are about, from flags to the last epoch."""
+"""Training modes and curves, from their flags to the last epoch."""
 
-from . import fits, fitting, modes, pairs
+from . import alignment, ends, fits, fitting, modes, pairs
 from .failures import fail
 from .fits import EVALUATION, Fit, evaluated_epochs, labels
 from .problem import (
@@ -17,8 +17,10 @@ __all__ = [
     "EVALUATION",
     "Fit",
     "Problem",
+    "alignment",
     "check_measured",
     "check_problem",
+    "ends",
     "evaluated_epochs",
     "fail",
     "fits",

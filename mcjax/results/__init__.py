@@ -20,12 +20,13 @@ array([0.1, 0.4, 0.2])
 """
 
 from mcjax.results.metrics import SPLITS, Arrays, Metrics, Values, named, unnamed
-from mcjax.results.paths import PATHS, Heights, Means, PathMetrics, Profile, Slopes
+from mcjax.results.paths import ALIGNED_PATHS, PATHS, Heights, Means, PathMetrics, Profile, Slopes
 from mcjax.results.sharpness import PointSharpness, Sharpness
 from mcjax.results.surfaces import CurveOnPlane, Directions, Iterates, Points, Surface
 
 __all__ = [
-    "PATHS", "SPLITS", "Arrays", "CurveOnPlane", "Directions", "Heights", "Iterates", "Means",
+    "ALIGNED_PATHS", "PATHS", "SPLITS", "Arrays",
+    "CurveOnPlane", "Directions", "Heights", "Iterates", "Means",
     "Metrics", "PathMetrics", "PointSharpness", "Points", "Profile", "Sharpness", "Slopes",
     "Surface", "Values", "named", "unnamed",
 ]  # fmt: skip

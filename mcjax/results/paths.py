@@ -18,6 +18,8 @@ from mcjax.results.metrics import (
 from mcjax.typing import Float
 
 PATHS = ("curve", "segment")
+ALIGNED_PATHS = ("before", "after", "repaired")
+"""Segments to an end: as it was, aligned with the start, and with REPAIR: ``align.npz``."""
 
 
 class Heights(NamedTuple):
@@ -128,7 +130,7 @@ class Profile(NamedTuple):
           ValueError: there is no ``t``.
         """
         left = require(arrays, ("t",), "a profile")
-        found = {path: _take_path(left, f"{path}_") for path in PATHS}
+        found = {path: _take_path(left, f"{path}_") for path in (*PATHS, *ALIGNED_PATHS)}
         paths = {path: one for path, one in found.items() if one is not None}
         return cls(left.pop("t"), paths, left)
 

@@ -18,10 +18,17 @@ RNG = np.random.default_rng(5)
 
 def recorded():
     """``curve.npz`` of the recorded example of format 1."""
-    with zipfile.ZipFile(ROOT / "tests" / "experiments" / "format1.zip") as archive:
+    with zipfile.ZipFile(ROOT / "tests" / "experiments" / "runs" / "format1.zip") as archive:
         content = io.BytesIO(archive.read("AB/curve.npz"))
     with np.load(content) as file:
         return dict(file)
+
+
+def aligned():
+    """``align.npz``: the recorded segment as each of three paths."""
+    paths = {k.removeprefix("segment_"): x for k, x in recorded().items() if "segment_" in k}
+    names = results.ALIGNED_PATHS
+    return {"t": recorded()["t"]} | {f"{p}_{k}": x for p in names for k, x in paths.items()}
 
 
 def on_plane():
@@ -59,7 +66,8 @@ EXTRA = {"curve_note": np.array("a word"), "train_loss_over_max": np.array(0.5, 
 
 
 @pytest.mark.parametrize(
-    ("kind", "make"), [(Profile, recorded), (Surface, on_plane), (Sharpness, hessian)]
+    ("kind", "make"),
+    [(Profile, recorded), (Profile, aligned), (Surface, on_plane), (Sharpness, hessian)],
 )
 def test_a_file_read_and_written_again_is_the_same(kind, make):
     arrays = make()
