@@ -11,6 +11,8 @@ import jax
 import jaxtyping
 import pytest
 
+from tests import checker
+
 jax.config.update("jax_num_cpu_devices", 8)
 # The library works under the strictest settings of its users.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -18,7 +20,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 TYPED: list[str] = ["mcjax"]
 """Packages whose calls are checked against their annotations, shapes included."""
-jaxtyping.install_import_hook(TYPED, "beartype.beartype")
+jaxtyping.install_import_hook(TYPED, f"{checker.__name__}.check")
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ class Chunk(NamedTuple):
     data: PyTree
     first: Int[ArrayLike, ""] | None = None
 
-    def examples(self, rows: Int[Array, " batch"]) -> Int[Array, " batch"]:
+    def examples(self, rows: Int[Any, "*rows"]) -> Int[Any, "*rows"]:
         """Converts rows of ``data`` to positions in the split."""
         return rows if self.first is None else rows + self.first
 
