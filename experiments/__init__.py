@@ -8,17 +8,17 @@ from mcjax import extras
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before jax is imported, which sets a lower one
 
 PACKAGES = ("absl", "flax", "matplotlib", "orbax", "tqdm")
-"""What every command imports beside the library's own dependencies."""
+"""Packages that every command imports besides the library's own dependencies."""
 
 
 def check_extra() -> None:
-    """Ends the process in one line, exit status 2, where a package of the commands is missing."""
+    """Exits with status 2 and a one-line message if a package of the commands is missing."""
     if absent := extras.missing(PACKAGES):
         print(extras.message("the command", absent, "experiments"), file=sys.stderr)
         sys.exit(2)
 
 
-# `python -m` imports a command's package before the command, which imports what may be missing.
-# The list of the commands, `python -m experiments`, needs nothing.
+# `python -m` imports this package before the command, whose own imports may be missing.
+# `python -m experiments`, which lists the commands, needs none of them.
 if sys.argv[:1] == ["-m"] and not {__name__, f"-m{__name__}"} & {*sys.orig_argv}:
     check_extra()

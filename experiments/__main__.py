@@ -1,6 +1,6 @@
 """Lists the commands: ``python -m experiments``, or ``mcjax``.
 
-It reads the modules' docstrings without importing them, and so without jax.
+It reads the modules' docstrings without importing them, so it does not need jax.
 """
 
 import ast
@@ -12,7 +12,7 @@ MAIN = "    main("
 
 
 def commands() -> dict[str, str]:
-    """Every command's name and the first line of its docstring."""
+    """Maps each command to the first line of its docstring."""
     found = {}
     for file in sorted(Path(__file__).parent.glob("[!_]*.py")):
         source = file.read_text(encoding="utf-8")
@@ -23,10 +23,10 @@ def commands() -> dict[str, str]:
 
 
 def page(usage: str) -> str:
-    """The page that lists the commands.
+    """Returns the list of commands, for printing.
 
     Args:
-      usage: how a command is run, such as ``mcjax COMMAND``.
+      usage: how to run a command, such as ``mcjax COMMAND``.
     """
     found = commands()
     width = max(map(len, found))

@@ -1,14 +1,14 @@
-r"""Permutes the units of a network so that it matches another, and compares the barriers.
+r"""Permutes the units of a network to match another, and compares the barriers.
 
     python -m experiments.align --start=runs/A --end=runs/B --workdir=runs/B_like_A
 
 --start and --end are checkpoints RUN[@EPOCH], or points of a curve RUN[@EPOCH]~T, of the same
-network and data set. The result is a run folder like a mode's, and a reference wherever those are
-taken: it computes what --end computes. align.json has the share of units that moved and the
-barriers of the segment from --start before, after, and after REPAIR (Jordan et al., 2023),
-align.npz the three profiles. Batch norm's statistics are recomputed at every point of every path,
-which is the same correction: such networks have no third profile. The same command again resumes,
-or prints its result; with another --style it draws again.
+network and data set. The result is a run folder like that of a mode, and can be used wherever a
+mode can: it computes the same function as --end. align.json has the share of units that moved and
+the barriers of the segment from --start before, after, and after REPAIR (Jordan et al., 2023);
+align.npz has the three profiles. With batch norm there is no third profile: its statistics are
+recomputed at every point of every path, which is the same correction. An interrupted run resumes
+with the same command; a finished run prints its result, and another --style draws it again.
 """
 
 from mcjax.results import Profile
@@ -20,7 +20,7 @@ from .training import ends, make_problem
 
 
 def run(config: AlignConfig) -> Run:
-    """Aligns, evaluates and draws.
+    """Aligns the network, and evaluates and draws the segments.
 
     Raises:
       UsageError: wrong flags or ends, found before any long work.

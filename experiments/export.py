@@ -1,21 +1,23 @@
-"""Writes a finished curve or surface, or a network, in a format that people already use.
+"""Exports a finished curve or surface, or a network, to another program's format.
 
     python -m experiments.export --run=runs/GB --format=garipov --output=curve.npz
     python -m experiments.export --run=runs/plane --format=vtp --log --output=plane.vtp
 
 garipov: ``curve.npz`` or ``plane.npz`` with the keys of timgaripov/dnn-mode-connectivity; h5: a
-surface file of tomgoldstein/loss-landscape (needs h5py); vtp: a surface for ParaView. What each
-converts and leaves out stands in experiments/exchange/plot_formats.py.
+surface file of tomgoldstein/loss-landscape (needs h5py); vtp: a surface for ParaView. See
+experiments/exchange/plot_formats.py for what each converts and leaves out.
 
     python -m experiments.export --run=runs/G@60 --format=safetensors --output=G.safetensors
 
-pt and safetensors: the weights of a checkpoint RUN[@EPOCH][~T] for PyTorch, under Garipov's
-or torchvision's names.
+pt and safetensors: the weights of a checkpoint RUN[@EPOCH][~T] for PyTorch, with Garipov's or
+torchvision's names.
 """
 
 import functools
 import io
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -32,8 +34,8 @@ def run(config: ExportConfig) -> Path:
     """Writes the file.
 
     Raises:
-      UsageError: wrong flags, a run that is not finished or does not suit the format, or a file
-        that cannot be written.
+      UsageError: a flag is wrong, the run is not finished or does not suit the format, or the file
+        cannot be written.
     """
     if not config.output:
         raise UsageError("--output is missing: the file to write")
@@ -54,14 +56,14 @@ def _garipov(config: ExportConfig) -> bytes:
     penalty = 0.0 if training["optimizer"] == "adamw" else training["weight_decay"]
     if kind == "surface" and _imported(found.info):
         penalty = np.nan
-        say("note: tr_loss and te_loss are nan: nobody knows the weight decay of imported networks")
+        say("note: tr_loss and te_loss are NaN: the weight decay of imported networks is unknown")
     convert = plot_formats.garipov_curve if kind == "curve" else plot_formats.garipov_plane
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **convert(found.result, penalty))
     return buffer.getvalue()
 
 
-def _imported(info):
+def _imported(info: Mapping[str, Any]) -> bool:
     """Whether one of a surface's points was trained elsewhere."""
     return any("imported" in Run(parse_name(p).run).info for p in info["flags"].get("points", ()))
 
@@ -92,12 +94,12 @@ def _vtp(config: ExportConfig) -> bytes:
     along = None
     if surface.curve is not None:
         along, _ = along_curve(found.info, surface, surface.curve, names)
-    top, over, strange = plot_formats.clipped(surface, config.metric, config.clip)
-    if over or strange:
+    top, over, infinite = plot_formats.clipped(surface, config.metric, config.clip)
+    if over or infinite:
         say(
-            f"note: {over + strange} of {surface.x.size * surface.y.size} heights lie at "
-            f"{top:.4g} ({strange} of them are not finite); --clip sets it, and the array "
-            f"{config.metric} is whole"
+            f"note: {over + infinite} of {surface.x.size * surface.y.size} heights are clipped to "
+            f"{top:.4g} ({infinite} of them are not finite); --clip sets it; the array "
+            f"{config.metric} is not clipped"
         )
     text = plot_formats.vtp(surface, config.metric, config.log, config.clip, note, along)
     return text.encode()
@@ -110,22 +112,30 @@ def _weights(file_format: str, config: ExportConfig) -> bytes:
         config.run, file_format, config.data_dir, config.name_map, config.precision
     )
     mean, std = (", ".join(f"{x:.4g}" for x in values) for values in (found.mean, found.std))
-    say(f"its images are normalized by (pixels / 255 - mean) / std, mean {mean}, std {std}")
+    say(f"normalize its images by (pixels / 255 - mean) / std, mean {mean}, std {std}")
     if found.skipped_by_garipov:
         say(
-            "note: the VGG16BN and VGG19BN of Garipov's code skip layers (its issue 2): they take "
-            "these weights and compute something else"
+            "note: VGG16BN and VGG19BN in Garipov's code skip layers (its issue 2): they load "
+            "these weights but compute something else"
         )
     return found.content
 
 
-FORMATS = {
+class Format(Protocol):
+    """Converts what --run names."""
+
+    def __call__(self, config: ExportConfig, /) -> bytes:
+        """Returns the file's bytes; raises UsageError if the run does not suit the format."""
+        ...
+
+
+FORMATS: dict[str, Format] = {
     "garipov": _garipov,
     "h5": _h5,
     "vtp": _vtp,
     **{name: functools.partial(_weights, name) for name in torch_files.FORMATS},
 }
-"""From a name to the function that gives the file's bytes."""
+"""The formats of --format."""
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
-"""Fits a curve between two modes, evaluates it and the segment, and draws them (Section 2).
+"""Fits a curve between two modes, then evaluates and draws it and the segment (Section 2).
 
     python -m experiments.fit_curve --flagfile=experiments/flags/quickstart.cfg --workdir=runs/quick
 
 --start and --end are checkpoints (RUN[@EPOCH], or RUN[@EPOCH]~T for a point of a curve) or
-flagfiles of modes; a mode that is not trained yet is trained first. The same command again resumes
-where it was stopped. A done run needs its modes no longer: with another --style it is drawn again,
-with other --eval_epochs more of its kept epochs are evaluated, and with other --points, --splits
-or --metrics all is evaluated again, while the earlier arrays and figures are kept in
-WORKDIR/earlier.
+flagfiles of modes; a mode that is not trained yet is trained first. An interrupted run resumes with
+the same command. A finished run no longer needs its modes: another --style draws it again, other
+--eval_epochs evaluate more of its kept epochs, and other --points, --splits or --metrics evaluate
+everything again; earlier arrays and figures move to WORKDIR/earlier.
 """
 
 from .cli import CurveConfig, main, show
@@ -17,7 +16,7 @@ from .training import fits, fitting, make_problem, measuring
 
 
 def run(config: CurveConfig) -> Run:
-    """Fits, evaluates and draws.
+    """Fits, evaluates and draws the curve.
 
     Raises:
       UsageError: wrong flags, found before any long work.

@@ -1,19 +1,21 @@
-r"""Fits the curves of many pairs of modes at once, and compares their barriers (Section 2).
+r"""Fits curves between many pairs of modes at once, and compares their barriers (Section 2).
 
     python -m experiments.fit_curves --flagfile=experiments/flags/digits/pairs.cfg \
         --modes=runs/G,runs/A,runs/B --workdir=runs/pairs
 
---modes connects every two, --pairs=START:END,... those given. Each curve has its run folder in
-WORKDIR, the same that `fit_curve` makes, so either command resumes it. The curves are laid
-over the devices and trained together; --shard=3/8 takes every eighth from the third on, for an
-array of jobs that need no communication. The command without --shard, given when they have ended,
-finds their curves done and puts all together: WORKDIR/pairs.json and WORKDIR/figures/barriers.png.
+--modes connects every two modes, --pairs=START:END,... the given pairs. Each curve has its own run
+folder in WORKDIR, as `fit_curve` makes it, so either command resumes it. The curves are distributed
+over the devices and trained together; --shard=3/8 trains every eighth curve from the third on, for
+an array of independent jobs. After they have ended, the command without --shard collects their
+results in WORKDIR/pairs.json and WORKDIR/figures/barriers.png.
 """
 
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from mcjax.results import Profile
 
 from .cli import CurvesConfig, RunFailed, main, say, show
 from .landscapes import pair_table, profiles
@@ -22,10 +24,10 @@ from .training import Fit, Problem, fits, fitting, make_problem, measuring, pair
 
 
 def run(config: CurvesConfig) -> list[dict[str, Any]]:
-    """Fits what is missing, evaluates and compares.
+    """Fits the missing curves, then evaluates and compares all.
 
     Returns:
-      A row for each curve of this shard, as in ``pairs.json``.
+      One row per curve of this shard, as in ``pairs.json``.
 
     Raises:
       UsageError: wrong flags, found before any long work.
@@ -47,7 +49,7 @@ def run(config: CurvesConfig) -> list[dict[str, Any]]:
         rows = _evaluate(curves, problem, measured, failures)
     show(pair_table.table(rows))
     if not config.shard:
-        pair_table.put_together(Path(config.workdir), rows, config.style)
+        pair_table.write(Path(config.workdir), rows, config.style)
     if failures:
         first = next(iter(failures.items()))
         raise RunFailed(f"{len(failures)} of {len(curves)} curves failed; {': '.join(first)}")
@@ -55,8 +57,8 @@ def run(config: CurvesConfig) -> list[dict[str, Any]]:
 
 
 def _train(curves: Sequence[Fit], problem: Problem) -> dict[str, str]:
-    """Trains the missing modes and the curves; why some curves cannot be trained, by name."""
-    failures = {}
+    """Trains the missing modes, then the curves; returns why curves failed, by name."""
+    failures: dict[str, str] = {}
     for fit in curves:
         try:
             fitting.begin(fit, problem)
@@ -69,13 +71,13 @@ def _train(curves: Sequence[Fit], problem: Problem) -> dict[str, str]:
 def _evaluate(
     curves: Sequence[Fit], problem: Problem, measured: Problem, failures: dict[str, str]
 ) -> list[dict[str, Any]]:
-    """The rows of all curves; why more of them failed is added to ``failures``."""
-    going = [fit for fit in curves if fit.folder.path.name not in failures]
-    found = {}
-    for number, fit in enumerate(going, 1):
+    """Returns the rows of all curves; adds further ``failures``."""
+    trained = [fit for fit in curves if fit.folder.path.name not in failures]
+    found: dict[str, Profile] = {}
+    for number, fit in enumerate(trained, 1):
         name = fit.folder.path.name
         if fit.folder.status == Status.FITTED:
-            say(f"evaluating {name}: curve {number} of {len(going)}")
+            say(f"evaluating {name}: curve {number} of {len(trained)}")
         if fit.folder.status in (Status.FITTED, Status.DONE):
             _, found[name] = profiles.finish(fit, problem, measured)
             with contextlib.suppress(RunFailed):

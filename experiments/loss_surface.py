@@ -1,18 +1,18 @@
-r"""Evaluates the loss on the plane through any three checkpoints and draws it (Section 5).
+r"""Evaluates and draws the loss on the plane through any three checkpoints (Section 5).
 
     python -m experiments.loss_surface --points=runs/G,runs/B,runs/GB --curve=runs/GB \
         --workdir=runs/plane
 
---points are three checkpoints RUN[@EPOCH][~T] (RUN alone is, for a curve, its middle) of the same
-network and data set. --curve draws a curve, --iterates projects a run's iterates.
+--points are three checkpoints RUN[@EPOCH][~T] of the same network and data set; for a curve, RUN
+alone is its middle. --curve draws a curve, --iterates projects a run's iterates.
 
     python -m experiments.loss_surface --points=runs/G --directions=filter --workdir=runs/around_G
 
-With --directions the plane is around one checkpoint, along two directions (Li et al., 2018). They
-are the ways from the first of the three points to the others; lengths are weight distances, as
-everywhere. The same command again resumes at the row where it was stopped; a done run is drawn
-again, with --clip and --style as given now. With another --grid, --margin, --extent, --splits or
---metrics it is evaluated again, and the earlier arrays and figures are kept in WORKDIR/earlier.
+With --directions, the plane is around one checkpoint, along two directions (Li et al., 2018). They
+point from the first of the three points to the others; lengths are weight distances. An interrupted
+run resumes with the same command, at the row where it stopped. A finished run is drawn again, with
+the --clip and --style given now; another --grid, --margin, --extent, --splits or --metrics evaluate
+it again, and the earlier arrays and figures move to WORKDIR/earlier.
 """
 
 from mcjax.results import Surface
@@ -24,11 +24,11 @@ from .training import make_problem, measuring
 
 
 def run(config: SurfaceConfig) -> Run:
-    """Evaluates and draws.
+    """Evaluates and draws the surface.
 
     Raises:
       UsageError: wrong flags, found before any long work.
-      Interrupted: a signal came; the rows that are done are saved.
+      Interrupted: a signal came; finished rows are saved.
     """
     folder = surfaces.check_flags(config)
     inputs = None

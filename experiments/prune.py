@@ -1,11 +1,11 @@
-"""Removes checkpoints that finished runs need no longer, and says how much room that makes.
+"""Removes checkpoints that finished runs no longer need, and prints the space that it frees.
 
     python -m experiments.prune --runs=runs/G,runs/GB
     python -m experiments.prune --runs=runs/sgdr --drop=10,20,40
 
-The last checkpoint stays, and those of the epochs in the run's own --keep and --eval_epochs. What
-interruptions left goes (runs of this version remove it themselves when they are done). --drop
-removes kept epochs as well.
+It keeps the last checkpoint and those of the epochs in the run's own --keep and --eval_epochs, and
+removes what interruptions left (runs of this version remove it themselves at the end). --drop
+also removes kept epochs.
 """
 
 from .cli import PruneConfig, UsageError, main, show
@@ -13,14 +13,13 @@ from .runs import Run, open_checkpoints, step_of
 
 
 def run(config: PruneConfig) -> int:
-    """Prunes.
+    """Removes checkpoints, after checking all runs.
 
     Returns:
-      The bytes that were freed.
+      The number of bytes freed.
 
     Raises:
-      UsageError: a folder is not a finished mode or curve, or does not have an epoch of --drop; all
-        are checked before anything is removed.
+      UsageError: a folder is not a finished mode or curve, or lacks an epoch of --drop.
     """
     if not config.runs:
         raise UsageError("--runs is missing: folders of finished modes or curves")
@@ -29,17 +28,18 @@ def run(config: PruneConfig) -> int:
 
 
 def _kept(run: Run, drop: tuple[int, ...]) -> set[int]:
-    """The steps of the checkpoints that stay."""
+    """The steps of the checkpoints to keep."""
     last = step_of(run, None)
     info = run.info
     epochs = {*info["flags"]["keep"], *info["flags"].get("eval_epochs", ())}
     for epoch in drop:
         if step_of(run, epoch) == last:
-            raise UsageError(f"--drop={epoch}: the last checkpoint of {run.path} stays")
+            raise UsageError(f"--drop={epoch}: the last checkpoint of {run.path} cannot be removed")
     return {last, *(epoch * info["steps_per_epoch"] for epoch in epochs - set(drop))}
 
 
 def _prune(run: Run, kept: set[int]) -> int:
+    """Removes the other checkpoints; returns the number of bytes freed."""
     with run.locked():
         before = _size(run)
         with open_checkpoints(run, kept) as there:
@@ -55,7 +55,7 @@ def _prune(run: Run, kept: set[int]) -> int:
 
 
 def _size(run: Run) -> int:
-    """Bytes of a run folder."""
+    """The size of a run folder in bytes."""
     return sum(file.stat().st_size for file in run.path.rglob("*") if file.is_file())
 
 

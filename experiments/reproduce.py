@@ -1,25 +1,28 @@
-"""Rebuilds the paper: every figure and every claim, at one of four scales.
+"""Reproduces a paper: its runs, its figures and a verdict on each claim, at one of four scales.
 
     python -m experiments.reproduce --scale=digits --workdir=runs/reproduce
 
-Only what is missing is built: it can be stopped at any time, and the same command resumes. The end
-is WORKDIR/report.html (and report.md), WORKDIR/figures and WORKDIR/claims.json.
+Only what is missing is run: the command can be stopped at any time, and the same command resumes.
+It writes WORKDIR/report.html (and report.md), WORKDIR/figures and WORKDIR/claims.json.
 
     python -m experiments.reproduce --workdir=runs/reproduce --kept=results
 
-copies what is small of the finished runs to a folder (arrays and metrics, no checkpoints), whether
-the others are finished or not, and judges and draws there what it holds. Later the folder alone is
-enough: --kept=results judges and draws again.
+copies the small files of the finished runs (arrays and metrics, no checkpoints) to a folder, even
+if other runs are not finished, then judges and draws what the folder holds. Later the folder
+suffices: --kept=results judges and draws again.
 """
 
 from .cli import ReproduceConfig, main
-from .papers.gotmare2018 import reproduction
+from .papers.gotmare2018 import reproduction as gotmare2018
 from .papers.judging import Claim
 from .runs import Run
 
+PAPERS = {"gotmare2018": gotmare2018}
+"""By ``--paper``, the module with its ``check_flags``, ``build`` and ``from_kept``."""
+
 
 def run(config: ReproduceConfig) -> list[list[Claim]]:
-    """Builds what is missing, draws the figures, judges the claims and writes the report.
+    """Runs what is missing, draws the figures, judges the claims and writes the report.
 
     Returns:
       The claims of each repetition.
@@ -28,12 +31,13 @@ def run(config: ReproduceConfig) -> list[list[Claim]]:
       UsageError: wrong flags, found before any long work.
       Interrupted: a signal came.
     """
+    paper = PAPERS[config.paper]
     if config.kept:
-        return reproduction.from_kept(config)
+        return paper.from_kept(config)
     folder = Run(config.workdir)
-    plans = reproduction.check_flags(config, folder)
+    plans = paper.check_flags(config, folder)
     with folder.locked():
-        return reproduction.build(folder, config, plans)
+        return paper.build(folder, config, plans)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""The Hessian's largest eigenvalues along a fitted curve, and the training loss beside them.
+"""Computes the Hessian's largest eigenvalues and the training loss along a fitted curve.
 
     python -m experiments.sharpness --curve=runs/GB --workdir=runs/GB_sharpness
 
---curve is RUN[@EPOCH] of a curve. The Hessian is that of the mean training loss, on clean data,
-without the L2 penalty; batch-norm statistics are recomputed at every point and held. sharpness.npz
-has t, train_loss, eigenvalues [point, k] and residuals, ||H v - value v||. The same command again
-resumes at the point where it was stopped. With other --points or --eigenvalues a done run is
-evaluated again, and the earlier arrays and figures are kept in WORKDIR/earlier.
+--curve is RUN[@EPOCH] of a curve. The Hessian is that of the mean training loss on clean data,
+without the L2 penalty; batch-norm statistics are recomputed at every point and held fixed.
+sharpness.npz has t, train_loss, eigenvalues [point, k] and residuals, ||H v - value v||. An
+interrupted run resumes with the same command, at the point where it stopped. Other --points or
+--eigenvalues evaluate a finished run again; the earlier arrays and figures move to WORKDIR/earlier.
 """
 
 from mcjax.results import Sharpness
@@ -18,11 +18,11 @@ from .training import make_problem
 
 
 def run(config: SharpnessConfig) -> Run:
-    """Evaluates and draws.
+    """Evaluates and draws the sharpness.
 
     Raises:
       UsageError: wrong flags, found before any long work.
-      Interrupted: a signal came; the points that are done are saved.
+      Interrupted: a signal came; finished points are saved.
     """
     folder = sharpness.check_flags(config)
     inputs = None

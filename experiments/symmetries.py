@@ -1,11 +1,11 @@
-"""Prints which units of a network can trade places, and whether permuted copies are matched back.
+"""Prints which units of a network can be permuted, and whether permuted copies are matched back.
 
     python -m experiments.symmetries
     python -m experiments.symmetries --networks=vgg16,preresnet20 --width=1 --copies=3
 
-A row for each network: its permutation groups, the share of the parameters that they move, how much
-the outputs change under a random permutation of all of them, how many permuted copies the weights
-alone matched back exactly, and the seconds of a match. Parameters are drawn at random.
+One row per network: the number of permutation groups, the share of parameters that they move, how
+much the outputs change under a random permutation of all groups, how many permuted copies were
+matched back exactly from the weights alone, and the seconds per match. Parameters are random.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from mcjax.symmetries.recovery import Recovery, recovery
 from .cli import LAUNCH, Machine, UsageError, flag, main
 
 Case = tuple[Callable[..., Any], Any, tuple[Any, ...]]
-"""A function, its parameters, and its other inputs."""
+"""A function, its parameters, and its other inputs, for `recovery`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class SymmetriesConfig(Machine):
     unused: ClassVar[tuple[str, ...]] = (
         "workdir", "data_dir", "precision", *LAUNCH, "checkpoint_seconds",
     )  # fmt: skip
-    networks: tuple[str, ...] = flag((), "Networks and examples, by name; all where none is named.")
+    networks: tuple[str, ...] = flag((), "Networks and examples, by name; all by default.")
     width: float = flag(0.125, "Multiplies the channels and hidden features of the networks.")
     copies: int = flag(10, "Permuted copies of each network.")
 
@@ -43,7 +43,7 @@ def run(config: SymmetriesConfig) -> dict[str, Recovery]:
     """Prints the table.
 
     Returns:
-      What was measured, by network.
+      The measurements, by network.
 
     Raises:
       UsageError: an unknown network, or settings out of range.
@@ -71,7 +71,7 @@ def run(config: SymmetriesConfig) -> dict[str, Recovery]:
 
 
 def case(name: str, width: float) -> Case:
-    """A network of the registry at a width, or an example, with parameters drawn at random."""
+    """A network of the registry at a width, or an example, with random parameters."""
     if name in EXAMPLES:
         return EXAMPLES[name]()
     model = models.create(name, num_classes=10, width=width)
@@ -79,7 +79,7 @@ def case(name: str, width: float) -> Case:
 
 
 def drawn(shapes: Any, seed: int = 0) -> Any:
-    """Random parameters; vectors are positive, as variances among them must be."""
+    """Draws random parameters; vectors are positive, because some of them are variances."""
     rng = np.random.default_rng(seed)
 
     def draw(x: Any) -> Any:

@@ -2,7 +2,7 @@
 
     python -m experiments.train_mode --flagfile=experiments/flags/digits/G.cfg --workdir=runs/G
 
-The same command again resumes where it was stopped, and prints the result of a run that is done.
+An interrupted run resumes with the same command; of a finished run it prints the result.
 """
 
 from .cli import ModeConfig, main, show
@@ -11,11 +11,11 @@ from .training import make_problem, modes
 
 
 def run(config: ModeConfig) -> Run:
-    """Trains the mode, or resumes it, or finds it done, and prints its metrics.
+    """Trains or resumes the mode, unless it is finished, and prints its metrics.
 
     Raises:
       UsageError: wrong flags.
-      RunFailed: it did not train; the run is marked so.
+      RunFailed: the mode did not train; the run is marked as failed.
       Interrupted: a signal came.
     """
     modes.check_flags(config)

@@ -1,10 +1,10 @@
-"""Writes an interactive page of a finished surface or curve: one HTML file that needs no network.
+"""Writes an interactive page of a finished surface or curve: one HTML file that works offline.
 
     python -m experiments.view --run=runs/plane
 
-The page has the surface with its curve and iterates, and the profile along the curve; a slider or
-the mouse moves a marker on both. For a curve's run it has the profile alone. Needs plotly, which
-is written into the page.
+The page shows the surface with its curve and iterates, and the profile along the curve; a slider or
+the mouse moves a marker on both. For a curve's run, it shows only the profile. Needs plotly, which
+is embedded in the page.
 """
 
 import html
@@ -35,8 +35,8 @@ TEMPLATES = Path(__file__).parent / "page"
 LAYERS = ("points", "curve", "segment", "iterates")
 HEIGHTS = (
     "Curve, segment and iterates are drawn at their own heights: they float above or below the "
-    "surface where they lie off the plane or the grid is coarser than the valley. The white line "
-    "is the curve's place on the surface."
+    "surface where they lie off the plane, or where the grid is coarser than the valley. The white "
+    "line is the curve projected onto the surface."
 )
 
 
@@ -44,8 +44,8 @@ def run(config: ViewConfig) -> Path:
     """Writes the page.
 
     Raises:
-      UsageError: wrong flags, a run that is not finished, plotly is missing, or a file that cannot
-        be written.
+      UsageError: a flag is wrong, the run is not finished, plotly is missing, or the file cannot be
+        written.
     """
     found = finished(config.run, ("surface", "curve"))
     output = Path(config.output) if config.output else found.folder.path / "view.html"
@@ -57,7 +57,8 @@ def run(config: ViewConfig) -> Path:
     return output
 
 
-def _plotly():
+def _plotly() -> str:
+    """The text of plotly.js."""
     try:
         from plotly.offline import get_plotlyjs
     except ImportError:
@@ -68,14 +69,14 @@ def _plotly():
 
 
 def render(data: dict[str, Any], title: str, subtitle: str, notes: list[str], library: str) -> str:
-    """The page.
+    """Fills the page's template.
 
     Args:
-      data: ``metrics``, ``surface`` and ``profile``, as `_surface` and `_curve` make them.
-      title: of the page.
-      subtitle: a line below it.
-      notes: sentences for its foot.
-      library: plotly.js.
+      data: ``metrics``, ``surface`` and ``profile``, from `_surface` or `_curve`.
+      title: the page's title.
+      subtitle: the line below the title.
+      notes: sentences for the footer.
+      library: the text of plotly.js.
     """
     parts = {
         "title": html.escape(title),
@@ -90,7 +91,7 @@ def render(data: dict[str, Any], title: str, subtitle: str, notes: list[str], li
 
 
 def _heading(found: Results) -> tuple[str, str]:
-    """Title and subtitle: what the run is of, its folder, and where it comes from."""
+    """Title and subtitle: the run's networks, its folder, and its provenance."""
     if found.info["kind"] == "surface":
         surface: Surface = found.result
         first, second, third = (str(name) for name in surface.points.name)
@@ -117,7 +118,7 @@ def _curve(found: Results) -> dict[str, Any]:
 
 
 def _surface(found: Results) -> tuple[dict[str, Any], list[str]]:
-    """The page's data for a surface's run, and what its reader has to know."""
+    """The page's data for a surface's run, and notes for the footer."""
     surface: Surface = found.result
     networks, iterates = surface.networks, surface.iterates
     names = plots.metric_names(networks.metrics)
@@ -127,7 +128,8 @@ def _surface(found: Results) -> tuple[dict[str, Any], list[str]]:
         "values": _values(surface.metrics, names),
         "points": _layer(networks.metrics, names, networks.xy) | {"name": networks.name},
     }
-    profile, notes = None, []
+    profile: dict[str, Any] | None = None
+    notes: list[str] = []
     if iterates is not None:
         page["iterates"] = _layer(iterates.metrics, names, iterates.xy)
         page["iterates"] |= {k: getattr(iterates, k) for k in ("epoch", "name", "distance")}
@@ -146,13 +148,13 @@ def _surface(found: Results) -> tuple[dict[str, Any], list[str]]:
 
 
 def _shown(page: dict[str, Any], name: str) -> np.ndarray:
-    """All values of a metric on the surface: of the grid and of what is drawn on it."""
+    """All values of a metric: on the grid, and of the layers drawn on it."""
     layers = [page[layer] for layer in LAYERS if layer in page]
     return np.concatenate([page["values"][name].ravel(), *(x["values"][name] for x in layers)])
 
 
 def _lines(curve: CurveOnPlane, along: Profile, names: list[str]) -> dict[str, Any]:
-    """Curve and segment on the surface, at the profile's t."""
+    """Layers of the curve and the segment, at the profile's t."""
     found = {
         path: _layer(one.metrics, names, on_surface(curve, path, along.t))
         for path, one in along.paths.items()
@@ -163,7 +165,7 @@ def _lines(curve: CurveOnPlane, along: Profile, names: list[str]) -> dict[str, A
 
 
 def _profile(profile: Profile, names: list[str]) -> dict[str, Any]:
-    """Metrics along curve and segment, and other numbers for the table."""
+    """Metrics along the curve and the segment, and further rows of the table."""
     paths = profile.paths
     lengths = {p: x.arc_length for p, x in paths.items() if x.arc_length is not None}
     return {
@@ -174,13 +176,14 @@ def _profile(profile: Profile, names: list[str]) -> dict[str, Any]:
 
 
 def _layer(metrics: Metrics, names: list[str], xy: np.ndarray) -> dict[str, Any]:
+    """Coordinates and metrics of points on the surface."""
     return {"x": xy[:, 0], "y": xy[:, 1], "values": _values(metrics, names)}
 
 
 def _values(metrics: Metrics, names: list[str]) -> dict[str, np.ndarray]:
     """Metrics by name, in the units of figures."""
-    there = named(metrics)
-    return {name: plots.drawn(name, there[name]) for name in names}
+    by_name = named(metrics)
+    return {name: plots.drawn(name, by_name[name]) for name in names}
 
 
 def _metric(
@@ -189,7 +192,7 @@ def _metric(
     points: np.ndarray | None = None,
     grid: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Label, whether a logarithm suits it, and above which value a surface is cut off."""
+    """A metric's label, whether its scale can be logarithmic, and where a surface is clipped."""
     loss = plots.is_loss(name)
     clipped = loss and points is not None and grid is not None
     return {
@@ -201,7 +204,7 @@ def _metric(
 
 
 def _plain(value: Any) -> Any:
-    """JSON values; None for what is not finite."""
+    """Converts to JSON values; None for numbers that are not finite."""
     match value:
         case np.ndarray():
             return _plain(value.tolist())

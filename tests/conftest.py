@@ -13,7 +13,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-TYPED: list[str] = ["mcjax.typing"]
+TYPED: list[str] = ["mcjax.analysis", "mcjax.plots", "mcjax.symmetries", "mcjax.typing"]
 """Packages whose calls are checked against their annotations, shapes included."""
 jaxtyping.install_import_hook(TYPED, "beartype.beartype")
 

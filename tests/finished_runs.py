@@ -54,6 +54,13 @@ def surface(folder: Path, curve: str = "", status: str = "done") -> Run:
     return run
 
 
+def both(folder: Path) -> Path:
+    """A surface's run and that of its curve, in ``surface`` and ``curve``."""
+    curve(folder / "curve")
+    surface(folder / "surface", curve=str(folder / "curve"))
+    return folder
+
+
 def _run(folder, kind, status, flags):
     folder.mkdir()
     run = Run(folder)

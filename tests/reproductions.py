@@ -20,6 +20,12 @@ T = np.linspace(0, 1, 5)
 SPLITS = ("train", "validation")
 
 
+def plan(tmp_path, scale="digits", chosen=scales.FIGURES, factor=1.0, seed=0):
+    """The plan of one repetition."""
+    shared = {"data_dir": None, "precision": "float32"}
+    return scales.make_plan(scales.SCALES[scale], tmp_path, set(chosen), factor, seed, shared)
+
+
 def write(folder: Path, seeds: int = 2, without: Container[str] = (), **flags) -> Run:
     """A reproduction with all runs done but those of ``without``, ``RUN`` or ``K/RUN``."""
     run = Run(folder)

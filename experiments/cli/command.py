@@ -120,7 +120,8 @@ def _start_processes(config):
         jax.config.update("jax_num_cpu_devices", devices)
         single = "--xla_cpu_multi_thread_eigen=false"
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {single}".strip()
-    processes.join(config)
+    if not {*flags.LAUNCH} <= {*config.unused}:
+        processes.join(config)
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:  # the latter, without a word, where no GPU is

@@ -352,6 +352,7 @@ class ReproduceConfig(Drawing):
     """The whole paper."""
 
     unused: ClassVar[tuple[str, ...]] = LAUNCH
+    paper: str = flag("gotmare2018", "The paper to reproduce.", ("gotmare2018",))
     scale: str = flag(
         "digits",
         "Size of the experiment.",

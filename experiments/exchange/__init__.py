@@ -1,1 +1,1 @@
-"""Runs from and to other programs."""
+"""Imports runs from other programs and exports runs to them."""

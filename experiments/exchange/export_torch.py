@@ -1,4 +1,4 @@
-"""A checkpoint's weights as a file for PyTorch: the inverse of `experiments.import_torch`."""
+"""Exports a checkpoint's weights to PyTorch: the inverse of `experiments.import_torch`."""
 
 from typing import NamedTuple
 
@@ -19,9 +19,9 @@ class Exported(NamedTuple):
 
     Attributes:
       content: the file's bytes.
-      mean: what its images are normalized by, ``(pixels / 255 - mean) / std``, a channel each.
-      std: likewise.
-      skipped_by_garipov: whether Garipov's network of this name runs only some of the layers.
+      mean: per channel; its images are normalized by ``(pixels / 255 - mean) / std``.
+      std: per channel.
+      skipped_by_garipov: whether Garipov's network of this name skips some of the layers.
     """
 
     content: bytes
@@ -37,22 +37,22 @@ def export_torch(
     name_map: str | None = None,
     precision: str = "float32",
 ) -> Exported:
-    """The network that a checkpoint's name stands for, as a state dict.
+    """Encodes a checkpoint's network as a state dict.
 
-    Batch norm has the running averages of a mode, and at a point of a curve statistics recomputed
+    Batch norm keeps a mode's running averages; at a point of a curve, its statistics are recomputed
     on the training split.
 
     Args:
-      name: ``RUN[@EPOCH][~T]``.
+      name: the checkpoint, ``RUN[@EPOCH][~T]``.
       file_format: one of `mcjax.exchange.torch_files.FORMATS`.
-      data_dir: where the data set is.
-      name_map: a file as `experiments.import_torch` takes it; by default Garipov's or
-        torchvision's names.
-      precision: in which the statistics are computed.
+      data_dir: the data set's folder.
+      name_map: a file of names, as for `experiments.import_torch`; Garipov's or torchvision's
+        names by default.
+      precision: precision for computing the statistics.
 
     Raises:
-      UsageError: there is no such checkpoint, the network's layers have no names, or a package is
-        not installed.
+      UsageError: the checkpoint does not exist, a layer has no name, or a package is not
+        installed.
     """
     found = find_checkpoint(name, data_dir)
     check_problem(found.mode)

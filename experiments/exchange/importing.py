@@ -1,11 +1,11 @@
-"""What the imports share: a network that was trained elsewhere becomes the run folder of a mode."""
+"""Imports a network that was trained elsewhere as the run folder of a mode."""
 
 import dataclasses
 import os
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from mcjax.engine import parallel
 from mcjax.exchange.mismatch import Mismatch
@@ -15,33 +15,55 @@ from ..runs import Run, Status, open_checkpoints, write_atomically
 from ..training import Problem, check_problem, make_problem, modes, shapes
 
 OWN = "own"
-"""The `--normalization` by the training split's own numbers."""
+"""The `--normalization` by the training split's own mean and deviation."""
 LISTED = 10
-"""So many names of a kind are shown; all are in a file."""
+"""How many names of each kind are printed; a file has all of them."""
 FEW = 3
-"""Up to so many names, of all kinds, the error's own line has them."""
+"""Up to this many names in all fit into the error message."""
+
+Content = TypeVar("Content")
+_Read = TypeVar("_Read", covariant=True)
+_Fitted = TypeVar("_Fitted", contravariant=True)
 
 
-class Format(NamedTuple):
-    """How a kind of checkpoint is read.
+class Read(Protocol[_Read]):
+    """Reads a kind of checkpoint."""
+
+    def __call__(self, config: ImportConfig, /) -> _Read:
+        """Returns the content of --file; raises ValueError or UsageError if it cannot."""
+        ...
+
+
+class Fit(Protocol[_Fitted]):
+    """Fits a file's content to the network."""
+
+    def __call__(
+        self, config: ImportConfig, content: _Fitted, problem: Problem, template: Any, /
+    ) -> Any:
+        """Returns variables like the template, on the host; raises ValueError or UsageError."""
+        ...
+
+
+class Format(NamedTuple, Generic[Content]):
+    """A kind of checkpoint.
 
     Attributes:
-      read: ``config -> content`` of the file.
-      fit: ``(config, content, problem, template) -> variables``, which fit the template.
+      read: reads the file.
+      fit: fits its content to the network.
     """
 
-    read: Callable[[ImportConfig], Any]
-    fit: Callable[[ImportConfig, Any, Problem, Any], Any]
+    read: Read[Content]
+    fit: Fit[Content]
 
 
 class Imported(NamedTuple):
-    """A checkpoint that fits.
+    """A checkpoint that fits the network.
 
     Attributes:
-      mode: the flags of the run that it becomes.
-      problem: its data, network and evaluator.
-      variables: the network's, on the host.
-      facts: what ``run.json`` says of the file.
+      mode: the flags of the mode that it becomes.
+      problem: the mode's data, network and evaluator.
+      variables: the network's variables, on the host.
+      facts: the entry of ``run.json`` on the file.
     """
 
     mode: ModeConfig
@@ -51,13 +73,13 @@ class Imported(NamedTuple):
 
 
 def check_flags(config: ImportConfig) -> ModeConfig:
-    """Checks the flags of an import; no data are read.
+    """Checks the flags of an import, without reading data.
 
     Returns:
-      The flags of a mode that has this network and data.
+      The flags of the mode with this network and data.
 
     Raises:
-      UsageError: something is wrong with them.
+      UsageError: a flag is wrong.
     """
     for name, what in (
         ("workdir", "the run's folder"),
@@ -80,11 +102,11 @@ def check_flags(config: ImportConfig) -> ModeConfig:
     return mode
 
 
-def load(config: ImportConfig, mode: ModeConfig, form: Format) -> Imported:
-    """Reads the file and then the data, before anything is written.
+def load(config: ImportConfig, mode: ModeConfig, form: Format[Any]) -> Imported:
+    """Reads the file, then the data; writes nothing.
 
     Raises:
-      UsageError: one of them cannot be read, or the file does not fit the network.
+      UsageError: the file or the data cannot be read, or the file does not fit the network.
     """
     try:
         content = form.read(config)
@@ -100,7 +122,7 @@ def load(config: ImportConfig, mode: ModeConfig, form: Format) -> Imported:
 
 
 def _mode(config: ImportConfig) -> ModeConfig:
-    """The flags of a mode that has this network and data."""
+    """The flags of the mode with this network and data."""
     values = {f.name: getattr(config, f.name) for f in dataclasses.fields(Network)}
     if config.normalization == OWN:
         values["normalization"] = None
@@ -108,7 +130,7 @@ def _mode(config: ImportConfig) -> ModeConfig:
 
 
 def _crc32(path: Path) -> int:
-    """Of a file, or of all files in a folder."""
+    """The checksum of a file, or of all files in a folder."""
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     total = 0
     for file in files:
@@ -116,17 +138,17 @@ def _crc32(path: Path) -> int:
     return total
 
 
-def say_taken(config: ImportConfig, name: str, others: Collection[str]) -> None:
-    """Says which weights of a file are taken, where it holds several sets."""
+def note_weights(config: ImportConfig, name: str, others: Collection[str]) -> None:
+    """Prints which weights are imported, if a file holds several sets."""
     if others:
         say(
-            f"{config.file}: the weights {config.weights or name!r} are taken; --weights=NAME "
-            f"takes others: {', '.join(others)}"
+            f"{config.file}: importing the weights {config.weights or name!r}; --weights=NAME "
+            f"imports others: {', '.join(others)}"
         )
 
 
-def run(config: ImportConfig, form: Format) -> Run:
-    """Imports the checkpoint, or finds it imported.
+def run(config: ImportConfig, form: Format[Any]) -> Run:
+    """Imports the checkpoint, unless the run folder already has it.
 
     Raises:
       UsageError: wrong flags, or a file that does not fit.
@@ -154,7 +176,7 @@ def run(config: ImportConfig, form: Format) -> Run:
 
 
 def _import(folder: Run, found: Imported) -> None:
-    """Saves and evaluates; an epoch is a step, for there were none."""
+    """Saves and evaluates the network; each epoch counts as one step."""
     variables = dict(found.variables)
     params, state = parallel.replicate((variables.pop("params"), variables), found.problem.mesh)
     step = found.mode.epochs
@@ -167,15 +189,15 @@ def _import(folder: Run, found: Imported) -> None:
 
 
 def misfit(config: ImportConfig, error: Mismatch, remedy: str) -> UsageError:
-    """The error for a file that does not fit the network.
+    """Returns the error for a file that does not fit the network.
 
-    Where many names do not fit, a table on standard error has the first of each kind, and a file
-    beside the run's folder has all.
+    If many names do not fit, the first of each kind are printed on standard error, and all are
+    written to a file next to the run's folder.
     """
     kinds = {
-        "of the file's arrays without a place in the network": error.unplaced,
-        "of the network's arrays without a value in the file": error.missing,
-        "of another shape": error.misshapen,
+        "of the file's arrays have no place in the network": error.unplaced,
+        "of the network's arrays have no value in the file": error.missing,
+        "arrays have another shape": error.misshapen,
     }
     if sum(map(len, kinds.values())) <= FEW:
         return UsageError(f"--file={config.file}: {error}; {remedy}")
@@ -192,9 +214,13 @@ def misfit(config: ImportConfig, error: Mismatch, remedy: str) -> UsageError:
 
 
 def _write_names(config: ImportConfig, kinds: Mapping[str, Collection[str]]) -> Path:
-    """Writes all names beside the run's folder; returns the file."""
+    """Writes all names to a file next to the run's folder, and returns its path."""
     path = Path(f"{os.path.abspath(config.workdir)}.names.txt")
-    lines = [f"{title}:\n  " + "\n  ".join(names) + "\n" for title, names in kinds.items() if names]
+    lines = [
+        f"{len(names)} {title}:\n  " + "\n  ".join(names) + "\n"
+        for title, names in kinds.items()
+        if names
+    ]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, "\n".join(lines))

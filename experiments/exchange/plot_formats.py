@@ -1,8 +1,7 @@
-"""Formats that people already plot from: Garipov's .npz, Goldstein's .h5, ParaView's .vtp.
+"""Converts results to established plot formats: Garipov's .npz, Goldstein's .h5, ParaView's .vtp.
 
-Each function takes a profile or surface of `mcjax.results` and writes nothing.
-mcjax keeps accuracies from 0 to 1 and losses without L2; these formats differ, and each function
-says what it converts.
+Each function takes a profile or surface of `mcjax.results`, and writes no file. mcjax has
+accuracies from 0 to 1 and losses without the L2 penalty; each function states what it converts.
 """
 
 import base64
@@ -28,17 +27,17 @@ SPLITS = {"tr": "train", "te": "validation"}
 
 
 def garipov_curve(found: Profile, weight_decay: float) -> dict[str, np.ndarray]:
-    """The keys that ``eval_curve.py`` of timgaripov/dnn-mode-connectivity writes, of the curve.
+    """Converts a curve to the keys of ``eval_curve.py`` in timgaripov/dnn-mode-connectivity.
 
-    ``tr_nll`` is mcjax's training loss, ``tr_loss`` is that plus ``0.5 * weight_decay *
-    ||phi(t)||^2``; accuracies and errors are percents; ``te_`` is mcjax's validation split;
-    ``_avg`` is the mean over the points and ``_int`` the mean over the curve's length. ``dl`` is
-    the length of the curve between neighbouring points, of which theirs takes the chord: the same
-    on straight pieces. A metric that the run does not have is nan.
+    ``tr_nll`` is mcjax's training loss; ``tr_loss`` adds ``0.5 * weight_decay * ||phi(t)||^2``.
+    Accuracies and errors are in percent. ``te_`` is mcjax's validation split. ``_avg`` is the mean
+    over the points, ``_int`` the mean over the curve's length. ``dl`` is the length of the curve
+    between neighbouring points; theirs is the chord, which is the same on straight pieces. Metrics
+    that the run does not have are NaN.
 
     Args:
       found: metrics along a curve.
-      weight_decay: of the L2 penalty.
+      weight_decay: coefficient of the L2 penalty.
     """
     length: Any = found.curve.arc_length
     dl = np.diff(length, prepend=length[0])
@@ -54,17 +53,18 @@ def garipov_curve(found: Profile, weight_decay: float) -> dict[str, np.ndarray]:
 
 
 def garipov_plane(found: Surface, weight_decay: float) -> dict[str, np.ndarray]:
-    """The keys that ``plane.py`` of timgaripov/dnn-mode-connectivity writes.
+    """Converts a surface to the keys of ``plane.py`` in timgaripov/dnn-mode-connectivity.
 
-    Metrics are ``[x, y]`` (mcjax's are ``[y, x]``), converted as in `garipov_curve`; the L2 term of
-    ``tr_loss`` is that of their ``eval_curve.py`` and of training, not the sum of the tensors'
+    Metrics are ``[x, y]`` (mcjax's are ``[y, x]``) and converted as in `garipov_curve`. The L2 term
+    of ``tr_loss`` is that of training and of their ``eval_curve.py``, not the sum of the tensors'
     unsquared norms that their ``plane.py`` adds. ``bend_coordinates`` are the first, third and
-    second of the plane's points: their ends are rows 0 and 2. ``alphas`` and ``betas`` count in the
-    second point's x and the third's y. Without a curve ``ts`` and ``curve_coordinates`` are empty.
+    second of the plane's points, since their ends are rows 0 and 2. The units of ``alphas`` and
+    ``betas`` are the second point's x and the third's y. Without a curve, ``ts`` and
+    ``curve_coordinates`` are empty.
 
     Args:
       found: a surface.
-      weight_decay: of the L2 penalty.
+      weight_decay: coefficient of the L2 penalty.
     """
     x, y, points, curve = found.x, found.y, found.points.xy, found.curve
     theirs = {
@@ -82,7 +82,7 @@ def garipov_plane(found: Surface, weight_decay: float) -> dict[str, np.ndarray]:
 def _garipov_metrics(measured: PathMetrics | Surface, weight_decay: float) -> dict[str, np.ndarray]:
     l2: Any = measured.l2
     missing = np.full(l2.shape, np.nan)
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for theirs, ours in SPLITS.items():
         metrics = measured.metrics.get(ours, {})
         nll = metrics.get("loss", missing)
@@ -93,11 +93,11 @@ def _garipov_metrics(measured: PathMetrics | Surface, weight_decay: float) -> di
 
 
 def goldstein(found: Surface) -> dict[str, np.ndarray]:
-    """The names of a surface file of tomgoldstein/loss-landscape.
+    """Converts a surface to the names of tomgoldstein/loss-landscape's surface files.
 
     ``train_loss``, ``train_acc``, ``test_loss`` and ``test_acc`` have shape
-    ``[len(ycoordinates), len(xcoordinates)]``, as their plots read them; losses are without L2, as
-    theirs; accuracies are percents; "test" is mcjax's validation split; metrics that the run does
+    ``[len(ycoordinates), len(xcoordinates)]``, as their plots expect. Losses are without L2, like
+    theirs; accuracies are in percent; "test" is mcjax's validation split; metrics that the run does
     not have are left out. Coordinates are weight distances from the first point. Iterates, if any,
     are ``proj_xcoord`` and ``proj_ycoord``, as in their trajectory files.
 
@@ -124,24 +124,23 @@ def vtp(
     note: str = "",
     along: Profile | None = None,
 ) -> str:
-    """A surface as VTK PolyData, for ParaView: one quadrilateral a cell of the grid.
+    """Converts a surface to VTK PolyData for ParaView: one quadrilateral per cell of the grid.
 
-    The points that are networks, the iterates and the curve are vertices and lines at their own
-    heights, over their places on the plane; the array ``layer`` tells them apart (0 surface,
-    1 curve, 2 points, 3 iterates) and ``distance`` says how far from the plane they are. The
-    height, also in the array ``zvalue``, is the metric or its decimal logarithm; what is above
-    ``clip`` or not finite lies at ``clip``. Every metric is a point array, unclipped, under mcjax's
-    name; accuracies are percents, as in figures; the values are binary, so nan and inf arrive as
-    they are.
+    Networks, iterates and the curve are vertices and lines at their own heights, above their places
+    on the plane. The array ``layer`` distinguishes them (0 surface, 1 curve, 2 points, 3 iterates);
+    ``distance`` is their distance from the plane. The height, also in the array ``zvalue``, is the
+    metric or its decimal logarithm; values above ``clip`` or not finite are drawn at ``clip``.
+    Every metric is an unclipped point array under mcjax's name, accuracies in percent as in
+    figures. Values are binary, so NaN and inf are preserved.
 
     Args:
       found: a surface.
-      metric: for example ``train_loss``.
-      log: whether the height is ``log10``; what is not above zero is as low as the lowest that is.
-        Without anything above zero the height is zero.
-      clip: the greatest metric drawn; `mcjax.plots.default_clip` by default, for a loss.
+      metric: the metric that is the height, such as ``train_loss``.
+      log: whether the height is ``log10``; values that are not positive are drawn at the lowest
+        positive one. If no value is positive, the height is zero.
+      clip: the greatest metric drawn; for a loss, `mcjax.plots.default_clip` by default.
       note: a comment for the file's first lines.
-      along: the curve's own metrics; without them it is left out.
+      along: the curve's own metrics; without them, the curve is left out.
     """
     scale = _scale(found, metric, log, clip)
     names = list(_by_name(found))
@@ -159,13 +158,13 @@ def vtp(
 
 
 def clipped(found: Surface, metric: str, clip: float | None) -> tuple[float, int, int]:
-    """Where `vtp` clips the grid, and how many of its heights are over that or not finite."""
+    """Where `vtp` clips the grid, how many heights are above that, and how many are not finite."""
     values, top = plots.drawn(metric, _by_name(found)[metric]), _top(found, metric, clip)
     return top, int((np.isfinite(values) & (values > top)).sum()), int((~np.isfinite(values)).sum())
 
 
 class _Layer(NamedTuple):
-    """What one piece of a .vtp file holds: places ``[N, 2]``, metrics by name, and cells."""
+    """A piece of a .vtp file: places ``[N, 2]``, metrics by name, and cells."""
 
     number: int
     xy: np.ndarray
@@ -177,14 +176,14 @@ class _Layer(NamedTuple):
 def _by_name(
     measured: Surface | Points | Iterates | PathMetrics,
 ) -> dict[str, np.ndarray]:
-    """Metrics and squared norms, by the names of the .vtp's arrays."""
+    """Metrics and squared norms, by the names of the file's arrays."""
     return named(measured.metrics) | ({} if measured.l2 is None else {"l2": measured.l2})
 
 
 def _data(
     measured: Points | Iterates | PathMetrics, names: list[str], count: int
 ) -> dict[str, np.ndarray]:
-    """Values of a layer in the units of figures; NaN for what it does not have."""
+    """A layer's values in the units of figures; NaN for metrics that it does not have."""
     there, missing = _by_name(measured), np.full(count, np.nan)
     return {name: plots.drawn(name, there.get(name, missing)) for name in names}
 
@@ -220,7 +219,8 @@ def _curve_layer(curve: CurveOnPlane, along: Profile, names: list[str]) -> _Laye
     return _Layer(1, xy, data, distance, {"Lines": [np.arange(count)]})
 
 
-def _piece(layer, names, height):
+def _piece(layer: _Layer, names: list[str], height: np.ndarray) -> str:
+    """A Piece element: points, cells and data of a layer."""
     count = len(layer.xy)
     number = np.full(count, layer.number)
     data = {"zvalue": height, "layer": number, "distance": layer.distance}
@@ -249,7 +249,7 @@ def _top(found: Surface, metric: str, clip: float | None) -> float:
 def _scale(
     found: Surface, metric: str, log: bool, clip: float | None
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """The function from a metric's values to heights."""
+    """Returns the function from a metric's values to heights."""
     top = _top(found, metric, clip)
 
     def clip_to_top(values: np.ndarray) -> np.ndarray:
@@ -264,8 +264,8 @@ def _scale(
     return lambda values: np.log10(np.maximum(clip_to_top(values), lowest))
 
 
-def _array(name, values, components=1):
-    """A DataArray element: base64 of the number of bytes and of the bytes."""
+def _array(name: str, values: np.ndarray, components: int = 1) -> str:
+    """A DataArray element: base64 of the number of bytes, then of the bytes."""
     kind, dtype = ("Float64", "<f8") if values.dtype.kind == "f" else ("Int64", "<i8")
     raw = np.ascontiguousarray(values, dtype).tobytes()
     text = base64.b64encode(np.array(len(raw), "<u8").tobytes() + raw).decode()

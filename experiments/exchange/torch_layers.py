@@ -1,4 +1,4 @@
-"""Which layer of a network has which name in PyTorch."""
+"""The names of a network's layers in PyTorch."""
 
 from mcjax.exchange import torch_names
 
@@ -6,10 +6,14 @@ from ..training import Problem
 
 
 def layers_of(problem: Problem, name_map: str | None) -> tuple[torch_names.Layer, ...]:
-    """Which layer is which: Garipov's or torchvision's names, or those of a file.
+    """Maps layers to their PyTorch names: Garipov's or torchvision's, or those of a file.
+
+    Args:
+      problem: the network's problem.
+      name_map: a file with lines ``THEIRS = OURS``; None for the known names alone.
 
     Raises:
-      ValueError: the network has no names there, or the file is wrong.
+      ValueError: the network has no known names, or the file is wrong.
     """
     try:
         known = torch_names.layers_of(problem.model)

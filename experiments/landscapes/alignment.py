@@ -1,4 +1,4 @@
-"""Aligned runs: a permuted network as a mode, and the segments to it before and after."""
+"""Aligned runs: a permuted network as a mode, and the segments before and after."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -34,28 +34,31 @@ from . import drawing
 FILE, REPORT = "align.npz", "align.json"
 BATCH_NORM = "batch norm's statistics, recomputed at every point of every path"
 REPAIR_IMAGES = 10_000
-"""REPAIR takes its statistics from so many training images, the first ones."""
-REPAIR = f"REPAIR by the first {REPAIR_IMAGES} training images at most"
+"""REPAIR computes its statistics on this many training images, the first ones."""
+REPAIR = f"REPAIR with at most the first {REPAIR_IMAGES} training images"
 
 
 def check_flags(config: AlignConfig) -> Run:
-    """Checks flags that are wrong in themselves, and the run folder, which is returned.
+    """Checks the flags by themselves and against the run folder, without reading data.
+
+    Returns:
+      The run folder.
 
     Raises:
-      UsageError: something is wrong with them.
+      UsageError: a flag is wrong, or the folder holds another run.
     """
     for name in ("workdir", "start", "end"):
         if not getattr(config, name):
             raise UsageError(f"--{name} is missing")
     if config.points < 2:
-        raise UsageError(f"--points={config.points}: the two ends alone are 2")
+        raise UsageError(f"--points={config.points}: use 2 or more, since both ends are points")
     drawing.check_style(config.style)
     folder = Run(config.workdir)
     info = folder.info
     there = info.get("aligned", {}) if info.get("kind") == "mode" else {}
     differing = [
         f"--{name}: {there[name]} there, {value} now"
-        for name, value in _asked(config).items()
+        for name, value in _identity(config).items()
         if there and there[name] != value
     ]
     if info and (differing or not there):
@@ -64,16 +67,16 @@ def check_flags(config: AlignConfig) -> Run:
     return folder
 
 
-def _asked(config: AlignConfig) -> dict[str, Any]:
-    """The flags that make an aligned run what it is."""
+def _identity(config: AlignConfig) -> dict[str, Any]:
+    """The flags that identify an aligned run."""
     return {name: getattr(config, name) for name in ("start", "end", "method", "points")}
 
 
 def resolve(config: AlignConfig) -> tuple[End, End]:
-    """Finds the two networks; no data are read.
+    """Finds the two networks, without reading data.
 
     Raises:
-      UsageError: one is not there, or they are of different networks or data.
+      UsageError: one does not exist, or they differ in network or data.
     """
     texts = (config.start, config.end)
     start, end = (End(*find_checkpoint(text, config.data_dir), False) for text in texts)
@@ -83,10 +86,10 @@ def resolve(config: AlignConfig) -> tuple[End, End]:
 
 
 def make(folder: Run, config: AlignConfig, ends: tuple[End, End], problem: Problem) -> None:
-    """Aligns, evaluates and draws what is not done yet, and marks the run done.
+    """Aligns, evaluates and draws what is missing, and marks the run done.
 
     Raises:
-      UsageError: a weight is not finite, or an end was retrained since this run was begun.
+      UsageError: a weight is not finite, or an end was retrained after this run started.
       RunFailed: the network is at chance.
     """
     start, end = (load_point(one.name) for one in ends)
@@ -100,9 +103,9 @@ def make(folder: Run, config: AlignConfig, ends: tuple[End, End], problem: Probl
 
 
 def _open(folder: Run, config: AlignConfig, ends: tuple[End, End], crc32: list[int]) -> None:
-    """Opens the run as a mode with the flags of the end's; an epoch is a step."""
+    """Opens the run as a mode with the flags of the end's mode; each epoch counts as one step."""
     other = Run(ends[1].name.run).info
-    facts: dict[str, Any] = {"aligned": _asked(config) | {"crc32": crc32}}
+    facts: dict[str, Any] = {"aligned": _identity(config) | {"crc32": crc32}}
     if "imported" in other:
         facts["imported"] = other["imported"]
     if folder.info and folder.info["aligned"]["crc32"] != crc32:
@@ -114,14 +117,14 @@ def _open(folder: Run, config: AlignConfig, ends: tuple[End, End], crc32: list[i
 
 
 def _mode(config: AlignConfig, end: End) -> ModeConfig:
-    """The flags of the mode that the end is, up to its epoch."""
+    """The flags of the end's mode, with its epoch as the last."""
     run = Run(end.name.run)
     epoch = step_of(run, end.name.epoch) // run.info["steps_per_epoch"]
     return dataclasses.replace(end.mode, workdir=config.workdir, epochs=epoch, keep=())
 
 
 def _aligned(folder: Run, config: AlignConfig, problem: Problem, start: Point, end: Point) -> Point:
-    """The run's own network: found saved, or matched and saved."""
+    """Loads the aligned network, or matches and saves it."""
     with open_checkpoints(folder, read_only=True) as saved:
         steps = saved.steps()
     if steps:
@@ -139,7 +142,7 @@ def _aligned(folder: Run, config: AlignConfig, problem: Problem, start: Point, e
 def _profile(
     folder: Run, config: AlignConfig, problem: Problem, networks: dict[str, Point]
 ) -> Profile:
-    """The three profiles; each is saved when it is done."""
+    """Evaluates the profiles; each is saved when it is done."""
     t, file = np.linspace(0, 1, config.points), folder.path / FILE
     found = load_result(Profile, file) if file.exists() else Profile(t, {})
     for path in ALIGNED_PATHS:
@@ -172,7 +175,7 @@ def _segment(
 def _repaired(
     folder: Run, problem: Problem, networks: dict[str, Point], t: np.ndarray, after: PathMetrics
 ) -> PathMetrics | None:
-    """Metrics of the corrected network at every ``t``; None where nothing can be corrected."""
+    """Metrics of the corrected network at every ``t``; None if it cannot be corrected."""
     try:
         corrected = _corrected(problem, networks, t)
     except ValueError as error:
@@ -193,7 +196,7 @@ def _repaired(
 
 
 def _corrected(problem: Problem, networks: dict[str, Point], t: np.ndarray) -> Iterator[Any]:
-    """The parameters of the corrected network at every ``t``."""
+    """Yields the parameters of the corrected network at every ``t``."""
     function = alignment.logits(problem)
     spec = alignment.find(problem, function, networks["start"])
     start, end = (alignment.variables(networks[name]) for name in ("start", "after"))
@@ -223,9 +226,9 @@ def _report(folder: Run, found: Profile, batch_norm: bool) -> None:
 
 
 def draw(folder: Run, config: AlignConfig, found: Profile) -> Path | None:
-    """The figure of the three profiles, where it is not drawn yet in this style."""
+    """Draws the profiles, if the figure does not exist yet in this style; None if it failed."""
     stem = folder.path / "figures" / "align"
-    again = config.style or folder.info.get("style")  # a style's file may have changed, too
+    again = config.style or folder.info.get("style")  # the style's file may have changed
     folder.update(style=config.style)
     if not parallel.is_first() or (plots.is_whole(stem) and not again):
         return stem.with_suffix(".png")
@@ -239,7 +242,7 @@ def draw(folder: Run, config: AlignConfig, found: Profile) -> Path | None:
 
 
 def summarize(folder: Run) -> str:
-    """What `align` prints of a done run."""
+    """The text that `align` prints for a finished run."""
     facts = json_text.loads((folder.path / REPORT).read_bytes())
     heights = [
         f"{path} {losses['train']['loss']['over_max']:.4g}"

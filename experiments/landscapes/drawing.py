@@ -1,4 +1,4 @@
-"""How commands draw: styles are checked before any long work, and a failed figure is a warning."""
+"""Drawing in commands: styles are checked before long work, and a failed figure is a warning."""
 
 import contextlib
 import io
@@ -16,15 +16,15 @@ from ..cli import UsageError, launch, say
 
 
 def check_style(names: Sequence[str]) -> None:
-    """Draws a word in each style, so that none fails after hours of work.
+    """Draws a letter in each style, so that no style fails after hours of work.
 
     Raises:
-      UsageError: there is no such style, it has settings that matplotlib does not know, or it
-        cannot draw (LaTeX that is not installed).
+      UsageError: a style does not exist, has settings that matplotlib does not know, or cannot
+        draw (for example because LaTeX is not installed).
     """
     for name in names:
         try:
-            with _complaints() as found, plots.style(name):
+            with _logged() as found, plots.style(name):
                 pass
             if found:
                 raise ValueError(found[0])
@@ -42,18 +42,18 @@ def check_style(names: Sequence[str]) -> None:
 
 
 def attempt(draw: Callable[[], Path], arrays: Path, again: str) -> Path | None:
-    """Draws a figure; a failure becomes a warning, since hours of work may lie in the arrays.
+    """Draws a figure; a failure is only a warning, because the arrays hold the result.
 
     Args:
-      draw: draws and saves it, and gives its path.
-      arrays: where they are.
-      again: the command that draws it again.
+      draw: draws and saves the figure, and returns its path.
+      arrays: the file or folder of the arrays.
+      again: the command that draws the figure again.
 
     Returns:
-      The figure's path, or None where it failed.
+      The figure's path; None if it failed.
 
     Raises:
-      OSError: the disk is full, or the like.
+      OSError: the figure cannot be written.
       UsageError: the arrays cannot be read.
     """
     try:
@@ -70,17 +70,18 @@ def attempt(draw: Callable[[], Path], arrays: Path, again: str) -> Path | None:
 
 
 def command(name: str, folder: Path) -> str:
-    """The command that opens a run again, and draws it."""
+    """The command that draws a finished run again."""
     return f"{launch.usage(name)} --flagfile={shlex.quote(str(folder / 'flags.cfg'))}"
 
 
 def off_plane_words(surface: Surface) -> list[str]:
-    """What a reader of a surface has to know: how far from the plane is what is drawn on it."""
-    lines, curve, iterates = [], surface.curve, surface.iterates
+    """Says how far off the plane a surface's curve and iterates lie."""
+    lines: list[str] = []
+    curve, iterates = surface.curve, surface.iterates
     if curve is not None:
         lines.append(f"curve    at most {curve.distance.max():.4g} from the plane")
         if plots.off_plane(curve).any():
-            lines[0] += "; where it is dotted the surface under it is not its own"
+            lines[0] += "; where it is dotted, the surface below it does not show its loss"
     if iterates is not None and iterates.variance_share is not None:
         share = plots.percent(iterates.variance_share)
         lines.append(f"iterates have {share} of their variance in the plane")
@@ -88,8 +89,8 @@ def off_plane_words(surface: Surface) -> list[str]:
 
 
 @contextlib.contextmanager
-def _complaints() -> Iterator[list[str]]:
-    """Collects what matplotlib logs of a style file."""
+def _logged() -> Iterator[list[str]]:
+    """Collects matplotlib's warnings about a style file."""
     found: list[str] = []
     logger, handler = logging.getLogger("matplotlib"), logging.Handler(logging.WARNING)
     handler.emit = lambda record: found.append(record.getMessage())

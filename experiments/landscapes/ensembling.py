@@ -1,4 +1,4 @@
-"""Ensembles of a curve's points beside its ends and independent modes, on the validation split."""
+"""Ensembles of a curve's points, of its ends and of independent modes, on the validation split."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -14,16 +14,16 @@ from ..runs import Run, load_curve, load_point, mode_config, parse_name, step_of
 from ..training import Problem, same_problem
 
 POINTS = 11
-"""Points of the curve, t equally spaced from 0 to 1."""
+"""Points along the curve, t equally spaced from 0 to 1."""
 COUNTS = (3, 6, 11)
-"""How many of them an ensemble has, equally spaced, the ends among them."""
+"""Sizes of the ensembles of equally spaced points, which include both ends."""
 
 
 def check(names: Sequence[str], mode: ModeConfig) -> None:
     """Checks the independent modes of --ensemble_with against the start's flags.
 
     Raises:
-      UsageError: there is no such checkpoint of a mode, it is of another problem, or comes twice.
+      UsageError: a mode's checkpoint does not exist, has another problem, or is named twice.
     """
     if len(set(names)) < len(names):
         raise UsageError(f"--ensemble_with={','.join(names)}: a mode comes twice")
@@ -32,22 +32,22 @@ def check(names: Sequence[str], mode: ModeConfig) -> None:
         run = Run(name.run)
         step_of(run, name.epoch)
         if name.t is not None or run.info["kind"] != "mode":
-            raise UsageError(f"--ensemble_with={text} is no mode: write RUN[@EPOCH] of one")
+            raise UsageError(f"--ensemble_with={text} is not a mode: write RUN[@EPOCH] of a mode")
         differing = same_problem(mode, mode_config(run.info))
         if differing:
             raise UsageError(f"--ensemble_with={text}: it differs from --start in {differing[0]}")
 
 
 def evaluate(run: Run, problem: Problem, modes: Sequence[str]) -> list[dict[str, Any]]:
-    """Accuracy, likelihood and calibration of the ensembles.
+    """Measures accuracy, likelihood and calibration of the ensembles.
 
     Args:
       run: a fitted curve.
-      problem: its.
+      problem: the curve's problem.
       modes: checkpoints of independent modes.
 
     Returns:
-      For each ensemble its name (``members``), its number of ``networks``, and the metrics
+      One row per ensemble: its name (``members``), its number of ``networks``, and the metrics
       ``accuracy``, ``nll`` and ``ece`` of `mcjax.analysis.ensembles.metrics`.
     """
     groups = _groups(modes)
@@ -64,7 +64,7 @@ def evaluate(run: Run, problem: Problem, modes: Sequence[str]) -> list[dict[str,
 
 
 def _groups(modes: Sequence[str]) -> dict[str, Sequence[int]]:
-    """By ensemble, its networks: points of the curve come first, then the independent modes."""
+    """By ensemble, its networks' indices: first the curve's points, then independent modes."""
     groups: dict[str, Sequence[int]] = {"start": [0], "end": [POINTS - 1], "middle": [POINTS // 2]}
     groups["both ends"] = [0, POINTS - 1]
     for count in COUNTS:
@@ -79,24 +79,24 @@ def _groups(modes: Sequence[str]) -> dict[str, Sequence[int]]:
 def _predictions(
     run: Run, problem: Problem, modes: Sequence[str], bar: Progress
 ) -> Iterator[np.ndarray]:
-    """Of the curve's points and of the modes, one by one."""
+    """Yields the predictions of the curve's points, then of the modes."""
     family, control, state = load_curve(run)
     control, state = parallel.replicate((control, state), problem.mesh)
     coefficients = profiles.coefficients(family, np.linspace(0, 1, POINTS))
     along = ensembles.members(problem.evaluator, control, coefficients, state, "validation")
-    others = (_alone(problem, text, state) for text in modes)
+    others = (_mode_predictions(problem, text, state) for text in modes)
     for number, one in enumerate(itertools.chain(along, others)):
         yield one
         bar.update(number + 1)
 
 
-def _alone(problem: Problem, text: str, state: Any) -> np.ndarray:
+def _mode_predictions(problem: Problem, text: str, state: Any) -> np.ndarray:
     params = parallel.replicate(load_point(parse_name(text)).params, problem.mesh)
     return next(ensembles.members(problem.evaluator, (params,), [[1.0]], state, "validation"))
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The ensembles, a line for each, for the console."""
+    """Formats the ensembles for the console, one line each."""
     width = max(19, *(len(row["members"]) for row in rows))
     lines = [f"{'ensemble, validation':<{width + 2}}  accuracy       NLL       ECE"]
     for row in rows:

@@ -1,4 +1,4 @@
-"""The barriers of many curves beside those of their segments: rows, a table, a matrix."""
+"""Barriers of many curves and of their segments: rows, a table and a matrix."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,12 +20,12 @@ FAILED = {"over_max": float("nan")}
 
 
 def row(fit: Fit, found: Profile | None, why: str | None) -> dict[str, Any]:
-    """What ``pairs.json`` says of a curve.
+    """Returns a curve's row of ``pairs.json``.
 
     Args:
       fit: the curve.
       found: its profile.
-      why: why it failed, in words; the profile does not count then.
+      why: why it failed; if given, the profile is ignored.
     """
     facts: dict[str, Any] = {
         "name": fit.folder.path.name,
@@ -43,7 +43,7 @@ def row(fit: Fit, found: Profile | None, why: str | None) -> dict[str, Any]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The curves beside their segments, a line for each, for the console."""
+    """Formats the curves and their segments for the console, one line per pair."""
     width = max(len(row["name"]) for row in rows)
     lines = [
         f"{'':{width}} {'highest training loss':>25}  {'over the higher end':>21}",
@@ -60,7 +60,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def put_together(folder: Path, rows: Sequence[dict[str, Any]], style: Sequence[str]) -> None:
+def write(folder: Path, rows: Sequence[dict[str, Any]], style: Sequence[str]) -> None:
     """Writes ``pairs.json`` and draws the matrix of barriers."""
     write_atomically(folder / "pairs.json", json_text.dumps(rows, indent=1) + "\n")
     if not parallel.is_first():

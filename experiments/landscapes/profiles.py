@@ -1,4 +1,4 @@
-"""Profiles of a fitted curve and of the segment: evaluated, drawn and summarized (Section 2)."""
+"""Evaluates, draws and summarizes the profiles of a fitted curve and its segment (Section 2)."""
 
 import functools
 from collections.abc import Mapping
@@ -28,10 +28,10 @@ from . import drawing, ensembling
 
 
 def check_flags(fit: Fit) -> None:
-    """Checks the flags of figures and ensembles; no data are read.
+    """Checks the flags for figures and ensembles, without reading data.
 
     Raises:
-      UsageError: something is wrong with them.
+      UsageError: a flag is wrong.
     """
     drawing.check_style(fit.config.style)
     if list(fit.config.ensemble_with) != fit.folder.info.get("ensembles", {}).get("with"):
@@ -39,15 +39,15 @@ def check_flags(fit: Fit) -> None:
 
 
 def finish(fit: Fit, problem: Problem, measured: Problem) -> tuple[str, Profile]:
-    """Evaluates a fitted curve, with the ensembles of its points, and draws it.
+    """Evaluates a fitted curve and the ensembles of its points, and draws it.
 
     Args:
       fit: the curve.
-      problem: its.
-      measured: its problem, with an evaluator for --splits and --metrics.
+      problem: the curve's problem.
+      measured: the same problem, with an evaluator for --splits and --metrics.
 
     Returns:
-      What `fit_curve` prints, and the profile of the last epoch.
+      The text that `fit_curve` prints, and the profile of the last epoch.
     """
     made = evaluate(fit.folder, fit.config, measured)
     figure = draw(fit.folder, fit.config, made)
@@ -61,15 +61,15 @@ def finish(fit: Fit, problem: Problem, measured: Problem) -> tuple[str, Profile]
 
 
 def _ensembles(fit: Fit, problem: Problem) -> dict[str, Any] | None:
-    """What ``run.json`` says of ensembles; nothing for what is no classifier.
+    """Returns the entry of ``run.json`` on ensembles; None if the network is not a classifier.
 
-    They are of the curve as it was fitted; a done run gets none that it lacks, unless it is asked
-    for by --ensemble_with, for its checkpoints may be gone.
+    A finished run without ensembles gets them only for --ensemble_with: its checkpoints may have
+    been removed.
     """
     info, modes = fit.folder.info, list(fit.config.ensemble_with)
     facts = info.get("ensembles")
-    asked = modes and modes != (facts or {}).get("with")
-    due = asked or (info["status"] == Status.FITTED and not facts)
+    requested = modes and modes != (facts or {}).get("with")
+    due = requested or (info["status"] == Status.FITTED and not facts)
     if problem.objective.logits is None or not due:
         return facts
     return {"with": modes, "rows": ensembling.evaluate(fit.folder, problem, modes)}
@@ -81,10 +81,10 @@ def evaluate(folder: Run, config: CurveConfig, problem: Problem) -> dict[str, Pr
     Args:
       folder: the curve's run.
       config: its flags.
-      problem: its, with an evaluator for --splits and --metrics.
+      problem: its problem, with an evaluator for --splits and --metrics.
 
     Returns:
-      The profiles that were not there yet, by the names of their files.
+      The profiles that did not exist yet, by file name without suffix.
     """
     begin_evaluation(folder, config, EVALUATION, ("curve*.npz", "figures/curve*"))
     _record_epochs(folder, config)
@@ -104,7 +104,7 @@ def evaluate(folder: Run, config: CurveConfig, problem: Problem) -> dict[str, Pr
 
 
 def _record_epochs(folder: Run, config: CurveConfig) -> None:
-    """Records the evaluated epochs: those of earlier commands whose arrays are there, too."""
+    """Records the evaluated epochs, including those of earlier commands whose arrays exist."""
     epochs = [
         epoch
         for epoch in evaluated_epochs(folder, config)
@@ -122,8 +122,9 @@ def _measure(
     t: np.ndarray,
     segment: PathMetrics | None,
 ) -> Profile:
-    """The curve and the segment; a bar for each that is evaluated."""
-    names, bars = {"curve": label, "segment": "segment"}, {}
+    """Evaluates the curve and, unless given, the segment, each with a progress bar."""
+    names = {"curve": label, "segment": "segment"}
+    bars: dict[str, Progress] = {}
 
     def progress(path: str, done: int) -> None:
         if path not in bars:
@@ -143,23 +144,23 @@ def _measure(
 
 
 def _profile(folder: Run, name: str, made: Mapping[str, Profile]) -> Profile:
-    """The profile that was just made, or that of the file."""
+    """The profile that was just evaluated, or else that of the file."""
     return made[name] if name in made else load_result(Profile, folder.path / f"{name}.npz")
 
 
 def draw(folder: Run, config: CurveConfig, made: Mapping[str, Profile]) -> Path | None:
-    """Draws what is not drawn yet in this style.
+    """Draws the figures that do not exist yet in this style.
 
     Args:
       folder: the curve's run.
       config: its flags.
-      made: profiles that were just made, by the names of their files.
+      made: profiles that were just evaluated, by file name without suffix.
 
     Returns:
-      The figure of the last epoch; None where it could not be drawn.
+      The figure of the last epoch; None if drawing failed.
     """
     figures = folder.path / "figures"
-    if config.style or folder.info.get("style"):  # a style's file may have changed, too
+    if config.style or folder.info.get("style"):  # the style's file may have changed
         if parallel.is_first():
             for name in labels(config):
                 (figures / f"{name}.png").unlink(missing_ok=True)
@@ -183,7 +184,7 @@ def _draw_one(found: Profile, title: str, stem: Path, config: CurveConfig) -> Pa
 
 
 def summarize(found: Profile) -> str:
-    """Three lines: the ends, the curve and the segment."""
+    """Summarizes the ends, the curve and the segment in a line each."""
     lines, t = [_ends_line(found)], found.t
     for name, path in found.paths.items():
         losses = path.metrics["train"]["loss"]
@@ -204,7 +205,8 @@ def summarize(found: Profile) -> str:
 
 
 def _ends_line(found: Profile) -> str:
-    words, metrics = [], named(found.curve.metrics)
+    words: list[str] = []
+    metrics = named(found.curve.metrics)
     for where, index in (("start", 0), ("end", -1)):
         text = f"{where} training loss {metrics['train_loss'][index]:.4g}"
         if "validation_accuracy" in metrics:

@@ -1,4 +1,4 @@
-"""The Hessian's largest eigenvalues along a curve: evaluated point by point, drawn, summarized."""
+"""Evaluates, draws and summarizes the Hessian's largest eigenvalues along a curve."""
 
 import functools
 import shutil
@@ -41,17 +41,17 @@ from ..training import Problem, check_problem
 from . import drawing
 
 EVALUATION = ("points", "eigenvalues")
-"""The flags of the evaluation: with others it is made again."""
+"""Flags of the evaluation, which runs again if they change."""
 FILE = "sharpness.npz"
 
 
 class Inputs(NamedTuple):
-    """What is evaluated.
+    """The input of the evaluation.
 
     Attributes:
       mode: the flags of the curve's modes.
       problem: their data, network and evaluator.
-      curve: on all devices.
+      curve: the curve, on all devices.
     """
 
     mode: ModeConfig
@@ -60,16 +60,19 @@ class Inputs(NamedTuple):
 
 
 def check_flags(config: SharpnessConfig) -> Run:
-    """Checks flags that are wrong in themselves, and the run folder, which is returned.
+    """Checks the flags by themselves and against the run folder, without reading data.
+
+    Returns:
+      The run folder.
 
     Raises:
-      UsageError: something is wrong with them.
+      UsageError: a flag is wrong, or the folder holds another run.
     """
     for name in ("workdir", "curve"):
         if not getattr(config, name):
             raise UsageError(f"--{name} is missing")
     if config.points < 2:
-        raise UsageError(f"--points={config.points}: the two ends alone are 2")
+        raise UsageError(f"--points={config.points}: use 2 or more, since both ends are points")
     if config.eigenvalues < 1:
         raise UsageError(f"--eigenvalues={config.eigenvalues}: use 1 or more")
     drawing.check_style(config.style)
@@ -79,15 +82,15 @@ def check_flags(config: SharpnessConfig) -> Run:
 
 
 def is_evaluated(folder: Run, config: SharpnessConfig) -> bool:
-    """Whether the arrays are there, of these flags."""
+    """Whether the arrays exist and were evaluated with these flags."""
     return (folder.path / FILE).exists() and not changed_flags(folder, config, EVALUATION)
 
 
 def resolve(config: SharpnessConfig) -> Checkpoint:
-    """Finds the curve; no data are read.
+    """Finds the curve, without reading data.
 
     Raises:
-      UsageError: it is not there, or not a curve, or its network cannot be made.
+      UsageError: the curve does not exist, is not a curve, or its network cannot be created.
     """
     curve_name(config.curve)
     found = find_checkpoint(config.curve, config.data_dir)
@@ -99,7 +102,7 @@ def load(config: SharpnessConfig, found: Checkpoint, problem: Problem) -> Inputs
     """Loads the curve onto the devices.
 
     Raises:
-      UsageError: its network has too few parameters.
+      UsageError: the network has too few parameters for --eigenvalues.
     """
     family, control, state = load_curve(Run(found.name.run), found.name.epoch)
     size = sum(x.size for x in jax.tree.leaves(control[0]))
@@ -113,14 +116,14 @@ def evaluate(folder: Run, config: SharpnessConfig, inputs: Inputs) -> Sharpness:
     """Evaluates the points that are not saved yet, and writes the arrays.
 
     Raises:
-      UsageError: the curve was retrained since this run was begun.
-      Interrupted: a signal came; the points that are done are saved.
+      UsageError: the curve was retrained after this run started.
+      Interrupted: a signal came; finished points are saved.
     """
     norms = [float(curves.squared_norm(point)) for point in inputs.curve.points]
     if folder.info.get("control_l2", norms) != norms:
         raise UsageError(
-            f"--curve={config.curve} has been trained anew since {folder.path} was begun: use "
-            "another --workdir, or delete it"
+            f"--curve={config.curve} was retrained after {folder.path} was started: use another "
+            "--workdir, or delete it"
         )
     folder.open("sharpness", config, mode=identity(inputs.mode), control_l2=norms)
     begin_evaluation(folder, config, EVALUATION, (FILE, "points", "figures/sharpness*"))
@@ -137,7 +140,7 @@ def evaluate(folder: Run, config: SharpnessConfig, inputs: Inputs) -> Sharpness:
 def _points(
     folder: Run, config: SharpnessConfig, inputs: Inputs, t: np.ndarray
 ) -> dict[int, PointSharpness]:
-    """Every point; each is saved when it is done."""
+    """Returns every point, by index; each is saved when it is done."""
     saved = folder.path / "points"
     saved.mkdir(exist_ok=True)
     files = [saved / f"{index:04d}.npz" for index in range(len(t))]
@@ -166,7 +169,7 @@ def _points(
 
 
 def finish(folder: Run, config: SharpnessConfig, found: Sharpness) -> str:
-    """Draws what is evaluated, and marks the run done; what the command prints."""
+    """Draws the figure, marks the run done, and returns the text that the command prints."""
     folder.open("sharpness", config)
     summary = text = summarize(found)
     if parallel.is_first():
@@ -185,11 +188,11 @@ def _draw(found: Sharpness, folder: Run, config: SharpnessConfig) -> Path:
 
 
 def summarize(found: Sharpness) -> str:
-    """The largest eigenvalue at the ends, and where it is lowest and highest along the curve."""
+    """Summarizes the largest eigenvalue: at the ends, and its range along the curve."""
     values, t = found.eigenvalues[:, 0], found.t
     known = np.flatnonzero(np.isfinite(values))
     if not known.size:
-        return "largest eigenvalue: nowhere found"
+        return "largest eigenvalue: not found at any point"
     low, high = known[np.argmin(values[known])], known[np.argmax(values[known])]
     text = (
         f"largest eigenvalue: start {values[0]:.4g}, end {values[-1]:.4g}; along the curve "

@@ -1,4 +1,4 @@
-"""The plane around one checkpoint along two directions: random ones, a run's, the Hessian's."""
+"""The plane around one checkpoint along two directions: random, principal, or eigenvectors."""
 
 import functools
 from collections.abc import Sequence
@@ -19,17 +19,17 @@ from ..runs import Point, load_point, parse_name
 from ..training import Problem
 
 HIGHEST_SEED = 2**32 - 1
-Drawn = tuple[tuple[Any, ...], tuple[str, str], dict[str, np.ndarray]]
-"""Two parameter pytrees, their names, and fields of `Directions`."""
+Pair = tuple[tuple[Any, ...], tuple[str, str], dict[str, np.ndarray]]
+"""Two directions as parameter pytrees, their names, and fields of `Directions`."""
 
 
 class Around(NamedTuple):
-    """Three points of a plane.
+    """Three points that span a plane.
 
     Attributes:
-      points: the centre, and where each of two directions leads from it.
-      names: of them, or of the two directions, for figures.
-      directions: what the surface says of the directions; None where there are none.
+      points: three checkpoints; or the centre, and the centre plus each of two directions.
+      names: for figures, the names of the checkpoints, or of the two directions.
+      directions: facts on the directions, for the surface's file; None without directions.
     """
 
     points: tuple[Any, ...]
@@ -38,12 +38,12 @@ class Around(NamedTuple):
 
 
 def check_flags(config: SurfaceConfig) -> None:
-    """Raises UsageError for flags that are wrong in themselves, or do nothing together."""
+    """Raises UsageError for flags that are wrong by themselves or together."""
     kind, given = config.directions, ",".join(config.points)
     if config.extent is not None and kind in (None, "pca"):
         raise UsageError(
-            f"--extent={config.extent}: the surface covers the points and what is drawn; --margin "
-            "makes it larger"
+            f"--extent={config.extent}: this surface covers the points, the curve and the "
+            "iterates; --margin enlarges it"
         )
     if not 0 < (1 if config.extent is None else config.extent) < np.inf:
         raise UsageError(f"--extent={config.extent}: use more than 0")
@@ -59,7 +59,7 @@ def check_flags(config: SurfaceConfig) -> None:
             f"--align={config.align}: with --directions there is no second point to align"
         )
     if kind == "pca" and not config.iterates:
-        raise UsageError("--directions=pca needs --iterates=RUN, whose principal directions it is")
+        raise UsageError("--directions=pca needs --iterates=RUN, for their principal directions")
     if kind and len(config.points) != 1 and (config.points or kind != "pca"):
         raise UsageError(
             f"--points={given}: --directions={kind} needs one checkpoint, the centre, "
@@ -73,10 +73,10 @@ def make(
     centre: Point,
     iterates: Sequence[tuple[str, int]],
 ) -> Around:
-    """The plane around a checkpoint along the directions of --directions.
+    """Makes the plane around a checkpoint along the directions of --directions.
 
     Raises:
-      UsageError: there are no such directions: the iterates lie on a line, or the Hessian is zero
+      UsageError: the directions do not exist: the iterates lie on a line, or the Hessian is zero
         or not finite.
       Interrupted: a signal came.
     """
@@ -87,7 +87,7 @@ def make(
             case "hessian":
                 pair, names, facts = _eigenvectors(config, problem, centre)
             case _:
-                pair, names, facts = _drawn(config, centre)
+                pair, names, facts = _random(config, centre)
         corners = directions.around(centre.params, pair)
     except ValueError as error:
         raise UsageError(f"--directions={config.directions}: {error}") from None
@@ -95,7 +95,7 @@ def make(
     return Around(corners, names, Directions(np.array(lengths), **facts))
 
 
-def _drawn(config: SurfaceConfig, centre: Point) -> Drawn:
+def _random(config: SurfaceConfig, centre: Point) -> Pair:
     name, function = "random direction", directions.random
     if config.directions == "filter":
         name, function = "filter-normalized direction", directions.filter_normalized
@@ -105,7 +105,7 @@ def _drawn(config: SurfaceConfig, centre: Point) -> Drawn:
     return pair, _numbered(name), {}
 
 
-def _principal(centre: Point, iterates: Sequence[tuple[str, int]]) -> Drawn:
+def _principal(centre: Point, iterates: Sequence[tuple[str, int]]) -> Pair:
     weights = []
     for text, _ in iterates:
         weights.append(jax.tree.map(np.asarray, load_point(parse_name(text)).params))
@@ -116,8 +116,8 @@ def _principal(centre: Point, iterates: Sequence[tuple[str, int]]) -> Drawn:
     return found.directions, (one, two), facts
 
 
-def _eigenvectors(config: SurfaceConfig, problem: Problem, centre: Point) -> Drawn:
-    """Eigenvectors of the two largest eigenvalues, of unit length."""
+def _eigenvectors(config: SurfaceConfig, problem: Problem, centre: Point) -> Pair:
+    """Computes the unit eigenvectors of the two largest eigenvalues."""
     params, state = parallel.replicate(tuple(centre), problem.mesh)
     product = hessian.make_product(problem.evaluator)
     held = problem.evaluator.statistics(params, state)
@@ -136,7 +136,7 @@ def _eigenvectors(config: SurfaceConfig, problem: Problem, centre: Point) -> Dra
         finally:
             bar.close()
     if not found.values.any():
-        raise ValueError("the Hessian is zero there; take --directions=filter or random")
+        raise ValueError("the Hessian is zero there; use --directions=filter or random")
     facts = {"eigenvalues": found.values, "residuals": found.residuals}
     return found.vectors, _numbered("eigenvector"), facts
 

@@ -1,4 +1,4 @@
-"""What a surface is made of: from the flags' names to checked and loaded parameters."""
+"""The inputs of a surface: names in flags are resolved, then checked and loaded."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -29,13 +29,13 @@ from . import surface_directions
 
 
 class Found(NamedTuple):
-    """What the flags of a surface name: all of it is there, and of one problem.
+    """The checkpoints that the flags name; all of them exist and share one problem.
 
     Attributes:
       mode: the flags of the first point's mode.
-      texts: names of the points, as given.
-      points: the checkpoints.
-      curve: the curve to draw, or None.
+      texts: the points' names, as given.
+      points: the points' names, parsed.
+      curve: the name of the curve to draw, or None.
       iterates: names of the iterates, with their epochs.
     """
 
@@ -47,22 +47,22 @@ class Found(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What a surface is made of, checked and loaded.
+    """The inputs of a surface, checked and loaded.
 
     Attributes:
       mode: the flags of the first point's mode.
       problem: its data, network and evaluator.
-      points: three parameter pytrees, on all devices; with --directions the centre and where the
-        two directions lead from it.
-      names: of the points, for figures.
+      points: three parameter pytrees, on all devices; with --directions, the centre and the centre
+        plus each direction.
+      names: the points' names, for figures.
       state: the first point's network state, on all devices.
-      plane: through the points.
+      plane: the plane through the points.
       curve: family and control points of the curve to draw, or None.
       iterates: names of the iterates, with their epochs.
-      half_widths: ``[2]``, how far the surface reaches on each side of the first point along x and
-        y, in units of weight distance; None where it covers what is drawn.
-      directions: with --directions, what they are.
-      aligned: with --align, what was done to the second point.
+      half_widths: ``[2]``, how far the surface extends on each side of the first point along x and
+        y, in units of weight distance; None if it covers the points, the curve and the iterates.
+      directions: facts on the directions; None without --directions.
+      aligned: with --align, facts on the alignment of the second point.
     """
 
     mode: ModeConfig
@@ -79,10 +79,10 @@ class Inputs(NamedTuple):
 
 
 def resolve(config: SurfaceConfig) -> Found:
-    """Finds what the flags name; no data are read.
+    """Resolves the names in the flags, without reading data.
 
     Raises:
-      UsageError: a run or epoch is not there, the checkpoints are of different networks or data, or
+      UsageError: a run or epoch does not exist, the checkpoints differ in network or data, or
         there are too few iterates.
     """
     check_measured(config.splits, config.metrics)
@@ -106,17 +106,17 @@ def resolve(config: SurfaceConfig) -> Found:
 
 
 def load(config: SurfaceConfig, found: Found, problem: Problem) -> Inputs:
-    """Loads what `resolve` found, onto the devices.
+    """Loads the inputs onto the devices.
 
     Args:
       config: the surface's flags.
-      found: by them.
-      problem: of the points, with an evaluator for --splits and --metrics.
+      found: the names in the flags, resolved.
+      problem: the points' problem, with an evaluator for --splits and --metrics.
 
     Raises:
-      UsageError: the checkpoints do not match, the three points span no plane, or there are no such
-        directions.
-      Interrupted: a signal came while eigenvectors were sought.
+      UsageError: the checkpoints do not match, the three points do not span a plane, or the
+        directions do not exist.
+      Interrupted: a signal came while eigenvectors were computed.
     """
     loaded = [load_point(name) for name in found.points]
     aligned = None
@@ -143,7 +143,7 @@ def load(config: SurfaceConfig, found: Found, problem: Problem) -> Inputs:
 def _around(
     config: SurfaceConfig, found: Found, problem: Problem, loaded: Sequence[Point]
 ) -> surface_directions.Around:
-    """The three points, their names and facts: those given, or one and two directions."""
+    """The three points of --points, or one point and two directions."""
     names = tuple(map(label, found.texts))
     if config.align:
         names = (names[0], f"{names[1]}, aligned", *names[2:])
@@ -154,30 +154,30 @@ def _around(
 
 
 def _shared_mode(config: SurfaceConfig, found: Sequence[Checkpoint]) -> ModeConfig:
-    """The mode of the first checkpoint, whose problem all others must share."""
+    """The flags of the first checkpoint's mode, whose problem all others must share."""
     mode = dataclasses.replace(found[0].mode, data_dir=config.data_dir)
     for one in found:
         differing = same_problem(mode, one.mode)
         if differing:
             raise UsageError(
-                f"{found[0].name.run} and {one.name.run} are not on one plane: they differ in "
+                f"{found[0].name.run} and {one.name.run} do not share a plane: they differ in "
                 f"{differing[0]}"
             )
     return mode
 
 
 def _find(flag: str, text: str) -> Checkpoint:
-    """A checkpoint that is there."""
+    """Finds the checkpoint of a mode or curve; raises UsageError if it does not exist."""
     run = Run(parse_name(text).run)
     kind = run.info.get("kind")
     if kind not in ("mode", "curve"):
-        what = f"holds a {kind}" if kind else "is no run"
+        what = f"holds a {kind}" if kind else "is not a run"
         raise UsageError(f"{flag}={text}: {run.path} {what}; give a mode's or curve's run folder")
     return find_checkpoint(text)
 
 
 def _iterates(text: str) -> list[tuple[str, int]]:
-    """``RUN@30`` as it is; ``RUN`` as all its kept epochs: names and epochs."""
+    """Names and epochs: of ``RUN@30`` itself, of ``RUN`` all its kept epochs."""
     name = _find("--iterates", text).name
     if name.epoch is not None:
         return [(text, name.epoch)]
@@ -190,21 +190,21 @@ def _iterates(text: str) -> list[tuple[str, int]]:
 
 
 def _plane(config: SurfaceConfig, corners: Sequence[Any]) -> planes.Plane:
-    named = f"--points={','.join(config.points)}"
+    flag = f"--points={','.join(config.points)}"
     if config.directions:
-        named = f"--directions={config.directions}"
+        flag = f"--directions={config.directions}"
     try:
         plane = planes.plane(corners)
     except ValueError as error:
-        raise UsageError(f"{named}: {error}") from None
+        raise UsageError(f"{flag}: {error}") from None
     if not np.isfinite(plane.anchors).all():
-        raise UsageError(f"{named}: a parameter is not finite")
+        raise UsageError(f"{flag}: a parameter is not finite")
     return plane
 
 
 def check_matching(text: str, trees: tuple[Any, ...]) -> None:
-    """Raises UsageError, naming ``text``, where parameter pytrees differ in shape."""
+    """Raises UsageError, naming ``text``, if parameter pytrees differ in structure or shapes."""
     try:
         curves.check_matching(trees)
     except ValueError as error:
-        raise UsageError(f"{text} is not on one plane with --points: {error}") from None
+        raise UsageError(f"{text} does not share a plane with --points: {error}") from None

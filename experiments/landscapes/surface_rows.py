@@ -1,4 +1,4 @@
-"""The rows of a surface's grid: evaluated one by one, saved, and found again after a stop."""
+"""Evaluates the rows of a surface's grid, and saves each, so that an interrupted run resumes."""
 
 import time
 from pathlib import Path
@@ -13,11 +13,15 @@ from ..runs import Run, load_arrays, save_arrays
 from .surface_inputs import Inputs
 
 ROW_SECONDS = 10.0
-"""After a signal, a row that is not done within this time is left, and evaluated again later."""
+"""After a signal, a row gets this long to finish; otherwise it is evaluated again later."""
 
 
 def evaluate(folder: Run, inputs: Inputs, x: np.ndarray, y: np.ndarray) -> list[Values]:
-    """The grid's metrics; each row is saved when it is done."""
+    """Evaluates the grid; each row is saved when it is done.
+
+    Raises:
+      Interrupted: a signal came; finished rows are saved.
+    """
     saved = folder.path / "rows"
     saved.mkdir(exist_ok=True)
     rows = _saved_rows(saved, x, y)
@@ -40,7 +44,7 @@ def evaluate(folder: Run, inputs: Inputs, x: np.ndarray, y: np.ndarray) -> list[
 
 
 def _saved_rows(folder: Path, x: np.ndarray, y: np.ndarray) -> dict[int, Values]:
-    """Rows that were saved before an interruption, if they are of this very grid."""
+    """Loads the rows that an interrupted run saved, if they are of the same grid."""
     rows = {}
     for index in range(len(y)):
         file = folder / f"{index:04d}.npz"
@@ -53,9 +57,9 @@ def _saved_rows(folder: Path, x: np.ndarray, y: np.ndarray) -> dict[int, Values]
 
 
 class _RowProgress:
-    """Progress over the grid, and the end of a row that takes too long after a signal."""
+    """Progress over the grid; interrupts a row that takes too long after a signal."""
 
-    def __init__(self, name: str, width: int, height: int, done: int):
+    def __init__(self, name: str, width: int, height: int, done: int) -> None:
         self._bar = Progress(f"{name}: surface", width * height, "point", width * done)
         self._width, self._height, self._before = width, height, done
         self._began, self._deadline = time.monotonic(), np.inf

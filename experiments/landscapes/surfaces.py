@@ -1,4 +1,4 @@
-"""Surfaces: the loss on a plane, evaluated with what is drawn on it, drawn and summarized."""
+"""Evaluates, draws and summarizes surfaces: metrics on a grid of a plane."""
 
 import functools
 import re
@@ -31,15 +31,18 @@ from . import drawing, surface_directions, surface_inputs, surface_rows
 from .surface_inputs import Inputs
 
 EVALUATION = ("grid", "margin", "extent", "splits", "metrics")
-"""The flags of the evaluation: with others it is made again."""
+"""Flags of the evaluation, which runs again if they change."""
 FILE = "surface.npz"
 
 
 def check_flags(config: SurfaceConfig) -> Run:
-    """Checks flags that are wrong in themselves, and the run folder, which is returned.
+    """Checks the flags by themselves and against the run folder, without reading data.
+
+    Returns:
+      The run folder.
 
     Raises:
-      UsageError: something is wrong with them.
+      UsageError: a flag is wrong, or the folder holds another run.
     """
     if not config.workdir:
         raise UsageError("--workdir is missing: the run's folder")
@@ -56,22 +59,22 @@ def check_flags(config: SurfaceConfig) -> Run:
 
 
 def shape(config: SurfaceConfig) -> tuple[int, int]:
-    """Points of the grid along x and along y.
+    """Number of grid points along x and along y.
 
     Raises:
-      UsageError: --grid is neither ``21`` nor ``31x21``.
+      UsageError: --grid is neither like ``21`` nor like ``31x21``.
     """
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", config.grid)
     counts = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if min(counts) < 2:
         raise UsageError(
-            f"--grid={config.grid}: write 21 or 31x21 (along x, along y), 2 or more points a side"
+            f"--grid={config.grid}: write 21 or 31x21 (along x, along y), 2 or more points per side"
         )
     return counts
 
 
 def is_evaluated(folder: Run, config: SurfaceConfig) -> bool:
-    """Whether the arrays are there, of these flags."""
+    """Whether the arrays exist and were evaluated with these flags."""
     return (folder.path / FILE).exists() and not changed_flags(folder, config, EVALUATION)
 
 
@@ -79,14 +82,14 @@ def evaluate(folder: Run, config: SurfaceConfig, inputs: Inputs) -> Surface:
     """Evaluates the points, the curve, the iterates and the grid, and writes the arrays.
 
     Raises:
-      UsageError: an iterate does not match the points, or what is drawn lies nowhere.
-      Interrupted: a signal came; the rows that are done are saved.
+      UsageError: an iterate does not match the points, or the curve or an iterate is not finite.
+      Interrupted: a signal came; finished rows are saved.
     """
     facts = {"aligned": inputs.aligned} if inputs.aligned else {}
     folder.open("surface", config, mode=identity(inputs.mode), **facts)
     begin_evaluation(folder, config, EVALUATION, (FILE, "rows", "figures/surface_*"))
     began = time.monotonic()
-    surface = _places(inputs)
+    surface = _projected(inputs)
     x, y = _grid(inputs, config, surface)
     surface = surfaces.filled(surface, x, y, surface_rows.evaluate(folder, inputs, x, y))
     save_arrays(folder.path / FILE, surface.to_arrays())
@@ -105,8 +108,8 @@ def _grid(inputs: Inputs, config: SurfaceConfig, surface: Surface) -> tuple[np.n
         raise UsageError(f"--curve or --iterates: {error}") from None
 
 
-def _places(inputs: Inputs) -> Surface:
-    """What is drawn on the surface: the three points, the curve, the iterates and their names."""
+def _projected(inputs: Inputs) -> Surface:
+    """Projects and evaluates the three points, the curve and the iterates; the grid is empty."""
     sharding = jax.tree.leaves(inputs.points)[0].sharding
 
     def loaded() -> Iterator[tuple[int, Any]]:
@@ -126,7 +129,7 @@ def _places(inputs: Inputs) -> Surface:
 
 
 def finish(folder: Run, config: SurfaceConfig, surface: Surface) -> str:
-    """Draws what is evaluated, and marks the run done; what the command prints."""
+    """Draws the figures, marks the run done, and returns the text that the command prints."""
     folder.open("surface", config)
     drawn = draw(surface, folder, config.clip, config.style) if parallel.is_first() else []
     summary = summarize(surface)
@@ -140,7 +143,7 @@ def draw(
     clip: float | None = None,
     style: Sequence[str] = (),
 ) -> list[Path]:
-    """A figure for the loss of each split; returns the PNGs of those that could be drawn."""
+    """Draws a figure per split's loss; returns the PNGs, without figures that failed."""
 
     def one(name: str) -> Path:
         with plots.style(*style):
@@ -154,11 +157,11 @@ def draw(
 
 
 def summarize(surface: Surface) -> str:
-    """Losses at the three points, the grid, and how far the iterates are from the plane."""
+    """Summarizes losses at the points and on the grid, and distances from the plane."""
     losses = {n: x for n, x in named(surface.metrics).items() if plots.is_loss(n)}
-    own, words = named(surface.networks.metrics), ", ".join
+    own, join = named(surface.networks.metrics), ", ".join
     lines = [
-        f"point    {name}: " + words(f"{n.replace('_', ' ')} {own[n][i]:.4g}" for n in losses)
+        f"point    {name}: " + join(f"{n.replace('_', ' ')} {own[n][i]:.4g}" for n in losses)
         for i, name in enumerate(surface.networks.name)
     ]
     for name, values in losses.items():
@@ -169,11 +172,11 @@ def summarize(surface: Surface) -> str:
         lines.append(f"grid     {name.replace('_', ' ')} {extent}{note}")
     if surface.iterates is not None:
         each = zip(surface.iterates.epoch, surface.iterates.distance, strict=True)
-        lines.append("iterates distance from the plane " + words(f"w{e}: {d:.4g}" for e, d in each))
+        lines.append("iterates distance from the plane " + join(f"w{e}: {d:.4g}" for e, d in each))
     lines += drawing.off_plane_words(surface)
     for name in ("eigenvalues", "residuals", "explained_variance_ratio"):
         numbers = getattr(surface.directions, name, None)
         if numbers is not None:
-            values = words(f"{value:.4g}" for value in numbers)
+            values = join(f"{value:.4g}" for value in numbers)
             lines.append(f"along    {name.replace('_', ' ')} {values}")
     return "\n".join(lines)

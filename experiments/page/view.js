@@ -1,5 +1,5 @@
 "use strict";
-// The page of experiments/view.py. Data: see `_surface` and `_curve` there; null stands for what is not finite.
+// The page of experiments/view.py. For the data see `_surface` and `_curve` there; null is a number that is not finite.
 const data = JSON.parse(document.getElementById("data").textContent);
 const {surface, profile} = data;
 const element = (id) => document.getElementById(id);
@@ -8,12 +8,12 @@ const GREY = "#c9ccd0";
 const VIRIDIS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779",
                  "#6ece58", "#b5de2b", "#fde725"];
 const FONT = {family: "system-ui, sans-serif", size: 13, color: "#1b1f24"};
-// Nothing leaves the page: without these two plotly.js has a button that uploads the chart.
+// Without these two settings, plotly.js has a button that uploads the chart.
 const CONFIG = {displaylogo: false, showSendToCloud: false, plotlyServerURL: ""};
 const CAMERA = {eye: {x: -0.25, y: 0.8, z: 1.5}, center: {x: 0, y: -0.08, z: -0.02}};
 let at = 0;  // the index in profile.t of the marker
 
-// Names go into plotly's texts, which know some of HTML's tags.
+// Escapes names: plotly's texts interpret some HTML tags.
 const plain = (name) => name.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 const metric = () => data.metrics.find((m) => m.key === element("metric").value);
 const isLog = () => metric().log && element("log").checked;
@@ -23,7 +23,7 @@ const lines = (values, i) => data.metrics.map((m) => `${m.label}: ${show(values[
 
 // ---- the surface ----------------------------------------------------------------------------
 
-// Heights are drawn between `low` and `high`: the metric, or its decimal logarithm.
+// The range of drawn heights: of the metric, or of its decimal logarithm.
 function range(m) {
   const all = surface.values[m.key].flat().concat(...layers().map((l) => l.values[m.key]));
   const finite = all.filter((v) => v !== null && (!isLog() || v > 0));
@@ -75,7 +75,7 @@ function surfaceTraces() {
     colorbar: {title: {text: m.label + (over ? "<br>grey: over " + show(m.clip) : ""), side: "top"},
                orientation: "h", y: -0.02, yanchor: "top", len: 0.6, thickness: 12, ...ticks(limits)},
   }];
-  const lift = 0.006 * span;  // so that a line on the surface is not half inside it
+  const lift = 0.006 * span;  // keeps lines on the surface visible
   const layer = (l, extra) => ({
     type: "scatter3d", x: l.x, y: l.y, z: l.values[m.key].map((v) => height(v, limits) + lift),
     hoverinfo: "text", ...extra});
@@ -110,7 +110,7 @@ function surfaceTraces() {
   return traces;
 }
 
-// Labels of the first, the last and some other iterates, where there is room.
+// Labels the first, the last and some other iterates, where there is room.
 function labels(iterates) {
   const taken = surface.points.x.map((x, i) => [x, surface.points.y[i]]);
   const room = 0.03 * (surface.x.at(-1) - surface.x[0]);
@@ -125,7 +125,7 @@ function labels(iterates) {
   return found;
 }
 
-// Heights of the drawn surface below or above a layer, by bilinear interpolation.
+// Heights of the drawn surface at a layer's points, by bilinear interpolation.
 function onSurface(layer, z) {
   const place = (axis, v) => {
     const at = (v - axis[0]) / (axis[1] - axis[0]);
@@ -139,14 +139,14 @@ function onSurface(layer, z) {
   });
 }
 
-// The curve's point near a place on the surface: the mouse seldom hits the line itself.
+// The index of the curve's point near a place on the surface, because the mouse rarely hits the line itself.
 function nearest(x, y) {
   const away = surface.curve.x.map((cx, i) => Math.hypot(cx - x, surface.curve.y[i] - y));
   const least = Math.min(...away);
   return least < 0.04 * (surface.x.at(-1) - surface.x[0]) ? away.indexOf(least) : undefined;
 }
 
-// The marker at the curve's own height, and its foot on the surface.
+// The marker: the curve's point at its own height, and its projection on the surface.
 function markerAt(z, limits) {
   const x = [surface.curve.x[at]], y = [surface.curve.y[at]];
   const lift = 0.01 * (limits[1] - limits[0]);
@@ -207,7 +207,7 @@ function profileLayout() {
 const along = () => [profile.curve, profile.segment].flatMap((path) => path ? path[metric().key] : []);
 const floored = () => isLog() && along().some((v) => v === 0);
 
-// What stands for zero on a logarithmic axis.
+// The value that stands for zero on a logarithmic axis.
 function lowest() {
   const positive = along().filter((v) => v > 0);
   return positive.length ? Math.min(...positive) : 1;

@@ -1,14 +1,14 @@
-"""Runs the jobs of a plan, side by side where cores are free; each in a process of its own.
+"""Runs the jobs of a plan in parallel, each in its own process.
 
-A job is one of the project's commands with its run folder, so a job that was stopped goes on and
-one that is done is found done. Processes keep trainings from sharing a compiler, a device's memory
-or a crash.
+A job is one of the project's commands with its run folder, so a stopped job resumes and a finished
+one is not run again. Separate processes do not share a compiler, a device's memory or a crash.
 """
 
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +20,10 @@ class Job(NamedTuple):
     """A command to run.
 
     Attributes:
-      name: the run folder's.
+      name: the name of its run folder.
       module: ``train_mode``, ``fit_curve`` or ``loss_surface``.
       config: its flags.
-      needs: names of the jobs that must be done before.
+      needs: names of the jobs that must be done first.
     """
 
     name: str
@@ -37,49 +37,71 @@ class Job(NamedTuple):
         return self.module.rpartition("_")[2]
 
 
-class Outcome(dict):
-    """``outcome[job]`` is None for a job that is done, or why it is not, in words."""
+class Running(NamedTuple):
+    """A job's process.
+
+    Attributes:
+      job: the job.
+      process: its process.
+      cores: the CPU cores it runs on; empty if they cannot be set.
+      began: when it started, by ``time.monotonic``.
+    """
+
+    job: Job
+    process: subprocess.Popen[bytes]
+    cores: list[int]
+    began: float
 
 
-def run_jobs(jobs: list[Job], costs: dict[str, float | None], parallel: int, logs: Path) -> Outcome:
+Outcome = dict[str, str | None]
+"""By job, the reason why it failed or was not run; None if it is done."""
+
+
+def run_jobs(
+    jobs: Sequence[Job], costs: Mapping[str, float | None], parallel: int, logs: Path
+) -> Outcome:
     """Runs all jobs.
 
     Args:
-      jobs: in an order in which they can be run.
-      costs: about how many seconds each takes on all cores.
-      parallel: how many processes at once; each gets its share of the cores.
-      logs: folder for what the jobs print.
+      jobs: in an order in which they can run.
+      costs: estimated seconds of each job on all cores.
+      parallel: number of processes at once; they share the cores evenly.
+      logs: folder for the jobs' output.
 
     Returns:
-      How each ended. A job whose needs failed is not run.
+      How each job ended. A job is not run if a job it needs failed.
 
     Raises:
       UsageError: a job refused its flags.
-      Interrupted: a signal came; the jobs were told to save and stop.
+      Interrupted: a signal came; the jobs have saved and stopped.
     """
     logs.mkdir(parents=True, exist_ok=True)
     return _Pool(jobs, costs, parallel, logs).run()
 
 
 class _Pool:
-    def __init__(self, jobs, costs, parallel, logs):
+    """Jobs that wait, run and have ended."""
+
+    def __init__(
+        self, jobs: Sequence[Job], costs: Mapping[str, float | None], parallel: int, logs: Path
+    ) -> None:
         self.waiting, self.costs, self.logs = list(jobs), costs, logs
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self.slots = [cores[i::parallel] for i in range(parallel)]
-        self.parallel, self.total, self.began = parallel, len(jobs), time.monotonic()
-        self.running: dict[str, tuple[Job, subprocess.Popen, list[int], float]] = {}
-        self.ended = Outcome()
+        self.total = len(jobs)
+        self.running: dict[str, Running] = {}
+        self.ended: Outcome = {}
         self.received: list[int] = []
-        self.said: set[str] = set()
+        self.noted: set[str] = set()
 
-    def run(self):
+    def run(self) -> Outcome:
         before = {
             s: signal.signal(s, lambda n, _: self.received.append(n))
             for s in (signal.SIGTERM, signal.SIGINT)
         }
         try:
             while self.waiting or self.running:
-                self._start_what_can_start()
+                self._start_ready()
                 self._reap()
                 if self.received:
                     raise Interrupted(self.received[0])
@@ -90,7 +112,7 @@ class _Pool:
                 signal.signal(signum, handler)
         return self.ended
 
-    def _start_what_can_start(self):
+    def _start_ready(self) -> None:
         for job in list(self.waiting):
             reasons = [f"{n}: {self.ended[n]}" for n in job.needs if self.ended.get(n)]
             if reasons:
@@ -98,21 +120,22 @@ class _Pool:
                 self.ended[job.name] = f"not run, since {reasons[0]}"
                 say(f"{job.name}: {self.ended[job.name]}")
             elif self.slots and all(need in self.ended for need in job.needs):
-                # A job that outlived its killed parent may work on it.
+                # A job may have outlived a killed parent.
                 if in_use(Path(job.config.workdir)):
-                    self._say_once(f"{job.name}: another process works on it; waiting for it")
+                    self._note(f"{job.name}: waiting for another process that works on it")
                     continue
                 self.waiting.remove(job)
                 self._start(job)
 
-    def _say_once(self, text):
-        if text not in self.said:
-            self.said.add(text)
+    def _note(self, text: str) -> None:
+        """Prints a line once."""
+        if text not in self.noted:
+            self.noted.add(text)
             say(text)
 
-    def _start(self, job):
+    def _start(self, job: Job) -> None:
         if Run(job.config.workdir).status == Status.DONE:
-            Run(job.config.workdir).check_same(job.module.split("_")[-1], job.config)
+            Run(job.config.workdir).check_same(job.kind, job.config)
             self.ended[job.name] = None
             return
         cores = self.slots.pop()
@@ -127,18 +150,17 @@ class _Pool:
         log.close()
         if cores:
             os.sched_setaffinity(process.pid, cores)  # before it starts a thread
-        self.running[job.name] = (job, process, cores, time.monotonic())
+        self.running[job.name] = Running(job, process, cores, time.monotonic())
 
-    def _reap(self):
-        for name, (job, process, cores, began) in list(self.running.items()):
-            if process.poll() is None:
-                continue
-            del self.running[name]
-            self.slots.append(cores)
-            took = time.monotonic() - began
-            self._end(job, process.returncode, took)
+    def _reap(self) -> None:
+        """Takes in the processes that have ended."""
+        for one in list(self.running.values()):
+            if one.process.poll() is not None:
+                del self.running[one.job.name]
+                self.slots.append(one.cores)
+                self._end(one.job, one.process.returncode, time.monotonic() - one.began)
 
-    def _end(self, job, status, took):
+    def _end(self, job: Job, status: int, took: float) -> None:
         if status == 0:
             self.ended[job.name] = None
             say(f"{job.name}: done in {took:.0f} s ({self._left()})")
@@ -150,17 +172,17 @@ class _Pool:
             last = (log.read_text().strip().split("\n") or [""])[-1]
             raise UsageError(f"{job.name} ended with status {status}: {last} (see {log})")
 
-    def _left(self):
-        done = self.total - len(self.waiting) - len(self.running)
-        left = [
-            self.costs.get(j.name) for j in (*self.waiting, *(r[0] for r in self.running.values()))
-        ]
-        if not left or any(cost is None for cost in left):
-            return f"{done} of {self.total}"
-        return f"{done} of {self.total}, about {sum(left) / 60:.0f} min left"
+    def _left(self) -> str:
+        """How many jobs are done, and about how long the others take."""
+        left = [*self.waiting, *(one.job for one in self.running.values())]
+        known = [cost for job in left if (cost := self.costs.get(job.name)) is not None]
+        text = f"{self.total - len(left)} of {self.total}"
+        if not left or len(known) < len(left):
+            return text
+        return f"{text}, about {sum(known) / 60:.0f} min left"
 
-    def _stop_all(self):
-        for _, process, _, _ in self.running.values():
-            process.send_signal(signal.SIGTERM)
-        for _, process, _, _ in self.running.values():
-            process.wait()
+    def _stop_all(self) -> None:
+        for one in self.running.values():
+            one.process.send_signal(signal.SIGTERM)
+        for one in self.running.values():
+            one.process.wait()

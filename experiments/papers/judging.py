@@ -1,4 +1,4 @@
-"""How a claim is judged: readings of measurements, a number of each pair beside its threshold."""
+"""How claims are judged: numbers measured on pairs of modes, compared with thresholds."""
 
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,8 +9,8 @@ import numpy as np
 from mcjax.results import Profile, Surface
 
 RESOLUTION = 1e-3
-"""Where both ends' losses lie below this, float32 cross-entropy does not tell differences below it
-apart: such a test decides nothing."""
+"""If both ends' losses are below this, float32 cross-entropy does not resolve differences below it,
+and the test decides nothing."""
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 NOT_TESTABLE, NOT_RUN = "not testable at this scale", "not run"
 RELATIONS: dict[str, Callable[[float, float], bool]] = {
@@ -19,13 +19,13 @@ RELATIONS: dict[str, Callable[[float, float], bool]] = {
 
 
 class Quantity(NamedTuple):
-    """What a test measures, and what the claim wants of it.
+    """What a test measures, and the range that the claim needs.
 
     Attributes:
-      words: what it is.
-      unit: of the number and its threshold.
+      words: a description.
+      unit: of the number and the threshold.
       relation: ``above``, ``below`` or ``at most``.
-      threshold: the limit.
+      threshold: the end of the range.
     """
 
     words: str
@@ -35,14 +35,14 @@ class Quantity(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """A number of one pair beside its threshold.
+    """A number measured on one pair.
 
     Attributes:
-      quantity: what it measures.
-      pair: of what: a pair of modes or iterates, or an iterate.
+      quantity: what was measured.
+      pair: the pair of modes or iterates, or the iterate.
       value: the number.
-      holds: whether it is as the claim wants it; None where it cannot be told.
-      why: why it cannot.
+      holds: whether it is in the range that the claim needs; None if it decides nothing.
+      why: why it decides nothing.
     """
 
     quantity: Quantity
@@ -56,12 +56,12 @@ class Reading(NamedTuple):
     """One way to judge a claim.
 
     Attributes:
-      label: which, where a claim has several.
-      rule: the rule of judgement.
-      verdict: of one repetition.
-      measurements: what it rests on.
-      why: what is missing, or what speaks for a negative result; may be empty.
-      decides: False where it is only reported beside the verdict.
+      label: its name, if a claim has several readings.
+      rule: when the claim holds.
+      verdict: for one repetition.
+      measurements: what the verdict rests on.
+      why: what is missing, or what refutes the claim; may be empty.
+      decides: False if it is only reported beside the verdict.
     """
 
     label: str
@@ -76,12 +76,12 @@ class Claim(NamedTuple):
     """A claim of the paper, judged for one repetition.
 
     Attributes:
-      number: as in the paper's list.
-      words: what the paper says.
-      short: the same in about ten words.
-      figure: the one that shows it.
+      number: its number in reports.
+      words: the paper's words.
+      short: a summary of about ten words.
+      figure: the figure that shows it.
       readings: the ways to judge it; the first one decides.
-      numbers: what was measured, by name, beside the measurements.
+      numbers: further measured numbers, by name.
     """
 
     number: int
@@ -93,15 +93,15 @@ class Claim(NamedTuple):
 
 
 class Results(NamedTuple):
-    """What the runs of one repetition left.
+    """The results of one repetition.
 
     Attributes:
-      curves: profiles by run; ``GA@20`` for epoch 20 of the paper, ``GA@steps`` for
-        the epoch that comes closest to the steps of those 20.
+      curves: profiles by run; ``GA@20`` for epoch 20 of the paper, ``GA@steps`` for the epoch
+        closest in steps to those 20.
       surfaces: surfaces by run.
-      missing: why a run is not there, in words; `NOT_RUN` where it may still come.
+      missing: why a run is missing; `NOT_RUN` if it can still be run.
       gradient_norms: norm of the training loss's gradient, by iterate (``w70``, ``w150``).
-      same_steps: what ``@steps`` stands for; empty where it is ``@20``.
+      same_steps: a label for ``@steps``; empty if it is ``@20``.
     """
 
     curves: Mapping[str, Profile]
@@ -119,31 +119,40 @@ def reading(
     label: str = "",
     decides: bool = True,
 ) -> Reading:
-    """Judges by what was found of what is there of ``needs``.
+    """Judges a claim by its measurements.
 
-    What refutes the claim refutes it whatever else is missing; a run that may still come leaves it
-    open; what cannot be told, or a run that failed, makes it not testable.
+    A measurement out of range refutes the claim, whatever is missing. Otherwise a run that can
+    still be run leaves it open, and a failed run or an undecided measurement makes it not testable.
+
+    Args:
+      results: the results of one repetition.
+      needs: the runs that the claim needs.
+      found: the measurements on those of them that exist.
+      rule: when the claim holds, in words.
+      label: the reading's name, if the claim has several.
+      decides: False if the reading is only reported.
     """
     found = tuple(found)
     have = {*results.curves, *results.surfaces}
     lacking = {n: results.missing.get(n.split("@")[0], NOT_RUN) for n in needs if n not in have}
-    wrong = [t for t in found if t.holds is False]
+    reasons: list[str] = []
+    wrong = [m for m in found if m.holds is False]
     if wrong:
-        verdict, reasons = NOT_REPRODUCED, [_in_words(t) for t in wrong]
+        verdict, reasons = NOT_REPRODUCED, [_refutation(m) for m in wrong]
     elif lacking:
         verdict = NOT_RUN if NOT_RUN in lacking.values() else NOT_TESTABLE
         reasons = [f"{name}: {why}" for name, why in lacking.items()]
-    elif any(t.holds is None for t in found):
-        verdict, reasons = NOT_TESTABLE, list(dict.fromkeys(t.why for t in found if t.why))
+    elif any(m.holds is None for m in found):
+        verdict, reasons = NOT_TESTABLE, list(dict.fromkeys(m.why for m in found if m.why))
     else:
-        verdict, reasons = REPRODUCED, []
+        verdict = REPRODUCED
     return Reading(label, rule, verdict, found, "; ".join(reasons), decides)
 
 
-def _in_words(test):
-    words, unit, relation, threshold = test.quantity
-    wanted = f"{relation} {threshold:g} {unit}"
-    return f"{test.pair}: {words}: {test.value:.4g} {unit}, where the claim needs {wanted}"
+def _refutation(measured: Measurement) -> str:
+    words, unit, relation, threshold = measured.quantity
+    needed = f"{relation} {threshold:g} {unit}"
+    return f"{measured.pair}: {words}: {measured.value:.4g} {unit}, but the claim needs {needed}"
 
 
 def measure(
@@ -153,22 +162,22 @@ def measure(
     ends: Sequence[float] = (np.inf,),
     difference: float = np.inf,
 ) -> Measurement:
-    """Holds a number against its threshold.
+    """Compares a number with its threshold.
 
     Args:
-      quantity: what it measures.
-      pair: of what.
+      quantity: what was measured.
+      pair: the pair it was measured on.
       value: the number; NaN decides nothing.
       ends: the losses at the two ends.
-      difference: what the number rests on, in units of the loss; where it and both ends are below
-        the resolution, the test decides nothing.
+      difference: the difference of losses behind the number; if it and both ends are below
+        `RESOLUTION`, the number decides nothing.
     """
     if np.isnan(value):
         why = f"{pair}: {quantity.words}: not a number"
         return Measurement(quantity, pair, float(value), None, why)
     if max(ends) < RESOLUTION and not difference > RESOLUTION:
         why = (
-            f"{pair}: losses of {', '.join(f'{x:.2g}' for x in ends)} at the ends, below what "
+            f"{pair}: losses of {', '.join(f'{x:.2g}' for x in ends)} at the ends are below what "
             f"float32 cross-entropy resolves ({RESOLUTION:g})"
         )
         return Measurement(quantity, pair, float(value), None, why)

@@ -1,6 +1,6 @@
 """Reports: one self-contained HTML page, and the same in Markdown.
 
-Both are written from the same blocks, so they say the same. Every string that is shown is escaped.
+Both are written from the same blocks. All text is escaped.
 """
 
 import base64
@@ -16,14 +16,14 @@ STYLE = PACKAGE_ROOT / "experiments" / "page" / "report.css"
 
 
 class Heading(NamedTuple):
-    """A heading of a section; its words are its address."""
+    """A heading of a section."""
 
     text: str
     level: int = 2
 
     @property
     def anchor(self) -> str:
-        """The address that forges and browsers give it.
+        """Its address, which forges derive from the text in the same way.
 
         >>> Heading("Figure 3").anchor
         'figure-3'
@@ -33,7 +33,7 @@ class Heading(NamedTuple):
 
 
 class Text(NamedTuple):
-    """A paragraph; with ``lead``, words in front of it that stand out."""
+    """A paragraph, after ``lead`` in bold."""
 
     text: str
     lead: str = ""
@@ -43,9 +43,9 @@ class Cell(NamedTuple):
     """A cell of several lines.
 
     Attributes:
-      text: its first line.
-      look: ``held``, ``mixed``, ``refuted`` or ``open`` for a verdict.
-      more: further lines, less prominent.
+      text: the first line.
+      look: for a verdict, ``held``, ``mixed``, ``refuted`` or ``open``.
+      more: further lines, in smaller print.
       link: the address of a heading of this report.
     """
 
@@ -59,9 +59,9 @@ class Table(NamedTuple):
     """A table.
 
     Attributes:
-      header: of the columns.
-      rows: of text or cells.
-      cards: on a narrow screen each row is a card; otherwise the table is scrolled.
+      header: the columns' names.
+      rows: text or cells.
+      cards: whether rows become cards on a narrow screen; otherwise the table scrolls.
     """
 
     header: Sequence[str]
@@ -70,21 +70,24 @@ class Table(NamedTuple):
 
 
 class Image(NamedTuple):
-    """A figure with its caption; wide: as wide as the page."""
+    """A figure with its caption; ``wide`` makes it as wide as the page."""
 
     path: Path
     caption: str
     wide: bool = False
 
 
+Leaf = Heading | Text | Table | Image
+
+
 class Folded(NamedTuple):
-    """Blocks behind a line that opens them."""
+    """A section that opens on click."""
 
     title: str
-    blocks: Sequence["Heading | Text | Table | Image"]
+    blocks: Sequence[Leaf]
 
 
-Block = Heading | Text | Table | Image | Folded
+Block = Leaf | Folded
 
 
 def write(folder: Path, title: str, blocks: Sequence[Block]) -> None:

@@ -1,6 +1,7 @@
-"""Shrinks a run's epochs: schedule, kept epochs and length together (``--epochs_factor``)."""
+"""Scales a run's epochs: length, schedule and kept epochs together (``--epochs_factor``)."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import TypeVar
 
 from mcjax.engine import schedules
@@ -11,17 +12,17 @@ C = TypeVar("C", ModeConfig, CurveConfig)
 
 
 def scale_epochs(config: C, factor: float) -> tuple[C, dict[int, int]]:
-    """A run with every epoch count multiplied by ``factor``, and at least 1.
+    """Multiplies every epoch count of a run by ``factor``; none falls below 1.
 
-    T_0 and the milestones are scaled to whole epochs first; restarts and kept epochs are derived
-    from those, so a kept epoch that was the last before a restart still is.
+    T_0 and the milestones are rounded to whole epochs first. Restarts and kept epochs follow from
+    them, so a kept epoch that was the last before a restart still is.
 
     Args:
       config: a mode's or curve's flags.
-      factor: above zero.
+      factor: positive.
 
     Returns:
-      The scaled flags, and the epoch here for each kept or evaluated epoch and the last one there.
+      The scaled flags, and the scaled epoch for each kept or evaluated epoch and the last one.
     """
     convert = _converter(config, factor)
     changes = {
@@ -37,8 +38,8 @@ def scale_epochs(config: C, factor: float) -> tuple[C, dict[int, int]]:
     return dataclasses.replace(config, **changes), {e: convert(e) for e in sorted(named)}
 
 
-def _converter(config, factor):
-    """The function from an epoch there to the epoch here."""
+def _converter(config: ModeConfig | CurveConfig, factor: float) -> Callable[[int], int]:
+    """Returns the function that scales an epoch."""
     scaled = lambda epochs: _at_least_one(epochs * factor)  # noqa: E731
     if config.schedule == "sgdr":
         t0, mult = config.sgdr_t0, config.sgdr_mult
@@ -46,7 +47,7 @@ def _converter(config, factor):
         ends = lambda first: [first * sum(mult**i for i in range(n + 1)) for n in range(count)]  # noqa: E731
         there, here = [0, *ends(t0)], [0, *ends(scaled(t0))]
 
-        def within_period(epoch):
+        def within_period(epoch: int) -> int:
             period = next(i for i, end in enumerate(there) if epoch <= end)
             if period == 0:
                 return 0
@@ -56,7 +57,7 @@ def _converter(config, factor):
         return within_period
     if config.schedule == "step" and config.milestones:
 
-        def around_milestone(epoch):
+        def around_milestone(epoch: int) -> int:
             nearest = min(config.milestones, key=lambda m: abs(m - epoch))
             offset = epoch - nearest
             distance = _at_least_one(abs(offset) * factor) if offset else 0

@@ -1,4 +1,4 @@
-"""A picture of the deciding numbers: of every claim, pair and seed, beside the threshold."""
+"""The figure of the deciding numbers of every claim, pair and seed, with their thresholds."""
 
 import textwrap
 from collections.abc import Sequence
@@ -13,22 +13,27 @@ from matplotlib.lines import Line2D
 from . import verdicts
 from .judging import Claim, Quantity, Reading
 
-LOOKS = {True: ("#0072B2", "holds"), False: ("#D55E00", "does not"), None: ("0.55", "cannot tell")}
+LOOKS = {
+    True: ("#0072B2", "holds"),
+    False: ("#D55E00", "does not hold"),
+    None: ("0.55", "cannot be tested"),
+}
+"""By ``holds`` of a measurement, its colour and label."""
 MARKERS = "osD^vP*X"
 ROW, HEAD = 0.16, 0.68
-"""Height of a pair, and of a panel's title and axis, in inches."""
+"""Height of a pair's row, and of a panel's title and axis, in inches."""
 WIDE = 30.0
-"""Ratio of the largest to the threshold from which on an axis is logarithmic."""
+"""If the largest number exceeds the threshold by this factor, the axis is logarithmic."""
 
 
 class Panel(NamedTuple):
     """A quantity of a claim.
 
     Attributes:
-      title: which claim.
-      quantity: what is measured.
-      pairs: of what, from the top down.
-      seeds: the readings of all seeds.
+      title: the claim and its reading.
+      quantity: what was measured.
+      pairs: the pairs, from top to bottom.
+      seeds: the reading of each seed.
     """
 
     title: str
@@ -38,12 +43,12 @@ class Panel(NamedTuple):
 
     @property
     def height(self) -> float:
-        """In inches."""
+        """The height in inches."""
         return HEAD + ROW * len(self.pairs)
 
 
 def draw(repetitions: Sequence[Sequence[Claim]]) -> Figure | None:
-    """A panel for each quantity of each claim that was measured; None where none was."""
+    """Draws one panel per measured quantity of each claim; None if nothing was measured."""
     panels = _panels(repetitions)
     if not panels:
         return None
@@ -64,13 +69,13 @@ def draw(repetitions: Sequence[Sequence[Claim]]) -> Figure | None:
     return figure
 
 
-def _panels(repetitions):
+def _panels(repetitions: Sequence[Sequence[Claim]]) -> list[Panel]:
     panels = []
     for claims in zip(*repetitions, strict=True):
         for seeds in verdicts.readings(claims):
             if not seeds[0].decides:
                 continue
-            label = f", {seeds[0].label.partition(' (')[0]}" if seeds[0].label else ""
+            label = verdicts.label_suffix(seeds)
             for quantity in verdicts.quantities(seeds):
                 measured = [m for s in seeds for m in s.measurements if m.quantity == quantity]
                 pairs = list(dict.fromkeys(m.pair for m in measured))
@@ -78,9 +83,10 @@ def _panels(repetitions):
     return panels
 
 
-def _columns(panels, count):
-    """The panels in order, in columns of about the same height."""
-    total, columns, filled = sum(p.height for p in panels), [[]], 0.0
+def _columns(panels: Sequence[Panel], count: int) -> list[list[Panel]]:
+    """Divides the panels, in order, into columns of about the same height."""
+    columns: list[list[Panel]] = [[]]
+    total, filled = sum(p.height for p in panels), 0.0
     for panel in panels:
         middle = filled + panel.height / 2
         if columns[-1] and middle > total * len(columns) / count and len(columns) < count:
@@ -110,13 +116,13 @@ def _panel(ax: Axes, panel: Panel) -> None:
                     color=color, mfc=color if m.holds else "white", clip_on=False, zorder=3,
                 )  # fmt: skip
     ax.axvline(quantity.threshold, color="black", lw=0.9, ls="--", zorder=2)
-    if scale < 100:  # a share of 100 % is compared with 100, all else with nothing
+    if scale < 100:  # zero is shown, except where a percentage is compared with 100
         ax.plot(0, 0, ls="", marker=None)
     low, high = ax.get_xlim()
-    wanted = (
+    needed = (
         (quantity.threshold, high) if quantity.relation == "above" else (low, quantity.threshold)
     )
-    ax.axvspan(*wanted, color="#0072B2", alpha=0.08, lw=0, zorder=0)
+    ax.axvspan(*needed, color="#0072B2", alpha=0.08, lw=0, zorder=0)
     ax.set_xlim(low, high)
     ax.set_ylim(len(panel.pairs) - 0.4, -0.6)
     ax.set_yticks(range(len(panel.pairs)), panel.pairs, fontsize="small")
@@ -127,7 +133,7 @@ def _panel(ax: Axes, panel: Panel) -> None:
     ax.set_title(title, fontsize="x-small", loc="left")
 
 
-def _handles(panels):
+def _handles(panels: Sequence[Panel]) -> list[Line2D]:
     kinds = {m.holds for p in panels for s in p.seeds for m in s.measurements}
     handles = [
         Line2D([], [], color=color, marker="o", ls="", ms=4, mfc=color if holds else "white",

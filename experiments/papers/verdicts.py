@@ -1,9 +1,9 @@
-"""Verdicts over repetitions: in how many seeds a claim holds, and the number that decides."""
+"""Verdicts over repetitions: in how many seeds a claim holds, and the deciding numbers."""
 
 import itertools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .judging import (
@@ -18,7 +18,7 @@ from .judging import (
 )
 
 HELD, MIXED, REFUTED, OPEN = "held", "mixed", "refuted", "open"
-"""What the seeds say together: all for the claim, some, none, or nothing."""
+"""A claim holds in all seeds, in some, in none, or was not judged in any."""
 MEANINGS = {
     HELD: "Reproduced in every seed judged",
     MIXED: "Reproduced in some seeds",
@@ -28,12 +28,12 @@ MEANINGS = {
 
 
 class Deciding(NamedTuple):
-    """The number on which a reading turns, over the seeds.
+    """The numbers that decide a reading.
 
     Attributes:
-      quantity: what it is.
-      values: of each seed that has it, the pair's that is worst for the claim.
-      pairs: over how many pairs that is.
+      quantity: what was measured.
+      values: each seed's worst number for the claim.
+      pairs: the number of pairs of which it is the worst.
     """
 
     quantity: Quantity
@@ -42,14 +42,14 @@ class Deciding(NamedTuple):
 
 
 def readings(claims: Sequence[Claim]) -> list[tuple[Reading, ...]]:
-    """A claim's readings, each over all seeds."""
+    """Groups a claim's readings: for each, that of every seed."""
     return list(zip(*(claim.readings for claim in claims), strict=True))
 
 
 def verdict(seeds: Sequence[Reading]) -> str:
-    """One verdict from those of all seeds: in how many of them the claim holds.
+    """Combines the verdicts of all seeds: in how many of them the claim holds.
 
-    A seed whose run is missing, or that cannot tell, counts for neither side.
+    Seeds in which it was not run or is not testable count for neither side.
     """
     counts = dict.fromkeys((REPRODUCED, NOT_REPRODUCED, NOT_TESTABLE, NOT_RUN), 0)
     for one in seeds:
@@ -68,17 +68,22 @@ def verdict(seeds: Sequence[Reading]) -> str:
 
 
 def of_claim(claims: Sequence[Claim]) -> str:
-    """The verdict of each reading that decides, with its label where there are several."""
+    """The verdict of each deciding reading, with its label if it has one."""
     labelled = [(seeds[0].label, verdict(seeds)) for seeds in readings(claims) if seeds[0].decides]
     return "; ".join(f"{label}: {words}" if label else words for label, words in labelled)
 
 
-def _judged(counts):
+def label_suffix(seeds: Sequence[Reading]) -> str:
+    """A reading's label for titles, without its details in parentheses; empty if it has none."""
+    return f", {seeds[0].label.partition(' (')[0]}" if seeds[0].label else ""
+
+
+def _judged(counts: Mapping[str, int]) -> int:
     return counts[REPRODUCED] + counts[NOT_REPRODUCED]
 
 
 def mark(seeds: Sequence[Reading]) -> str:
-    """`HELD`, `MIXED`, `REFUTED` or `OPEN`."""
+    """Returns `HELD`, `MIXED`, `REFUTED` or `OPEN`."""
     judged = {one.verdict for one in seeds} & {REPRODUCED, NOT_REPRODUCED}
     if len(judged) == 2:
         return MIXED
@@ -86,16 +91,16 @@ def mark(seeds: Sequence[Reading]) -> str:
 
 
 def number(x: float) -> str:
-    """Three digits; no powers of ten in what people compare with a threshold.
+    """Rounds to three digits, or to a whole number from 1000 on.
 
-    >>> number(0.04567), number(1234.5), number(-12.0)
-    ('0.0457', '1,234', '-12')
+    >>> number(0.04567), number(999.7), number(1234.5), number(-12.0)
+    ('0.0457', '1,000', '1,234', '-12')
     """
-    return f"{x:,.0f}" if 1000 <= abs(x) < 1e6 else f"{x:.3g}"
+    return f"{x:,.0f}" if 999.5 <= abs(x) < 1e6 else f"{x:.3g}"
 
 
 def interval(values: Sequence[float]) -> str:
-    """A number, or the mean of several with the lowest and the highest.
+    """Formats a number, or the mean of several with the lowest and the highest.
 
     >>> interval([2.0]), interval([1.0, 2.0, 6.0])
     ('2', '3 [1, 6]')
@@ -106,26 +111,33 @@ def interval(values: Sequence[float]) -> str:
 
 
 def needed(quantity: Quantity) -> str:
-    """What the claim needs a quantity to be: ``above 5 %``."""
+    """The range that the claim needs, such as ``above 5 %``."""
     return f"{quantity.relation} {quantity.threshold:g} {quantity.unit}"
 
 
 def quantities(seeds: Sequence[Reading]) -> list[Quantity]:
-    """What a reading measures, in its order."""
+    """The quantities that a reading measured, in order."""
     return list(dict.fromkeys(m.quantity for one in seeds for m in one.measurements))
 
 
 def deciding(seeds: Sequence[Reading]) -> Deciding | None:
-    """The first quantity that speaks against the claim in some seed, cannot tell, or is there."""
+    """Picks the quantity that decides, and each seed's worst number.
+
+    It is the first quantity that refutes the claim in some seed, else the first that is undecided
+    in some seed, else the first.
+
+    Returns:
+      None if nothing was measured.
+    """
     found = quantities(seeds)
     if not found:
         return None
     each = list(itertools.chain.from_iterable(one.measurements for one in seeds))
-    wrong, unclear = ({m.quantity for m in each if m.holds is h} for h in (False, None))
-    chosen = next(q for group in (wrong, unclear, found) for q in found if q in group)
-    of_seeds = [[m for m in one.measurements if m.quantity == chosen] for one in seeds]
-    values = tuple(_worst(chosen, measured) for measured in of_seeds if measured)
-    return Deciding(chosen, values, max(map(len, of_seeds)))
+    wrong, undecided = ({m.quantity for m in each if m.holds is h} for h in (False, None))
+    chosen = next(q for group in (wrong, undecided, found) for q in found if q in group)
+    by_seed = [[m for m in one.measurements if m.quantity == chosen] for one in seeds]
+    values = tuple(_worst(chosen, measured) for measured in by_seed if measured)
+    return Deciding(chosen, values, max(map(len, by_seed)))
 
 
 def _worst(quantity: Quantity, measured: Sequence[Measurement]) -> float:
@@ -134,13 +146,12 @@ def _worst(quantity: Quantity, measured: Sequence[Measurement]) -> float:
 
 
 def summary(repetitions: Sequence[Sequence[Claim]]) -> list[str]:
-    """What came of the claims, in words: a sentence for each kind of verdict."""
+    """Summarizes the claims: one sentence per kind of verdict."""
     groups: dict[str, list[str]] = {meaning: [] for meaning in MEANINGS}
     for claims in zip(*repetitions, strict=True):
         for seeds in readings(claims):
             if seeds[0].decides:
-                label = f", {seeds[0].label.partition(' (')[0]}" if seeds[0].label else ""
-                text = f"{claims[0].short}{label} (claim {claims[0].number}"
+                text = f"{claims[0].short}{label_suffix(seeds)} (claim {claims[0].number}"
                 kind = mark(seeds)
                 detail = "" if kind in (HELD, REFUTED) else f": {verdict(seeds)}"
                 groups[kind].append(f"{text}{detail})")
@@ -148,7 +159,7 @@ def summary(repetitions: Sequence[Sequence[Claim]]) -> list[str]:
 
 
 def as_json(repetitions: Sequence[Sequence[Claim]]) -> list[dict[str, Any]]:
-    """The content of ``claims.json``: every number of every seed; null where it is not finite."""
+    """The content of ``claims.json``: every number of every seed; null if it is not finite."""
     return [
         {
             "number": claims[0].number,
@@ -163,7 +174,7 @@ def as_json(repetitions: Sequence[Sequence[Claim]]) -> list[dict[str, Any]]:
     ]
 
 
-def _reading_json(seeds):
+def _reading_json(seeds: Sequence[Reading]) -> dict[str, Any]:
     return {
         "label": seeds[0].label,
         "rule": seeds[0].rule,

@@ -3,7 +3,7 @@
 import math
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +13,7 @@ import numpy as np
 from mcjax import symmetries
 from mcjax.engine import parallel
 from mcjax.symmetries.matching import Match
+from mcjax.symmetries.programs import Function
 from mcjax.symmetries.spec import Spec
 
 from ..cli import Progress, UsageError, say
@@ -21,8 +22,6 @@ from .problem import Problem
 
 BATCH = 500
 """Images of a batch of activations, at most."""
-Logits = Callable[[Any, jax.Array], jax.Array]
-"""``(variables, images) -> logits`` of the network in evaluation."""
 
 
 class Alignment(NamedTuple):
@@ -84,7 +83,7 @@ def describe(facts: dict[str, Any]) -> str:
 
 def _match(
     problem: Problem,
-    function: Logits,
+    function: Function,
     spec: Spec,
     start: Point,
     end: Point,
@@ -104,7 +103,7 @@ def _match(
         bar.close()
 
 
-def find(problem: Problem, function: Logits, point: Point) -> Spec:
+def find(problem: Problem, function: Function, point: Point) -> Spec:
     """The permutation groups of a network's parameters and state, proved at ``point``.
 
     Raises:
@@ -117,7 +116,7 @@ def find(problem: Problem, function: Logits, point: Point) -> Spec:
     return spec
 
 
-def logits(problem: Problem) -> Logits:
+def logits(problem: Problem) -> Function:
     """The problem's network in evaluation, compiled."""
     return jax.jit(lambda variables, images: problem.model.apply(variables, images, False))
 

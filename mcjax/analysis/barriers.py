@@ -1,4 +1,4 @@
-"""The barrier test (Section 5, footnote 1) and three ways to measure a barrier's height."""
+"""The barrier test (Section 5, footnote 1) and three measures of a barrier's height."""
 
 import heapq
 import itertools
@@ -6,16 +6,17 @@ import itertools
 import numpy as np
 
 from mcjax.results import Heights
+from mcjax.typing import Num
 
 
-def heights(losses: np.ndarray, t: np.ndarray) -> Heights:
+def heights(losses: Num[np.ndarray, "..."], t: Num[np.ndarray, "..."]) -> Heights:
     """Barrier heights of a path, in units of the loss.
 
-    A loss that is not a number counts as infinitely high: nothing is known to be below it.
+    NaN counts as an infinitely high loss. If an end is not finite, all heights are NaN.
 
     Args:
-      losses: ``[P]`` along the path; the first and last are the ends.
-      t: ``[P]``, rising from 0 to 1: where along the path.
+      losses: ``[P]``, along the path; the first and last are the ends.
+      t: ``[P]``, positions along the path, rising from 0 to 1.
 
     Raises:
       ValueError: there are fewer than two points, or the shapes differ.
@@ -39,25 +40,28 @@ def heights(losses: np.ndarray, t: np.ndarray) -> Heights:
     )
 
 
-def minimax_height(surface: np.ndarray, start: tuple[int, int], end: tuple[int, int]) -> float:
-    """The lowest possible highest point of a path over a grid, corner steps included.
+def minimax_height(
+    surface: Num[np.ndarray, "rows columns"], start: tuple[int, int], end: tuple[int, int]
+) -> float:
+    """The smallest possible maximum of a path over a grid; steps may be diagonal.
 
-    Two points lie in one basin of the surface if some path joins them without rising over the
-    higher of the two: if this is no larger than the larger of their losses.
+    Two points lie in one basin of the surface if some path connects them without rising over the
+    higher of the two, that is, if this height is at most the larger of their losses.
 
     Args:
-      surface: ``[H, W]`` losses; what is not finite cannot be passed.
-      start: row and column.
-      end: likewise.
+      surface: losses; a path cannot pass a value that is not finite.
+      start: row and column of the first point.
+      end: row and column of the second point.
 
     Returns:
-      The largest loss on the best path, both ends included; infinity where there is none.
+      The largest loss on the best path, both ends included; infinity if there is no path.
 
     >>> minimax_height(np.array([[0.0, 9.0, 0.0], [0.0, 2.0, 1.0]]), (0, 0), (0, 2))
     2.0
     """
     surface = np.where(np.isfinite(surface), surface, np.inf)
-    reached, waiting = set(), [(float(surface[start]), start)]
+    reached: set[tuple[int, int]] = set()
+    waiting = [(float(surface[start]), start)]
     while waiting:
         height, here = heapq.heappop(waiting)
         if here == end:

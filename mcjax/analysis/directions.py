@@ -1,8 +1,8 @@
 """Directions in weight space, for surfaces around a point (Li et al., 2018, section 4).
 
-A direction is a pytree like the parameters. A plane through ``w`` along two of them is the plane
-through the three points ``w``, ``w + d_1`` and ``w + d_2`` (`around`): `mcjax.planes` and
-`mcjax.analysis.surfaces` need nothing else. Directions of the Hessian are in
+A direction is a pytree like the parameters. The plane through ``w`` along two directions is the
+plane through the three points ``w``, ``w + d_1`` and ``w + d_2`` (`around`), which is all that
+`mcjax.planes` and `mcjax.analysis.surfaces` need. For the Hessian's eigenvectors see
 `mcjax.analysis.hessian`.
 """
 
@@ -15,28 +15,29 @@ import numpy as np
 
 from mcjax import curves, sums
 from mcjax.engine import derivatives, interop
+from mcjax.typing import Float
 
 
 class Principal(NamedTuple):
-    """Two principal directions of points in weight space.
+    """The two principal directions of points in weight space.
 
     Attributes:
       directions: two orthogonal pytrees, each as long as the standard deviation along it.
-      variance: ``[2]``, of the points along each (divided by their number less one), falling.
-      ratio: ``[2]``, the same as shares of the variance along all directions.
+      variance: of the points along each (divided by N - 1), the larger one first.
+      ratio: the same as shares of the total variance.
     """
 
     directions: tuple[Any, Any]
-    variance: np.ndarray
-    ratio: np.ndarray
+    variance: Float[np.ndarray, "2"]
+    ratio: Float[np.ndarray, "2"]
 
 
 def around(params: curves.Params, directions: Sequence[curves.Params]) -> tuple[Any, Any, Any]:
     """The three points ``w, w + d_1, w + d_2`` of the plane through ``w`` along two directions.
 
     Raises:
-      ValueError: there are not two directions, they do not match the parameters, or one is zero or
-        not finite.
+      ValueError: there are not two directions, they do not match the parameters, or one of them is
+        zero or not finite.
 
     >>> around({"w": jnp.array([1.0, 2.0])}, [{"w": jnp.array([3.0, 0.0])}, {"w": jnp.ones(2)}])[1]
     {'w': Array([4., 2.], dtype=float32)}
@@ -47,9 +48,9 @@ def around(params: curves.Params, directions: Sequence[curves.Params]) -> tuple[
     for index, direction in enumerate(directions, start=1):
         length = float(_norm(direction))
         if length == 0:
-            raise ValueError(f"direction {index} is zero: it leads nowhere")
+            raise ValueError(f"direction {index} is zero")
         if not np.isfinite(length):
-            raise ValueError(f"direction {index} holds values that are not finite")
+            raise ValueError(f"direction {index} has values that are not finite")
     first, second = (_add(params, direction) for direction in directions)
     return params, first, second
 
@@ -58,10 +59,10 @@ def random(params: curves.Params, key: jax.Array, ignore_vectors: bool = False) 
     """A Gaussian direction, as long as the parameters: ``d ||w|| / ||d||``.
 
     Args:
-      params: the point it starts from.
-      key: a key of `jax.random`, typed or legacy.
-      ignore_vectors: zero in all leaves of fewer than two axes (biases, batch norm's parameters);
-        the length is then that of the other leaves.
+      params: the point that it starts from.
+      key: a typed or legacy key of `jax.random`.
+      ignore_vectors: whether to set leaves with fewer than two axes (biases, batch norm's
+        parameters) to zero; the length is then that of the other leaves.
 
     Raises:
       ValueError: a leaf is not a floating-point array, or the key is not one.
@@ -80,20 +81,20 @@ def random(params: curves.Params, key: jax.Array, ignore_vectors: bool = False) 
 
 
 def filter_normalized(params: curves.Params, key: jax.Array, ignore_vectors: bool = True) -> Any:
-    """A Gaussian direction with each filter as long as the parameters' (Li et al., 2018, sec. 4).
+    """A Gaussian direction, its filters as long as the parameters' (Li et al., 2018, section 4).
 
-    ``d_ij <- d_ij ||w_ij|| / ||d_ij||`` for filter ``j`` of layer ``i``. A filter is what makes one
-    output: a slice along the last axis of a leaf, as in Flax's kernels ``[height, width, in, out]``
-    and ``[in, out]``. Networks whose every filter may be rescaled without changing what they
-    compute (ReLU with batch norm) can so be compared by the sharpness of their surfaces.
+    ``d_ij <- d_ij ||w_ij|| / ||d_ij||`` for filter ``j`` of layer ``i``. A filter computes one
+    output: it is a slice along the last axis of a leaf, as in Flax's kernels ``[height, width, in,
+    out]`` and ``[in, out]``. This makes the sharpness of surfaces comparable between networks whose
+    filters can be rescaled without changing the function (ReLU with batch norm).
 
     Args:
-      params: the point it starts from.
-      key: a key of `jax.random`, typed or legacy.
-      ignore_vectors: zero in all leaves of fewer than two axes (biases, batch norm's parameters),
-        as in the paper's figures. Without it each such leaf counts as one filter with a random
-        direction; the authors' code (``ignore=''``) copies the weights into the direction there, so
-        that all its directions agree in these leaves.
+      params: the point that it starts from.
+      key: a typed or legacy key of `jax.random`.
+      ignore_vectors: whether to set leaves with fewer than two axes (biases, batch norm's
+        parameters) to zero, as in the paper's figures. Otherwise each such leaf counts as one
+        filter with a random direction; the authors' code (``ignore=''``) copies the weights there
+        instead, so all its directions agree in these leaves.
 
     Raises:
       ValueError: a leaf is not a floating-point array, or the key is not one.
@@ -103,7 +104,7 @@ def filter_normalized(params: curves.Params, key: jax.Array, ignore_vectors: boo
     Array([5., 2.], dtype=float32)
     """
 
-    def normalized(w, d):
+    def normalized(w: jax.Array, d: jax.Array) -> jax.Array:
         if w.ndim < 2 and ignore_vectors:
             return jnp.zeros_like(d)
         axes = tuple(range(max(w.ndim - 1, 1))) if w.ndim else ()
@@ -117,25 +118,27 @@ def filter_normalized(params: curves.Params, key: jax.Array, ignore_vectors: boo
 def pca(points: Sequence[curves.Params]) -> Principal:
     """The two principal directions of a run's iterates, or of any points.
 
-    With ``x_i`` the points less their mean, the eigenvectors ``a`` of the ``N x N`` Gram matrix
-    ``x_i . x_j`` give the directions ``sum_i a_i x_i``: no ``D x N`` matrix is decomposed. Computed
-    on the host in float64 (`mcjax.sums`). Each direction leads from the first point to the last, or
-    would if they differed along it.
+    With ``x_i`` the points minus their mean, the eigenvectors ``a`` of the ``N x N`` Gram matrix
+    ``x_i . x_j`` give the directions ``sum_i a_i x_i``, without decomposing a ``D x N`` matrix.
+    Computed on the host in float64 (`mcjax.sums`). The last point never lies before the first
+    along a direction.
 
     Args:
       points: three or more parameter pytrees.
 
     Raises:
-      ValueError: there are fewer than three points, they do not match, hold values that are not
-        finite, or lie on a line (to one part in 1e6 of their spread).
+      ValueError: there are fewer than three points, their structures differ, they have values that
+        are not finite, or they lie on a line (to one part in 1e6 of their spread).
     """
     if len(points) < 3:
-        raise ValueError(f"{len(points)} points have no two principal directions: give 3 or more")
+        raise ValueError(
+            f"{len(points)} points do not have two principal directions: give 3 or more"
+        )
     curves.check_matching(points)
     like, points = points[0], [derivatives.to_real(point) for point in points]
     gram = sums.gram(points, _centred)
     if not np.isfinite(gram).all():
-        raise ValueError("a point holds values that are not finite")
+        raise ValueError("a point has values that are not finite")
     values, vectors = np.linalg.eigh(gram)
     values, vectors = values[:-3:-1], vectors[:, :-3:-1]
     if values[1] <= 1e-12 * values[0]:
@@ -147,38 +150,38 @@ def pca(points: Sequence[curves.Params]) -> Principal:
     return Principal(pair, values / (len(points) - 1), values / np.trace(gram))
 
 
-def _centred(rows):
+def _centred(rows: Float[np.ndarray, "points chunk"]) -> Float[np.ndarray, "points chunk"]:
     return rows - rows.mean(axis=0)
 
 
-def _arrays(params):
+def _arrays(params: curves.Params) -> Any:
     curves.check_matching((params,))
     return jax.tree.map(jnp.asarray, params)
 
 
-def _gaussian(params, key):
+def _gaussian(params: curves.Params, key: jax.Array) -> Any:
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(interop.typed_key(key), len(leaves))
     drawn = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
     return jax.tree.unflatten(structure, drawn)
 
 
-def _without_vectors(tree):
+def _without_vectors(tree: Any) -> Any:
     return jax.tree.map(lambda x: x if x.ndim > 1 else jnp.zeros_like(x), tree)
 
 
-def _leaf_norm(x, axes):
+def _leaf_norm(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     return jnp.sqrt(jnp.sum(jnp.abs(curves.wide(x)) ** 2, axis=axes, keepdims=True))
 
 
-def _scaled(x, factor):
+def _scaled(x: jax.Array, factor: jax.Array) -> jax.Array:
     wide = curves.wide(x)
     return (wide * factor.astype(wide.dtype)).astype(x.dtype)
 
 
-def _norm(tree):
+def _norm(tree: Any) -> jax.Array:
     return jnp.sqrt(curves.squared_norm(tree))
 
 
-def _add(params, direction):
+def _add(params: Any, direction: Any) -> Any:
     return jax.tree.map(jnp.add, params, direction)

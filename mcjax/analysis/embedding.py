@@ -1,4 +1,4 @@
-"""t-SNE of a few points of weight space, from their distances alone (Fig. 4, A.1)."""
+"""t-SNE of a few points of weight space, from their distances (Fig. 4, A.1)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 
 from mcjax import extras, sums
+from mcjax.typing import Float
 
 
-def distances(points: Sequence[Any]) -> np.ndarray:
-    """Weight distances between pytrees, ``[N, N]``; no D-wide matrix is formed.
+def distances(points: Sequence[Any]) -> Float[np.ndarray, "points points"]:
+    """Weight distances between pytrees, without forming a D-wide matrix.
 
-    Squares of differences are summed in float64, a pair of points at a time: a Gram matrix of the
-    points themselves would lose the digits of a small difference of long vectors, and t-SNE's
-    layout jumps with the last digits of float32 sums.
+    Squared differences are summed in float64 for each pair of points. A Gram matrix of the points
+    would lose the digits of small differences between long vectors, and t-SNE's layout jumps with
+    the last digits of float32 sums.
     """
     squares = np.zeros((len(points), len(points)))
     for chunk in sums.chunks(points):
@@ -22,13 +23,15 @@ def distances(points: Sequence[Any]) -> np.ndarray:
     return np.sqrt(squares + squares.T)
 
 
-def tsne(distances: np.ndarray, perplexity: float = 4.0, seed: int = 0) -> np.ndarray:
-    """Coordinates ``[N, 2]`` by t-SNE (van der Maaten & Hinton, 2008).
+def tsne(
+    distances: Float[np.ndarray, "points points"], perplexity: float = 4.0, seed: int = 0
+) -> Float[np.ndarray, "points 2"]:
+    """Coordinates by t-SNE (van der Maaten & Hinton, 2008).
 
-    t-SNE keeps neighbourhoods, not distances: the figure shows that points are connected, no more.
+    t-SNE preserves neighbourhoods, not distances: a figure shows which points are close, no more.
 
     Raises:
-      ValueError: there are not more points than ``perplexity``.
+      ValueError: there are no more points than ``perplexity``.
       ImportError: scikit-learn is not installed.
     """
     if len(distances) <= perplexity:
@@ -42,4 +45,4 @@ def tsne(distances: np.ndarray, perplexity: float = 4.0, seed: int = 0) -> np.nd
         random_state=seed,
         method="exact",
     )
-    return method.fit_transform(distances.copy()).astype(np.float64)  # it squares in place
+    return method.fit_transform(distances.copy()).astype(np.float64)  # it squares them in place

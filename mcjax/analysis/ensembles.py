@@ -1,8 +1,8 @@
-"""Ensembles: predictions averaged over networks, and how good and how calibrated they are.
+"""Ensembles: predictions averaged over networks, their accuracy and their calibration.
 
 The networks may be points of a curve, its ends, or independent modes (Garipov et al., 2018). Their
-softmax probabilities are averaged in float64; they are kept as logarithms, so that the smallest
-have digits, too.
+softmax probabilities are averaged in float64 and kept as logarithms, so that tiny ones keep their
+digits.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -13,14 +13,15 @@ import numpy as np
 
 from mcjax import curves
 from mcjax.engine import evaluation
+from mcjax.typing import ArrayLike, Float, Int, Num
 
 
 class Metrics(NamedTuple):
-    """How good predictions are, over the examples of a split.
+    """How good predictions are over the examples of a split.
 
     Attributes:
-      accuracy: share of examples whose most probable class is the right one.
-      nll: mean negative log-likelihood of the right class, in nats.
+      accuracy: share of examples whose most probable class is the label.
+      nll: mean negative log-likelihood of the label, in nats.
       ece: expected calibration error of the most probable class, from 0 to 1.
     """
 
@@ -32,21 +33,21 @@ class Metrics(NamedTuple):
 def members(
     evaluator: evaluation.Evaluator,
     control_points: Sequence[Any],
-    coefficients: Any,
+    coefficients: Num[ArrayLike, "points k"] | Sequence[Sequence[float]],
     state: Any,
     split: str,
-) -> Iterator[np.ndarray]:
-    """The predictions of points, one at a time, with the evaluator's batch-norm statistics.
+) -> Iterator[Float[np.ndarray, "examples classes"]]:
+    """Predictions of points, one at a time, with batch-norm statistics from the evaluator.
 
     Args:
       evaluator: for the network and data.
       control_points: K parameter pytrees.
-      coefficients: ``[P, K]``, a row for each point.
+      coefficients: a row per point.
       state: the network's state.
-      split: of the evaluator's.
+      split: one of the evaluator's.
 
     Yields:
-      Logarithms of probabilities, ``[examples, classes]`` in float64.
+      A point's log-probabilities in float64.
 
     Raises:
       ValueError: the evaluator's objective has no logits.
@@ -58,10 +59,12 @@ def members(
         yield log_probabilities(evaluator.logits(params, here, split))
 
 
-def log_probabilities(logits: Any) -> np.ndarray:
-    """The logarithm of the softmax of logits ``[..., classes]``, in float64."""
+def log_probabilities(
+    logits: Num[ArrayLike, "*batch classes"],
+) -> Float[np.ndarray, "*batch classes"]:
+    """The logarithm of the softmax of logits, in float64."""
     logits = np.asarray(logits, np.float64)
-    with np.errstate(invalid="ignore"):  # infinite logits give no number, and that is said
+    with np.errstate(invalid="ignore"):  # infinite logits give NaN, without a warning
         largest = logits.argmax(axis=-1)[..., None]
         logits = logits - np.take_along_axis(logits, largest, axis=-1)
         others = np.exp(logits)
@@ -70,19 +73,20 @@ def log_probabilities(logits: Any) -> np.ndarray:
 
 
 def averages(
-    predictions: Iterable[np.ndarray], groups: Mapping[str, Collection[int]]
-) -> dict[str, np.ndarray]:
+    predictions: Iterable[Float[np.ndarray, "examples classes"]],
+    groups: Mapping[str, Collection[int]],
+) -> dict[str, Float[np.ndarray, "examples classes"]]:
     """The averaged predictions of several ensembles over the same networks.
 
     Args:
-      predictions: of each network, as from `members`; only one is in memory at a time.
-      groups: by ensemble, the numbers of its networks, from 0.
+      predictions: log-probabilities of each network, as from `members`; one is in memory at a time.
+      groups: by ensemble, indices of its networks.
 
     Returns:
       By ensemble, the logarithm of its mean probabilities.
 
     Raises:
-      ValueError: a group is empty, or names a network twice or one that is not there.
+      ValueError: a group is empty, or has an index twice or one out of range.
 
     >>> sure, unsure = np.log([[0.9, 0.1]]), np.log([[0.5, 0.5]])
     >>> np.exp(averages([sure, unsure], {"both": [0, 1]})["both"]).round(3)
@@ -99,17 +103,19 @@ def averages(
     return {name: totals[name] - np.log(len(group)) for name, group in groups.items()}
 
 
-def metrics(log_probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> Metrics:
+def metrics(
+    log_probabilities: Num[np.ndarray, "..."], labels: Int[ArrayLike, "..."], bins: int = 15
+) -> Metrics:
     """Accuracy, likelihood and calibration of predictions.
 
-    The calibration error is that of Guo et al. (2017): the most probable class's probability is
-    sorted into ``bins`` intervals ``(i / bins, (i + 1) / bins]``, and the distances between mean
-    probability and accuracy in them are averaged, weighted by their examples.
+    The calibration error is that of Guo et al. (2017): examples are sorted by the probability of
+    their most probable class into ``bins`` intervals ``(i / bins, (i + 1) / bins]``, and the gaps
+    between mean probability and accuracy in each are averaged, weighted by its examples.
 
     Args:
       log_probabilities: ``[examples, classes]``.
-      labels: ``[examples]``, the right classes.
-      bins: of the calibration error.
+      labels: ``[examples]``.
+      bins: number of intervals for the calibration error.
 
     Raises:
       ValueError: the shapes do not match, or there are no examples or bins.
@@ -126,7 +132,7 @@ def metrics(log_probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -
     if bins < 1:
         raise ValueError(f"bins={bins}: use 1 or more")
     losses = -log_probabilities[np.arange(len(labels)), labels]
-    # As `mcjax.flax.objective.cross_entropy` counts: a broken network is not right by chance.
+    # As in `mcjax.flax.objective.cross_entropy`: a broken network is not right by chance.
     right = (log_probabilities.argmax(axis=1) == labels) & np.isfinite(losses)
     confidence = np.exp(log_probabilities.max(axis=1))
     interval = np.digitize(confidence, np.arange(1, bins) / bins, right=True)

@@ -1,22 +1,22 @@
-"""The Hessian of the training loss: its products with vectors, and its largest eigenvalues.
+"""The Hessian of the training loss: products with vectors, largest eigenvalues and trace.
 
 No matrix is formed. A product ``H v`` is the derivative of the gradient along ``v`` (Pearlmutter,
-1994), over the whole training split in batches that all devices share. Eigenpairs come from
-ARPACK's implicitly restarted Lanczos method (`scipy.sparse.linalg.eigsh`), which keeps its vectors
-orthogonal to all others to rounding. It runs on the host: the device holds a few vectors of ``D``
-numbers, the host 20 of them and what is asked for, and moving two a product is little beside the
-passes over the data. jax itself needs scipy.
+1994), over the whole training split in batches shared by all devices. Eigenpairs come from ARPACK's
+implicitly restarted Lanczos method (`scipy.sparse.linalg.eigsh`), which keeps its vectors
+orthogonal up to rounding. It runs on the host: the device holds a few vectors of ``D`` numbers, the
+host 20 more than the eigenvectors. Transferring two vectors per product costs little beside the
+pass over the data.
 
-The loss is that of the evaluator: clean data, dropout off, no L2 penalty (``wd / 2 ||w||^2`` would
-add ``wd`` to every eigenvalue). Batch-norm statistics are recomputed at the point and then held, as
-in `mcjax.engine.evaluation.Evaluator.gradient_norm`: how they depend on the parameters is not part
-of the Hessian.
+The loss is the evaluator's: clean data, dropout off, no L2 penalty (``wd / 2 ||w||^2`` would add
+``wd`` to every eigenvalue). Batch-norm statistics are recomputed at the point and then held fixed,
+as in `mcjax.engine.evaluation.Evaluator.gradient_norm`: the Hessian does not include how they
+depend on the parameters.
 """
 
 import contextlib
 import functools
 from collections.abc import Callable, Container, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -25,35 +25,46 @@ from scipy.sparse import linalg
 
 from mcjax import curves, results
 from mcjax.engine import derivatives, evaluation
+from mcjax.typing import ArrayLike, Float, Num
 
 
 class NoEigenvaluesError(ValueError):
-    """The products are not finite, or Lanczos's method does not converge on them."""
+    """A product with the matrix is not finite, or ARPACK does not converge."""
 
 
 class Eigenpairs(NamedTuple):
     """The largest eigenvalues of a symmetric matrix, with their eigenvectors.
 
     Attributes:
-      values: ``[k]``, falling.
+      values: the largest first.
       vectors: k pytrees of unit length.
-      residuals: ``[k]``, ``||A v - value v||``: an eigenvalue lies so close to ``value``.
+      residuals: ``||A v - value v||``; some eigenvalue is at most this far from ``value``.
     """
 
-    values: np.ndarray
+    values: Float[np.ndarray, " k"]
     vectors: tuple[Any, ...]
-    residuals: np.ndarray
+    residuals: Float[np.ndarray, " k"]
 
 
-def make_product(evaluator: evaluation.Evaluator) -> Callable[[Any, Any, Any], Any]:
-    """Products with the Hessian of the mean training loss; compiled once, on first use.
+Product = Callable[[Any], Any]
+"""``v -> A v`` of a symmetric matrix, on pytrees with numpy leaves."""
 
-    Args:
-      evaluator: for the network and data; its batches and devices are used.
 
-    Returns:
-      ``product(params, state, vector) -> H vector``, pytrees like ``params``. ``state`` is held:
-      give `mcjax.engine.evaluation.Evaluator.statistics` of the point.
+@runtime_checkable
+class HessianProduct(Protocol):
+    """Multiplies by the Hessian at a point."""
+
+    def __call__(self, params: Any, state: Any, vector: Any, /) -> Any:
+        """``H vector``, a pytree like ``params``.
+
+        ``state`` is held fixed: pass `mcjax.engine.evaluation.Evaluator.statistics` of the point.
+        """
+
+
+def make_product(evaluator: evaluation.Evaluator) -> HessianProduct:
+    """Makes a function that multiplies by the Hessian of the mean training loss.
+
+    It is compiled once, on first use, for the evaluator's data, batches and devices.
     """
 
     def of_batch(batch: Any, params: Any, state: Any, vector: Any) -> tuple[Any, jax.Array]:
@@ -69,7 +80,7 @@ def make_product(evaluator: evaluation.Evaluator) -> Callable[[Any, Any, Any], A
 
 
 def eigenpairs(
-    product: Callable[[Any], Any],
+    product: Product,
     like: Any,
     count: int,
     *,
@@ -78,22 +89,22 @@ def eigenpairs(
     seed: int = 0,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Eigenpairs:
-    """The largest eigenvalues of a symmetric matrix that is known by its products.
+    """The largest eigenvalues of a symmetric matrix, from its products with vectors.
 
     Args:
-      product: ``v -> A v`` on pytrees, called with numpy leaves.
-      like: a pytree of the vectors' structure and shapes, such as the parameters.
-      count: how many eigenvalues, fewer than there are dimensions.
-      tolerance: residuals that ARPACK is content with, as a share of the eigenvalue; rounding in
-        the products, 1e-6 of the largest in float32, comes on top.
-      restarts: how many ARPACK may take, of up to 20 products each (2 k + 1 for a large ``count``).
-      seed: of the vector that it starts with.
-      progress: told how many products are done.
+      product: multiplies by the matrix.
+      like: a pytree with the vectors' structure and shapes, such as the parameters.
+      count: number of eigenvalues, less than the number of dimensions.
+      tolerance: largest residual that ARPACK accepts, relative to the eigenvalue; rounding of the
+        products adds 1e-6 of the largest eigenvalue in float32.
+      restarts: limit for ARPACK; each takes up to 20 products (2 k + 1 for a large ``count``).
+      seed: for the starting vector.
+      progress: called with the number of products done.
 
     Returns:
-      Eigenvalues and eigenvectors. A matrix that takes the random start to zero is zero, as the
-      Hessian of a piecewise linear loss: all its eigenvalues are, and the vectors are of no
-      account.
+      Eigenvalues and eigenvectors. If the product with the random starting vector is zero, the
+      matrix is taken to be zero, as the Hessian of a piecewise linear loss is: its eigenvalues are
+      zero, and the vectors are arbitrary.
 
     Raises:
       ValueError: ``count`` is out of range.
@@ -112,12 +123,12 @@ def eigenpairs(
         raise ValueError(f"{count} eigenvalues of a matrix of {size} rows: ask for 1 to {size - 1}")
     done = 0
 
-    def tree(vector):
+    def tree(vector: np.ndarray) -> Any:
         parts = np.split(vector, ends[:-1])
         real = structure.unflatten(x.reshape(s) for x, s in zip(parts, shapes, strict=True))
         return derivatives.to_complex(like, real)
 
-    def multiply(vector):
+    def multiply(vector: np.ndarray) -> np.ndarray:
         nonlocal done
         result = jax.tree.leaves(derivatives.to_real(product(tree(vector.ravel()))))
         flat = np.concatenate([np.asarray(x, np.float32).ravel() for x in result])
@@ -128,7 +139,7 @@ def eigenpairs(
         return flat
 
     start = np.random.default_rng(seed).standard_normal(size, np.float32)
-    # ARPACK takes what is below 1e-5 for zero, and fails on zero itself.
+    # ARPACK takes values below 1e-5 for zero, and fails if all are zero.
     scale = float(_norm(multiply(start)) / _norm(start))
     if scale == 0:
         return Eigenpairs(np.zeros(count), tuple(map(tree, np.eye(count, size, dtype=np.float32))),
@@ -148,22 +159,20 @@ def eigenpairs(
     return Eigenpairs(values, tuple(tree(v) for v in columns), np.asarray(residuals, np.float64))
 
 
-def _norm(vector):
-    return np.linalg.norm(vector.astype(np.float64))  # squares of 1e-30 are none in float32
+def _norm(vector: np.ndarray) -> np.floating:
+    return np.linalg.norm(vector.astype(np.float64))  # the square of 1e-30 is zero in float32
 
 
-def trace(
-    product: Callable[[Any], Any], like: Any, samples: int = 32, *, seed: int = 0
-) -> tuple[float, float]:
-    """The trace of a symmetric matrix that is known by its products (Hutchinson, 1990).
+def trace(product: Product, like: Any, samples: int = 32, *, seed: int = 0) -> tuple[float, float]:
+    """Estimates the trace of a symmetric matrix from its products (Hutchinson, 1990).
 
-    The mean of ``v . A v`` over vectors ``v`` of random signs, exact for a diagonal matrix.
+    The mean of ``v . A v`` over vectors ``v`` of random signs; exact for a diagonal matrix.
 
     Args:
-      product: ``v -> A v`` on pytrees, called with numpy leaves.
-      like: a pytree of the vectors' structure and shapes, such as the parameters.
-      samples: how many vectors, 2 or more.
-      seed: of the signs.
+      product: multiplies by the matrix.
+      like: a pytree with the vectors' structure and shapes, such as the parameters.
+      samples: number of vectors, at least 2.
+      seed: for the signs.
 
     Returns:
       The estimate and its standard error.
@@ -183,7 +192,7 @@ def trace(
 
 def at_point(
     evaluator: evaluation.Evaluator,
-    product: Callable[[Any, Any, Any], Any],
+    product: HessianProduct,
     params: Any,
     state: Any,
     count: int = 1,
@@ -200,13 +209,13 @@ def at_point(
       evaluator: for the network and data.
       product: from `make_product`.
       params: the point.
-      state: the network's state; batch-norm averages in it are replaced.
-      count: how many eigenvalues.
-      samples: random vectors for the trace; without them it is not estimated.
-      seed: of both.
+      state: the network's state; its batch-norm averages are replaced.
+      count: number of eigenvalues.
+      samples: number of random vectors for the trace; with 0 it is not estimated.
+      seed: for the eigenvalues and for the trace.
       tolerance: as in `eigenpairs`.
       strict: whether to raise NoEigenvaluesError; otherwise eigenvalues and residuals are NaN.
-      progress: called with how many products are done.
+      progress: called with the number of products done.
 
     Raises:
       ValueError: ``count`` is out of range.
@@ -228,7 +237,7 @@ def at_point(
 def sharpness(
     evaluator: evaluation.Evaluator,
     control_points: Sequence[Any],
-    coefficients: Any,
+    coefficients: Num[ArrayLike, "points k"],
     state: Any,
     count: int = 1,
     *,
@@ -241,17 +250,16 @@ def sharpness(
     Args:
       evaluator: for the network and data.
       control_points: K parameter pytrees.
-      coefficients: ``[P, K]``, a row for each point.
-      state: the network's state; batch-norm averages in it are replaced at every point.
-      count: how many eigenvalues.
+      coefficients: a row per point.
+      state: the network's state; its batch-norm averages are replaced at every point.
+      count: number of eigenvalues.
       tolerance: as in `eigenpairs`.
-      progress: told the index of a point and how many products are done there.
-      skip: indices of points that are known already.
+      progress: called with a point's index and the number of products done there.
+      skip: indices of points to leave out.
 
     Yields:
-      A point's index, and its sharpness without the trace. Whatever points came before, the
-      numbers are the same. Where the Hessian is not finite or ARPACK does not converge,
-      eigenvalues and residuals are NaN.
+      A point's index, and its sharpness without the trace; the numbers do not depend on ``skip``.
+      If the Hessian is not finite or ARPACK does not converge, eigenvalues and residuals are NaN.
     """
     product, combine = make_product(evaluator), jax.jit(curves.combine)
     for index, row in enumerate(np.asarray(coefficients, np.float32)):

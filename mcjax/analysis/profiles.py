@@ -1,4 +1,4 @@
-"""Profiles of paths: metrics along a curve or segment, and the numbers that sum them up."""
+"""Profiles of paths: metrics along a curve or segment, and their summaries."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -11,13 +11,14 @@ import numpy as np
 from mcjax import curves, results
 from mcjax.analysis import barriers
 from mcjax.engine import evaluation
+from mcjax.typing import Float, Num
 
 
 def profile(
     evaluator: evaluation.Evaluator,
     curve: curves.Curve,
     control_points: Sequence[Any],
-    t: np.ndarray,
+    t: Num[np.ndarray, " points"],
     state: Any,
     *,
     slopes: bool = False,
@@ -28,13 +29,13 @@ def profile(
 
     Args:
       evaluator: for the network and data.
-      curve: the family; a segment is profiled alone.
+      curve: the curve's family; a segment is profiled on its own.
       control_points: ``(start, *bends, end)``.
-      t: ``[P]`` rising from 0 to 1.
+      t: positions along the path, rising from 0 to 1.
       state: the network's state.
       slopes: whether to measure the curve's `end_slopes`.
-      segment: the segment's metrics, where they are known already.
-      progress: called with the name of a path and how many of its points are done.
+      segment: the segment's metrics, if they are known already.
+      progress: called with the name of a path and the number of its points done.
     """
     ends = (control_points[0], control_points[-1])
     paths = {"curve": (curve, control_points)} if curve.num_bends else {}
@@ -55,7 +56,7 @@ def along(
     evaluator: evaluation.Evaluator,
     curve: curves.Curve,
     control_points: Sequence[Any],
-    t: np.ndarray,
+    t: Num[np.ndarray, " points"],
     state: Any,
     progress: Callable[[int], None] = lambda done: None,
 ) -> results.PathMetrics:
@@ -90,13 +91,13 @@ def end_slopes(
 ) -> dict[str, dict[str, results.Slopes]]:
     """Directional derivatives of every loss at the two ends, along the curve and into it.
 
-    At an end that is a local minimum none of them is negative. Second-order one-sided differences
-    with steps ``step`` and ``2 step`` in ``t``; their difference and the rounding of float32 losses
-    make the error: 1e-6 of the loss, for rounded logits, and 6e-8, below which a confident
-    example's loss is lost in ``log(1 + x)``.
+    At a local minimum no slope is negative. Slopes are second-order one-sided differences with
+    steps ``step`` and ``2 step`` in ``t``. The error is the difference between the two plus the
+    rounding of float32 losses: 1e-6 of the loss for rounded logits, and 6e-8, below which
+    ``log(1 + x)`` loses a confident example's loss.
 
     Returns:
-      ``slopes[split]["loss"]``, of every split that has a loss.
+      ``slopes[split]["loss"]`` for every split that has a loss.
     """
     inwards = step * np.array([0, 1, 2, 4])
     t = np.concatenate([inwards, 1 - inwards])
@@ -105,9 +106,9 @@ def end_slopes(
         lambda points, t: jnp.sqrt(curves.squared_norm(curves.tangent(curve, points, t)))
     )
     speeds = [float(speed(tuple(control_points), end)) for end in (0.0, 1.0)]
-    found = {}
+    found: dict[str, dict[str, results.Slopes]] = {}
     for split in (s for s in metrics if "loss" in metrics[s]):
-        numbers = []
+        numbers: list[float] = []
         for f, speed in zip(metrics[split]["loss"].reshape(2, 4), speeds, strict=True):
             fine = (-3 * f[0] + 4 * f[1] - f[2]) / (2 * step * speed)
             coarse = (-3 * f[0] + 4 * f[2] - f[3]) / (4 * step * speed)
@@ -117,17 +118,19 @@ def end_slopes(
     return found
 
 
-def coefficients(curve: curves.Curve, t: np.ndarray) -> np.ndarray:
-    """A curve's coefficients at many ``t``: from ``[P]`` to ``[P, num_bends + 2]``, float32."""
+def coefficients(
+    curve: curves.Curve, t: Num[np.ndarray, " points"]
+) -> Float[np.ndarray, "points k"]:
+    """A curve's coefficients at many ``t``, in float32; ``k`` is ``num_bends + 2``."""
     return np.asarray(jax.jit(jax.vmap(curve.coefficients))(np.asarray(t, np.float32)))
 
 
-def summarize(path: results.PathMetrics, t: np.ndarray) -> results.PathMetrics:
+def summarize(path: results.PathMetrics, t: Num[np.ndarray, " points"]) -> results.PathMetrics:
     """Adds the means of every metric along a path and the barrier heights of every loss.
 
     Args:
-      path: with its arc length.
-      t: ``[P]``.
+      path: metrics and arc length.
+      t: positions along the path.
     """
     means: dict[str, dict[str, results.Means]] = {}
     heights: dict[str, dict[str, results.Heights]] = {}
@@ -139,7 +142,9 @@ def summarize(path: results.PathMetrics, t: np.ndarray) -> results.PathMetrics:
     return path._replace(means=means, barriers=heights)
 
 
-def _means(values: np.ndarray, t: np.ndarray, length: Any) -> results.Means:
+def _means(
+    values: Num[np.ndarray, " points"], t: Num[np.ndarray, " points"], length: Any
+) -> results.Means:
     weighted = np.trapezoid(values, length)
     over_length = weighted / length[-1] if length[-1] > 0 else values[0]
     return results.Means(np.trapezoid(values, t), over_length)

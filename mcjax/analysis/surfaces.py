@@ -1,19 +1,19 @@
 """Metrics on the plane through three points of weight space (Gotmare et al., 2018, Section 5).
 
-A surface is a grid of points of a `mcjax.planes.Plane`, evaluated a row at a time, so memory does
-not grow with the grid and a reader can save each row as it comes. What is drawn on it, a curve or
-a run's iterates, is seen by its affine projection; `on_plane` and `project` say what that leaves
-out.
+A surface is a grid of points of a `mcjax.planes.Plane`. It is evaluated a row at a time, so memory
+does not grow with the grid and each row can be saved as it comes. `mcjax.analysis.projections`
+computes what is drawn on it: a curve, or a run's iterates.
 """
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from mcjax import curves, planes, results
+from mcjax.analysis import projections
 from mcjax.engine import evaluation
+from mcjax.typing import Float, Num
 
 
 def surface(
@@ -32,42 +32,47 @@ def surface(
     Args:
       evaluator: for the network and data.
       points: the three points of the plane.
-      plane: through them.
-      state: the network's state; batch-norm averages in it are replaced at every point.
-      names: of the points.
-      curve: a curve and its control points.
-      run: pairs of epoch and parameters, as in `iterates`.
-      directions: of a surface around the first point.
+      plane: the plane through them.
+      state: the network's state; its batch-norm averages are replaced at every point.
+      names: the points' names.
+      curve: a curve's family and its control points.
+      run: pairs of epoch and parameters, as in `mcjax.analysis.projections.iterates`.
+      directions: for a surface around the first point.
 
     Returns:
-      A surface of a grid of no points; `filled` gives it one.
+      A surface with an empty grid; `filled` adds one.
     """
     own = at_points(evaluator, points, state)
     seen = None
     if curve is not None:
         family, control_points = curve
-        seen = on_plane(plane, points, family, control_points, drawn_t(family))
+        seen = projections.on_plane(
+            plane, points, family, control_points, projections.drawn_t(family)
+        )
     return results.Surface(
         np.zeros(0),
         np.zeros(0),
         {},
         results.Points(plane.anchors, np.array(names), *own),
         curve=seen,
-        iterates=iterates(evaluator, plane, points, run, state),
+        iterates=projections.iterates(evaluator, plane, points, run, state),
         directions=directions,
     )
 
 
 def filled(
-    surface: results.Surface, x: np.ndarray, y: np.ndarray, rows: Sequence[results.Values]
+    surface: results.Surface,
+    x: Num[np.ndarray, " width"],
+    y: Num[np.ndarray, " height"],
+    rows: Sequence[results.Values],
 ) -> results.Surface:
     """A surface with a grid.
 
     Args:
       surface: from `surface`.
-      x: ``[W]``.
-      y: ``[H]``.
-      rows: the metrics of each ``y``, as `evaluate` gives them.
+      x: the columns' coordinates.
+      y: the rows' coordinates.
+      rows: the metrics of each row, from `evaluate`.
     """
     metrics = {
         split: {name: np.stack([row.metrics[split][name] for row in rows]) for name in found}
@@ -83,8 +88,8 @@ def covering(
     plane: planes.Plane,
     shape: tuple[int, int] = (21, 21),
     margin: float = 0.2,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The `grid` that covers a surface's points and all that is drawn on it."""
+) -> tuple[Float[np.ndarray, " width"], Float[np.ndarray, " height"]]:
+    """The `grid` that covers a surface's points and everything drawn on it."""
     drawn = [one.xy for one in (surface.curve, surface.iterates) if one is not None]
     return grid(plane, shape, margin, np.concatenate([plane.anchors, *drawn]))
 
@@ -93,23 +98,23 @@ def grid(
     plane: planes.Plane,
     shape: tuple[int, int] = (21, 21),
     margin: float = 0.2,
-    others: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Equally spaced coordinates that cover the three points, with room around them.
+    others: Num[np.ndarray, "n 2"] | None = None,
+) -> tuple[Float[np.ndarray, " width"], Float[np.ndarray, " height"]]:
+    """Equally spaced coordinates that cover the three points, with a margin around them.
 
     Args:
       plane: the plane.
-      shape: how many points along x and along y, at least 2 each.
-      margin: room on every side, as a share of the larger of the two extents: a flat triangle
-        still gets a surface around it.
-      others: ``[N, 2]``, coordinates to be covered too, such as a curve's and the iterates'.
+      shape: number of points along x and along y, at least 2 each.
+      margin: width of the margin, relative to the larger of the two extents, so that a flat
+        triangle still gets a surface around it.
+      others: further coordinates to cover, such as a curve's and the iterates'.
 
     Returns:
-      ``x`` of shape ``[W]`` and ``y`` of shape ``[H]``, in units of weight distance.
+      ``x`` and ``y``, in units of weight distance.
 
     Raises:
-      ValueError: a side has less than 2 points, the margin is negative or not finite, or a point to
-        be covered is not finite.
+      ValueError: a side has fewer than 2 points, the margin is negative or not finite, or a point
+        to cover is not finite.
 
     >>> import numpy as np
     >>> plane = planes.Plane(np.array([[0.0, 0], [4, 0], [1, 3]]), np.eye(2))
@@ -129,26 +134,26 @@ def grid(
 
 
 def grid_around(
-    half_widths: np.ndarray, shape: tuple[int, int] = (21, 21)
-) -> tuple[np.ndarray, np.ndarray]:
+    half_widths: Sequence[float] | Num[np.ndarray, "2"], shape: tuple[int, int] = (21, 21)
+) -> tuple[Float[np.ndarray, " width"], Float[np.ndarray, " height"]]:
     """Equally spaced coordinates around the first point.
 
     Args:
-      half_widths: ``[2]``, how far they reach to each side, in units of weight distance.
-      shape: how many points along x and along y; with odd numbers the point itself is one.
+      half_widths: how far they reach to each side, in units of weight distance.
+      shape: number of points along x and along y; odd numbers include the point itself.
 
     Returns:
-      ``x`` of shape ``[W]`` and ``y`` of shape ``[H]``.
+      ``x`` and ``y``.
 
     Raises:
-      ValueError: a side has less than 2 points.
+      ValueError: a side has fewer than 2 points.
     """
     _check_shape(shape)
     x, y = (np.linspace(-r, r, n) for r, n in zip(half_widths, shape, strict=True))
     return x, y
 
 
-def _check_shape(shape):
+def _check_shape(shape: tuple[int, int]) -> None:
     if min(shape) < 2:
         raise ValueError(f"a grid of {shape[0]} x {shape[1]} points: a side needs at least 2")
 
@@ -157,8 +162,8 @@ def evaluate(
     evaluator: evaluation.Evaluator,
     points: Sequence[Any],
     plane: planes.Plane,
-    x: np.ndarray,
-    y: np.ndarray,
+    x: Num[np.ndarray, " width"],
+    y: Num[np.ndarray, " height"],
     state: Any,
     progress: Callable[[int], None] = lambda done: None,
     skip: Container[int] = (),
@@ -168,15 +173,15 @@ def evaluate(
     Args:
       evaluator: for the network and data.
       points: the three points of the plane.
-      plane: through them.
-      x: ``[W]``.
-      y: ``[H]``, one a row.
-      state: the network's state; batch-norm averages in it are replaced at every point.
-      progress: called with how many points of the grid are done, skipped rows included.
-      skip: indices of rows that are known already.
+      plane: the plane through them.
+      x: the columns' coordinates.
+      y: the rows' coordinates.
+      state: the network's state; its batch-norm averages are replaced at every point.
+      progress: called with the number of points done, skipped rows included.
+      skip: indices of rows to leave out.
 
     Yields:
-      The index of a row and its metrics as in `evaluate_row`.
+      The index of a row and its metrics, from `evaluate_row`.
     """
     frame = planes.frame(plane, points)
     for index, height in enumerate(y):
@@ -201,18 +206,18 @@ def evaluate_row(
     evaluator: evaluation.Evaluator,
     frame: Sequence[Any],
     plane: planes.Plane,
-    x: np.ndarray,
+    x: Num[np.ndarray, " width"],
     y: float,
     state: Any,
     progress: Callable[[int], None] = lambda done: None,
 ) -> results.Values:
-    """Metrics at ``(x[0], y), (x[1], y), ...``; whatever rows came before, the same numbers.
+    """Metrics at ``(x[0], y), (x[1], y), ...``, which do not depend on other rows.
 
-    ``frame`` is the plane's, from `mcjax.planes.frame`: in the three points themselves, those of a
-    flat triangle have large coefficients, in which float32 weights would lose their digits.
+    ``frame`` is the plane's, from `mcjax.planes.frame`. Combinations of the three points would have
+    large coefficients if their triangle is flat, and float32 weights would lose their digits.
 
     Returns:
-      Values of shape ``[W]``.
+      Values of shape ``[width]``.
     """
     xy = np.stack([x, np.full(len(x), y)], axis=-1)
     blocks = []
@@ -224,104 +229,9 @@ def evaluate_row(
 
 
 def at_points(evaluator: evaluation.Evaluator, points: Sequence[Any], state: Any) -> results.Values:
-    """Metrics of points themselves: exactly one-hot coefficients reproduce their own losses.
+    """Metrics of the points themselves; one-hot coefficients reproduce their losses exactly.
 
     Returns:
       Values of shape ``[len(points)]``.
     """
     return results.Values.joined([evaluator(tuple(points), np.eye(len(points)), state)])
-
-
-def on_plane(
-    plane: planes.Plane,
-    points: Sequence[Any],
-    curve: curves.Curve,
-    control_points: Sequence[Any],
-    t: np.ndarray,
-) -> results.CurveOnPlane:
-    """A curve seen from the plane.
-
-    The affine projection keeps affine combinations, so only the control points are projected.
-
-    Args:
-      plane: through ``points``.
-      points: three.
-      curve: the family.
-      control_points: its K control points ``(start, *bends, end)``.
-      t: ``[P]``.
-    """
-    control_xy, gram = planes.project_all(plane, points, control_points)
-    c = np.stack([np.asarray(curve.coefficients(np.float32(s)), np.float64) for s in t])
-    squares = np.einsum("pi,ij,pj->p", c, gram, c)
-    distance = np.sqrt(np.maximum(squares, 0))
-    return results.CurveOnPlane(np.asarray(t), c @ control_xy, distance, control_xy)
-
-
-def drawn_t(curve: curves.Curve) -> np.ndarray:
-    """Where a curve is drawn: 61 equally spaced ``t``, and those of a chain's corners."""
-    pieces = curve.num_bends + 1
-    return np.union1d(np.linspace(0, 1, 61), np.arange(pieces + 1) / pieces)
-
-
-def iterates(
-    evaluator: evaluation.Evaluator,
-    plane: planes.Plane,
-    points: Sequence[Any],
-    run: Iterable[tuple[int, Any]],
-    state: Any,
-) -> results.Iterates | None:
-    """Iterates of a training run seen from the plane, and the metrics of each itself.
-
-    Args:
-      evaluator: for the network and data.
-      plane: through ``points``.
-      points: three.
-      run: pairs of epoch and parameters; one is in memory at a time.
-      state: the network's state; batch-norm averages in it are replaced at every iterate.
-
-    Returns:
-      The iterates, with ``variance_share`` (about their mean) where they differ; None where there
-      are none.
-    """
-    epochs, seen, blocks, spread = [], [], [], _Spread()
-    for epoch, w in run:
-        epochs.append(epoch)
-        seen.append(planes.project(plane, points, w))
-        blocks.append(evaluator((w,), np.eye(1), state))
-        spread.add(w)
-    if not epochs:
-        return None
-    projected = {name: np.array([getattr(p, name) for p in seen]) for name in seen[0]._fields}
-    own, share = results.Values.joined(blocks), None
-    if spread.total > 0:
-        inside = len(epochs) * projected["xy"].var(axis=0).sum()
-        share = min(inside / spread.total, 1.0)
-    return results.Iterates(
-        **projected, epoch=np.array(epochs), metrics=own.metrics, l2=own.l2, variance_share=share
-    )
-
-
-class _Spread:
-    """Sums squared distances from the mean, with two trees in memory however many there are."""
-
-    def __init__(self):
-        self._first: Any = None
-        self._sum: Any = None
-        self._squares, self._count = 0.0, 0
-
-    def add(self, w):
-        if self._first is None:
-            self._first, self._sum = w, jax.tree.map(lambda x: x - x, w)
-        self._sum, squares = _add_from(self._first, self._sum, w)
-        self._squares += float(squares)
-        self._count += 1
-
-    @property
-    def total(self) -> float:
-        return self._squares - float(curves.squared_norm(self._sum)) / self._count
-
-
-@jax.jit
-def _add_from(origin, total, w):
-    away = jax.tree.map(lambda a, b: a - b, w, origin)
-    return jax.tree.map(lambda a, b: a + b, total, away), curves.squared_norm(away)

@@ -1,8 +1,8 @@
-"""Figures from results, never from live state. Each function draws into axes and returns them.
+"""Figures of results.
 
-Panels (`profile`, `surface`, `barriers`) draw into any axes, in whatever style is current; figures
-(`curve_figure`, `surface_figure`, `barrier_matrix`) compose them, as wide as the style's
-``figure.figsize``. mcjax's own look is the context `style`:
+Panels (`profile`, `surface`, `barriers`) draw into given axes, in the current style, and return
+them. Figures (`curve_figure`, `surface_figure`, `barrier_matrix`) compose panels, as wide as the
+style's ``figure.figsize``. The context `style` applies mcjax's look:
 
 >>> import numpy as np
 >>> from matplotlib.figure import Figure

@@ -1,22 +1,25 @@
-"""The matrix of the barriers between every two modes."""
+"""The matrix of barriers between all pairs of modes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import colors, patches
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from mcjax.plots import colour_scale, styles
+from mcjax.typing import Float
 
-FAILED = {"fc": "0.9", "ec": "0.6", "hatch": "////", "lw": 0}
+FAILED: dict[str, Any] = {"fc": "0.9", "ec": "0.6", "hatch": "////", "lw": 0}
 
 
 def barrier_matrix(
     curves: Sequence[tuple[str, str, float]], segments: Sequence[tuple[str, str, float]]
 ) -> Figure:
-    """A figure of `barriers`, as large as its cells ask for."""
+    """A figure of `barriers`, as large as its number of modes needs."""
     count = len({name for pair in (*curves, *segments) for name in pair[:2]})
     side = min(2.6 + 0.62 * count, plt.rcParams["figure.figsize"][0])
     figure = Figure(figsize=(side, 0.85 * side), layout="constrained")
@@ -32,16 +35,16 @@ def barriers(
     curves: Sequence[tuple[str, str, float]],
     segments: Sequence[tuple[str, str, float]],
 ) -> Axes:
-    """The barriers between every two modes: curves below the diagonal, segments above it.
+    """Barriers between pairs of modes: curves below the diagonal, segments above it.
 
-    Every mode that is named has its row. A pair without a height is hatched, and has an entry in
-    the legend; a pair that is not named stays white.
+    Each mode has a row. Pairs that failed are hatched and have an entry in the legend; missing
+    pairs stay white.
 
     Args:
       ax: where to draw.
-      curves: mode, mode and the curve's height over the higher end, not a number where it failed;
-        those of one pair (seeds) that did not fail are averaged.
-      segments: likewise the segment's.
+      curves: two modes and their curve's height over the higher end, NaN if it failed. Several
+        heights of a pair (seeds) are averaged, without NaN.
+      segments: likewise for segments.
     """
     names = list(dict.fromkeys(name for pair in (*curves, *segments) for name in pair[:2]))
     heights = _heights(names, curves, segments)
@@ -53,7 +56,7 @@ def barriers(
         if np.isnan(height):
             ax.add_patch(patches.Rectangle((column - 0.5, row - 0.5), 1, 1, **FAILED))
             continue
-        dark = height > 0 and image.norm(height) > 0.55
+        dark = bool(height > 0 and np.asarray(image.norm(np.asarray(height))) > 0.55)
         ax.text(column, row, texts[row, column] if height > 0 else "none", ha="center",
                 va="center", fontsize="small", color="white" if dark else "black")  # fmt: skip
     if any(np.isnan(height) for height in heights.values()):
@@ -67,14 +70,14 @@ def barriers(
     return ax
 
 
-def _digits_of_a_cell(ax, count):
-    """How many significant digits fit, beside the point and a zero."""
+def _digits_of_a_cell(ax: Axes, count: int) -> int:
+    """How many significant digits fit into a cell, besides the point and a zero."""
     cell = ax.get_window_extent().width / ax.figure.dpi / count
     return int(np.clip(cell / 0.055 - 2, 2, 5))
 
 
-def _image(ax, heights):
-    """The coloured cells and their colour bar, where any barrier is above zero."""
+def _image(ax: Axes, heights: Float[np.ndarray, "modes modes"]) -> AxesImage:
+    """Draws the coloured cells, and a colour bar if any barrier is above zero."""
     positive = heights[np.isfinite(heights) & (heights > 0)]
     low, high = (positive.min(), positive.max()) if positive.size else (1.0, 1.0)
     norm = colors.LogNorm(low, max(high, 1.01 * low))
@@ -83,17 +86,21 @@ def _image(ax, heights):
     if positive.size:
         bar = ax.figure.colorbar(image, ax=ax, label="training loss over the higher end")
         at = colour_scale.round_ticks(low, max(high, 1.01 * low))
-        bar.set_ticks(at, labels=styles.numbers(at))
+        bar.set_ticks(at.tolist(), labels=styles.numbers(at))
         bar.minorticks_off()
     return image
 
 
-def _heights(names, curves, segments):
-    """Mean heights by row and column, not a number where all failed."""
+def _heights(
+    names: list[str],
+    curves: Sequence[tuple[str, str, float]],
+    segments: Sequence[tuple[str, str, float]],
+) -> dict[tuple[int, int], float]:
+    """Mean heights by row and column; NaN if all failed."""
     cells: dict[tuple[int, int], list[float]] = {}
     for below, pairs in ((True, curves), (False, segments)):
         for start, end, height in pairs:
             low, high = sorted((names.index(start), names.index(end)))
             cells.setdefault((high, low) if below else (low, high), []).append(height)
     known = {cell: [h for h in values if not np.isnan(h)] for cell, values in cells.items()}
-    return {cell: np.mean(values) if values else np.nan for cell, values in known.items()}
+    return {cell: float(np.mean(values)) if values else np.nan for cell, values in known.items()}

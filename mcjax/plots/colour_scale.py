@@ -1,4 +1,4 @@
-"""The colour scale of a surface: one for the grid and for everything that is drawn on it."""
+"""The colour scale that a surface's grid shares with everything drawn on it."""
 
 from typing import NamedTuple
 
@@ -8,36 +8,37 @@ from matplotlib import colors, ticker
 
 from mcjax import results
 from mcjax.plots import styles
+from mcjax.typing import Float, Num
 
 ROUND_STEPS = (
     (1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8),
 )  # fmt: skip
-"""What a colour bar may count a decade in."""
+"""Steps within a decade that a colour bar may use."""
 
 
 class Scale(NamedTuple):
-    """From values of a metric, as figures show them, to colours.
+    """Maps values of a metric, in the units that figures show, to colours.
 
     Attributes:
-      levels: rising; values over the last one are grey.
-      log: whether it is logarithmic. What is not above the first level has the lowest colour.
-      below: whether the grid or what is on it has values below the first level.
-      cmap: grey over the last level and for what is not finite.
+      levels: rising. Values above the last level are grey; those below the first have its colour.
+      log: whether the scale is logarithmic.
+      below: whether the grid or what is drawn on it has values below the first level.
+      cmap: grey above the last level and for values that are not finite.
       norm: from the first level to the last.
     """
 
-    levels: np.ndarray
+    levels: Float[np.ndarray, " levels"]
     log: bool
     below: bool
     cmap: colors.Colormap
     norm: colors.Normalize
 
-    def seen(self, values: np.ndarray) -> np.ndarray:
-        """Values with what is below the scale raised to its lower end: zero has a colour, too."""
+    def seen(self, values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+        """Raises values below the scale to its lower end, so that zero has a colour too."""
         return np.maximum(values, self.levels[0])
 
-    def ticks(self, most: int) -> tuple[np.ndarray, list[str]]:
-        """Where a colour bar has labels, and which; at most about so many."""
+    def ticks(self, most: int) -> tuple[Float[np.ndarray, " ticks"], list[str]]:
+        """Positions and texts of a colour bar's labels; at most about ``most``."""
         levels = self.levels
         if self.log:
             at = levels[:: -(-len(levels) // most)]
@@ -50,15 +51,15 @@ class Scale(NamedTuple):
 
 
 def make(found: results.Surface, metric: str, clip: float | None = None) -> Scale:
-    """The scale for a metric of a surface and of the points and iterates on it.
+    """The scale for a metric of a surface, its points and its iterates.
 
-    Losses are logarithmic if none of them is below zero.
+    The scale of a loss is logarithmic if no value is below zero.
 
     Args:
       found: a surface.
       metric: for example ``train_loss``.
-      clip: the upper end, as drawn; by default `default_clip` for losses, and the largest value of
-        other metrics.
+      clip: the upper end, in the units that are drawn. The default is `default_clip` for losses,
+        and the largest value for other metrics.
     """
     grid = styles.values(found.metrics, metric, "surface")
     own = styles.values(found.networks.metrics, metric, "surface's points")
@@ -77,17 +78,17 @@ def make(found: results.Surface, metric: str, clip: float | None = None) -> Scal
     return Scale(levels, log, bool((shown < levels[0]).any()), cmap, norm)
 
 
-def default_clip(values: np.ndarray, points: np.ndarray) -> float:
-    """An upper end of the colour scale that keeps the colours for the part that matters.
+def default_clip(values: Num[np.ndarray, "..."], points: Num[np.ndarray, " points"]) -> float:
+    """An upper end of the colour scale that leaves most colours for low losses.
 
     Args:
       values: losses on the grid.
       points: losses at the points that are networks, which are never clipped.
 
     Returns:
-      The largest finite loss; or, where that is smaller, the larger of the losses' third quartile
-      and ten times the highest of these points, rounded up to one digit. Where losses are below
-      zero all are measured from the lowest one.
+      The larger of the losses' third quartile and ten times the highest of these points, rounded
+      up to one digit, but at most the largest finite loss. If losses are below zero, all are
+      measured from the lowest one.
     """
     finite, points = values[np.isfinite(values)], points[np.isfinite(points)]
     if not finite.size:
@@ -96,18 +97,19 @@ def default_clip(values: np.ndarray, points: np.ndarray) -> float:
     highest = points.max(initial=lowest)
     enough = max(np.quantile(finite, 0.75) - lowest, 10 * (highest - lowest))
     top = max(finite.max(), highest)
-    if not enough > 1e-30:  # most losses are zero: nothing says what matters
+    if not enough > 1e-30:  # most losses are zero
         return float(top)
     digit = 10 ** np.floor(np.log10(enough))
     return float(min(top, lowest + digit * np.ceil(enough / digit)))
 
 
-def round_ticks(low: float, high: float) -> np.ndarray:
+def round_ticks(low: float, high: float) -> Float[np.ndarray, " ticks"]:
     """A few round numbers from ``low`` to ``high``, for a logarithmic colour bar."""
     if high < 5 * low:
         found = np.asarray(ticker.MaxNLocator(5).tick_values(low, high))
         return found[(found >= low) & (found <= high)]
     decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    found = np.zeros(0)
     for steps in ROUND_STEPS:
         found = np.array([s * 10.0**d for d in decades for s in steps])
         found = found[(found >= low) & (found <= high)]
@@ -116,8 +118,8 @@ def round_ticks(low: float, high: float) -> np.ndarray:
     return found[:: -(-len(found) // 8)]
 
 
-def _levels(low, high):
-    """Round levels from at most ``low`` to exactly ``high``, equally spaced in order of size."""
+def _levels(low: float, high: float) -> np.ndarray:
+    """Round levels from at most ``low`` to exactly ``high``, about equally spaced in log scale."""
     if high < 1.05 * low:
         return np.geomspace(0.95 * low, 1.05 * low, 9)
     decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
@@ -130,7 +132,7 @@ def _levels(low, high):
     return np.geomspace(low, high, 11)
 
 
-def _linear_levels(low, high):
+def _linear_levels(low: float, high: float) -> np.ndarray:
     """Twelve levels from ``low`` to ``high``, which may be equal."""
     if high - low <= 1e-6 * max(abs(low), abs(high)):
         low, high = (high - 0.05 * abs(high), high) if high else (0.0, 1.0)

@@ -1,4 +1,4 @@
-"""Words beside points of a figure, placed so that they cover neither one another nor the points."""
+"""Places labels beside points so that they cover neither each other nor the points."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,32 +6,36 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.text import Text
 
+from mcjax.typing import Bool, Float, Int, Num
+
 FAR = (5, 9, 14, 20, 28, 38, 50, 64, 80, 100)
-"""Gaps between a point and its label that are tried, in points."""
+"""Gaps between a point and its label to try, in points."""
 ANGLES = np.arange(24) * (np.pi / 12) + np.pi / 4
-"""Directions that are tried, in radians."""
+"""Directions to try, in radians."""
 NEAR = 10.0
-"""A label farther than this from its point has a leader line."""
+"""Labels farther than this from their point have a leader line, in points."""
 STEP = 2.0
-"""Between the points that stand for a line."""
+"""Distance between the points that represent a line."""
 CONFLICT = 1000.0
-"""What it costs to cover something, beside the gap: a label is rather farther away."""
+"""The cost of covering something, against the gap's: a larger gap is better."""
 
 
 class Label(NamedTuple):
-    """Words beside a point.
+    """A text beside a point.
 
     Attributes:
-      text: the words, as matplotlib writes them.
-      xy: ``[2]``, the point in data coordinates.
+      text: the text, in matplotlib's markup.
+      xy: the point, in data coordinates.
       anchor: whether it is one of the points that the figure is about.
-      optional: whether it is left out where there is no room.
+      optional: whether to leave it out if there is no room.
     """
 
     text: str
-    xy: np.ndarray
+    xy: Num[np.ndarray, "2"]
     anchor: bool = False
     optional: bool = False
 
@@ -42,28 +46,33 @@ def halo(color: str, width: float) -> patheffects.AbstractPathEffect:
 
 
 class Labels(Artist):
-    """Words beside points, put where they cover neither one another nor what is drawn.
+    """Labels beside points, which cover neither each other nor what is drawn.
 
-    Draws nothing itself: it moves the texts, just before they are drawn, since only then the size
-    of the axes is known.
+    It draws nothing itself, but moves the texts just before they are drawn, when the size of the
+    axes is known.
 
     Args:
-      ax: the axes; the texts become its own.
+      ax: the axes; the texts are added to it.
       labels: what to write.
-      lines: polylines ``[N, 2]`` that should not be covered.
-      markers: ``[M, 2]``, likewise.
+      lines: polylines that should not be covered.
+      markers: points that should not be covered.
     """
 
     def __init__(
-        self, ax, labels: Sequence[Label], lines: Sequence[np.ndarray], markers: np.ndarray
-    ):
+        self,
+        ax: Axes,
+        labels: Sequence[Label],
+        lines: Sequence[Num[np.ndarray, "_ 2"]],
+        markers: Num[np.ndarray, "markers 2"],
+    ) -> None:
         super().__init__()
         self._on = ax
         self.set(zorder=2.5, in_layout=False)
         self._labels, self._lines, self._markers = labels, lines, markers
         self._texts = [
             ax.annotate(
-                one.text, one.xy, (0, 0), textcoords="offset points", ha="center", va="center",
+                one.text, (one.xy[0], one.xy[1]), (0, 0), textcoords="offset points",
+                ha="center", va="center",
                 fontsize="medium" if one.anchor else "x-small", zorder=6,
                 weight="bold" if one.anchor else "normal",
                 path_effects=[halo("white", 2.2)], annotation_clip=False, in_layout=False,
@@ -72,8 +81,8 @@ class Labels(Artist):
             for one in labels
         ]  # fmt: skip
 
-    def draw(self, renderer):
-        """Finds the texts' places, in points from their anchors."""
+    def draw(self, renderer: RendererBase) -> None:
+        """Moves the texts to their places."""
         points_to_pixels = self._on.figure.dpi / 72
         transform = lambda xy: self._on.transData.transform(xy) / points_to_pixels  # noqa: E731
         frame = self._on.get_window_extent(renderer).get_points().ravel() / points_to_pixels
@@ -87,7 +96,8 @@ class Labels(Artist):
             offset, far, conflict = _place(here, size, taken)
             shown = not (one.optional and conflict)
             text.set_visible(shown)
-            text.set_position(offset)
+            text.set_position((offset[0], offset[1]))
+            assert text.arrow_patch is not None
             text.arrow_patch.set_visible(shown and far > NEAR)
             if shown:
                 taken = taken.with_label(here, offset, size, far)
@@ -96,33 +106,40 @@ class Labels(Artist):
 class _Taken(NamedTuple):
     """What labels should not cover; all in points."""
 
-    frame: np.ndarray
-    markers: np.ndarray
-    lines: np.ndarray
-    boxes: np.ndarray = np.empty((0, 4))
-    leaders: np.ndarray = np.empty((0, 2))
+    frame: Float[np.ndarray, "4"]
+    markers: Float[np.ndarray, "markers 2"]
+    lines: Float[np.ndarray, "n 2"]
+    boxes: Float[np.ndarray, "boxes 4"] = np.empty((0, 4))
+    leaders: Float[np.ndarray, "m 2"] = np.empty((0, 2))
 
-    def with_label(self, here, offset, size, far):
+    def with_label(
+        self, here: np.ndarray, offset: np.ndarray, size: np.ndarray, far: float
+    ) -> "_Taken":
+        """Adds a label's box, and its leader if it has one."""
         boxes = np.concatenate([self.boxes, _boxes(here + offset, size)[None]])
         leader = dense(np.stack([here, here + offset]))[: None if far > NEAR else 0]
         return self._replace(boxes=boxes, leaders=np.concatenate([self.leaders, leader]))
 
 
-def dense(xy: np.ndarray) -> np.ndarray:
-    """Points along a polyline ``[N, 2]``, `STEP` apart."""
+def dense(xy: Num[np.ndarray, "n 2"]) -> Float[np.ndarray, "points 2"]:
+    """Points along a polyline, `STEP` apart."""
     xy = xy[np.isfinite(xy).all(axis=1)]
     length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(xy, axis=0), axis=1))])
     at = np.linspace(0, length[-1], int(length[-1] / STEP) + 2)
     return np.stack([np.interp(at, length, side) for side in xy.T], axis=1)
 
 
-def _boxes(centers, size, pad=1.0):
-    """Boxes ``[..., 4]`` (left, bottom, right, top) around centers ``[..., 2]``."""
+def _boxes(
+    centers: Num[np.ndarray, "*boxes 2"], size: Num[np.ndarray, "2"], pad: float = 1.0
+) -> Float[np.ndarray, "*boxes 4"]:
+    """Boxes (left, bottom, right, top) around centers."""
     return np.concatenate([centers - size / 2 - pad, centers + size / 2 + pad], axis=-1)
 
 
-def _place(here, size, taken):
-    """The label's cheapest offset from its point, the gap between them, and what it covers."""
+def _place(
+    here: Num[np.ndarray, "2"], size: Num[np.ndarray, "2"], taken: _Taken
+) -> tuple[Float[np.ndarray, "2"], float, bool]:
+    """A label's cheapest offset from its point, the gap, and whether it covers anything."""
     far, angle = np.meshgrid(FAR, ANGLES, indexing="ij")
     far = far.ravel()
     towards = np.stack([np.cos(angle), np.sin(angle)], axis=-1).reshape(-1, 2)
@@ -138,17 +155,19 @@ def _place(here, size, taken):
     conflicts = 0.1 * (outside + covered) + 3 * markers + lines + crossed
     cost = far + CONFLICT * (conflicts > 1e-6) + 100 * conflicts
     best = np.argmin(cost)
-    return offsets[best], far[best], conflicts[best] > 1e-6
+    return offsets[best], float(far[best]), bool(conflicts[best] > 1e-6)
 
 
-def _common(a, b):
-    """The areas that boxes have in common."""
+def _common(a: Num[np.ndarray, "*a 4"], b: Num[np.ndarray, "*b 4"]) -> Float[np.ndarray, "..."]:
+    """The areas of the boxes' intersections."""
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     return np.prod(np.maximum(sides, 0), axis=-1)
 
 
-def _inside(boxes, points, each=False):
-    """How many of the points each box covers; or for each point whether a box covers it."""
+def _inside(
+    boxes: Num[np.ndarray, "boxes 4"], points: Num[np.ndarray, "points 2"], each: bool = False
+) -> Int[np.ndarray, " boxes"] | Bool[np.ndarray, " points"]:
+    """How many points each box covers; with ``each``, whether any box covers each point."""
     inside = (points > boxes[:, None, :2]) & (points < boxes[:, None, 2:])
     inside = inside.all(axis=-1)
-    return inside.any(axis=0) if each else inside.sum(axis=1)
+    return np.asarray(inside.any(axis=0) if each else inside.sum(axis=1))

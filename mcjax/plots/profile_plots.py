@@ -1,7 +1,8 @@
-"""Figures of profiles: metrics along a curve and its segment, and sharpness beside them."""
+"""Figures of profiles and sharpness along a curve, and saving figures."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,12 +22,17 @@ from mcjax.plots.styles import (
 )
 
 FORMATS = ("pdf", "svg", "png")
-"""What `save` writes, in this order."""
+"""The formats that `save` writes, in this order."""
 PATH_STYLES = {"curve": {"linestyle": "-"}, "segment": {"linestyle": "--"}}
 ALIGNED_STYLES = {
     "before": {"linestyle": "--"}, "after": {"linestyle": "-"}, "repaired": {"linestyle": "-."},
 }  # fmt: skip
-"""Of `mcjax.results.ALIGNED_PATHS`."""
+"""The line styles of `mcjax.results.ALIGNED_PATHS`."""
+_POINTS: dict[str, Any] = {
+    "marker": ".",
+    "clip_on": False,
+    "zorder": 3,
+}  # whole markers at t = 0 and 1, too
 
 
 def profile(
@@ -39,7 +45,7 @@ def profile(
 
     Args:
       ax: where to draw.
-      found: metrics along curve and segment.
+      found: metrics along a curve and segment.
       metric: for example ``train_loss``; accuracies are drawn in percent.
       paths: which of the profile's paths to draw; by default those that have the metric.
 
@@ -63,10 +69,10 @@ def profile(
 
 
 def curve_figure(found: results.Profile, title: str) -> Figure:
-    """All metrics of a curve and its segment, or of one of them, one panel each.
+    """All metrics of a profile, one panel each.
 
     Raises:
-      ValueError: the profile has no metric.
+      ValueError: the profile has no metrics.
     """
     names = [name for path in found.paths.values() for name in metric_names(path.metrics)]
     metrics = list(dict.fromkeys(names))
@@ -87,22 +93,23 @@ def curve_figure(found: results.Profile, title: str) -> Figure:
 
 
 def sharpness(ax: Axes, found: results.Sharpness) -> Axes:
-    """The Hessian's largest eigenvalues along a curve, logarithmic where all are above zero.
+    """The Hessian's largest eigenvalues along a curve, on a log scale if all are above zero.
 
     Args:
       ax: where to draw.
       found: sharpness along a curve.
     """
-    eigenvalues = found.eigenvalues
+    eigenvalues, label = found.eigenvalues, "eigenvalue of the Hessian"
     for index, column in enumerate(eigenvalues.T):
-        label = f"$\\lambda_{{{index + 1}}}$"
-        ax.plot(found.t, column, ".-", color=color(index), label=label)
+        name = f"$\\lambda_{{{index + 1}}}$"
+        ax.plot(found.t, column, color=color(index), label=name, **_POINTS)
     if (eigenvalues[np.isfinite(eigenvalues)] > 0).all():
         ax.set_yscale("log")
         for write in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
             write(ticker.FuncFormatter(lambda x, _: f"{x:.3g}"))
         ax.yaxis.set_minor_locator(ticker.LogLocator(subs=(2, 5)))
-    ax.set(xlabel="t", ylabel="eigenvalue of the Hessian", xlim=(0, 1))
+        label += "\n(log scale)"
+    ax.set(xlabel="t", ylabel=label, xlim=(0, 1))
     return ax
 
 
@@ -113,20 +120,24 @@ def sharpness_figure(found: results.Sharpness, title: str) -> Figure:
     sharpness(above, found).set_xlabel("")
     if found.eigenvalues.shape[1] > 1:
         above.legend()
-    below.plot(found.t, found.loss, ".-", color=color(0))
+    below.plot(found.t, found.loss, color=color(0), **_POINTS)
     below.set(xlabel="t", ylabel=metric_label("train_loss"))
     figure.suptitle(plain(title))
     return figure
 
 
 def save(figure: Figure, stem: Path | str) -> Path:
-    """Saves a figure as PDF, SVG and PNG; returns the PNG's path.
+    """Saves a figure as PDF, SVG and PNG, in this order; returns the PNG's path.
 
-    The same figure gives the same bytes: no dates, no random names. The PNG comes last.
+    The same figure gives the same bytes: there are no dates or random names.
     """
     stem = Path(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
-    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+    undated: dict[str, dict[str, Any]] = {
+        "pdf": {"CreationDate": None},
+        "svg": {"Date": None},
+        "png": {},
+    }
     for suffix in FORMATS:
         temporary = stem.with_name(f".{stem.name}.tmp.{suffix}")
         with plt.rc_context({"svg.hashsalt": "mcjax"}):
@@ -136,7 +147,7 @@ def save(figure: Figure, stem: Path | str) -> Path:
 
 
 def is_whole(stem: Path) -> bool:
-    """Whether `save` wrote the figure in every format, and nothing cut it short since."""
+    """Whether the figure's files exist in every format and are complete."""
     ends = {"png": b"IEND\xaeB`\x82", "pdf": b"%%EOF\n", "svg": b"</svg>\n"}
     try:
         return all(

@@ -1,4 +1,4 @@
-"""What all figures share: mcjax's look, and how names and numbers are written on them."""
+"""mcjax's look, and how figures write names and numbers."""
 
 import contextlib
 from collections.abc import Iterable
@@ -10,11 +10,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mcjax import results
+from mcjax.typing import ArrayLike, Float, Num
 
 STYLE = "mcjax.mcjax"
 """matplotlib's name for ``mcjax/mcjax.mplstyle``."""
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's; used where a style has no colours of its own."""
+"""Okabe and Ito's colours, for styles without their own."""
 METRIC_LABELS = {
     "train_loss": "training loss",
     "validation_loss": "validation loss",
@@ -31,31 +32,31 @@ LATEX = {
 
 
 def style(*more: str | Path) -> contextlib.AbstractContextManager[None]:
-    """The look of mcjax, as a context, for drawing and saving.
+    """A context with mcjax's look, for drawing and saving.
 
-    It starts from matplotlib's own defaults: a user's ``matplotlibrc`` does not change it.
+    It starts from matplotlib's defaults, so a user's ``matplotlibrc`` does not change it.
 
     Args:
-      more: matplotlib styles on top of it, by name or ``.mplstyle`` file, the last one strongest;
+      more: matplotlib styles to add, by name or ``.mplstyle`` file; later ones take precedence.
         ``mcjax.one_column`` makes figures one column wide.
     """
     return plt.style.context([STYLE, *more], after_reset=True)
 
 
 def color(index: int) -> str:
-    """The style's n-th colour for lines."""
+    """The style's line colour of an index."""
     cycle = plt.rcParams["axes.prop_cycle"].by_key().get("color", COLORS)
     return cycle[index % len(cycle)]
 
 
 def grid(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, np.ndarray]:
-    """A figure as wide as the style says, and its axes ``[rows, columns]``.
+    """A figure of the style's width, and its axes ``[rows, columns]``.
 
     Args:
-      rows: of panels.
-      columns: likewise.
-      height: of a panel, in units of its width.
-      options: for ``Figure.subplots``.
+      rows: rows of panels.
+      columns: columns of panels.
+      height: a panel's height relative to its width.
+      options: passed to ``Figure.subplots``.
     """
     width = plt.rcParams["figure.figsize"][0]
     figure = Figure(figsize=(width, rows * height * width / columns), layout="constrained")
@@ -63,22 +64,22 @@ def grid(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure
 
 
 def is_percent(metric: str) -> bool:
-    """Whether figures show a metric in percent: accuracies, which arrays hold from 0 to 1."""
+    """Whether figures show a metric in percent, as they do accuracies; arrays have 0 to 1."""
     return metric.endswith("accuracy")
 
 
 def is_loss(metric: str) -> bool:
-    """Whether a metric is a loss, which figures draw on a logarithmic scale where they can."""
+    """Whether a metric is a loss, which surfaces show on a log scale if they can."""
     return metric.endswith("loss")
 
 
-def drawn(metric: str, values: np.ndarray) -> np.ndarray:
-    """Values of a metric in the units of every figure, page and export: accuracies in percent."""
+def drawn(metric: str, values: Num[ArrayLike, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Values of a metric in the units that figures, pages and exports show."""
     return (100 if is_percent(metric) else 1) * np.asarray(values, np.float64)
 
 
 def metric_words(metric: str) -> str:
-    """What axes and pages call a metric.
+    """A metric's name on axes and pages.
 
     >>> metric_words("train_loss"), metric_words("validation_top5_accuracy")
     ('training loss', 'validation top5 accuracy (%)')
@@ -94,7 +95,7 @@ def metric_label(metric: str) -> str:
 
 
 def plain(text: str) -> str:
-    r"""A name as matplotlib shows it character by character, with and without LaTeX.
+    r"""Escapes a name so that matplotlib shows every character, with and without LaTeX.
 
     >>> plain("a$b_{$")
     'a\\$b_{\\$'
@@ -105,7 +106,7 @@ def plain(text: str) -> str:
 
 
 def metric_names(metrics: results.Metrics) -> list[str]:
-    """Names of the metrics in the order of their panels: the library's own, then all others.
+    """Names of metrics in the order of their panels: the library's own, then all others.
 
     >>> metric_names({"train": {"F1": np.ones(3), "loss": np.ones(3)}})
     ['train_loss', 'train_F1']
@@ -113,25 +114,30 @@ def metric_names(metrics: results.Metrics) -> list[str]:
     names = list(results.named(metrics))
     known = [name for name in METRIC_LABELS if name in names]
     order = list(dict.fromkeys(name.partition("_")[2] for name in names))
-    own = [name for name in names if name not in known]  # a metric's splits side by side
+    own = [name for name in names if name not in known]  # a metric's splits are adjacent
     return known + sorted(own, key=lambda name: order.index(name.partition("_")[2]))
 
 
-def values(metrics: results.Metrics, metric: str, of: str) -> np.ndarray:
+def values(metrics: results.Metrics, metric: str, of: str) -> Float[np.ndarray, "..."]:
     """A metric's values in the units of figures.
 
+    Args:
+      metrics: of a path or surface.
+      metric: the metric's name.
+      of: what to call the path or surface in messages.
+
     Raises:
-      ValueError: there is no such metric ``of`` the path or surface; it names those that there are.
+      ValueError: the metric is missing; the message lists those that there are.
     """
     there = results.named(metrics)
     if metric not in there:
         names = ", ".join(metric_names(metrics))
-        raise ValueError(f"there is no {metric} of the {of}; of metrics there are {names}")
+        raise ValueError(f"the {of} has no {metric}; it has {names}")
     return drawn(metric, there[metric])
 
 
 def number(value: float, digits: int) -> str:
-    """A plain number with so many significant digits, and all of its integer part.
+    """A plain number with ``digits`` significant digits and all of its integer part.
 
     >>> [number(x, 2) for x in (2.451, 1234.5, 0.0100, 0.00001234, 0.0)]
     ['2.5', '1234', '0.01', '1.2e-05', '0']
@@ -147,14 +153,14 @@ def number(value: float, digits: int) -> str:
 
 
 def numbers(values: Iterable[Any], least: int = 3, most: int = 6) -> list[str]:
-    """Plain numbers, each with as few digits as tell it from the others that differ.
+    """Plain numbers, each with the fewest digits that distinguish it from the others.
 
     >>> numbers([2.45, 2.4525, 2.4525, 10.0])
     ['2.45', '2.453', '2.453', '10']
     """
     values = [float(value) for value in values]
 
-    def shortest(value):
+    def shortest(value: float) -> str:
         others = [other for other in values if other != value]
         for digits in range(least, most):
             text = number(value, digits)

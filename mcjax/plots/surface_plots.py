@@ -1,23 +1,26 @@
-"""A metric on a plane, with what lies on it or was projected onto it (Figs. 3, 5 and 6)."""
+"""Figures of surfaces: metrics on a plane (Figs. 3, 5 and 6)."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mcjax import results
 from mcjax.plots import colour_scale, label_placement, styles
 from mcjax.plots.styles import plain
+from mcjax.typing import Bool, Int, Num
 
 OFF_PLANE = 0.1
-"""A curve farther from the plane than this share of its extent is not drawn as if it lay on it."""
+"""A curve farther from the plane than this share of its extent is dotted."""
 ROOM = 0.03
-"""Iterates closer together than this share of the surface's extent cannot be told apart."""
+"""Iterates closer together than this share of the surface's extent are not all drawn."""
 MOST_NAMED = 5
-"""Iterates that are named: the first, the last and some between."""
+"""How many iterates are labelled: the first, the last and some between."""
 
 
 def surface(
@@ -27,21 +30,21 @@ def surface(
     labels: Sequence[str] | None = None,
     clip: float | None = None,
 ) -> Axes:
-    """A metric on a plane, with what lies on it or was projected onto it (Figs. 3, 5 and 6).
+    """A metric on a plane, with what lies on it or is projected onto it (Figs. 3, 5 and 6).
 
-    Losses are drawn on a logarithmic scale if none is below zero, as filled contours; what is zero
-    has the lowest colour. Whatever is above ``clip`` is grey, whatever is not finite is grey and
-    hatched. Markers are filled with the colour of the point's own value; the colour around an
-    iterate is not its own, for it lies as far from the plane as the number in parentheses says.
-    Where a curve is off the plane by more than a tenth of its extent it is dotted, on a white
-    band that hides the colours under it. Of iterates too close to be told apart one is drawn.
+    Values are filled contours. Losses have a log scale if none is below zero; zero then has the
+    lowest colour. Values above ``clip`` are grey, values that are not finite grey and hatched.
+    Markers have the colour of the point's own value. An iterate's may differ from the colour around
+    it: it lies off the plane, at the distance in parentheses. Where a curve is off the plane by
+    more than a tenth of its extent, it is dotted on a white band. Of iterates too close together,
+    one is drawn.
 
     Args:
       ax: where to draw; its aspect becomes equal.
       found: the surface, with its curve and iterates if there are any.
       metric: for example ``train_loss``; accuracies are drawn in percent.
-      labels: names of the three points; the surface's own by default.
-      clip: the upper end of the colour scale; `default_clip` by default.
+      labels: names of the three points; the surface's by default.
+      clip: the upper end of the colour scale; by default `default_clip`.
 
     Raises:
       ValueError: the surface does not have the metric.
@@ -51,8 +54,9 @@ def surface(
     scale = _contours(ax, found, metric, clip)
     shown = found.networks.xy
     around = found.directions is not None
-    lines = [] if around else [found.points.xy[:2]]
-    for xy in lines:
+    segments: list[np.ndarray] = [] if around else [found.points.xy[:2]]
+    lines = list(segments)
+    for xy in segments:
         ax.plot(*xy.T, "--", lw=1.1, label="segment", **_ink())
     markers = [shown]
     named = [label_placement.Label(n, xy, True) for n, xy in zip(labels, shown, strict=False)]
@@ -65,12 +69,17 @@ def surface(
         lines.append(found.iterates.xy[drawn])
         markers.append(found.iterates.xy[drawn])
         named += _names(found.iterates, seen)
+        for xy in segments:  # over the iterates, which may lie on it
+            ax.plot(*xy.T, "--", lw=1.1, color="black", zorder=4.5)
     _points(ax, found.networks, metric, scale)
     ax.add_artist(label_placement.Labels(ax, named, lines, np.concatenate(markers)))
     ax.set(aspect="equal", xlim=found.x[[0, -1]], ylim=found.y[[0, -1]])
     towards = f"along {labels[1]}" if around else f"from {labels[0]} towards {labels[1]}"
     ax.set_xlabel(f"weight distance {towards}")
-    ax.set_ylabel(f"weight distance\n{f'along {labels[2]}' if around else 'at a right angle'}")
+    second = (
+        f"weight distance\nalong {labels[2]}" if around else "orthogonal distance\nin weight space"
+    )
+    ax.set_ylabel(second)
     ax.grid(False)
     return ax
 
@@ -81,7 +90,7 @@ def surface_figure(
     labels: Sequence[str] | None = None,
     clip: float | None = None,
 ) -> Figure:
-    """A `surface` of each metric, side by side where there is room, with a legend."""
+    """A `surface` per metric, side by side if there is room, with a legend."""
     metrics = [metrics] if isinstance(metrics, str) else metrics
     columns = max(1, min(len(metrics), int(plt.rcParams["figure.figsize"][0] // 3)))
     aspect = np.ptp(found.y) / np.ptp(found.x)
@@ -95,36 +104,47 @@ def surface_figure(
     return figure
 
 
-def _legend(figure, axes):
-    """One legend for all panels, in as many columns as fit."""
-    handles = {}  # by label: a panel alone may have points that are not finite
+def _legend(figure: Figure, axes: np.ndarray) -> None:
+    """Adds one legend for all panels, in as many columns as fit."""
+    handles: dict[str, Any] = {}  # by label: panels may have different entries
     for ax in axes.flat:
         artists, names = ax.get_legend_handles_labels()
         handles |= dict(zip(names, artists, strict=True))
     if not handles:
         return
-    longest = max(len(line) for name in handles for line in name.split("\n"))
-    letters = 15 * figure.get_figwidth()  # about so many fit into a line
-    ncols = int(np.clip(letters // (longest + 8), 1, len(handles)))
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=ncols)
+    font = font_manager.FontProperties(size=plt.rcParams["legend.fontsize"])
+    letters = figure.get_figwidth() * 72 / (0.58 * font.get_size_in_points())  # per line
+    ncols = max(n for n in range(1, len(handles) + 1) if n == 1 or _letters(handles, n) < letters)
+    figure.legend(
+        handles.values(), handles, loc="outside lower center", ncols=ncols,
+        labelspacing=0.35, columnspacing=1.5, borderaxespad=0.3, borderpad=0.2,
+    )  # fmt: skip
 
 
-def _fit_height(figure, axes, aspect):
-    """Makes the figure as high as its panels, ``aspect`` times their width, and what is around.
+def _letters(names: Iterable[str], ncols: int) -> int:
+    """About how many letters wide a legend of ``ncols`` columns is."""
+    widths = [max(len(line) for line in name.split("\n")) + 6 for name in names]
+    return sum(max(column) for column in np.array_split(widths, ncols))
 
-    The layout is found for panels that fill their places, and then kept: it does not know that an
-    aspect makes them smaller, and would let labels overlap.
+
+def _fit_height(figure: Figure, axes: np.ndarray, aspect: float) -> None:
+    """Sets the figure's height so that panels are ``aspect`` times as high as wide.
+
+    The layout is computed for panels that fill their cells, and then fixed: the layout engine does
+    not know that an equal aspect shrinks them, and would let labels overlap.
     """
     for ax in axes.flat:
         ax.set_aspect("auto")
+    layout = figure.get_layout_engine()
+    assert layout is not None
     figure.set_figheight(figure.get_figheight() + 3)  # room for a legend of many lines
-    for _ in range(2):  # what is around depends a little on the height
-        figure.get_layout_engine().execute(figure)
+    for _ in range(2):  # margins depend a little on the height
+        layout.execute(figure)
         width, height = figure.get_size_inches()
         place, rows = axes[0, 0].get_position(), len(axes)
         panel = np.clip(aspect * place.width * width, 1.0, 8.0 / rows)
         figure.set_figheight(height * (1 - rows * place.height) + rows * panel)
-    figure.get_layout_engine().execute(figure)
+    layout.execute(figure)
     figure.set_layout_engine("none")
     for ax in axes.flat:
         ax.set_aspect("equal")
@@ -133,7 +153,7 @@ def _fit_height(figure, axes, aspect):
 def _contours(
     ax: Axes, found: results.Surface, metric: str, clip: float | None
 ) -> colour_scale.Scale:
-    """Filled contours, contour lines and the colour bar; returns the scale."""
+    """Draws filled contours, contour lines and the colour bar; returns the scale."""
     scale = colour_scale.make(found, metric, clip)
     values = styles.values(found.metrics, metric, "surface")
     finite, levels = np.isfinite(values), scale.levels
@@ -162,15 +182,18 @@ def _contours(
     return scale
 
 
-def _height(ax):
+def _height(ax: Axes) -> float:
+    """In inches."""
     return ax.get_window_extent().height / ax.figure.dpi
 
 
-def _ink():
+def _ink() -> dict[str, Any]:
+    """The look of lines over colours."""
     return {"color": "black", "path_effects": [label_placement.halo("white", 2.8)], "zorder": 3}
 
 
 def _points(ax: Axes, networks: results.Points, metric: str, scale: colour_scale.Scale) -> None:
+    """Draws the points, each with a black ring inside a white one."""
     x, y = networks.xy.T
     size = plt.rcParams["lines.markersize"]
     values = scale.seen(styles.values(networks.metrics, metric, "surface's points"))
@@ -180,17 +203,17 @@ def _points(ax: Axes, networks: results.Points, metric: str, scale: colour_scale
     ax.scatter(x, y, ec="black", lw=size / 3.8, **filled)
 
 
-def off_plane(curve: results.CurveOnPlane) -> np.ndarray:
-    """Where a curve is too far from the plane for the surface's colours to be its own, ``[P]``."""
+def off_plane(curve: results.CurveOnPlane) -> Bool[np.ndarray, " points"]:
+    """Where a curve is too far from the plane for the surface's colours to apply to it."""
     return curve.distance > OFF_PLANE * _extent(curve)
 
 
 def _extent(curve: results.CurveOnPlane) -> float:
-    return np.ptp(curve.xy, axis=0).max()
+    return float(np.ptp(curve.xy, axis=0).max())
 
 
 def _curve(ax: Axes, curve: results.CurveOnPlane) -> None:
-    """The curve where it is near the plane, and its shadow where it is not."""
+    """Draws the curve: solid near the plane, dotted elsewhere."""
     xy, off, most = curve.xy, off_plane(curve), curve.distance.max()
     if not off.all():
         near = most > 1e-3 * _extent(curve) and not off.any()
@@ -206,8 +229,10 @@ def _curve(ax: Axes, curve: results.CurveOnPlane) -> None:
         )  # fmt: skip
 
 
-def _bends(ax: Axes, found: results.Surface, curve: results.CurveOnPlane) -> np.ndarray:
-    """Marks the curve's bends and ends, except those among the points; gives the marked ones."""
+def _bends(
+    ax: Axes, found: results.Surface, curve: results.CurveOnPlane
+) -> Num[np.ndarray, "marked 2"]:
+    """Marks bends and ends of the curve that are not among the points; returns the marked ones."""
     size, controls = np.ptp(found.x), curve.control_xy
     apart = np.linalg.norm(found.points.xy[:, None] - controls, axis=-1).min(axis=0)
     away = apart > 0.01 * size
@@ -225,18 +250,18 @@ def _iterates(
     iterates: results.Iterates,
     metric: str,
     scale: colour_scale.Scale,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Markers, and arrows from each iterate to the next.
+) -> tuple[Int[np.ndarray, " drawn"], Int[np.ndarray, " seen"]]:
+    """Draws markers, and an arrow from each iterate to the next.
 
     Returns:
-      Indices of what the arrows connect, and of those of them that are not among the points.
+      Indices of the iterates that arrows connect, and of those that have a marker.
     """
     xy, ink = iterates.xy, styles.color(1)
     themselves, seen = _readable(found, iterates)
     drawn = np.union1d(np.flatnonzero(themselves), seen)
     for start, end in itertools.pairwise(xy[drawn]):
         ax.annotate(
-            "", end, start, zorder=3.5,
+            "", end, start, zorder=2.95,
             arrowprops={"arrowstyle": "-|>", "color": ink, "lw": 1, "mutation_scale": 8,
                         "shrinkA": 0, "shrinkB": 3},
         )  # fmt: skip
@@ -250,6 +275,7 @@ def _iterates(
 
 
 def _iterates_label(iterates: results.Iterates, hidden: int) -> str:
+    """The legend's entry; ``hidden`` iterates are not drawn."""
     lines = ["iterate: epoch (distance from the plane)"]
     if hidden:
         lines.append(f"{hidden} of {len(iterates.xy)} too close to others to be drawn")
@@ -260,21 +286,24 @@ def _iterates_label(iterates: results.Iterates, hidden: int) -> str:
 
 
 def percent(share: float) -> str:
-    """A share, such as that of the iterates' variance in the plane, in words."""
+    """Formats a share, such as that of the iterates' variance in the plane."""
     return f"{styles.number(100 * share, 2)} %"
 
 
-def _readable(found: results.Surface, iterates: results.Iterates) -> tuple[np.ndarray, np.ndarray]:
-    """Which iterates are the surface's points themselves, and indices of others to be drawn.
+def _readable(
+    found: results.Surface, iterates: results.Iterates
+) -> tuple[Bool[np.ndarray, " iterates"], Int[np.ndarray, " drawn"]]:
+    """Which iterates coincide with the surface's points, and indices of others to draw.
 
-    One too close to a point is not drawn; nor, of more than are named, one too close to another.
-    The first and the last go before those between.
+    An iterate too close to a point is not drawn, nor, if there are more than `MOST_NAMED`, one too
+    close to another. The first and the last take precedence.
     """
     xy, points = iterates.xy, found.networks.xy
     size = max(np.ptp(found.x), np.ptp(found.y))
     apart = np.linalg.norm(points[:, None] - xy, axis=-1).min(axis=0)
     themselves = (apart < 2e-3 * size) & (iterates.distance < 2e-3 * size)
-    taken, seen, many = list(points), [], len(xy) > MOST_NAMED
+    taken, many = list(points), len(xy) > MOST_NAMED
+    seen: list[int] = []
     for index in dict.fromkeys((0, len(xy) - 1, *range(len(xy)))):
         room = np.linalg.norm(np.array(taken) - xy[index], axis=1).min()
         if not themselves[index] and room > ROOM * size:
@@ -283,8 +312,10 @@ def _readable(found: results.Surface, iterates: results.Iterates) -> tuple[np.nd
     return themselves, np.array(sorted(seen), int)
 
 
-def _names(iterates: results.Iterates, seen: np.ndarray) -> list[label_placement.Label]:
-    """Names of the first, the last and some iterates between, evenly along their way."""
+def _names(
+    iterates: results.Iterates, seen: Int[np.ndarray, " seen"]
+) -> list[label_placement.Label]:
+    """Labels of the first, the last and some iterates between, evenly along their path."""
     if not len(seen):
         return []
     steps = np.linalg.norm(np.diff(iterates.xy[seen], axis=0), axis=1)

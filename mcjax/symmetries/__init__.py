@@ -1,4 +1,4 @@
-"""Symmetries of any JAX function, read from its jaxpr: which units can trade places.
+"""Permutation symmetries of any JAX function, found from its jaxpr.
 
 >>> import jax, jax.numpy as jnp
 >>> from mcjax import symmetries
@@ -20,19 +20,11 @@ True
 """
 
 from mcjax.symmetries.activations import match_activations
+from mcjax.symmetries.finding import find
 from mcjax.symmetries.matching import Match, match_weights
+from mcjax.symmetries.permuting import apply, check, identity, random
 from mcjax.symmetries.repairing import Repaired, repair, repair_path
-from mcjax.symmetries.spec import (
-    Group,
-    Spec,
-    apply,
-    by_hand,
-    check,
-    find,
-    identity,
-    moved_share,
-    random,
-)
+from mcjax.symmetries.spec import Group, Spec, by_hand, moved_share
 
 __all__ = [
     "Group", "Match", "Repaired", "Spec", "apply", "by_hand", "check", "find", "identity",

@@ -1,9 +1,9 @@
-"""Aligns the units of two networks by their activations (Ainsworth et al., 2023, Section 3.1).
+"""Aligns two networks' units by their activations (Ainsworth et al., 2023, Section 3.1).
 
-Over permutations P of a spec's groups, the sum over layers of the correlations between a unit of A
-and the unit of P(B) in its place is maximised: for each layer's result (`mcjax.symmetries.taps`)
-``K[i, j] = corr(a_i, b_j)`` over all examples and positions, in one pass over the data; then
-``sum over layers of sum_i K[i, P(i)]`` as in `mcjax.symmetries.matching`.
+One pass over the data computes, for each layer's result (`mcjax.symmetries.taps`), the
+correlations ``K[i, j] = corr(a_i, b_j)`` over all examples and positions. Permutations P of the
+spec's groups then maximise ``sum over layers of sum_i K[i, P(i)]``, as `mcjax.symmetries.matching`
+does.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,27 +15,28 @@ import numpy as np
 
 from mcjax.symmetries import matching, programs, taps
 from mcjax.symmetries import spec as specs
+from mcjax.typing import Array, Float
 
 
 class Moments(NamedTuple):
-    """Of samples of two networks' units, with a leading axis of a scan's iterations.
+    """Sums over samples of two networks' units; ``layers`` are a scan's iterations.
 
     Attributes:
-      count: samples.
-      means: of each network, ``[2, layers, units]``.
-      squares: sums of squared deviations from them, ``[2, layers, units]``.
-      products: sums of products of deviations, ``[layers, units of A, units of B]``.
+      count: number of samples.
+      means: each network's.
+      squares: sums of squared deviations from them.
+      products: sums of products of deviations, of a unit of A and one of B.
     """
 
     count: Any
-    means: Any
-    squares: Any
-    products: Any
+    means: Float[Array | np.ndarray, "2 layers units"]
+    squares: Float[Array | np.ndarray, "2 layers units"]
+    products: Float[Array | np.ndarray, "layers units units"]
 
 
 def match_activations(
     spec: specs.Spec,
-    function: Callable[..., Any],
+    function: programs.Function,
     target: Any,
     params: Any,
     batches: Iterable[Sequence[Any]],
@@ -44,20 +45,20 @@ def match_activations(
     restarts: int = 1,
     progress: Callable[[int], None] = lambda done: None,
 ) -> matching.Match:
-    """Permutations that bring a network's activations as near to another's as they can.
+    """Finds permutations that make one network's activations most like another's.
 
-    Memory is that of both networks' activations of a batch, and of ``units^2`` for each layer.
+    Memory holds both networks' activations of one batch, and ``units^2`` numbers per layer.
 
     Args:
       spec: of ``function(params, *inputs)``.
-      function: as in `find`; with dropout off.
-      target: parameters of the network that stays.
+      function: as in `find`, with dropout off.
+      target: parameters that stay fixed.
       params: parameters to permute.
-      batches: inputs of the function, a tuple for each batch; read once.
-      seed: of the order in which groups are visited.
-      restarts: how often to start again with another order; the best result is returned. One is
-        enough where no layer's units belong to two groups (heads and their width): the problem
-        then is one assignment a group.
+      batches: the function's inputs, a tuple per batch; read once.
+      seed: for the order in which groups are visited.
+      restarts: number of orders to try; the best result is returned. One is enough unless a layer's
+        units belong to two groups (heads and their width): otherwise each group is a single
+        assignment.
       progress: called with the number of batches done.
 
     Returns:
@@ -88,8 +89,8 @@ def match_activations(
     return _match(spec, found, totals, seed, restarts)
 
 
-def _values(spec: specs.Spec, function: Callable[..., Any]) -> Callable[..., list[jax.Array]]:
-    """``(params, inputs) ->`` each tap's values, ``[layers, samples, units]``."""
+def _values(spec: specs.Spec, function: programs.Function) -> Callable[..., list[jax.Array]]:
+    """A function of ``(params, inputs)`` to each tap's values, ``[layers, samples, units]``."""
 
     @jax.jit
     def values(params: Any, inputs: tuple[Any, ...]) -> list[jax.Array]:
@@ -102,7 +103,9 @@ def _values(spec: specs.Spec, function: Callable[..., Any]) -> Callable[..., lis
     return values
 
 
-def _moments(a: jax.Array, b: jax.Array) -> Moments:
+def _moments(
+    a: Float[Array, "layers samples units"], b: Float[Array, "layers samples units"]
+) -> Moments:
     both = jnp.stack([a, b]).astype(jnp.promote_types(a.dtype, jnp.float32))
     means = both.mean(-2)
     one, two = both - means[..., None, :]
@@ -112,7 +115,7 @@ def _moments(a: jax.Array, b: jax.Array) -> Moments:
 
 
 def _merged(a: Moments, b: Moments) -> Moments:
-    """Moments of both samples together (Chan et al., 1979), in float64."""
+    """Moments of both sets of samples together (Chan et al., 1979), in float64."""
     count = float(a.count) + float(b.count)
     apart = np.asarray(b.means, np.float64) - a.means
     weight = a.count * b.count / count
@@ -127,8 +130,10 @@ def _merged(a: Moments, b: Moments) -> Moments:
 def _match(
     spec: specs.Spec, found: list[taps.Tap], totals: list[Moments], seed: int, restarts: int
 ) -> matching.Match:
-    """As weights: ``sum_i K[i, P(i)]`` is the inner product of the identity and P(K^T)."""
-    leaves, a, b = {}, {}, {}
+    """Matches K as weights: ``sum_i K[i, P(i)]`` is the inner product of I and ``P(K^T)``."""
+    leaves: dict[str, tuple[specs.Axis, ...]] = {}
+    a: dict[str, np.ndarray] = {}
+    b: dict[str, np.ndarray] = {}
     for i, (tap, moments) in enumerate(zip(found, totals, strict=True)):
         scale = np.sqrt(moments.squares[0][:, :, None] * moments.squares[1][:, None, :])
         if not np.isfinite(scale).all():

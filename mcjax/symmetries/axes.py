@@ -2,9 +2,9 @@
 
 An axis is a tree. A `Leaf` is a *group* of positions whose order nothing has fixed yet; a `Product`
 is a row-major product of factors (heads times the width of a head); a `Sum` is a concatenation of
-parts (the gates of an LSTM). `unify` makes two axes one, refining both where their structures
-differ: this is unification as in type inference, with sizes. What has no common refinement, or
-meets an operation that depends on positions, is frozen.
+parts (the gates of an LSTM). `unify` makes two axes equal, refining both where their structures
+differ: unification as in type inference, with sizes. Axes without a common refinement, and those
+in operations that depend on positions, are frozen.
 """
 
 import math
@@ -12,23 +12,23 @@ from typing import NamedTuple
 
 
 class Leaf:
-    """A group: a variable of the unification, of a known size.
+    """A group: a unification variable of known size.
 
     Attributes:
-      size: positions.
-      frozen: why no permutation of it is allowed, or None.
-      value: what it was found to be, or None.
+      size: number of positions.
+      frozen: why permutations are forbidden, or None.
+      value: the axis that it is bound to, or None.
     """
 
     __slots__ = ("frozen", "size", "value")
 
-    def __init__(self, size: int, frozen: str | None = None):
+    def __init__(self, size: int, frozen: str | None = None) -> None:
         self.size, self.frozen = size, frozen
         self.value: Axis | None = None
 
 
 class Product(NamedTuple):
-    """Factors of an axis, the last one running fastest."""
+    """Factors of an axis; the last one varies fastest."""
 
     parts: tuple["Axis", ...]
 
@@ -53,9 +53,9 @@ def size(axis: Axis) -> int:
 
 
 def resolve(axis: Axis) -> Axis:
-    """The axis as it is known now, without trivial factors, empty parts and nesting of a kind.
+    """The axis as known so far, without trivial factors, empty parts and nested products or sums.
 
-    Frozen neighbours are one frozen leaf, whatever they were made of.
+    Adjacent frozen leaves are merged.
     """
     if isinstance(axis, Leaf):
         if axis.size == 1:
@@ -81,7 +81,7 @@ def _is_frozen(axis: Axis) -> bool:
 
 
 def leaves(axis: Axis) -> list[Leaf]:
-    """The groups of an axis, as they are known now."""
+    """The groups of an axis, as known so far."""
     axis = resolve(axis)
     if isinstance(axis, Leaf):
         return [axis]
@@ -89,18 +89,18 @@ def leaves(axis: Axis) -> list[Leaf]:
 
 
 def freeze(axis: Axis, why: str) -> None:
-    """Forbids permutations of an axis; the first reason stays."""
+    """Forbids permutations of an axis; the first reason is kept."""
     for leaf in leaves(axis):
         leaf.frozen = leaf.frozen or why
 
 
 def unify(a: Axis, b: Axis, why: str) -> None:
-    """Makes two axes of equal size one.
+    """Makes two axes of equal size equal.
 
     Args:
       a: an axis.
-      b: another one.
-      why: the reason to give where they have no common refinement and are frozen.
+      b: another axis.
+      why: the reason to record if they have no common refinement and are frozen.
     """
     a, b = resolve(a), resolve(b)
     assert size(a) == size(b), (size(a), size(b), why)
@@ -117,7 +117,7 @@ def unify(a: Axis, b: Axis, why: str) -> None:
 
 
 def cut(axis: Axis, at: int) -> tuple[Axis, Axis]:
-    """The first ``at`` positions of an axis and the others.
+    """Splits an axis into its first ``at`` positions and the rest.
 
     A cut through a product's later factors singles out one position of its first factor.
     """
@@ -147,7 +147,7 @@ def _cut_sum(parts: tuple[Axis, ...], at: int) -> tuple[Axis, Axis]:
             one, two = cut(part, at)
             return Sum((*parts[:i], one)), Sum((two, *parts[i + 1 :]))
         at -= size(part)
-    raise AssertionError("a cut behind the end")
+    raise AssertionError("a cut past the end")
 
 
 def _bind(leaf: Leaf, axis: Axis) -> None:
@@ -160,7 +160,7 @@ def _bind(leaf: Leaf, axis: Axis) -> None:
 
 
 def _unify_products(a: tuple[Axis, ...], b: tuple[Axis, ...], why: str) -> None:
-    """Aligns two row-major products from their first factors on, splitting the larger one."""
+    """Unifies two row-major products factor by factor, splitting the larger one."""
     if not a or not b:
         return
     first, second = size(a[0]), size(b[0])
@@ -187,7 +187,7 @@ def _factors(parts: tuple[Axis, ...]) -> tuple[Axis, ...]:
 
 
 def _unify_sums(a: Axis, b: Axis, why: str) -> None:
-    """Cuts both axes, at least one of them a sum, where either is cut, and unifies the pieces."""
+    """Cuts two axes, at least one of them a sum, at the same places and unifies the pieces."""
     while size(a) > 0:
         pieces = [x.parts[0] if isinstance(x, Sum) else x for x in (a, b)]
         at = min(map(size, pieces))

@@ -1,8 +1,8 @@
-"""Aligns the units of two networks by their weights (Ainsworth et al., 2023, Section 3.2).
+"""Aligns two networks' units by their weights (Ainsworth et al., 2023, Section 3.2).
 
-Over permutations P of a spec's groups, ``sum over all parameters of <A, P(B)>`` is maximised, which
-is to minimise ``||A - P(B)||^2``: coordinate ascent over groups in random order, each solved as a
-linear assignment with the others held, until none improves.
+Permutations P of a spec's groups maximise ``<A, P(B)>`` over all parameters, that is, minimise
+``||A - P(B)||^2``, by coordinate ascent: groups are visited in random order, each is solved as a
+linear assignment while the others are held, until none improves.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,20 +12,22 @@ import jax
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from mcjax.symmetries import permuting
 from mcjax.symmetries import spec as specs
+from mcjax.typing import Int, Num, Shaped
 
 LEAST_GAIN = 1e-7
-"""An assignment is taken where it raises its leaves' inner product by more than this share."""
+"""An assignment is accepted if it raises its leaves' inner product by more than this share."""
 
 
 class Match(NamedTuple):
     """What `match_weights` or `match_activations` found.
 
     Attributes:
-      permutations: for `apply` on the second network, by group.
+      permutations: by group, for `apply` to the second network.
       inner_product: ``<A, P(B)>`` over all permuted parameters.
-      rounds: passes over all groups, of the best restart.
-      history: the inner product at first and after every assignment that was taken.
+      rounds: passes over all groups in the best restart.
+      history: the inner product at the start and after each accepted assignment.
     """
 
     permutations: dict[str, np.ndarray]
@@ -44,16 +46,16 @@ def match_weights(
     counts: Callable[[str], bool] = lambda name: True,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Match:
-    """Permutations that bring a network's weights as near to another's as they can.
+    """Finds permutations that bring one network's weights closest to another's.
 
     Args:
       spec: of both networks' function.
-      target: parameters that stay.
+      target: parameters that stay fixed.
       params: parameters to permute.
-      seed: of the order in which groups are visited.
-      restarts: how often to start again with another order; the best result is returned.
+      seed: for the order in which groups are visited.
+      restarts: number of orders to try; the best result is returned.
       counts: whether the objective counts a leaf, by its path. Batch norm's running averages are
-        no weights, and may be left out: ``lambda name: name.startswith("params/")``. They are
+        not weights and can be left out, ``lambda name: name.startswith("params/")``; they are
         permuted all the same.
       progress: called with the number of restarts done.
 
@@ -62,7 +64,7 @@ def match_weights(
       network.
 
     Raises:
-      ValueError: the trees do not fit the spec, or hold values that are not finite.
+      ValueError: the trees do not fit the spec, or hold non-finite values.
     """
     check_restarts(restarts)
     a, b = (named(spec, tree) for tree in (target, params))
@@ -71,7 +73,7 @@ def match_weights(
 
 
 def check_restarts(restarts: int) -> None:
-    """Raises ValueError where there are none."""
+    """Raises ValueError if there are none."""
     if restarts < 1:
         raise ValueError(f"restarts={restarts}: use 1 or more")
 
@@ -96,7 +98,7 @@ def best_of(
 
 
 def named(spec: specs.Spec, tree: Any) -> dict[str, np.ndarray]:
-    """Leaves by name; raises ValueError where they are not the spec's, or not finite."""
+    """Leaves by name; raises ValueError unless they are the spec's and finite."""
     specs.check_names(spec, tree)
     leaves = {specs.leaf_name(p): _wide(x) for p, x in jax.tree_util.tree_leaves_with_path(tree)}
     for name, leaf in leaves.items():
@@ -106,7 +108,7 @@ def named(spec: specs.Spec, tree: Any) -> dict[str, np.ndarray]:
 
 
 def _wide(x: Any) -> np.ndarray:
-    """An array on the host, of 32 bits at least."""
+    """An array on the host, with at least 32 bits per number."""
     x = np.asarray(x)
     return x.astype(np.result_type(x.dtype, np.float32) if x.dtype.kind in "fciub" else np.float32)
 
@@ -114,7 +116,7 @@ def _wide(x: Any) -> np.ndarray:
 def _ascend(
     spec: specs.Spec, a: dict[str, np.ndarray], b: dict[str, np.ndarray], rng: np.random.Generator
 ) -> Match:
-    permutations = {name: np.array(x) for name, x in specs.identity(spec).items()}
+    permutations = {name: np.array(x) for name, x in permuting.identity(spec).items()}
     places = {name: list(_places(spec, name)) for name in spec.groups}
     leaves = {name: {place.leaf for place in places[name]} for name in spec.groups}
     every = {name for found in leaves.values() for name in found}
@@ -125,7 +127,7 @@ def _ascend(
         for name in rng.permutation(list(spec.groups)):
             gains = _gains(spec, a, b, permutations, name, places[name])
             moved = permutations | {name: _assigned(gains).reshape(permutations[name].shape)}
-            # The gains hold the other occurrence of a group that a leaf has twice: look again.
+            # Gains hold the other occurrence of a group that a leaf contains twice: check again.
             before, after = (_product(spec, a, b, p, leaves[name]) for p in (permutations, moved))
             if after - before > LEAST_GAIN * max(abs(before), abs(after)):
                 permutations, improved = moved, True
@@ -143,18 +145,18 @@ def _product(
     """``<A, P(B)>`` over some leaves, in float64."""
     total = 0.0
     for name in sorted(leaves):
-        moved = specs.permute_leaf(spec, permutations, name, b[name], np)
+        moved = permuting.permute_leaf(spec, permutations, name, b[name], np)
         total += float(np.sum((a[name] * moved.conj()).real, dtype=np.float64))
     return total
 
 
-def _assigned(gains: np.ndarray) -> np.ndarray:
-    """The best permutation for each layer's ``gains[layer, new, old]``."""
+def _assigned(gains: Num[np.ndarray, "layers new old"]) -> Int[np.ndarray, "layers new"]:
+    """Each layer's best permutation."""
     return np.stack([linear_sum_assignment(matrix, maximize=True)[1] for matrix in gains])
 
 
 class _Place(NamedTuple):
-    """An occurrence of a group: a leaf's axis, and where within the axis."""
+    """An occurrence of a group: a leaf, its axis, and the path of parts within the axis."""
 
     leaf: str
     axis: int
@@ -183,10 +185,10 @@ def _gains(
     permutations: dict[str, np.ndarray],
     name: str,
     places: list[_Place],
-) -> np.ndarray:
-    """``[layers or 1, new, old]``: what a unit of B contributes in the place of a unit of A.
+) -> Num[np.ndarray, "layers new old"]:
+    """The gain of putting a unit of B in the place of a unit of A.
 
-    Where a group occurs twice in a leaf (a recurrent matrix), the other occurrence is held.
+    If a group occurs twice in a leaf (a recurrent matrix), the other occurrence is held.
     """
     group = spec.groups[name]
     total = np.zeros((group.layers or 1, group.size, group.size))
@@ -195,7 +197,7 @@ def _gains(
         held = list(axes)
         held[place.axis] = _without(axes[place.axis], place.path)
         there = spec._replace(leaves={place.leaf: tuple(held)})
-        moved = specs.permute_leaf(there, permutations, place.leaf, b[place.leaf], np)
+        moved = permuting.permute_leaf(there, permutations, place.leaf, b[place.leaf], np)
         one, two = (_isolated(x, place, axes, group.layers) for x in (a[place.leaf], moved))
         total += np.einsum("lir,ljr->lij", one, two.conj(), optimize=True).real
     return total
@@ -212,8 +214,8 @@ def _without(axis: specs.Axis, path: tuple[int, ...]) -> specs.Axis:
 
 def _isolated(
     x: np.ndarray, place: _Place, axes: tuple[specs.Axis, ...], layers: int | None
-) -> np.ndarray:
-    """An array with the group's positions on an axis of their own, ``[layers, size, rest]``."""
+) -> Shaped[np.ndarray, "layers size rest"]:
+    """An array with the group's positions on an axis of their own."""
     x = np.moveaxis(x, place.axis, 0)
     axis = axes[place.axis]
     for i in place.path:

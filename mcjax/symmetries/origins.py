@@ -1,8 +1,8 @@
-"""What each value of a program is linear in: the parameters of the layer that made it.
+"""Which parameters each value of a program is linear in: those of the layer that made it.
 
-A value is *homogeneous* in a set of leaves where scaling all of these by s scales the value by s,
-whatever else the program holds: ``x @ kernel`` in the kernel, ``x @ kernel + bias`` in both,
-batch norm's result in its scale and bias. After a nonlinearity nothing is left of it.
+A value is *homogeneous* in a set of leaves if scaling all of them by s scales the value by s:
+``x @ kernel`` in the kernel, ``x @ kernel + bias`` in both, batch norm's result in its scale and
+bias. A nonlinearity ends this.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ class Origin(NamedTuple):
     """Where a value comes from.
 
     Attributes:
-      data: it depends on the inputs.
-      params: it depends on the parameters.
-      leaves: it is homogeneous in these.
-      copy: it is this leaf, times 1 or -1, in another shape, repeated or not.
-      offsets: leaves that are added to it as they are, times 1 or -1.
-      depth: layers between the inputs and it.
+      data: whether it depends on the inputs.
+      params: whether it depends on the parameters.
+      leaves: the leaves in which it is homogeneous.
+      copy: the leaf that it copies, reshaped or repeated, and the sign, 1 or -1; or None.
+      offsets: leaves that were added to it, with their signs.
+      depth: number of layers between the inputs and it.
     """
 
     data: bool = False
@@ -38,19 +38,19 @@ MOVES = frozenset([
     "broadcast_in_dim", "convert_element_type", "copy", "copy_p", "name", "optimization_barrier",
     "pvary", "reduce_precision", "reshape", "sharding_constraint", "squeeze", "transpose",
 ])  # fmt: skip
-"""Operations that leave the numbers as they are."""
+"""Operations that do not change the numbers."""
 LINEAR = frozenset([
     "concatenate", "cumsum", "reduce_sum", "reduce_window_sum", "rev", "slice", "split", "stack",
     "unstack",
 ])  # fmt: skip
-"""Linear operations on operands of one layer."""
+"""Operations that are linear in all their operands together."""
 INDEXING = frozenset(["dynamic_slice", "gather"])
-"""Operations that are linear in the first operand; the others are indices."""
+"""Operations that are linear in their first operand; the others are indices."""
 PRODUCTS = frozenset(["conv_general_dilated", "dot_general", "mul"])
 
 
 def leaf(var: core.Var) -> Origin:
-    """A parameter itself."""
+    """The origin of a parameter."""
     return Origin(params=True, leaves=frozenset([var]), copy=(var, 1))
 
 
@@ -64,11 +64,11 @@ def trace(
     for equation in program.eqns:
         known = [CONSTANT if isinstance(v, core.Literal) else env[v] for v in equation.invars]
         operands.append(known)
-        env.update(dict.fromkeys(equation.outvars, _of(equation, known)))
+        env.update(dict.fromkeys(equation.outvars, _result(equation, known)))
     return env, operands
 
 
-def _of(equation: Any, operands: list[Origin]) -> Origin:
+def _result(equation: Any, operands: list[Origin]) -> Origin:
     name = equation.primitive.name
     data = any(o.data for o in operands)
     meets = data and any(o.leaves and not o.data for o in operands)
@@ -111,7 +111,7 @@ def _sum(a: Origin, b: Origin) -> dict[str, Any]:
 
 
 def _product(a: Origin, b: Origin) -> dict[str, Any]:
-    """Of a layer's input and its parameters those count, not what the input is linear in."""
+    """Of a layer's input and its parameters, only the parameters' leaves count."""
     one = max((a, b), key=lambda o: (bool(o.leaves), not o.data, o.depth))
     return {"leaves": one.leaves}
 

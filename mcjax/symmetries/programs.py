@@ -1,8 +1,8 @@
-"""Programs as flat lists of equations: traced, and evaluated with their values in reach."""
+"""Programs as flat jaxprs, evaluated with taps on their values."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -12,15 +12,23 @@ CALLS = frozenset([
     "checkpoint", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call",
     "custom_vjp_call_jaxpr", "jit", "pjit", "remat", "remat2",
 ])  # fmt: skip
-"""Primitives that do what the program among their parameters does."""
+"""Primitives that call the program among their parameters."""
+
+
+@runtime_checkable
+class Function(Protocol):
+    """A function whose symmetries are looked for, such as a network's output or a loss."""
+
+    def __call__(self, params: Any, /, *inputs: Any) -> Any:
+        """From a pytree of parameters, and inputs, to a pytree of outputs."""
 
 
 class Tap(NamedTuple):
     """What to do with a value.
 
     Attributes:
-      of: from the value and ``given`` to the value that the program continues with, and a record.
-      given: a pytree; of a value in a scan with a leading axis of iterations.
+      of: from the value and ``given`` to its replacement and a record.
+      given: a pytree; for a value in a scan, with a leading axis of iterations.
     """
 
     of: Callable[[jax.Array, Any], tuple[jax.Array, Any]]
@@ -31,13 +39,13 @@ Taps = Mapping[core.Var, Tap]
 
 
 def flatten(function: Callable[..., Any], *args: Any) -> core.ClosedJaxpr:
-    """The program of ``function(*args)`` with its calls written out.
+    """The jaxpr of ``function(*args)`` with all calls inlined.
 
-    Every variable, inside scans as well, is then one value of the program.
+    Each variable, inside scans too, then stands for one value.
 
     Args:
       function: any function of pytrees.
-      *args: arrays or their shapes.
+      *args: arrays, or their shapes.
     """
     program = jax.make_jaxpr(function)(*args)
     return jax.make_jaxpr(lambda *values: evaluate(program, values, {})[0])(*program.in_avals)
@@ -46,15 +54,15 @@ def flatten(function: Callable[..., Any], *args: Any) -> core.ClosedJaxpr:
 def evaluate(
     program: core.ClosedJaxpr, args: Sequence[Any], taps: Taps
 ) -> tuple[list[Any], dict[core.Var, Any]]:
-    """Evaluates a program; values that are tapped are recorded and may be replaced.
+    """Evaluates a program, recording and replacing the values that are tapped.
 
     Args:
       program: from `flatten`.
-      args: a value for each of its arguments.
-      taps: at variables of the program, or of the body of a scan in it (not of a scan in a scan).
+      args: values of its arguments.
+      taps: by variable of the program or of a scan's body (but not of a scan within a scan).
 
     Returns:
-      The results, and the records by variable. Those from a scan have a leading axis of iterations.
+      The results, and the records by variable; those from a scan have a leading axis of iterations.
     """
     jaxpr = program.jaxpr
     env = dict(zip(jaxpr.constvars, program.consts, strict=True))
@@ -119,7 +127,7 @@ def _scan(
 
 
 def body_of(params: dict[str, Any]) -> core.ClosedJaxpr | None:
-    """The program among the parameters of a call-like primitive, or None."""
+    """The program among a primitive's parameters, or None."""
     for name in ("call_jaxpr", "fun_jaxpr", "jaxpr"):
         body = params.get(name)
         if isinstance(body, core.ClosedJaxpr):
@@ -129,8 +137,8 @@ def body_of(params: dict[str, Any]) -> core.ClosedJaxpr | None:
     return None
 
 
-def check_call(function: Callable[..., Any], params: Any, inputs: Sequence[Any]) -> None:
-    """Raises ValueError where a function cannot be called as ``function(params, *inputs)``."""
+def check_call(function: Function, params: Any, inputs: Sequence[Any]) -> None:
+    """Raises ValueError unless a function can be called as ``function(params, *inputs)``."""
     if not any(np.size(x) for x in jax.tree.leaves(params)):
         raise ValueError("there are no parameters: params holds no arrays")
     try:

@@ -1,13 +1,12 @@
-"""Measures a function's symmetries: are permuted copies of its parameters matched back?"""
+"""Tests a function's symmetries: are permuted copies of its parameters matched back?"""
 
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from mcjax.symmetries import matching
+from mcjax.symmetries import finding, matching, permuting, programs
 from mcjax.symmetries import spec as specs
 
 
@@ -15,13 +14,13 @@ class Recovery(NamedTuple):
     """What `recovery` measured.
 
     Attributes:
-      groups: of the spec.
+      groups: number of groups in the spec.
       moved: the share of the parameters that they move.
       change: the largest change of an output under a random permutation of all groups, relative to
         the largest output.
-      exact: permuted copies that were matched back to the number.
-      copies: how many were tried.
-      seconds: of a match by weights, the median.
+      exact: number of permuted copies whose every parameter was restored exactly.
+      copies: number of copies tried.
+      seconds: median time of a match by weights.
     """
 
     groups: int
@@ -33,29 +32,30 @@ class Recovery(NamedTuple):
 
 
 def recovery(
-    function: Callable[..., Any], params: Any, *inputs: Any, copies: int = 10, restarts: int = 4
+    function: programs.Function, params: Any, *inputs: Any, copies: int = 10, restarts: int = 4
 ) -> Recovery:
     """Permutes parameters at random and matches them back by weights, ``copies`` times.
 
     Args:
       function: as in `mcjax.symmetries.find`.
-      params: parameters, best not those of a fresh network whose biases are equal.
-      *inputs: values that show a difference.
-      copies: random permutations to try.
-      restarts: of each match.
+      params: parameters; not a new network's, whose biases are all equal.
+      *inputs: values for which the outputs differ.
+      copies: number of random permutations to try.
+      restarts: as in `mcjax.symmetries.match_weights`.
 
     Raises:
       ValueError: as `mcjax.symmetries.find` and `mcjax.symmetries.check`.
     """
-    spec = specs.find(function, params, *inputs)
-    change = specs.check(spec, jax.jit(function), params, *inputs)
-    seconds, exact = [], 0
+    spec = finding.find(function, params, *inputs)
+    change = permuting.check(spec, jax.jit(function), params, *inputs)
+    seconds: list[float] = []
+    exact = 0
     for seed in range(copies):
-        permuted = specs.apply(spec, specs.random(spec, jax.random.key(seed)), params)
+        permuted = permuting.apply(spec, permuting.random(spec, jax.random.key(seed)), params)
         began = time.perf_counter()
         match = matching.match_weights(spec, params, permuted, seed=seed, restarts=restarts)
         seconds.append(time.perf_counter() - began)
-        back = specs.apply(spec, match.permutations, permuted)
+        back = permuting.apply(spec, match.permutations, permuted)
         pairs = zip(*map(jax.tree.leaves, (params, back)), strict=True)
         exact += all(np.array_equal(a, b) for a, b in pairs)
     moved = specs.moved_share(spec, params)

@@ -1,12 +1,12 @@
-"""REPAIR (Jordan et al., 2023): gives an interpolated network the statistics of its ends.
+"""REPAIR (Jordan et al., 2023): restores the statistics of an interpolated network's units.
 
-Units that are averaged vary less than either does, layer after layer, until nothing gets through.
+Averaged units vary less than those of either end, and less with every layer, until the signal dies.
 At ``(1 - t) A + t B`` each unit's pre-activation y is replaced by
 
     y' = s (y - mean(y)) + (1 - t) mean_A + t mean_B,   s = ((1 - t) std_A + t std_B) / std(y)
 
-with means and standard deviations over the data, those of y with all earlier layers replaced
-(their equation 3). As y is ``W x + b``, the kernel becomes ``s W`` and the bias
+with means and standard deviations over the data; those of y are taken after all earlier layers are
+replaced (their equation 3). Since ``y = W x + b``, the kernel becomes ``s W`` and the bias
 ``s b + (1 - t) mean_A + t mean_B - s mean(y)``: the result is parameters of the same function.
 """
 
@@ -20,9 +20,10 @@ import numpy as np
 from mcjax import curves
 from mcjax.symmetries import matching, programs, taps
 from mcjax.symmetries import spec as specs
+from mcjax.typing import Array, Float
 
 CONSTANT = 1e-6
-"""A unit whose standard deviation is a smaller share of its root mean square is left as it is."""
+"""A unit whose standard deviation is a smaller share of its root mean square stays as it is."""
 
 
 class Repaired(NamedTuple):
@@ -30,10 +31,10 @@ class Repaired(NamedTuple):
 
     Attributes:
       params: of the corrected network.
-      corrected: leaves of the layers whose means and standard deviations were set.
-      scaled: leaves of the layers that have no bias: their standard deviations were set.
-      left: groups that permute the results of layers that no rescaling of leaves corrects: gates
-        in one kernel, tied embeddings, what all iterations of a scan share.
+      corrected: leaves of layers whose means and standard deviations were set.
+      scaled: leaves of layers without a bias, whose standard deviations alone were set.
+      left: groups of layers that rescaling leaves cannot correct: gates in one kernel, tied
+        embeddings, what all iterations of a scan share.
     """
 
     params: Any
@@ -43,16 +44,20 @@ class Repaired(NamedTuple):
 
 
 class _Statistics(NamedTuple):
-    """Means and variances of units, ``[layers, units]``, over so many samples."""
+    """Means and variances of units over ``count`` samples; no layers within a scan."""
 
     count: Any
-    mean: Any
-    variance: Any
+    mean: Float[Array | np.ndarray, "*layers units"]
+    variance: Float[Array | np.ndarray, "*layers units"]
+
+
+_Visit = Callable[[taps.Tap, jax.Array, Any], tuple[jax.Array, _Statistics]]
+"""From a tap, its value and what is given for it to the value that replaces it, and statistics."""
 
 
 def repair(
     spec: specs.Spec,
-    function: Callable[..., Any],
+    function: programs.Function,
     start: Any,
     end: Any,
     batches: Sequence[Any],
@@ -62,17 +67,17 @@ def repair(
 ) -> Repaired:
     """The network at ``(1 - t) start + t end`` with the statistics of its hidden units corrected.
 
-    Statistics of the interpolated network are those within a batch, averaged over batches, as batch
-    norm's are: use large ones. Networks with batch norm need no more than their statistics
-    recomputed (`mcjax.engine.evaluation.Evaluator.statistics`), which is the same correction.
+    Statistics are computed within each batch and averaged over batches, as batch norm's are: use
+    large batches. A network with batch norm only needs its statistics recomputed
+    (`mcjax.engine.evaluation.Evaluator.statistics`), which is the same correction.
 
     Args:
       spec: of ``function(params, *inputs)``.
-      function: as in `find`; with dropout off.
+      function: as in `find`, with dropout off.
       start: parameters of one end.
       end: parameters of the other, aligned with it.
-      batches: inputs of the function, a tuple for each batch; read twice.
-      t: where, from 0 to 1.
+      batches: the function's inputs, a tuple per batch; read twice.
+      t: position on the segment, from 0 to 1.
       progress: called with the number of batches done, of ``2 len(batches)``.
 
     Returns:
@@ -151,21 +156,21 @@ def _path(
 
 
 def _mixed(a: Any, b: Any, t: float) -> Any:
-    """A leaf at t; what is not floating-point is the first end's."""
+    """A leaf at t; a leaf that is not floating-point is the first end's."""
     if not jnp.issubdtype(a.dtype, jnp.inexact):
         return a
     return curves.combine((a, b), np.array([1 - t, t], np.float32))
 
 
-def _programs(spec: specs.Spec, function: Callable[..., Any]) -> tuple[Any, Any]:
-    """``(params, inputs)`` and ``(params, targets, inputs)`` to a layer's statistics each."""
+def _programs(spec: specs.Spec, function: programs.Function) -> tuple[Any, Any]:
+    """Functions of ``(params, inputs)`` and ``(params, target, inputs)`` to layers' statistics."""
 
-    def run(params: Any, given: Any, inputs: tuple[Any, ...], of: Any) -> list[_Statistics]:
+    def run(params: Any, given: Any, inputs: tuple[Any, ...], visit: _Visit) -> list[_Statistics]:
         program, found = taps.read(spec, function, params, *inputs)
         layers = [tap for tap in found if tap.folds]
         given = given or [None] * len(layers)
         at = {
-            tap.var: programs.Tap(lambda x, g, tap=tap: of(tap, x, g), _in_scan(tap, g))
+            tap.var: programs.Tap(lambda x, g, tap=tap: visit(tap, x, g), _in_scan(tap, g))
             for tap, g in zip(layers, given, strict=True)
         }
         records = programs.evaluate(program, jax.tree.leaves((params, inputs)), at)[1]
@@ -192,7 +197,7 @@ def _in_scan(tap: taps.Tap, given: Any) -> Any:
     return given if tap.layers else jax.tree.map(lambda x: x[0], given)
 
 
-def _statistics(rows: jax.Array) -> _Statistics:
+def _statistics(rows: Float[Array, "samples units"]) -> _Statistics:
     rows = rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
     return _Statistics(jnp.float32(len(rows)), rows.mean(0), rows.var(0))
 
@@ -227,7 +232,7 @@ def _interpolated(a: _Statistics, b: _Statistics, t: float) -> _Statistics:
 
 
 def _correction(tap: taps.Tap, target: _Statistics, now: _Statistics, xp: Any) -> tuple[Any, Any]:
-    """``y' = scale y + shift`` for each unit; no shift where the layer has no bias."""
+    """Each unit's ``scale`` and ``shift``; the shift is zero if the layer has no bias."""
     varies = now.variance > CONSTANT**2 * (now.variance + now.mean**2)
     scale = xp.sqrt(target.variance / xp.where(varies, now.variance, 1))
     scale = xp.where(varies, scale, 1)
@@ -237,14 +242,14 @@ def _correction(tap: taps.Tap, target: _Statistics, now: _Statistics, xp: Any) -
 def _folded(
     layers: list[taps.Tap], target: list[_Statistics], now: list[_Statistics], params: Any
 ) -> Any:
-    """Parameters that do what the corrections do."""
+    """The parameters with the corrections folded into them."""
     leaves = {specs.leaf_name(p): x for p, x in jax.tree_util.tree_leaves_with_path(params)}
     for tap, goal, found in zip(layers, target, now, strict=True):
         scale, shift = _correction(tap, goal, found, np)
         for name in tap.folds:
             old = leaves[name]
-            new = old * taps.spread(tap, name, scale, old.shape)
+            new = old * tap.spread(name, scale, old.shape)
             if tap.offset and tap.offset[0] == name:
-                new = new + tap.offset[1] * taps.spread(tap, name, shift, old.shape)
+                new = new + tap.offset[1] * tap.spread(name, shift, old.shape)
             leaves[name] = jnp.asarray(new, old.dtype)
     return jax.tree_util.tree_map_with_path(lambda p, _: leaves[specs.leaf_name(p)], params)

@@ -1,25 +1,18 @@
-"""Permutation groups of a function's parameters: found, drawn at random, applied, proved."""
+"""Specs: which permutation groups act on which axes of a function's parameters."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-
-from mcjax.symmetries import axes as trees
-from mcjax.symmetries import programs, tracing
-
-Permutations = Mapping[str, np.ndarray]
-"""By group: the old position of each new one, ``[size]``, or ``[layers, size]``."""
 
 
 class Group(NamedTuple):
     """Positions that may be permuted together wherever they occur.
 
     Attributes:
-      size: how many.
-      layers: length of the scan that has a permutation of its own for each iteration, or None.
+      size: number of positions.
+      layers: length of the scan whose iterations each have their own permutation, or None.
     """
 
     size: int
@@ -27,12 +20,12 @@ class Group(NamedTuple):
 
 
 class Factor(NamedTuple):
-    """Part of an axis that one group permutes, or nothing does.
+    """Part of an axis that one group permutes, or that is frozen.
 
     Attributes:
-      size: positions.
+      size: number of positions.
       group: the group's name, or None.
-      frozen: why nothing permutes it, or None.
+      frozen: why it is frozen, or None.
     """
 
     size: int
@@ -56,12 +49,12 @@ Axis = Factor | Product | Sum
 
 
 class Spec(NamedTuple):
-    """The permutations of the parameters that leave a function as it is.
+    """The permutations of a function's parameters that leave the function unchanged.
 
     Attributes:
-      groups: by name, ``P0``, ``P1`` and so on.
-      leaves: by the parameter's path, what each of its axes is made of.
-      unknown: primitives that `find` has no rule for; what they touch is frozen.
+      groups: by name: ``P0``, ``P1``, ...
+      leaves: by the parameter's path, the structure of each of its axes.
+      unknown: primitives without a rule in `find`; the axes that they touch are frozen.
     """
 
     groups: dict[str, Group]
@@ -72,193 +65,16 @@ class Spec(NamedTuple):
         return _table(self)
 
 
-def find(function: Callable[..., Any], params: Any, *inputs: Any) -> Spec:
-    """The permutation groups of ``function(params, *inputs)``, read from its jaxpr.
-
-    Every axis of a parameter starts as a group of its own; each operation unites what it ties
-    together and freezes what depends on positions (`mcjax.symmetries.tracing`). Inputs and outputs
-    are frozen. Nothing is computed: shapes serve as ``inputs``.
-
-    Args:
-      function: from parameters and inputs to any pytree. Of a network with dropout or batch norm
-        take the one for evaluation, with its state among ``params``, so that it is permuted too.
-      params: a pytree of arrays.
-      *inputs: whatever else the function takes; the spec does not depend on their values.
-
-    Returns:
-      The groups. A group that the program hides (sorted, or sliced through) is frozen, so the spec
-      may miss symmetries; `check` proves those it has.
-
-    Raises:
-      ValueError: there are no parameters, or the function does not take these arguments.
-    """
-    programs.check_call(function, params, inputs)
-    named = {
-        leaf_name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]
-    }
-    own = [tuple(trees.Leaf(n) for n in np.shape(x)) for x in named.values()]
-    tracer = walk(jax.make_jaxpr(function)(params, *inputs), own)
-    layers = {leaf: tracer.lengths[scan] for leaf, scan in tracing.groups_inside(tracer).items()}
-    groups: dict[str, Group] = {}
-    names: dict[int, str] = {}
-
-    def named_group(leaf: trees.Leaf) -> str:
-        if id(leaf) not in names:
-            names[id(leaf)] = f"P{len(names)}"
-            groups[names[id(leaf)]] = Group(leaf.size, layers.get(id(leaf)))
-        return names[id(leaf)]
-
-    leaves = {
-        name: tuple(describe(axis, named_group) for axis in axes)
-        for name, axes in zip(named, own, strict=True)
-    }
-    return Spec(groups, leaves, tuple(sorted(tracer.unknown)))
-
-
-def describe(axis: trees.Axis, name: Callable[[trees.Leaf], str | None]) -> Axis:
-    """An axis as specs have it, its groups named."""
-    axis = trees.resolve(axis)
-    if isinstance(axis, trees.Product | trees.Sum):
-        kind = Product if isinstance(axis, trees.Product) else Sum
-        return kind(tuple(describe(part, name) for part in axis.parts))
-    if axis.frozen:
-        return Factor(axis.size, frozen=axis.frozen)
-    return Factor(axis.size, name(axis))
-
-
-def seeds(spec: Spec) -> tuple[dict[str, trees.Leaf], list[tracing.Axes]]:
-    """Axes for `walk` that are a spec's already, and the groups among them."""
-    groups = {name: trees.Leaf(group.size) for name, group in spec.groups.items()}
-
-    def tree(axis: Axis) -> trees.Axis:
-        if isinstance(axis, Factor):
-            return groups[axis.group] if axis.group else trees.Leaf(axis.size, axis.frozen)
-        kind = trees.Product if isinstance(axis, Product) else trees.Sum
-        return kind(tuple(map(tree, axis.parts)))
-
-    return groups, [tuple(map(tree, axes)) for axes in spec.leaves.values()]
-
-
-def walk(program: Any, own: Sequence[tracing.Axes]) -> tracing.Tracer:
-    """Carries the axes of parameters through a program, its first arguments, to the last result."""
-    others = [
-        tuple(trees.Leaf(n, f"axis {i} of an input") for i, n in enumerate(v.aval.shape))
-        for v in program.jaxpr.invars[len(own) :]
-    ]
-    tracer = tracing.Tracer()
-    for value in tracer.call(program, [*own, *others], None):
-        for i, axis in enumerate(value):
-            trees.freeze(axis, f"axis {i} of an output")
-    return tracer
-
-
-def random(spec: Spec, key: jax.Array) -> dict[str, np.ndarray]:
-    """A uniformly random permutation of every group."""
-
-    def draw(key: jax.Array, group: Group) -> np.ndarray:
-        if group.layers is None:
-            return np.asarray(jax.random.permutation(key, group.size))
-        keys = jax.random.split(key, group.layers)
-        return np.stack([np.asarray(jax.random.permutation(k, group.size)) for k in keys])
-
-    keys = jax.random.split(key, max(1, len(spec.groups)))
-    return {n: draw(k, g) for k, (n, g) in zip(keys, spec.groups.items(), strict=False)}
-
-
-def identity(spec: Spec) -> dict[str, np.ndarray]:
-    """The permutations that change nothing."""
-    return {
-        name: np.broadcast_to(np.arange(g.size), (g.layers, g.size) if g.layers else (g.size,))
-        for name, g in spec.groups.items()
-    }
-
-
-def apply(spec: Spec, permutations: Permutations, params: Any) -> Any:
-    """Permuted parameters: the same function, if the spec is right.
-
-    Args:
-      spec: from `find`, or written by hand.
-      permutations: of some groups; the others stay as they are.
-      params: the pytree that the spec is of.
-
-    Raises:
-      ValueError: a group is unknown, a permutation is none of that group, or the parameters have
-        other names or shapes than the spec's.
-    """
-    _check_permutations(spec, permutations)
-
-    def of(path: Any, leaf: Any) -> Any:
-        return permute_leaf(spec, permutations, leaf_name(path), leaf)
-
-    check_names(spec, params)
-    return jax.tree_util.tree_map_with_path(of, params)
-
-
-def permute_leaf(
-    spec: Spec, permutations: Permutations, name: str, leaf: Any, xp: Any = jnp
-) -> Any:
-    """One parameter of `apply`, by jax.numpy or numpy."""
-    for i, axis in enumerate(spec.leaves[name]):
-        if not any(f.group in permutations for f in factors(axis)):
-            continue
-        order = _order(axis, permutations)
-        if order.ndim == 1:
-            leaf = xp.take(leaf, order, axis=i)
-        else:  # a permutation for each iteration of a scan, the leaf's first axis
-            shape = [1] * np.ndim(leaf)
-            shape[0], shape[i] = order.shape
-            leaf = xp.take_along_axis(leaf, order.reshape(shape), axis=i)
-    return leaf
-
-
-def check(
-    spec: Spec, function: Callable[..., Any], params: Any, *inputs: Any, tolerance: float = 1e-4
-) -> float:
-    """Proves a spec by running the function under random permutations.
-
-    Args:
-      spec: of ``function(params, *inputs)``.
-      function: as in `find`.
-      params: parameters, best not those of a fresh network whose biases are equal.
-      *inputs: values that show a difference.
-      tolerance: largest change of an output, relative to the largest output.
-
-    Returns:
-      The largest relative change under permutations of all groups at once.
-
-    Raises:
-      ValueError: the outputs changed; the message names the groups that change them alone.
-    """
-    before = jax.tree.leaves(function(params, *inputs))
-    if not all(np.isfinite(np.asarray(x)).all() for x in before):
-        raise ValueError("the function's outputs are not finite: nothing can be proved by them")
-    permutations = random(spec, jax.random.key(0))
-
-    def change(some: Permutations) -> float:
-        after = jax.tree.leaves(function(apply(spec, some, params), *inputs))
-        return max((_relative(a, b) for a, b in zip(before, after, strict=True)), default=0.0)
-
-    largest = change(permutations)
-    if not largest <= tolerance:
-        alone = {name: change({name: order}) for name, order in permutations.items()}
-        guilty = [f"{name} by {x:.2g}" for name, x in alone.items() if not x <= tolerance]
-        raise ValueError(
-            f"permutations change the outputs by {largest:.2g} of the largest one: "
-            f"{', '.join(guilty) or 'no group alone does'}; see print(spec) for where they occur"
-        )
-    return largest
-
-
 def by_hand(params: Any, leaves: Mapping[str, Sequence[Any]]) -> Spec:
-    """A spec written by hand, for a function that `find` cannot read.
+    """Writes a spec by hand, for a function that `find` cannot analyse.
 
     Args:
       params: the parameters.
-      leaves: by path, for each axis a group's name, None for a frozen axis, or a tuple of
-        ``(name, size)`` pairs for a row-major product. What is not named is frozen.
+      leaves: by path, one entry per axis: a group's name, None if frozen, or a tuple of
+        ``(name, size)`` pairs for a row-major product. Leaves that are missing are frozen.
 
     Raises:
-      ValueError: a path or a size does not fit.
+      ValueError: a path is unknown, or a size does not fit.
     """
     shapes = {
         leaf_name(path): np.shape(x) for path, x in jax.tree_util.tree_flatten_with_path(params)[0]
@@ -286,7 +102,7 @@ def by_hand(params: Any, leaves: Mapping[str, Sequence[Any]]) -> Spec:
     for path, shape in shapes.items():
         given = leaves.get(path, (None,) * len(shape))
         if len(given) != len(shape):
-            raise ValueError(f"{path} has {len(shape)} axes, and {len(given)} are given")
+            raise ValueError(f"{path} has {len(shape)} axes, but {len(given)} are given")
         spec[path] = tuple(described(path, how, n) for how, n in zip(given, shape, strict=True))
     return Spec(groups, spec)
 
@@ -321,40 +137,13 @@ def extent(axis: Axis) -> int:
     return axis.size
 
 
-def _order(axis: Axis, permutations: Permutations) -> np.ndarray:
-    """The old position of each new one along an axis, ``[n]`` or ``[layers, n]``."""
-    if isinstance(axis, Factor):
-        return np.asarray(permutations.get(axis.group or "", np.arange(axis.size)))
-    orders = [_order(part, permutations) for part in axis.parts]
-    sizes = [extent(part) for part in axis.parts]
-    if isinstance(axis, Sum):
-        starts = np.cumsum([0, *sizes[:-1]])
-        lead = np.broadcast_shapes(*(o.shape[:-1] for o in orders))
-        shifted = [
-            np.broadcast_to(o, (*lead, o.shape[-1])) + s
-            for o, s in zip(orders, starts, strict=True)
-        ]
-        return np.concatenate(shifted, axis=-1)
-    whole = np.zeros(1, int)
-    for order, n in zip(orders, sizes, strict=True):
-        combined = whole[..., :, None] * n + order[..., None, :]
-        whole = combined.reshape(*combined.shape[:-2], -1)
-    return whole
-
-
-def _relative(before: Any, after: Any) -> float:
-    before, after = (np.asarray(x, np.float64) for x in (before, after))
-    scale = np.abs(before).max(initial=0.0)
-    return float(np.abs(after - before).max(initial=0.0) / (scale or 1.0))
-
-
 def leaf_name(path: Any) -> str:
-    """A parameter's path as specs have it: ``params/Dense_0/kernel``."""
+    """A parameter's path as a spec's key, such as ``params/Dense_0/kernel``."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def check_names(spec: Spec, params: Any) -> None:
-    """Raises ValueError where parameters have other names or shapes than a spec's."""
+    """Raises ValueError if parameters have other names or shapes than a spec's."""
     found = {
         leaf_name(p): tuple(np.shape(x)) for p, x in jax.tree_util.tree_flatten_with_path(params)[0]
     }
@@ -368,18 +157,8 @@ def check_names(spec: Spec, params: Any) -> None:
         )
 
 
-def _check_permutations(spec: Spec, permutations: Permutations) -> None:
-    for name, order in permutations.items():
-        if name not in spec.groups:
-            raise ValueError(f"{name!r} is not a group: the spec has {', '.join(spec.groups)}")
-        group = spec.groups[name]
-        shape = (group.layers, group.size) if group.layers else (group.size,)
-        if np.shape(order) != shape or not (np.sort(order, -1) == np.arange(group.size)).all():
-            raise ValueError(f"the permutation of {name} is not one of shape {shape}")
-
-
 def _table(spec: Spec) -> str:
-    """A row for each group and each frozen axis."""
+    """One row per group, reason for freezing and unknown primitive."""
     places: dict[str, list[str]] = {name: [] for name in spec.groups}
     frozen: dict[str, list[str]] = {}
     for path, axes in spec.leaves.items():

@@ -310,8 +310,8 @@ def test_wrong_modes_for_an_ensemble(base, tmp_path):
         ((other.path,), "differs from --start in --width"),
         (("none",), "no run at"),
         ((base / "G", base / "G"), "comes twice"),
-        ((f"{base / 'G'}~0.3",), "is no mode"),
-        ((base / "GB",), "is no mode"),
+        ((f"{base / 'G'}~0.3",), "is not a mode"),
+        ((base / "GB",), "is not a mode"),
     ):
         with pytest.raises(UsageError, match=message):
             fit_curve.run(curve_config(base, ensemble_with=tuple(map(str, names))))

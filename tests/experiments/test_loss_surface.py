@@ -6,25 +6,20 @@ import signal
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from experiments import export, fit_curve, loss_surface, train_mode, view
+from experiments import export, fit_curve, loss_surface, view
 from experiments.cli import errors, flags
-from experiments.cli.configs import CurveConfig, ExportConfig, ModeConfig, SurfaceConfig, ViewConfig
+from experiments.cli.configs import CurveConfig, ExportConfig, SurfaceConfig, ViewConfig
 from experiments.cli.errors import UsageError
-from experiments.landscapes import surface_inputs, surface_rows, surfaces
+from experiments.landscapes import surface_rows, surfaces
 from experiments.runs import open_checkpoints, restore, step_of
 from experiments.runs.arrays import load_arrays, save_arrays
 from experiments.runs.folder import Run
-from experiments.training import make_problem
-from mcjax import plots
 from mcjax.analysis import surfaces as surface_analysis
 from tests.comparison import assert_same_bits
-
-MODE = {"dataset": "digits", "model": "mlp", "width": 0.125, "train_size": 200, "batch_size": 50,
-        "validation_size": 90, "schedule": "constant"}  # fmt: skip
+from tests.surface_runs import make, mode
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +27,8 @@ def runs(tmp_path_factory):
     """Two modes, a curve between them, one of another network, of zeros and of NaNs."""
     folder = tmp_path_factory.mktemp("runs")
 
-    def mode(name, **changes):
-        config = ModeConfig(workdir=str(folder / name), **MODE | changes)
-        train_mode.run(config)
-
-    mode("a", epochs=3, keep=(1, 2), seed=1)
-    mode("b", epochs=2, seed=2)
+    mode(folder, "a", epochs=3, keep=(1, 2), seed=1)
+    mode(folder, "b", epochs=2, seed=2)
     shutil.copytree(folder / "b", folder / "wide")
     info = Run(folder / "wide").info
     info["flags"]["width"] = 0.25
@@ -55,12 +46,6 @@ def runs(tmp_path_factory):
     )  # fmt: skip
     fit_curve.run(curve)
     return folder
-
-
-def make(runs, workdir, **changes):
-    points = tuple(str(runs / name) for name in ("a", "b", "ab"))
-    options = {"points": points, "curve": str(runs / "ab"), "iterates": (str(runs / "a"),)}
-    return SurfaceConfig(workdir=str(workdir), **options | {"grid": "4x3"} | changes)
 
 
 @pytest.fixture(scope="module")
@@ -176,13 +161,13 @@ def test_slow_row_is_left_after_a_signal(monkeypatch):
         ({"points": ("a", "a", "b")}, "points 1 and 2 are equal"),
         ({"points": ("a", "ab~0.25", "ab~0.125")}, "lie on a line"),
         ({"points": ("a", "b", "wide")}, "differ in --width: 0.125 and 0.25"),
-        ({"points": ("a", "b", "nowhere")}, "nowhere is no run"),
+        ({"points": ("a", "b", "nowhere")}, "nowhere is not a run"),
         ({"points": ("a", "b@7", "ab")}, "no checkpoint of epoch 7; it has"),
         ({"iterates": ("a@1", "b@1")}, "b has no checkpoint of epoch 1"),
         ({"iterates": ("wide",)}, "differ in --width"),
         ({"curve": "a"}, "of a curve"),
-        ({"grid": "1"}, "2 or more points a side"),
-        ({"grid": "5x1"}, "2 or more points a side"),
+        ({"grid": "1"}, "2 or more points per side"),
+        ({"grid": "5x1"}, "2 or more points per side"),
         ({"grid": "5,5"}, "write 21 or 31x21"),
         ({"margin": -1.0}, "--margin=-1.0"),
         ({"clip": 0.0}, "--clip=0.0"),
@@ -211,83 +196,6 @@ def test_wrong_input_leaves_no_run(runs, tmp_path, changes, message):
         loss_surface.run(make(runs, tmp_path, **changes))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run.json").exists()
-
-
-def around(runs, workdir, kind, **changes):
-    options = {"points": (str(runs / "a"),), "curve": "", "iterates": (), "grid": "5x3"}
-    return make(runs, workdir, **options | {"directions": kind} | changes)
-
-
-@pytest.mark.parametrize("kind", ["random", "filter", "hessian"])
-def test_surface_around_a_checkpoint(runs, done, tmp_path, kind, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(surfaces, "draw", lambda arrays, *_: drawn.append(arrays) or [])
-    folder = loss_surface.run(around(runs, tmp_path, kind, extent=0.05))
-    arrays = load_arrays(folder.path / "surface.npz")
-    assert arrays["point_name"][0] == "a"
-    own = load_arrays(done.path / "surface.npz")["point_train_loss"][0]
-    np.testing.assert_allclose(arrays["train_loss"][1, 2], own, rtol=1e-5)
-    reach = 0.05 * arrays["direction_norm"]
-    np.testing.assert_allclose(arrays["x"], np.linspace(-1, 1, 5) * reach[0], rtol=1e-5)
-    np.testing.assert_allclose(arrays["y"], np.linspace(-1, 1, 3) * reach[1], rtol=1e-5)
-    if kind == "hessian":  # the loss curves upwards as the eigenvalues say
-        np.testing.assert_allclose(arrays["direction_norm"], 1, rtol=1e-5)
-        for line, step, value in (
-            (arrays["train_loss"][1, ::2], 0.05, arrays["eigenvalues"][0]),
-            (arrays["train_loss"][:, 2], 0.05, arrays["eigenvalues"][1]),
-        ):
-            second = (line[0] - 2 * line[1] + line[2]) / step**2
-            assert 0.97 < second / value < 1.6  # ReLUs' corners come on top
-        assert arrays["eigenvalues"][0] > arrays["eigenvalues"][1]
-        assert arrays["residuals"].max() < 1e-2
-    with plots.style():
-        figure, ax = plt.subplots()
-        plots.surface(ax, drawn[0], "train_loss")
-    assert ax.get_xlabel() == f"weight distance along {arrays['point_name'][1]}"
-    assert not ax.get_legend_handles_labels()[1]  # no segment to a point that is no network
-    plt.close(figure)
-
-
-def load(config):
-    found = surface_inputs.resolve(config)
-    return surface_inputs.load(config, found, make_problem(found.mode))
-
-
-def test_directions_of_flags(runs, tmp_path):
-    def ways(kind, **changes):
-        points = load(around(runs, tmp_path, kind, **changes)).points
-        leaves = [jax.tree.leaves(p) for p in points]
-        return [np.asarray(b - a) for a, b in zip(leaves[0], leaves[1], strict=True)], leaves[0]
-
-    filtered, weights = ways("filter")
-    for d, w in zip(filtered, weights, strict=True):
-        expected = np.linalg.norm(w, axis=0) if w.ndim > 1 else np.zeros(len(w))
-        found = np.linalg.norm(d, axis=0) if w.ndim > 1 else d
-        np.testing.assert_allclose(found, expected, rtol=1e-3)
-    everything, _ = ways("random", ignore_vectors=False)
-    assert all(d.any() for d in everything)
-    again, other = ways("filter")[0], ways("filter", direction_seed=1)[0]
-    assert all(np.array_equal(a, b) for a, b in zip(filtered, again, strict=True))
-    assert not np.allclose(filtered[-1], other[-1])
-
-
-def test_principal_directions_of_iterates(runs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(surfaces, "draw", lambda *_: [])
-    config = around(runs, tmp_path, "pca", points=(), iterates=(str(runs / "a"),))
-    arrays = load_arrays(loss_surface.run(config).path / "surface.npz")
-    assert "explained variance ratio" in capsys.readouterr().out
-    np.testing.assert_allclose(arrays["explained_variance_ratio"].sum(), 1)  # of three iterates
-    np.testing.assert_allclose(arrays["iterate_distance"], 0, atol=1e-4)
-    np.testing.assert_allclose(arrays["iterate_variance_share"], 1, rtol=1e-4)
-    np.testing.assert_allclose(arrays["iterate_xy"][-1], 0, atol=1e-4)
-    np.testing.assert_allclose(
-        np.cov(arrays["iterate_xy"].T), np.diag(arrays["explained_variance"]), atol=1e-4
-    )
-    assert arrays["explained_variance"].min() > 0.01
-    assert arrays["point_name"][0] == "a@3"
-    for axis, seen in zip("xy", arrays["iterate_xy"].T, strict=True):
-        assert arrays[axis][0] < seen.min()
-        assert arrays[axis][-1] > seen.max()
 
 
 def test_run_from_before_a_flag_was_added_is_found_done(done, runs, tmp_path, monkeypatch):

@@ -22,7 +22,9 @@ from mcjax.analysis import hessian
 from mcjax.results import PointSharpness, Sharpness
 from tests.comparison import assert_same_bits
 
-long = pytest.mark.long  # eigenvalues of a network; tests/mcjax/test_hessian.py has short samples
+long = (
+    pytest.mark.long
+)  # eigenvalues of a network; tests/mcjax/analysis/test_hessian.py has short samples
 
 MODE = ModeConfig(
     dataset="digits", model="mlp", width=0.06, downsample=4, train_size=120, validation_size=60
@@ -145,7 +147,7 @@ def test_interrupted_run_goes_on_to_the_same_arrays(done, curve, tmp_path, monke
     assert Run(tmp_path).status == "running"
     norms = Run(tmp_path).info["control_l2"]
     Run(tmp_path).update(control_l2=[0.0, *norms[1:]])  # as if the curve had been another one
-    with pytest.raises(UsageError, match="trained anew"):
+    with pytest.raises(UsageError, match="was retrained after"):
         sharpness.run(config)
     Run(tmp_path).update(control_l2=norms)
     sharpness.run(config)
@@ -185,4 +187,4 @@ def test_summary_of_points_without_eigenvalues():
     assert "3 (t=0.50) to 5 (t=1.00)" in text
     assert "residuals at most 0.05; not found at 1 of 3 points" in text
     nothing = found._replace(eigenvalues=np.full_like(values, np.nan))
-    assert measured.summarize(nothing) == "largest eigenvalue: nowhere found"
+    assert measured.summarize(nothing) == "largest eigenvalue: not found at any point"

@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from mcjax import api, curves, planes, plots
-from mcjax.analysis import directions, profiles, surfaces
+from mcjax.analysis import directions, profiles, projections
 from mcjax.engine import evaluation, objectives, parallel
 from tests.mcjax import small
 
@@ -158,7 +158,7 @@ def test_surface_in_closed_form_and_drawn():
     own = [at(w) for w in VECTORS[:3]]
     np.testing.assert_allclose(arrays["point_train_loss"], own, rtol=1e-5)
     points = [START, END, THIRD]
-    seen = surfaces.on_plane(planes.plane(points), points, CURVE, CONTROL, arrays["curve_t"])
+    seen = projections.on_plane(planes.plane(points), points, CURVE, CONTROL, arrays["curve_t"])
     for name in ("xy", "distance", "control_xy"):
         np.testing.assert_allclose(arrays[f"curve_{name}"], getattr(seen, name), atol=1e-4)
     assert set(np.arange(4) / 3) <= set(arrays["curve_t"])

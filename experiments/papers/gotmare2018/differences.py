@@ -1,6 +1,7 @@
-"""In which settings a scale's runs differ from the paper's, found by comparing their flagfiles."""
+"""How the settings of a scale's runs differ from the paper's, by comparing flagfiles."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ...cli import PACKAGE_ROOT, CurveConfig, ModeConfig, parse_flagfile
 from . import scales
@@ -15,30 +16,33 @@ SETTINGS = {
     "curve": "curve",
     "bends": "bends",
 }
-"""Flags that are compared, and what they are called."""
-MODES = tuple(scales.MODES)
-CURVES = tuple(f"G{name}" for name in MODES[1:])
-SECTION_3, THETA = MODES + CURVES, ("sgdr", "sgdr_70_150")
+"""The compared flags, and their names in the report."""
+SECTION_3 = (*scales.MODES, *scales.CURVES)
+THETA = ("sgdr", scales.pair_name("sgdr", 70, 150))
 RUNS = {
     **dict.fromkeys((1, 2, 9), SECTION_3),
     **dict.fromkeys((5, 6, 8), THETA),
     **dict.fromkeys((3, 7), ("sgdr",)),
     4: ("step",),
 }
-"""The runs on which a claim rests."""
-CONFIGS = {"mode": ModeConfig, "curve": CurveConfig}
+"""By claim, the runs it rests on."""
+CONFIGS: dict[str, type[ModeConfig] | type[CurveConfig]] = {
+    "mode": ModeConfig,
+    "curve": CurveConfig,
+}
 
 
 def of_claim(number: int, jobs: Iterable[scales.Job]) -> str:
-    """What differs from the paper in the runs of a claim, in words; the paper's in parentheses.
+    """Describes how the runs of a claim differ from the paper, whose values are in parentheses.
 
-    Nothing where none of its runs is among the jobs.
+    Returns:
+      Empty if none of the claim's runs is among the jobs.
     """
     chosen = [job for job in jobs if job.name in RUNS[number]]
-    words = []
+    words: list[str] = []
     for kind, config in CONFIGS.items():
         same_kind = [job for job in chosen if job.kind == kind]
-        papers = {job.name: _paper(config, job.name) for job in same_kind}
+        papers = {job.name: _paper_config(config, job.name) for job in same_kind}
         for flag, title in SETTINGS.items():
             if hasattr(config(), flag):
                 pairs = {
@@ -49,35 +53,37 @@ def of_claim(number: int, jobs: Iterable[scales.Job]) -> str:
     return "; ".join(words) or ("as in the paper" if chosen else "")
 
 
-def _paper(config, name):
+def _paper_config(
+    config: type[ModeConfig] | type[CurveConfig], name: str
+) -> ModeConfig | CurveConfig:
     return parse_flagfile(
         config, PACKAGE_ROOT / "experiments" / "flags" / scales.PAPER / f"{name}.cfg"
     )
 
 
-def _groups(title, pairs) -> list[str]:
-    """A setting's differences; runs that share one are named together."""
-    groups: dict[tuple, list[str]] = {}
+def _groups(title: str, pairs: Mapping[str, tuple[Any, Any]]) -> list[str]:
+    """A setting's differences; runs with the same difference are named together."""
+    groups: dict[tuple[Any, Any], list[str]] = {}
     for name, (here, there) in pairs.items():
         if here != there:
             groups.setdefault((here, there), []).append(name)
     return [
-        f"{title} {here} ({there}){_named(names, list(pairs))}"
+        f"{title} {here} ({there}){_which(names, list(pairs))}"
         for (here, there), names in groups.items()
     ]
 
 
-def _named(names: Sequence[str], every: Sequence[str]) -> str:
+def _which(names: Sequence[str], every: Sequence[str]) -> str:
     left = [name for name in every if name not in names]
     if not left:
         return ""
     if len(left) == 1:
-        return f" but for {left[0]}"
+        return f" except for {left[0]}"
     return f" for {', '.join(names)}"
 
 
 def of_scale(scale: scales.Scale, steps: int | None) -> str:
-    """Network, data and length of an epoch beside the paper's."""
+    """Describes how a scale differs from the paper: network, data, and steps per epoch."""
     paper = scales.SCALES[scales.PAPER]
     words = [
         f"{what} {here} ({there} in the paper)"

@@ -1,22 +1,30 @@
-"""What the claims are judged by, from the run folders of a reproduction."""
+"""Loads what the claims are judged by from the run folders of a reproduction."""
 
 import math
 from collections.abc import Sequence
 
-from mcjax.results import Profile
+from mcjax.results import Profile, Surface
 
 from ...runs import Run, json_text, load_result
 from ..judging import Results
-from . import claims, figures, scales
+from . import scales
+from .sources import Source
 
 
-def load(source: figures.Source, plan: scales.Plan, same: tuple[dict[str, int], str]) -> Results:
-    """Loads what the claims are judged by."""
-    curves, surfaces = {}, {}
+def load(source: Source, plan: scales.Plan, same: tuple[dict[str, int], str]) -> Results:
+    """Loads the results of one repetition.
+
+    Args:
+      source: where its runs are.
+      plan: its runs.
+      same: as returned by `same_steps`.
+    """
+    curves: dict[str, Profile] = {}
+    surfaces: dict[str, Surface] = {}
     epochs, words = same
     for job in plan.jobs:
         if job.kind == "curve":
-            # A curve that failed but was evaluated is evidence too: it does not connect.
+            # A curve that failed but was evaluated counts too: it does not connect.
             early, steps = source.epochs[job.name].get(20), epochs.get(job.name)
             labels = {"": "", "@20": f"@{early}"}
             labels["@steps"] = "" if steps == job.config.epochs else f"@{steps}"
@@ -32,19 +40,19 @@ def load(source: figures.Source, plan: scales.Plan, same: tuple[dict[str, int], 
 
 
 def same_steps(
-    plans: Sequence[scales.Plan], sources: Sequence[figures.Source]
+    plans: Sequence[scales.Plan], sources: Sequence[Source]
 ) -> tuple[dict[str, int], str]:
-    """By curve with G, the evaluated epoch that is closest in steps to 20 of the paper's.
+    """Finds the evaluated epoch closest in steps to 20 epochs of the paper.
 
     Returns:
-      It, and what it is in words; nothing where it is epoch 20.
+      The epoch by curve with G, and a label for it; both empty if it is epoch 20.
     """
     wanted = 20 * scales.PAPER_STEPS
     curves = [
         (job, Run(source.workdir / job.name).info["steps_per_epoch"])
         for plan, source in zip(plans, sources, strict=True)
         for job in plan.jobs
-        if job.name in claims.PAIRS_WITH_G and (source.workdir / job.name / "curve.npz").exists()
+        if job.name in scales.CURVES and (source.workdir / job.name / "curve.npz").exists()
     ]
     found = {}
     for job, steps in curves:

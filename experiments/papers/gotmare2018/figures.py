@@ -1,60 +1,39 @@
-"""The paper's figures, from the run folders of one repetition."""
+"""Draws the paper's figures from the run folders of one repetition."""
 
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from mcjax import plots
-from mcjax.results import Profile, Surface
+from mcjax.results import Profile
 
 from ...landscapes import drawing
-from ...runs import Run, load_arrays, load_result
+from ...runs import Run, load_arrays
 from . import paper_plots
 from .kept import PERPLEXITY
-from .scales import CURVE_EPOCHS, MODES, PAIRS
-
-
-class Source(NamedTuple):
-    """Where a repetition's runs are.
-
-    Attributes:
-      workdir: holds the run folders.
-      epochs: for each run, the epoch here for an epoch of the paper.
-      missing: why a run is not there.
-    """
-
-    workdir: Path
-    epochs: dict[str, dict[int, int]]
-    missing: dict[str, str]
-
-    def curve(self, name: str, epoch: int | None = None) -> Profile | None:
-        """A curve's profile, at an epoch of the paper; None where the run is missing."""
-        if name in self.missing:
-            return None
-        label = "" if epoch is None else f"@{self.epochs[name][epoch]}"
-        return load_result(Profile, self.workdir / name / f"curve{label}.npz")
-
-    def surface(self, name: str) -> Surface | None:
-        """A surface; None where the run is missing."""
-        if name in self.missing:
-            return None
-        return load_result(Surface, self.workdir / name / "surface.npz")
+from .scales import CURVE_EPOCHS, CURVES, PAIRS, PLANES, pair_name, surface_name
+from .sources import Source
 
 
 def draw(
     source: Source, figures: set[int], folder: Path, style: Sequence[str] = ()
 ) -> dict[int, Path]:
-    """Draws figures, in mcjax's style and those on top of it.
+    """Draws figures of the paper.
+
+    Args:
+      source: the runs of one repetition.
+      figures: numbers of the paper's figures.
+      folder: where to save them.
+      style: matplotlib styles on top of mcjax's.
 
     Returns:
-      PNGs by number, without those that could not be drawn.
+      The PNGs by number, without figures that failed.
     """
 
-    def one(number):
+    def one(number: int) -> Path:
         with plots.style(*style):
             return plots.save(FIGURES[number](source), folder / f"figure{number:02d}")
 
@@ -69,10 +48,9 @@ def draw(
 
 
 def _resilience(metric: str) -> Callable[[Source], Figure]:
-    def figure(source):
-        panels = {}
-        for mode in MODES[1:]:
-            name = f"G{mode}"
+    def figure(source: Source) -> Figure:
+        panels: dict[str, dict[int, Profile] | str] = {}
+        for name in CURVES:
             if name in source.missing:
                 panels[name] = source.missing[name]
                 continue
@@ -84,7 +62,7 @@ def _resilience(metric: str) -> Callable[[Source], Figure]:
 
 
 def figure_2(source: Source) -> Figure:
-    """Validation accuracy, learning rates, and training loss between iterates."""
+    """Draws validation accuracy, learning rates, and training loss between iterates."""
     histories = {}
     for run, label in (("sgdr", "SGDR"), ("step", "SGD, step decay")):
         if run not in source.missing:
@@ -98,58 +76,56 @@ def figure_2(source: Source) -> Figure:
 
 
 def figure_7(source: Source) -> Figure:
-    """The remaining metrics between iterates."""
+    """Draws the remaining metrics between iterates."""
     metrics = ("train_accuracy", "validation_accuracy", "validation_loss")
     return paper_plots.pairs_figure(_pairs(source), metrics)
 
 
-def _pairs(source):
-    return {
-        run: {
-            f"w{a}, w{b}": source.curve(f"{run}_{a}_{b}") or source.missing[f"{run}_{a}_{b}"]
-            for a, b in pairs
+def _pairs(source: Source) -> dict[str, dict[str, Profile | str]]:
+    """By run and pair of iterates, the profile, or the reason why it is missing."""
+    found: dict[str, dict[str, Profile | str]] = {}
+    for run, pairs in PAIRS.items():
+        names = {f"w{a}, w{b}": pair_name(run, a, b) for a, b in pairs}
+        found[run] = {
+            label: source.missing[name] if name in source.missing else source.curve(name)
+            for label, name in names.items()
         }
-        for run, pairs in PAIRS.items()
-    }
+    return found
 
 
 def figure_4(source: Source) -> Figure:
-    """t-SNE of the modes and the bends between them."""
+    """Draws a t-SNE of the modes and the bends between them."""
     file = source.workdir / "embedding.npz"
     if not file.exists():
         return paper_plots.message_figure(
-            f"No t-SNE: perplexity {PERPLEXITY:g} needs more networks than trained"
+            f"No t-SNE: it needs more than {PERPLEXITY:g} trained networks"
         )
     arrays = load_arrays(file)
     points = {
         f"θ {name}" if len(name) == 2 else str(name): xy
         for name, xy in zip(arrays["name"], arrays["xy"], strict=True)
     }
-    chains = [("G", f"θ G{m}", m) for m in MODES[1:] if f"θ G{m}" in points]
+    chains = [("G", f"θ {name}", name[1]) for name in CURVES if f"θ {name}" in points]
     return paper_plots.embedding_figure(points, chains, PERPLEXITY)
 
 
 def caption(source: Source, number: int) -> str:
-    """A figure's caption; of a plane also how far from it is what is drawn on it."""
-    surface = source.surface(PLANES[number]) if number in PLANES else None
-    words = [] if surface is None else drawing.off_plane_words(surface)
+    """A figure's caption; for a plane, also how far off it the drawn curve and iterates lie."""
+    words: list[str] = []
+    if number in PLANES and (name := surface_name(number)) not in source.missing:
+        words = drawing.off_plane_words(source.surface(name))
     sentences = (f" {' '.join(line.split()).capitalize()}." for line in words)
     return CAPTIONS[number] + "".join(sentences)
 
 
-PLANES = {3: "surface_70_150", 5: "surface_30_70", 6: "surface_30_70"}
-
-
 def _surface(number: int, metrics: tuple[str, ...]) -> Callable[[Source], Figure]:
-    name = PLANES[number]
+    name, (first, second) = surface_name(number), PLANES[number]
 
-    def figure(source):
-        surface = source.surface(name)
-        if surface is None:
+    def figure(source: Source) -> Figure:
+        if name in source.missing:
             return paper_plots.message_figure(f"{name}: {source.missing[name]}")
-        _, first, second = name.split("_")
         labels = (f"w{first}", f"w{second}", f"θ {first}-{second}")
-        return plots.surface_figure(surface, metrics, labels)
+        return plots.surface_figure(source.surface(name), metrics, labels)
 
     return figure
 
@@ -170,14 +146,14 @@ FIGURES: dict[int, Callable[[Source], Figure]] = {
 
 CAPTIONS = {
     1: "Validation accuracy along the six curves GA to GF during curve training. t = 0 is G.",
-    2: "(a) Validation accuracy over the epochs, by running batch-norm averages; (b) "
+    2: "(a) Validation accuracy over epochs, with batch norm's running averages; (b) "
     "learning rates; training loss on curve and segment between iterates (c) of SGDR and (d) of "
     "SGD with step decay.",
     3: "Training and validation loss on the plane through w70, w150 and θ, with SGDR's iterates "
-    "projected (affinely). The colour under an iterate is not its loss: in parentheses stands its "
-    "distance from the plane.",
+    "projected (affinely). The colour under an iterate is not its loss; its distance from the "
+    "plane is in parentheses.",
     4: f"t-SNE of the seven modes and six bends (perplexity {PERPLEXITY:g}); lines are the chains. "
-    "It keeps neighbourhoods, not distances.",
+    "It preserves neighbourhoods, not distances.",
     5: "Training loss on the plane through w30, w70 and θ.",
     6: "Validation loss on the plane through w30, w70 and θ.",
     7: "Training accuracy, validation accuracy and validation loss between iterates.",

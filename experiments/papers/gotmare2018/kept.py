@@ -1,8 +1,8 @@
 """Kept results: the small files of a reproduction's finished runs, enough to judge and draw it.
 
-A folder of them holds the reproduction's ``run.json`` and, in ``seedK/RUN/``, each finished run's
-``run.json``, ``metrics.jsonl`` and arrays, but no checkpoints. What only the weights tell is
-computed while they are there: ``seedK/gradients.json`` (norms of the gradient at w70 and w150) and
+The folder holds the reproduction's ``run.json`` and, in ``seedK/RUN/``, each finished run's
+``run.json``, ``metrics.jsonl`` and arrays, but no checkpoints. What needs the weights is computed
+while they exist: ``seedK/gradients.json`` (gradient norms at w70 and w150) and
 ``seedK/embedding.npz`` (t-SNE of the modes and bends).
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 from mcjax.analysis import embedding
 from mcjax.engine import parallel
 
-from ...cli import UsageError, say
+from ...cli import ReproduceConfig, UsageError, recorded, say
 from ...runs import (
     Run,
     Status,
@@ -34,35 +34,37 @@ from ..judging import NOT_RUN
 from . import scales
 
 PERPLEXITY = 4.0
-"""Of the t-SNE; it needs more networks than this."""
+"""Perplexity of the t-SNE, which needs more networks than this."""
 PATHS = ("start", "end", "points", "curve", "iterates")
-"""Flags that name other runs: in kept results as ``seedK/RUN``."""
+"""Flags that name other runs; kept results name them ``seedK/RUN``."""
+SAME = ("paper", "scale", "epochs_factor", "precision")
+"""Flags that results kept in one folder share."""
 
 
 def place(workdir: Path, seeds: int, seed: int) -> Path:
-    """The folder of a repetition's runs."""
+    """Returns the folder of a repetition's runs."""
     return workdir if seeds == 1 else workdir / f"seed{seed}"
 
 
 def collect(workdir: Run, kept: Run, data_dir: str | None = None) -> None:
-    """Copies what is small of a reproduction's finished runs; nothing is written in ``workdir``.
+    """Copies the small files of a reproduction's finished runs; ``workdir`` is not written to.
 
     Args:
       workdir: a reproduction, finished or not.
-      kept: where to; what is there of other runs stays.
-      data_dir: for the gradients.
+      kept: where to copy them; results of other runs there are left as they are.
+      data_dir: the data set's folder, for the gradients.
 
     Raises:
-      UsageError: ``workdir`` is no reproduction, or ``kept`` holds one with other flags.
+      UsageError: ``workdir`` is not a reproduction, or ``kept`` holds one with other flags.
     """
     info = workdir.info
     if info.get("kind") != "reproduction":
-        raise UsageError(f"--workdir={workdir.path} holds no reproduction")
-    flags, there = info["flags"], kept.info.get("flags", {})
-    for name in ("scale", "epochs_factor", "precision"):
-        if there and there[name] != flags[name]:
+        raise UsageError(f"--workdir={workdir.path} is not a reproduction")
+    flags, there = recorded_flags(workdir), recorded_flags(kept)
+    for name in SAME:
+        if kept.info and there[name] != flags[name]:
             raise UsageError(
-                f"{kept.path} holds results with --{name}={there[name]}, {workdir.path} has "
+                f"{kept.path} holds results with --{name}={there[name]}, but {workdir.path} has "
                 f"{flags[name]}: keep them in another folder"
             )
     kept.path.mkdir(parents=True, exist_ok=True)
@@ -78,12 +80,17 @@ def collect(workdir: Run, kept: Run, data_dir: str | None = None) -> None:
                     shutil.copyfile(file, target / file.name)
             add_from_weights(source, target, plan, data_dir)
         say(f"seed {seed}: {len(done)} of {len(plan.jobs)} runs kept")
-    count = max(flags["seeds"], there.get("seeds", 1))
-    kept.update(**info | {"flags": flags | {"seeds": count}})
+    count = max(flags["seeds"], there["seeds"])
+    kept.update(**info | {"flags": info["flags"] | {"seeds": count}})
+
+
+def recorded_flags(run: Run) -> dict[str, Any]:
+    """The flags in a reproduction's ``run.json``; defaults for flags that are newer than it."""
+    return recorded(ReproduceConfig()) | run.info.get("flags", {})
 
 
 def make_plan(flags: dict[str, Any], workdir: Path, seed: int) -> scales.Plan:
-    """All runs of a repetition, from the flags of the reproduction's ``run.json``."""
+    """Plans all runs of a repetition, from the flags in the reproduction's ``run.json``."""
     shared = {"precision": flags["precision"]}
     return scales.make_plan(
         scales.SCALES[flags["scale"]],
@@ -96,7 +103,7 @@ def make_plan(flags: dict[str, Any], workdir: Path, seed: int) -> scales.Plan:
 
 
 def _copy_run(folder: Path, target: Path, seed: int, names: Sequence[str]) -> bool:
-    """Copies a run that is done or failed, of the plan's ``names``; whether it is."""
+    """Copies a run of the plan's ``names`` if it is done or failed; returns whether it was."""
     info = Run(folder).info
     if info.get("status") not in (Status.DONE, Status.FAILED):
         return False
@@ -105,7 +112,7 @@ def _copy_run(folder: Path, target: Path, seed: int, names: Sequence[str]) -> bo
     for name in PATHS:
         if name in info["flags"]:
             info["flags"][name] = _relative(info["flags"][name], f"seed{seed}", names)
-    text = json_text.dumps(info)  # with what messages say of runs
+    text = json_text.dumps(info)  # messages name runs, too
     if folder.parent.is_absolute():
         text = text.replace(f"{folder.parent}/", f"seed{seed}/")
     path = rf"[^\s\"',;=()\\]*/({'|'.join(names)})(?!\w)"
@@ -117,8 +124,8 @@ def _copy_run(folder: Path, target: Path, seed: int, names: Sequence[str]) -> bo
     return True
 
 
-def _relative(value, parent, names):
-    """``RUN[@EPOCH][~T]`` of one of the runs ``names``, wherever it lay, as ``parent/RUN...``."""
+def _relative(value: Any, parent: str, names: Sequence[str]) -> Any:
+    """Rewrites the path of one of the runs ``names`` as ``parent/RUN[@EPOCH][~T]``."""
     if isinstance(value, list):
         return [_relative(one, parent, names) for one in value]
     last = Path(value).name if isinstance(value, str) else ""
@@ -126,7 +133,7 @@ def _relative(value, parent, names):
 
 
 def seeds(kept: Run) -> int:
-    """How many repetitions there are, those of which nothing is kept yet included.
+    """The number of repetitions, including those of which nothing is kept yet.
 
     Raises:
       UsageError: nothing is kept.
@@ -134,14 +141,17 @@ def seeds(kept: Run) -> int:
     numbers = [int(p.name[4:]) for p in kept.path.glob("seed*") if p.name[4:].isdigit()]
     if not kept.info or not numbers:
         raise UsageError(
-            f"--kept={kept.path}: no results are kept there; with --workdir those of finished runs "
-            "in that folder of reproduce are copied first"
+            f"--kept={kept.path}: no results are kept there; add --workdir to copy those of a "
+            "reproduction's finished runs first"
         )
     return max(kept.info["flags"]["seeds"], 1 + max(numbers))
 
 
 def missing(plan: scales.Plan, folder: Path) -> dict[str, str]:
-    """Why a run of a plan is not there, in words, from the run folders alone.
+    """Finds out from the run folders why runs of a plan are missing.
+
+    Returns:
+      The reason, by run.
 
     Raises:
       UsageError: a run has other flags than the plan.
@@ -166,17 +176,17 @@ def missing(plan: scales.Plan, folder: Path) -> dict[str, str]:
 def add_from_weights(
     source: Path, target: Path, plan: scales.Plan, data_dir: str | None = None
 ) -> None:
-    """Computes what only the weights tell, where the runs are done and it is not there yet.
+    """Computes what needs the weights, if the runs are done and it does not exist yet.
 
     Args:
-      source: holds the run folders, with checkpoints.
-      target: where ``gradients.json`` and ``embedding.npz`` go.
-      plan: of the repetition.
-      data_dir: for the gradients.
+      source: the folder of the run folders, with checkpoints.
+      target: where ``gradients.json`` and ``embedding.npz`` are written.
+      plan: the repetition's runs.
+      data_dir: the data set's folder, for the gradients.
     """
     target.mkdir(parents=True, exist_ok=True)
     done = [job.name for job in plan.jobs if Run(source / job.name).status == Status.DONE]
-    if "sgdr_70_150" in done and not (target / "gradients.json").exists():
+    if scales.pair_name("sgdr", 70, 150) in done and not (target / "gradients.json").exists():
         norms = _gradient_norms(Run(source / "sgdr"), plan.epochs["sgdr"], data_dir)
         write_atomically(target / "gradients.json", json_text.dumps(norms))
     names = sorted((n for n in done if set(n) <= set(scales.MODES)), key=len)  # G, ..., GA, ...

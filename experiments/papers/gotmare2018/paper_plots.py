@@ -1,7 +1,7 @@
-"""The paper's figures as compositions of `mcjax.plots`; from arrays, never from live state."""
+"""Composes the paper's figures from `mcjax.plots`, given results; reads no run folders."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -14,6 +14,8 @@ from mcjax.plots import drawn, metric_label, plain
 from mcjax.results import Profile, named
 
 RUN_LABELS = {"sgdr": "SGDR", "step": "SGD with step decay"}
+Pairs = Mapping[str, Profile | str]
+"""By pair of iterates, its profile, or the reason why there is none."""
 
 
 def resilience_figure(
@@ -21,11 +23,11 @@ def resilience_figure(
     metric: str,
     epochs: Mapping[int, int],
 ) -> Figure:
-    """Figs. 1, 8, 9 and 10: one panel a curve, one line an epoch of curve training.
+    """Draws Figs. 1, 8, 9 and 10: one panel per curve, one line per epoch of curve training.
 
     Args:
-      panels: by curve, its profiles by epoch of the paper; or why there are none.
-      metric: what to draw.
+      panels: by curve, its profiles by epoch of the paper, or the reason why there are none.
+      metric: the metric to draw, such as ``train_loss``.
       epochs: the epoch here for each epoch of the paper.
     """
     rows, columns, height = (2, 3, 0.8) if _width() > 5 else (3, 2, 0.95)
@@ -49,13 +51,13 @@ def resilience_figure(
 def resilience(
     ax: Axes, lines: Mapping[int, Profile], metric: str, epochs: Mapping[int, int]
 ) -> Axes:
-    """A curve's metric along t at several epochs of its training, darker as it goes on.
+    """Draws a curve's metric along t at several epochs of its training, later epochs darker.
 
     Args:
-      ax: where to draw.
+      ax: the axes to draw on.
       lines: profiles by epoch.
       metric: for example ``train_loss``; accuracies are drawn in percent.
-      epochs: what the legend says beside each epoch, where it differs.
+      epochs: the epoch here for each epoch; the legend shows it if it differs.
     """
     shades = np.linspace(0, 1, len(lines) + 1)[1:]
     for shade, (epoch, found) in zip(shades, lines.items(), strict=True):
@@ -72,9 +74,9 @@ def resilience(
 
 def trajectories_figure(
     histories: Mapping[str, Mapping[str, np.ndarray]],
-    pairs: Mapping[str, Mapping[str, Profile | str]],
+    pairs: Mapping[str, Pairs],
 ) -> Figure:
-    """Fig. 2: accuracy and learning rate over epochs, training loss between iterates."""
+    """Draws Fig. 2: accuracy and learning rate over epochs, training loss between iterates."""
     width = _width()
     height = 0.9 * width if width > 5 else 1.45 * width
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -97,10 +99,8 @@ def trajectories_figure(
     return figure
 
 
-def pairs_figure(
-    pairs: Mapping[str, Mapping[str, Profile | str]], metrics: Sequence[str]
-) -> Figure:
-    """Fig. 7: a row a metric, the pairs of each run side by side, or below one another."""
+def pairs_figure(pairs: Mapping[str, Pairs], metrics: Sequence[str]) -> Figure:
+    """Draws Fig. 7: one row per metric; on narrow pages, one per metric and run."""
     runs = list(pairs)[::-1]
     most = max(map(len, pairs.values()))
     beside = _width() > 5
@@ -123,19 +123,23 @@ def pairs_figure(
     return figure
 
 
-def _width():
+def _width() -> float:
+    """Of a figure, in inches."""
     return plt.rcParams["figure.figsize"][0]
 
 
-def _legend_of_first_filled(axes):
-    """A legend in the first panel that has lines."""
+def _legend_of_first_filled(axes: Iterable[Axes]) -> None:
+    """Adds a legend to the first panel that has lines."""
     for ax in axes:
         if ax.get_legend_handles_labels()[0]:
             ax.legend()
             return
 
 
-def _pairs_row(axes, pairs, metric, heading="", outer=True):
+def _pairs_row(
+    axes: Sequence[Axes], pairs: Pairs, metric: str, heading: str | None = "", outer: bool = True
+) -> None:
+    """Draws one panel per pair; ``heading=None`` leaves out the titles."""
     middle = axes[(len(axes) - 1) // 2]
     for ax, (name, found) in zip(axes, pairs.items(), strict=True):
         if heading is not None:
@@ -151,7 +155,7 @@ def _pairs_row(axes, pairs, metric, heading="", outer=True):
 def embedding_figure(
     points: Mapping[str, np.ndarray], chains: Sequence[Sequence[str]], perplexity: float
 ) -> Figure:
-    """Fig. 4: `embedding`, with its perplexity."""
+    """Draws Fig. 4: `embedding`, titled with its perplexity."""
     side = min(_width(), 4.5)
     figure = Figure(figsize=(side, side), layout="constrained")
     ax = embedding(figure.subplots(), points, chains)
@@ -160,11 +164,11 @@ def embedding_figure(
 
 
 def embedding(ax: Axes, points: Mapping[str, np.ndarray], chains: Sequence[Sequence[str]]) -> Axes:
-    """Points in two dimensions and the chains that connect them.
+    """Draws points in two dimensions and the chains that connect them.
 
     Args:
-      ax: where to draw.
-      points: coordinates ``[2]`` by label; labels that begin with θ are bends.
+      ax: the axes to draw on.
+      points: coordinates ``[2]`` by label; labels that start with θ are bends.
       chains: labels along each chain.
     """
     for index, chain in enumerate(chains):
@@ -181,7 +185,7 @@ def embedding(ax: Axes, points: Mapping[str, np.ndarray], chains: Sequence[Seque
 
 
 def message_figure(text: str) -> Figure:
-    """A figure that says why there is none."""
+    """Returns a figure that shows a message instead of data."""
     width = _width()
     figure = Figure(figsize=(width, 0.4 * width), layout="constrained")
     ax = figure.subplots()
@@ -190,7 +194,7 @@ def message_figure(text: str) -> Figure:
     return figure
 
 
-def _message(ax, text):
+def _message(ax: Axes, text: str) -> None:
     ax.text(
         0.5, 0.5, textwrap.fill(plain(text), 24), transform=ax.transAxes, ha="center", va="center",
         wrap=True, fontsize="small",

@@ -1,11 +1,12 @@
-"""What the report of a reproduction says: verdicts first, then figures, all numbers, settings."""
+"""The report of a reproduction: verdicts first, then figures, all numbers, and settings."""
 
 import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...cli import recorded
 from .. import report, verdicts
-from ..judging import NOT_RUN, NOT_TESTABLE
+from ..judging import NOT_RUN, NOT_TESTABLE, Claim
 from . import appendix, differences, figures
 from .findings import Findings
 
@@ -27,7 +28,7 @@ PAPER_CAPTIONS = {
     9: "Training accuracy of models on the 6 curves.",
     10: "Training loss of models on the 6 curves.",
 }
-"""The paper's own, shortened."""
+"""The paper's captions, shortened."""
 
 
 def write(folder: Path, found: Findings) -> None:
@@ -37,43 +38,47 @@ def write(folder: Path, found: Findings) -> None:
     report.write(folder, title, [*blocks, *appendix.blocks(found), *_settings(found)])
 
 
-def _summary(found):
+def _summary(found: Findings) -> list[report.Block]:
     count = len(found.sources)
     about = (
-        "the experiments of Gotmare, Keskar, Xiong and Socher (2018), rebuilt and judged by "
-        f"computed numbers, with {count} seed{'s' if count > 1 else ''}."
+        f"a reproduction of Gotmare, Keskar, Xiong and Socher (2018) with {count} "
+        f"seed{'s' if count > 1 else ''}; computed numbers decide every claim."
     )
-    differing = differences.of_scale(found.scale, _steps(found))
-    factor = found.config.epochs_factor
-    if factor != 1:
-        differing += f"; all epoch counts are multiplied by {factor:g}, so no verdict means much"
-    blocks = [report.Text(about, "What this is:")]
-    if differing:
+    blocks: list[report.Block] = [report.Text(about, "What this is:")]
+    if differing := _differences(found):
         blocks.append(report.Text(f"{differing}.", "Not as in the paper:"))
     for sentence in verdicts.summary(found.repetitions):
         meaning, _, claims = sentence.partition(": ")
         blocks.append(report.Text(claims, f"{meaning}:"))
-    blocks += [report.Text(text, "Not run yet:") for text in _unfinished(found)]
-    return blocks
+    return blocks + [report.Text(text, "Not run yet:") for text in _unfinished(found)]
 
 
-def _unfinished(found) -> list[str]:
-    """What is still to come, of what was planned."""
+def _differences(found: Findings) -> str:
+    """How the reproduction differs from the paper as a whole; empty if it does not."""
+    factor = found.config.epochs_factor
+    scale = differences.of_scale(found.scale, _steps(found))
+    shorter = f"all epoch counts are multiplied by {factor:g}, so the verdicts mean little"
+    return "; ".join(words for words in (scale, shorter if factor != 1 else "") if words)
+
+
+def _unfinished(found: Findings) -> list[str]:
+    """Counts the planned runs that are not done yet."""
     waiting = [sum(why == NOT_RUN for why in source.missing.values()) for source in found.sources]
     if not any(waiting):
         return []
     if len(waiting) == 1:
-        return [f"{_runs(waiting[0])}; the verdicts are of what is there."]
+        return [f"{_runs(waiting[0])}; the verdicts use the runs that are done."]
     words = ", ".join(f"{_runs(n)} of seed {k}" for k, n in enumerate(waiting) if n)
-    return [f"{words}; the verdicts are of what is there."]
+    return [f"{words}; the verdicts use the runs that are done."]
 
 
-def _runs(count):
+def _runs(count: int) -> str:
     return f"{count} run{'s' if count > 1 else ''}"
 
 
-def _verdicts(found):
-    rows, seen = [], {}
+def _verdicts(found: Findings) -> list[report.Block]:
+    rows: list[tuple[str | report.Cell, ...]] = []
+    seen: dict[str, int] = {}
     for claims in zip(*found.repetitions, strict=True):
         differing = differences.of_claim(claims[0].number, found.jobs[0])
         first = seen.setdefault(differing, claims[0].number)
@@ -82,9 +87,10 @@ def _verdicts(found):
         rows += _rows(claims, found.drawn, differing)
     header = ("#", "Claim", "Verdict", "Measured", "Needed", "Figure", "Here (in the paper)")
     note = (
-        "Measured is the number that decides: of several pairs each seed's worst one, over several "
-        "seeds the mean and, in brackets, the lowest and the highest. Losses are cross-entropy "
-        "alone, on clean data. The last column has the settings of a claim's own runs that differ."
+        "Measured is the deciding number: each seed's worst pair and, over several seeds, the mean "
+        "with the lowest and the highest in brackets. Losses are cross-entropy without the L2 "
+        "penalty, on clean data. The last column lists the settings of the claim's own runs that "
+        "differ from the paper's."
     )
     blocks: list[report.Block] = [
         report.Heading("Verdicts"), report.Table(header, rows, cards=True), report.Text(note)
@@ -92,17 +98,19 @@ def _verdicts(found):
     if found.picture:
         caption = (
             "The deciding numbers of every claim, pair and seed. Dashed: the threshold; shaded: "
-            "where the claim wants them; hollow: the claim does not hold there."
+            "the range that the claim needs; hollow: the claim does not hold or cannot be tested."
         )
         blocks.append(report.Image(found.picture, caption, wide=True))
     return blocks
 
 
-def _rows(claims, drawn, differing):
-    """A row for each reading that decides; those that do not are named under the first."""
+def _rows(
+    claims: Sequence[Claim], drawn: Mapping[int, tuple[Path, int]], differing: str
+) -> list[tuple[str | report.Cell, ...]]:
+    """One row per deciding reading; each also names the readings that do not decide."""
     first, every = claims[0], verdicts.readings(claims)
     beside = [f"{s[0].label}: {verdicts.verdict(s)}" for s in every if not s[0].decides]
-    rows = []
+    rows: list[tuple[str | report.Cell, ...]] = []
     for seeds in (s for s in every if s[0].decides):
         decided = verdicts.deciding(seeds)
         reasons = [s.why for s in seeds if s.verdict == NOT_TESTABLE]
@@ -122,7 +130,7 @@ def _rows(claims, drawn, differing):
     return rows
 
 
-def _measured(decided):
+def _measured(decided: verdicts.Deciding | None) -> str | report.Cell:
     if decided is None:
         return ""
     words = decided.quantity.words
@@ -132,18 +140,18 @@ def _measured(decided):
     return report.Cell(_unbroken(text), more=[words])
 
 
-def _unbroken(text):
+def _unbroken(text: str) -> str:
     """Keeps a percent sign beside its number."""
     return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
-def _link(number, drawn):
+def _link(number: int, drawn: Mapping[int, tuple[Path, int]]) -> str | report.Cell:
     if number not in drawn:
         return ""
     return report.Cell(str(number), link=report.Heading(f"Figure {number}").anchor)
 
 
-def _figures(found):
+def _figures(found: Findings) -> list[report.Block]:
     blocks: list[report.Block] = [report.Heading("Figures")] if found.drawn else []
     for number, (path, seed) in found.drawn.items():
         of_seed = f" Seed {seed}." if len(found.sources) > 1 else ""
@@ -155,7 +163,7 @@ def _figures(found):
     return blocks
 
 
-def _settings(found):
+def _settings(found: Findings) -> list[report.Block]:
     config, info = found.config, found.info
     seconds = sum(
         line["seconds"]
@@ -165,14 +173,14 @@ def _settings(found):
     )
     versions = ", ".join(f"{name} {v}" for name, v in info["versions"].items())
     text = (
-        f"python -m experiments.reproduce --scale={config.scale} "
+        f"python -m experiments.reproduce --paper={config.paper} --scale={config.scale} "
         f"--epochs_factor={config.epochs_factor:g} --seeds={config.seeds}. {versions}. Device: "
         f"{info['device']}, networks in {config.precision}. Training alone took "
         f"{seconds / 60:.1f} process minutes."
     )
     if "seconds" in info:
         text += (
-            f" The command's last run, which builds only what was missing, took "
+            f" The last call of the command, which only runs what is missing, took "
             f"{info['seconds'] / 60:.1f} minutes in all."
         )
     epochs = [
@@ -189,19 +197,21 @@ def _settings(found):
     ]
 
 
-def _steps(found) -> int | None:
-    """Steps an epoch of most runs."""
+def _steps(found: Findings) -> int | None:
+    """Steps per epoch of most runs; None if no run exists."""
     runs = [run for kind in ("mode", "curve") for _, _, run in found.runs(kind)]
     counts = [run.info.get("steps_per_epoch") for run in runs]
     return statistics.mode(c for c in counts if c) if any(counts) else None
 
 
-def _flags(found):
-    rows = []
+def _flags(found: Findings) -> report.Table:
+    rows: list[tuple[str, str]] = []
     for jobs in found.jobs[:1]:
         for job in jobs:
             default = recorded(type(job.config)())
             mine = recorded(job.config).items()
             text = " ".join(f"--{n}={v}" for n, v in mine if v != default[n] and v is not None)
             rows.append((job.name, text))
-    return report.Table(("run of the first seed", "flags other than the command's defaults"), rows)
+    return report.Table(
+        ("run of the first seed", "flags that differ from the command's defaults"), rows
+    )

@@ -1,4 +1,4 @@
-"""The reproduction of the paper: from its flags to runs, claims, figures and the report."""
+"""Reproduces the paper: from flags to runs, claims, figures and the report."""
 
 import dataclasses
 import time
@@ -16,45 +16,40 @@ from .. import jobs, verdict_figure, verdicts
 from ..judging import Claim
 from . import claims, evidence, figures, kept, paper_report, scales
 from .findings import Findings
+from .sources import Source
 
 Plans = Sequence[scales.Plan]
-Sources = Sequence[figures.Source]
+Sources = Sequence[Source]
 
 
 def check_flags(config: ReproduceConfig, folder: Run) -> list[scales.Plan]:
-    """Checks the flags, and that the data are there.
+    """Checks the flags and reads the data set once, so that jobs do not fail later.
 
     Returns:
-      By repetition, the runs to make.
+      The planned runs, by repetition.
 
     Raises:
-      UsageError: something is wrong with them.
+      UsageError: a flag is wrong, or the data set cannot be read.
     """
     if not config.workdir:
         raise UsageError("--workdir is missing: the folder for all runs and the report")
     if launch := processes.given(config):
         raise UsageError(
-            f"{launch}: reproduce starts processes of its own on one machine; on a cluster "
-            "run the commands one by one, or fit_curves --shard"
+            f"{launch}: reproduce starts its own processes, on one machine; on a cluster, run the "
+            "commands one by one, or fit_curves --shard"
         )
     scale = scales.SCALES[config.scale]
-    numbers = _check_figures(config)
+    numbers = _figure_numbers(config)
     if not 0 < config.epochs_factor <= 10 or config.seeds < 1 or config.jobs < 0:
-        raise UsageError("--epochs_factor, --seeds and --jobs are above zero")
+        raise UsageError("--epochs_factor and --seeds must be positive, --jobs not negative")
     drawing.check_style(config.style)
     folder.check_same("reproduction", config)
     machine = ("data_dir", "precision", "compilation_cache", "cpu_devices", "checkpoint_seconds")
     shared = {name: getattr(config, name) for name in machine}
+    places = [kept.place(folder.path, config.seeds, k) for k in range(config.seeds)]
     plans = [
-        scales.make_plan(
-            scale,
-            kept.place(folder.path, config.seeds, k),
-            numbers,
-            config.epochs_factor,
-            k,
-            shared,
-        )
-        for k in range(config.seeds)
+        scales.make_plan(scale, place, numbers, config.epochs_factor, k, shared)
+        for k, place in enumerate(places)
     ]
     first = plans[0].jobs[0].config
     try:
@@ -65,13 +60,13 @@ def check_flags(config: ReproduceConfig, folder: Run) -> list[scales.Plan]:
 
 
 def build(folder: Run, config: ReproduceConfig, plans: Plans) -> list[list[Claim]]:
-    """Runs what is missing, judges the claims, and draws.
+    """Runs what is missing, judges the claims, and draws the figures.
 
     Raises:
       UsageError: a job refused its flags.
       Interrupted: a signal came.
     """
-    scale, numbers = scales.SCALES[config.scale], _check_figures(config)
+    scale, numbers = scales.SCALES[config.scale], _figure_numbers(config)
     began = time.monotonic()
     folder.open("reproduction", config)
     todo = [job for plan in plans for job in plan.jobs]
@@ -83,7 +78,7 @@ def build(folder: Run, config: ReproduceConfig, plans: Plans) -> list[list[Claim
         place = kept.place(folder.path, config.seeds, k)
         outcome = jobs.run_jobs(list(plan.jobs), costs, parallel_jobs, place / "logs")
         missing = {name: why for name, why in outcome.items() if why}
-        sources.append(figures.Source(place, plan.epochs, missing))
+        sources.append(Source(place, plan.epochs, missing))
     for source, plan in zip(sources, plans, strict=True):
         kept.add_from_weights(source.workdir, source.workdir, plan, config.data_dir)
     folder.move_to(Status.DONE, seconds=time.monotonic() - began)
@@ -91,27 +86,32 @@ def build(folder: Run, config: ReproduceConfig, plans: Plans) -> list[list[Claim
 
 
 def from_kept(config: ReproduceConfig) -> list[list[Claim]]:
-    """Judges and draws what is kept, after adding the finished runs of ``--workdir``."""
+    """Judges and draws kept results, after adding the finished runs of ``--workdir``.
+
+    Raises:
+      UsageError: a flag is wrong, nothing is kept, or the kept results have other flags.
+    """
     drawing.check_style(config.style)
     folder = Run(config.kept)
     if config.workdir:
         kept.collect(Run(config.workdir), folder, config.data_dir)
     count = kept.seeds(folder)
-    flags = folder.info["flags"]
+    flags = kept.recorded_flags(folder)
+    if flags["paper"] != config.paper:
+        raise UsageError(f"{folder.path} holds results of --paper={flags['paper']}")
     plans = [kept.make_plan(flags, Path(f"seed{k}"), k) for k in range(count)]
     sources = []
     for k, plan in enumerate(plans):
         place = folder.path / f"seed{k}"
-        sources.append(figures.Source(place, plan.epochs, kept.missing(plan, place)))
-    numbers = _check_figures(config)
+        sources.append(Source(place, plan.epochs, kept.missing(plan, place)))
+    numbers = _figure_numbers(config)
     there = {n for n in numbers if _showing(sources, plans, n) is not None}
-    names = ("scale", "epochs_factor", "precision")
-    settings = dataclasses.replace(config, seeds=count, **{name: flags[name] for name in names})
+    settings = dataclasses.replace(config, seeds=count, **{n: flags[n] for n in kept.SAME})
     return _judge(folder, settings, plans, sources, there)
 
 
 def _showing(sources: Sources, plans: Plans, number: int) -> int | None:
-    """The first repetition that has a run which the figure shows."""
+    """The first repetition with a run that the figure shows."""
     for k, (source, plan) in enumerate(zip(sources, plans, strict=True)):
         names = {job.name for job in plan.jobs} & scales.shown_in(number)
         if names - set(source.missing):
@@ -134,7 +134,7 @@ def _judge(
         for source, plan in zip(sources, plans, strict=True)
     ]
     pictures = folder.path / "figures"
-    drawn = {}
+    drawn: dict[int, tuple[Path, int]] = {}
     for number in sorted(numbers):
         seed = _showing(sources, plans, number) or 0
         made = figures.draw(sources[seed], {number}, pictures, config.style)
@@ -153,7 +153,8 @@ def _judge(
     return repetitions
 
 
-def _check_figures(config: ReproduceConfig) -> set[int]:
+def _figure_numbers(config: ReproduceConfig) -> set[int]:
+    """The figures to draw; raises UsageError for a number that the paper does not have."""
     numbers = set(config.figures or scales.FIGURES)
     strange = sorted(numbers - set(scales.FIGURES))
     if strange:
@@ -162,7 +163,7 @@ def _check_figures(config: ReproduceConfig) -> set[int]:
 
 
 def _default_jobs() -> int:
-    """One process a core on CPU; one on a GPU or TPU, which a process takes whole."""
+    """One process per core on CPU; one on a GPU or TPU, whose memory a process takes whole."""
     return min(cores(), 8) if jax.default_backend() == "cpu" else 1
 
 
@@ -172,7 +173,7 @@ def _announce(
     new = [job for job in todo if Run(job.config.workdir).status != Status.DONE]
     known = [cost for job in new if (cost := costs[job.name]) is not None]
     if len(known) < len(new):
-        say(f"{len(new)} of {len(todo)} runs to do; nobody has timed this scale yet")
+        say(f"{len(new)} of {len(todo)} runs to do; this scale has not been timed yet")
         return
     minutes = sum(known) / 60
     say(f"{len(new)} of {len(todo)} runs to do: about {minutes:.0f} minutes on {scale.machine}")

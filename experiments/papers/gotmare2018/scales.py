@@ -1,4 +1,4 @@
-"""The four scales at which the paper is rebuilt, and the plan of runs that it takes."""
+"""The four scales at which the paper is reproduced, and the runs that each needs."""
 
 import dataclasses
 from pathlib import Path
@@ -6,22 +6,53 @@ from typing import Any, NamedTuple
 
 from ...cli import PACKAGE_ROOT, CurveConfig, ModeConfig, SurfaceConfig, parse_flagfile
 from ..jobs import Job
-from ..scaling import scale_epochs
+from ..scaling import C, scale_epochs
 
 MODES = "GABCDEF"
+CURVES = tuple(f"G{mode}" for mode in MODES[1:])
+"""The runs of the curves that connect G with the other modes (Section 3)."""
 CURVE_EPOCHS = (20, 40, 60, 80)
 PAIRS = {
     "sgdr": ((30, 70), (70, 150), (30, 150)),
     "step": ((55, 65), (145, 165), (55, 165)),
 }
-SURFACES = {(70, 150): 3, (30, 70): 5}
+"""By training run, the pairs of epochs whose iterates are connected (Section 5)."""
 FIGURES = tuple(range(1, 11))
+PLANES = {3: (70, 150), 5: (30, 70), 6: (30, 70)}
+"""By figure, the epochs of ``sgdr`` whose iterates span its plane with the bend between them."""
 SECTION_3 = {1, 4, 8, 9, 10}
-SECTION_5 = {2, 3, 5, 6, 7}
+SECTION_5 = {2, 7, *PLANES}
 PAPER = "cifar10"
 """The scale with the paper's own settings."""
 PAPER_STEPS = 500
 """Steps of the paper's epochs."""
+
+
+def pair_name(run: str, first: int, second: int) -> str:
+    """The run that connects two iterates.
+
+    >>> pair_name("sgdr", 70, 150)
+    'sgdr_70_150'
+    """
+    return f"{run}_{first}_{second}"
+
+
+def pair_names(run: str) -> tuple[str, ...]:
+    """The runs that connect iterates of a training run."""
+    return tuple(pair_name(run, *pair) for pair in PAIRS[run])
+
+
+def surface_name(figure: int) -> str:
+    """The run whose surface a figure shows.
+
+    >>> surface_name(5)
+    'surface_30_70'
+    """
+    return pair_name("surface", *PLANES[figure])
+
+
+SURFACE = surface_name(3)
+"""The surface by which claims are judged."""
 
 
 class Scale(NamedTuple):
@@ -29,12 +60,12 @@ class Scale(NamedTuple):
 
     Attributes:
       name: also the folder of its flagfiles below ``experiments/flags``.
-      data: what it is trained on, for the report.
-      network: likewise.
-      grid: points a side of a surface.
-      epoch_seconds: cost of a training epoch, as measured on ``machine``; None where nobody has.
-      point_seconds: cost of an evaluated point, likewise.
-      machine: where that was.
+      data: the data set, for the report.
+      network: the network, for the report.
+      grid: points per side of a surface.
+      epoch_seconds: seconds per training epoch, measured on ``machine``; None if not measured.
+      point_seconds: seconds per evaluated point, measured likewise.
+      machine: where they were measured.
     """
 
     name: str
@@ -47,7 +78,7 @@ class Scale(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What it is in a few words."""
+        """Data and network, for headings."""
         return f"{self.data}, {self.network}"
 
 
@@ -71,11 +102,11 @@ SCALES = {
 
 
 class Plan(NamedTuple):
-    """What has to be run for some figures.
+    """The runs of one repetition.
 
     Attributes:
-      jobs: in an order in which they can be run.
-      epochs: for each run, the epoch here for an epoch of the paper.
+      jobs: in an order in which they can run.
+      epochs: by run, the epoch here for each epoch of the paper.
     """
 
     jobs: tuple[Job, ...]
@@ -85,75 +116,77 @@ class Plan(NamedTuple):
 def make_plan(
     scale: Scale, workdir: Path, figures: set[int], factor: float, seed: int, shared: dict[str, Any]
 ) -> Plan:
-    """The runs that the figures need.
+    """Plans the runs that some figures need.
 
     Args:
-      scale: which size.
-      workdir: the folder that holds the run folders.
+      scale: the size of the experiment.
+      workdir: the folder of the run folders.
       figures: numbers of the paper's figures.
       factor: multiplies every epoch count.
-      seed: number of this repetition; its runs have seeds of their own.
-      shared: flags that every job gets (``data_dir``, ``precision``).
+      seed: number of the repetition; each repetition has its own seeds.
+      shared: flags of every job (``data_dir``, ``precision``).
     """
     planner = _Planner(scale, workdir, factor, seed, shared)
     if figures & SECTION_3:
         for name in MODES:
             planner.mode(name)
-        for name in MODES[1:]:
-            planner.curve(f"G{name}", "G", name)
+        for name in CURVES:
+            planner.curve(name, *name)
     for run, pairs in PAIRS.items():
         if figures & SECTION_5:
             planner.mode(run)
             for first, second in pairs:
                 planner.pair(run, first, second)
-    for pair in SURFACES:
-        if figures & ({3} if pair == (70, 150) else {5, 6}):
-            planner.surface(*pair)
+    for pair in dict.fromkeys(plane for figure, plane in PLANES.items() if figure in figures):
+        planner.surface(*pair)
     return Plan(tuple(planner.jobs), planner.epochs)
 
 
 def shown_in(figure: int) -> set[str]:
-    """The runs that a figure shows, without those that they need."""
+    """The runs that a figure shows, without the runs that these need."""
     if figure in SECTION_3:
-        return {f"G{name}" for name in MODES[1:]}
-    surfaces = {3: "surface_70_150", 5: "surface_30_70", 6: "surface_30_70"}
-    if figure in surfaces:
-        return {surfaces[figure]}
-    return {f"{run}_{a}_{b}" for run, pairs in PAIRS.items() for a, b in pairs}
+        return set(CURVES)
+    if figure in PLANES:
+        return {surface_name(figure)}
+    return {name for run in PAIRS for name in pair_names(run)}
 
 
 class _Planner:
-    def __init__(self, scale, workdir, factor, seed, shared):
+    """Collects the jobs of a plan, each after the jobs it needs."""
+
+    def __init__(
+        self, scale: Scale, workdir: Path, factor: float, seed: int, shared: dict[str, Any]
+    ) -> None:
         self.scale, self.workdir, self.factor = scale, workdir, factor
         self.seed, self.shared = 1000 * seed, shared
         self.jobs: list[Job] = []
         self.epochs: dict[str, dict[int, int]] = {}
 
-    def _config(self, kind, name, **changes):
+    def _config(self, kind: type[C], name: str, **changes: Any) -> C:
         file = PACKAGE_ROOT / "experiments" / "flags" / self.scale.name / f"{name}.cfg"
         config, self.epochs[name] = scale_epochs(parse_flagfile(kind, file), self.factor)
         changes = {"workdir": str(self.workdir / name), "seed": config.seed + self.seed} | changes
         return dataclasses.replace(config, **changes, **self.shared)
 
-    def mode(self, name):
+    def mode(self, name: str) -> None:
         self.jobs.append(Job(name, "train_mode", self._config(ModeConfig, name)))
 
-    def curve(self, name, start, end):
+    def curve(self, name: str, start: str, end: str) -> None:
         config = self._config(
             CurveConfig, name, start=str(self.workdir / start), end=str(self.workdir / end)
         )
         needs = (start.partition("@")[0], end.partition("@")[0])
         self.jobs.append(Job(name, "fit_curve", config, needs))
 
-    def pair(self, run, first, second):
-        here = self.epochs[run]
-        self.curve(f"{run}_{first}_{second}", f"{run}@{here[first]}", f"{run}@{here[second]}")
+    def pair(self, run: str, first: int, second: int) -> None:
+        here, name = self.epochs[run], pair_name(run, first, second)
+        self.curve(name, f"{run}@{here[first]}", f"{run}@{here[second]}")
 
-    def surface(self, first, second):
-        here, curve = self.epochs["sgdr"], f"sgdr_{first}_{second}"
+    def surface(self, first: int, second: int) -> None:
+        here, curve = self.epochs["sgdr"], pair_name("sgdr", first, second)
         run = self.workdir / "sgdr"
         points = (f"{run}@{here[first]}", f"{run}@{here[second]}", str(self.workdir / curve))
-        name = f"surface_{first}_{second}"
+        name = pair_name("surface", first, second)
         config = SurfaceConfig(
             workdir=str(self.workdir / name),
             points=points,
@@ -166,7 +199,7 @@ class _Planner:
 
 
 def seconds(scale: Scale, job: Job) -> float | None:
-    """About how long a job takes on the scale's machine, start and compilation included."""
+    """Estimated seconds of a job on the scale's machine, with start and compilation."""
     if scale.epoch_seconds is None or scale.point_seconds is None:
         return None
     if job.module == "loss_surface":

@@ -1,0 +1,55 @@
+import numpy as np
+
+from experiments.papers.gotmare2018 import figures, scales
+from experiments.papers.gotmare2018.sources import Source
+from experiments.runs import add_metrics
+from mcjax.analysis import profiles
+from mcjax.plots import profile_plots
+from mcjax.results import PathMetrics, Profile
+from tests.reproductions import plan
+
+
+def fake_curve(rng, points=7):
+    t = np.linspace(0, 1, points)
+    paths = {}
+    for path in ("curve", "segment"):
+        metrics = {
+            split: {name: rng.uniform(0.1, 0.9, points) for name in ("loss", "accuracy")}
+            for split in ("train", "validation")
+        }
+        paths[path] = profiles.summarize(PathMetrics(metrics, arc_length=2 * t), t)
+    return Profile(t, paths).to_arrays()
+
+
+def test_all_figures_are_drawn_from_arrays(tmp_path, monkeypatch):
+    """Every figure but the t-SNE's, with one pair missing."""
+    monkeypatch.setattr(profile_plots, "FORMATS", ("png",))
+    rng = np.random.default_rng(0)
+    found = plan(tmp_path)
+    for job in found.jobs:
+        (tmp_path / job.name).mkdir()
+        if job.module == "fit_curve":
+            for label in ("", *(f"@{e}" for e in job.config.eval_epochs)):
+                np.savez(tmp_path / job.name / f"curve{label}.npz", **fake_curve(rng))
+        elif job.module == "train_mode":
+            for epoch in (1, 2):
+                add_metrics(
+                    tmp_path / job.name,
+                    epoch=epoch,
+                    step=epoch,
+                    lr=0.1 / epoch,
+                    validation={"accuracy": 0.5},
+                )
+        else:
+            xy = np.array([[0.0, 0], [2, 0], [1, 1]])
+            arrays = {"x": np.linspace(-1, 3, 5), "y": np.linspace(-1, 2, 4), "point_xy": xy}
+            arrays["point_name"] = np.array(["w70", "w150", "bend"])
+            for split in ("train", "validation"):
+                arrays[f"{split}_loss"] = rng.uniform(0.1, 5, (4, 5))
+                arrays[f"point_{split}_loss"] = np.array([0.2, 0.3, 0.1])
+            np.savez(tmp_path / job.name / "surface.npz", **arrays)
+    missing = {"GE": "not run, since E: it did not train", "step_55_65": "stopped"}
+    source = Source(tmp_path, found.epochs, missing)
+    drawn = figures.draw(source, set(scales.FIGURES) - {4}, tmp_path / "figures")
+    assert sorted(drawn) == [1, 2, 3, 5, 6, 7, 8, 9, 10]
+    assert all(path.stat().st_size > 5000 for path in drawn.values())

@@ -1,0 +1,19 @@
+"""Modes and flags for surfaces in tests."""
+
+from experiments import train_mode
+from experiments.cli.configs import ModeConfig, SurfaceConfig
+
+MODE = {"dataset": "digits", "model": "mlp", "width": 0.125, "train_size": 200, "batch_size": 50,
+        "validation_size": 90, "schedule": "constant"}  # fmt: skip
+
+
+def mode(folder, name, **changes):
+    """Trains a small mode."""
+    train_mode.run(ModeConfig(workdir=str(folder / name), **MODE | changes))
+
+
+def make(runs, workdir, **changes):
+    """Flags of a surface through the modes ``a`` and ``b`` and the curve ``ab``."""
+    points = tuple(str(runs / name) for name in ("a", "b", "ab"))
+    options = {"points": points, "curve": str(runs / "ab"), "iterates": (str(runs / "a"),)}
+    return SurfaceConfig(workdir=str(workdir), **options | {"grid": "4x3"} | changes)
