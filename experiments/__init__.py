@@ -18,6 +18,13 @@ def check_extra() -> None:
         sys.exit(2)
 
 
+def discard_output() -> None:
+    """Discards further output, buffered output included, after its reader has closed the pipe."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
+
+
 # `python -m` imports this package before the command, whose own imports may be missing.
 # `python -m experiments`, which lists the commands, needs none of them.
 if sys.argv[:1] == ["-m"] and not {__name__, f"-m{__name__}"} & {*sys.orig_argv}:

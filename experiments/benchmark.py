@@ -2,13 +2,13 @@
 
     python -m experiments.benchmark --workdir=runs/benchmark
 
-Each round times every work once in mcjax and once in PyTorch, one after the other, so that a slow
-minute of the machine strikes both. A ratio is mcjax's time over PyTorch's in the same round; the
-table gives the median over the rounds and their range. Shares are of the rate of a matrix product
-measured in the same rounds, counted in the arithmetic of direct convolution (a fast algorithm can
-exceed 100 %). PyTorch (``pip install torch``) is optional; it runs in the memory format, and
-evaluates at the batch size, that is faster for it. On a GPU every work is timed in full float32 and
-with networks in bfloat16 (PyTorch: by autocast).
+Each round times every task once in mcjax and once in PyTorch, one right after the other, so that a
+slow minute of the machine affects both. A ratio is mcjax's time over PyTorch's in the same round;
+the table shows the median over the rounds and the range. Shares are relative to the rate of a
+matrix product measured in the same rounds, and count the arithmetic of direct convolution (a fast
+algorithm can exceed 100 %). PyTorch (``pip install torch``) is optional; it uses its faster memory
+format, and evaluates at its faster batch size. On a GPU every task is timed in full float32 and
+with networks in bfloat16 (PyTorch: autocast).
 """
 
 import math
@@ -17,7 +17,8 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
@@ -34,13 +35,16 @@ from .cli import PRECISIONS, BenchmarkConfig, UsageError, cores, main, say
 from .runs import json_text, write_atomically
 
 BATCH = 100
+"""Examples per step."""
 LONGEST = 256
+"""The maximal number of units in one measurement."""
 CURVES = 6
+"""Curves trained at once."""
 DTYPES = {"float32": jnp.float32, "bf16": jnp.bfloat16}
 
 
 class Net(NamedTuple):
-    """A network and random data of the shape it is timed on."""
+    """A network and the shape of the random data that it is timed on."""
 
     title: str
     model: str
@@ -56,41 +60,57 @@ NETS = {
 }
 
 
-class Work(NamedTuple):
+class Work(Protocol):
+    """Work that can be repeated."""
+
+    def __call__(self, count: int, /) -> Any:
+        """Does ``count`` units of the work, and waits for them."""
+        ...
+
+
+class Task(NamedTuple):
     """A row of the table.
 
     Attributes:
-      title: what is done.
-      net: on which of `NETS`.
-      ours: ``count -> None``, that many units of work in mcjax.
-      other: likewise in what it is compared with, or None.
-      against: what that is.
+      title: of the row.
+      net: one of `NETS`.
+      ours: the work in mcjax.
+      other: the work that it is compared with, or None.
+      against: the name of that.
       goal: the ratio to reach on two CPU cores.
-      flops: of a unit, in the arithmetic of direct convolution.
+      flops: multiplications and additions per unit, by direct convolution.
     """
 
     title: str
     net: str
-    ours: Callable[[int], Any]
-    other: Callable[[int], Any] | None
+    ours: Work
+    other: Work | None
     against: str
     goal: float
     flops: float
+
+
+class Timing(NamedTuple):
+    """A task in one round: seconds per unit, and the matrix product's flops per second."""
+
+    ours: float
+    other: float | None
+    rate: float
 
 
 def run(config: BenchmarkConfig) -> list[dict[str, Any]]:
     """Times everything, prints the table, and writes ``benchmark.json`` and ``benchmark.md``.
 
     Returns:
-      A row for each work, as in ``benchmark.json``.
+      A row per task, as in ``benchmark.json``.
 
     Raises:
-      UsageError: an unknown net, or no rounds.
+      UsageError: a net is unknown, or --rounds or --seconds is not positive.
     """
-    if strange := sorted(set(config.nets) - set(NETS)):
-        raise UsageError(f"--nets={strange[0]}: there are {', '.join(NETS)}")
+    if unknown := sorted(set(config.nets) - set(NETS)):
+        raise UsageError(f"--nets={unknown[0]}: there are {', '.join(NETS)}")
     if config.rounds < 1 or config.seconds <= 0:
-        raise UsageError("--rounds and --seconds are above zero")
+        raise UsageError("--rounds and --seconds must be positive")
     folder = Path(config.workdir) if config.workdir else None
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +129,7 @@ def run(config: BenchmarkConfig) -> list[dict[str, Any]]:
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-    """The table of the rows, for a README."""
+    """The table of the rows, in Markdown."""
     lines = [
         machine(),
         "",
@@ -133,7 +153,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 
 def machine() -> str:
-    """The machine and the versions, in a line."""
+    """The machine and the versions, in one line."""
     device = jax.devices()[0]
     what = _processor() if device.platform == "cpu" else device.device_kind
     torch = _torch()
@@ -141,7 +161,8 @@ def machine() -> str:
     return words + (f", PyTorch {torch.__version__}" if torch else ", no PyTorch")
 
 
-def _processor():
+def _processor() -> str:
+    """The CPU's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().split("\n")
         return next(x.partition(":")[2].strip() for x in lines if x.startswith("model name"))
@@ -149,7 +170,8 @@ def _processor():
         return platform.processor() or platform.machine()
 
 
-def _torch():
+def _torch() -> ModuleType | None:
+    """PyTorch, if it is installed."""
     try:
         import torch
     except ImportError:
@@ -157,110 +179,119 @@ def _torch():
     return torch
 
 
-def _time_net(name, precision, config):
-    """Rows of a net's works."""
+def _time_net(name: str, precision: str, config: BenchmarkConfig) -> list[dict[str, Any]]:
+    """Times the tasks of a net; returns their rows."""
     say(f"{NETS[name].title}, {precision}: compiling")
-    works = _works(name, precision)
-    gemm = _matmul(DTYPES[precision])
-    counts = [(_count(w.ours, config), w.other and _count(w.other, config)) for w in works]
-    times: list[list[tuple[float, float | None, float]]] = [[] for _ in works]
+    tasks = _tasks(name, precision)
+    matmul = _matmul(DTYPES[precision])
+    counts = [(_count(t.ours, config), _count(t.other, config) if t.other else 0) for t in tasks]
+    timings: list[list[Timing]] = [[] for _ in tasks]
     for number in range(config.rounds):
-        for work, count, found in zip(works, counts, times, strict=True):
-            flops, seconds = gemm()
-            other = _seconds(work.other, count[1]) if work.other and count[1] else None
-            found.append((_seconds(work.ours, count[0]), other, flops / seconds))
+        for task, count, rounds in zip(tasks, counts, timings, strict=True):
+            rate = matmul()
+            other = _seconds(task.other, count[1]) if task.other else None
+            rounds.append(Timing(_seconds(task.ours, count[0]), other, rate))
         say(f"{NETS[name].title}, {precision}: round {number + 1} of {config.rounds}")
-    return [_row(w, precision, found) for w, found in zip(works, times, strict=True)]
+    return [_row(task, precision, rounds) for task, rounds in zip(tasks, timings, strict=True)]
 
 
-def _row(work, precision, found):
-    ours = statistics.median(x[0] for x in found)
-    other = statistics.median(x[1] for x in found) if work.other else None
-    rate = statistics.median(x[2] for x in found)
+def _row(task: Task, precision: str, rounds: list[Timing]) -> dict[str, Any]:
+    """The row of a task, with medians over the rounds."""
+    ours = statistics.median(x.ours for x in rounds)
+    others = [x.other for x in rounds if x.other is not None]
+    other = statistics.median(others) if others else None
+    rate = statistics.median(x.rate for x in rounds)
     return {
-        "work": work.title,
+        "work": task.title,
         "precision": precision,
         "ms": 1e3 * ours,
-        "against": work.against,
+        "against": task.against,
         "other_ms": other and 1e3 * other,
-        "ratios": [x[0] / x[1] for x in found if x[1]],
-        "goal": work.goal,
-        "flops": work.flops,
+        "ratios": [x.ours / x.other for x in rounds if x.other],
+        "goal": task.goal,
+        "flops": task.flops,
         "matmul_flops_per_second": rate,
-        "share": work.flops / ours / rate,
-        "other_share": other and work.flops / other / rate,
+        "share": task.flops / ours / rate,
+        "other_share": other and task.flops / other / rate,
     }
 
 
-def _seconds(work, count):
-    """Seconds a unit of work."""
+def _seconds(work: Work, count: int) -> float:
+    """Seconds per unit of work."""
     began = time.perf_counter()
     work(count)
     return (time.perf_counter() - began) / count
 
 
-def _count(work, config):
-    """Units that take about ``--seconds``."""
+def _count(work: Work, config: BenchmarkConfig) -> int:
+    """The number of units that take about ``--seconds``."""
     work(1)
     once = _seconds(work, 1)
     return max(1, min(LONGEST, round(config.seconds / once)))
 
 
-def _matmul(dtype):
-    """``() -> (flops, seconds)`` of one large square matrix product."""
+def _matmul(dtype: Any) -> Callable[[], float]:
+    """A function that measures the flops per second of a large square matrix product."""
     size = 2048 if jax.default_backend() == "cpu" else 8192
     x = jax.random.normal(jax.random.key(0), (size, size), dtype)
     product = jax.jit(jnp.dot)
     jax.block_until_ready(product(x, x))
 
-    def once():
+    def rate() -> float:
         began = time.perf_counter()
         results = [product(x, x) for _ in range(3)]
         jax.block_until_ready(results)
-        return 2.0 * size**3, (time.perf_counter() - began) / 3
+        return 2.0 * size**3 / ((time.perf_counter() - began) / 3)
 
-    return once
+    return rate
 
 
-def _works(name, precision):
+def _tasks(name: str, precision: str) -> list[Task]:
+    """The tasks of a net, compiled for a precision."""
     net = NETS[name]
     ours = Subject(net, precision)
     reference = _reference(net, precision) if _torch() else None
     forward = forward_flops(ours.model, net.shape)
     step = 3 * forward * BATCH
 
-    def theirs(work):
+    def theirs(work: Callable[[Any, int], Any]) -> Work | None:
         return (lambda count: work(reference, count)) if reference else None
 
-    works = [
-        Work(f"curve step, {net.title}, batch {BATCH}", name, ours.curve_steps,
+    tasks = [
+        Task(f"curve step, {net.title}, batch {BATCH}", name, ours.curve_steps,
              theirs(lambda r, n: r.steps(n, BATCH, True)), "PyTorch", GOALS[name][0], step),
-        Work(f"training step, {net.title}, batch {BATCH}", name, ours.plain_steps,
+        Task(f"training step, {net.title}, batch {BATCH}", name, ours.plain_steps,
              theirs(lambda r, n: r.steps(n, BATCH, False)), "PyTorch", GOALS[name][0], step),
-        Work(f"a point of a surface, {net.title}, {net.examples} images", name, ours.points,
+        Task(f"a point of a surface, {net.title}, {net.examples} images", name, ours.points,
              theirs(lambda r, n: [r.surface_point() for _ in range(n)]), "PyTorch",
              GOALS[name][1], forward * net.examples),
-        Work(f"curve step against training step, {net.title}", name, ours.curve_steps,
+        Task(f"curve step against training step, {net.title}", name, ours.curve_steps,
              ours.plain_steps, "training step", 1.05, step),
     ]  # fmt: skip
     if name == "digits":
         several = Subject(net, precision, CURVES)
-        works.append(
-            Work(f"a step of {CURVES} curves at once, {net.title}", name, several.curve_steps,
+        tasks.append(
+            Task(f"a step of {CURVES} curves at once, {net.title}", name, several.curve_steps,
                  theirs(lambda r, n: r.steps(CURVES * n, BATCH, True)), "PyTorch", 0.4,
                  CURVES * step)
         )  # fmt: skip
-    return works
+    return tasks
 
 
 GOALS = {"vgg16": (0.8, 0.8), "quarter": (1.0, 0.8), "digits": (0.5, 0.4)}
-"""Ratios to PyTorch to reach on two CPU cores: of a step, and of a point of a surface."""
+"""Goals for the ratio to PyTorch on two CPU cores: of a step, and of a point of a surface."""
 
 
 class Subject:
-    """mcjax at work on a net: curve steps, plain steps, points of a surface."""
+    """The work in mcjax on a net: curve steps, plain steps, points of a surface.
 
-    def __init__(self, net: Net, precision: str, runs: int | None = None):
+    Args:
+      net: the network.
+      precision: one of `DTYPES`.
+      runs: the number of runs to train at once; None for one, without a leading axis.
+    """
+
+    def __init__(self, net: Net, precision: str, runs: int | None = None) -> None:
         mesh = parallel.make_mesh()
         axis = parallel.DATA_AXIS
         self.model = models.create(net.model, num_classes=10, width=net.width, axis_name=axis)
@@ -290,33 +321,35 @@ class Subject:
         self.key = jax.random.split(key, runs) if runs else key
 
     def curve_steps(self, count: int) -> None:
-        """Steps of the curve (of all curves, where there are several)."""
+        """Trains the curve, or all curves, for some steps."""
         self.curve_state = self._steps(self.curve, self.curve_state, self.ends, count)
 
     def plain_steps(self, count: int) -> None:
-        """Steps of a mode."""
+        """Trains the mode for some steps."""
         self.plain_state = self._steps(self.plain, self.plain_state, (), count)
 
-    def _steps(self, trainer, state, fixed, count):
+    def _steps(
+        self, trainer: training.Trainer, state: training.TrainState, fixed: Any, count: int
+    ) -> training.TrainState:
         state, *_ = trainer.run(state, fixed, self.data, self.rows, self.rows, self.key, count)
         return jax.block_until_ready(state)
 
     def points(self, count: int) -> None:
-        """Points of the plane through three networks."""
+        """Evaluates points of the plane through three networks."""
         coefficients = np.random.default_rng(0).dirichlet(np.ones(3), count)
         bend = self.curve_state.params[0]
         self.evaluator((self.ends[0], bend, self.ends[1]), coefficients, {})
 
 
 def random_images(net: Net) -> tuple[np.ndarray, np.ndarray]:
-    """Random uint8 images and labels of ten classes."""
+    """Random uint8 images ``[N, H, W, C]`` and int32 labels ``[N]`` of ten classes."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (net.examples, *net.shape), dtype=np.uint8)
     return images, rng.integers(0, 10, net.examples).astype(np.int32)
 
 
-def _reference(net, precision):
-    """The PyTorch reference in its faster memory format, and at its faster batch."""
+def _reference(net: Net, precision: str) -> Any:
+    """The PyTorch reference in its faster memory format, with its faster batch size."""
     from .benchmarks import torch_reference
 
     images, labels = random_images(net)
@@ -345,9 +378,14 @@ def _reference(net, precision):
 
 def forward_flops(model: nn.Module, shape: tuple[int, int, int]) -> float:
     """Multiplications and additions of a forward pass over one image, by direct convolution."""
-    total = []
+    total: list[float] = []
 
-    def count(next_call, args, kwargs, context):
+    def count(
+        next_call: Callable[..., Any],
+        args: Any,
+        kwargs: dict[str, Any],
+        context: nn.module.InterceptorContext,
+    ) -> Any:
         result = next_call(*args, **kwargs)
         if isinstance(context.module, nn.Conv | nn.Dense) and context.method_name == "__call__":
             kernel = context.module.variables["params"]["kernel"].shape

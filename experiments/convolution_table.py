@@ -1,18 +1,17 @@
-"""Times the forms of a 3x3 convolution on this CPU and prints the table by which mcjax chooses.
+"""Times the forms of a 3x3 convolution on this CPU: the table from which mcjax chooses one.
 
     python -m experiments.convolution_table --write
 
-Each number is a pass in a jitted loop, batch 100: forward, and a step, forward and both gradients
-(for images of up to three channels, a network's input, the kernel's gradient alone). --write puts
-the tables into mcjax/flax/ops/convolution_table.py, where `mcjax.flax.ops.convolution.choose`
-reads.
+Each number is the time of one pass in a jitted loop, batch 100: of a forward pass, and of a step,
+forward and both gradients (for images of up to three channels, a network's input, the kernel's
+gradient alone). --write writes the tables into mcjax/flax/ops/convolution_table.py, which
+`mcjax.flax.ops.convolution.choose` reads.
 """
 
 import dataclasses
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +30,39 @@ SHAPES = (
 Shape = tuple[int, int, int]
 Table = dict[Shape, dict[str, float]]
 FIRST_LAYER = 3
-"""Images of so few channels are a network's input and need no gradient."""
+"""Images of up to this many channels are a network's input and need no gradient."""
+
+
+class Form(Protocol):
+    """A form of the convolution, of `mcjax.flax.ops.convolution.FORMS`."""
+
+    def __call__(self, images: jax.Array, kernel: jax.Array, /) -> jax.Array:
+        """Convolves images ``[B, H, W, I]`` with a kernel ``[3, 3, I, O]``."""
+        ...
+
+
+class Pass(Protocol):
+    """A compiled pass."""
+
+    def __call__(self, count: int, /) -> float:
+        """Repeats the pass ``count`` times; returns the seconds per pass."""
+        ...
+
+
+class Compile(Protocol):
+    """Compiles a pass through one form: `_forward` or `_step`."""
+
+    def __call__(self, form: Form, size: int, channels: int, features: int, /) -> Pass:
+        """Compiles it for images ``[BATCH, size, size, channels]`` and as many features."""
+        ...
+
+
+class Repeat(Protocol):
+    """A jitted loop."""
+
+    def __call__(self, count: int, /, *args: jax.Array) -> Any:
+        """Repeats a pass over some arrays ``count`` times."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,21 +72,22 @@ class TableConfig(Machine):
     unused: ClassVar[tuple[str, ...]] = (
         "workdir", "data_dir", "precision", *LAUNCH, "checkpoint_seconds",
     )  # fmt: skip
-    write: bool = flag(False, "Put the table into the package's source.")
-    seconds: float = flag(1.0, "Length of all measurements of one form at one shape.")
+    write: bool = flag(False, "Write the table into the package's source.")
+    seconds: float = flag(1.0, "Length of all measurements of one form and shape, in seconds.")
 
 
 def run(config: TableConfig) -> tuple[Table, Table]:
     """Times every form at every shape.
 
     Returns:
-      Milliseconds by (pixels a side, channels in, channels out) and form: forward, and a step.
+      Milliseconds by (pixels per side, channels in, channels out) and form: of a forward pass, and
+      of a step.
 
     Raises:
-      UsageError: this is no CPU.
+      UsageError: JAX's default device is not a CPU.
     """
     if jax.default_backend() != "cpu":
-        raise UsageError("the table is for CPUs alone; run it with JAX_PLATFORMS=cpu")
+        raise UsageError("the table is for CPUs; run this with JAX_PLATFORMS=cpu")
     tables: tuple[Table, Table] = ({}, {})
     for shape in SHAPES:
         for table, work, what in zip(tables, (_forward, _step), ("forward", "step"), strict=True):
@@ -69,8 +101,8 @@ def run(config: TableConfig) -> tuple[Table, Table]:
     return tables
 
 
-def milliseconds(work: Callable[..., Any], shape: Shape, seconds: float) -> dict[str, float]:
-    """A pass in every form, in turns; the fastest of seven of each counts."""
+def milliseconds(work: Compile, shape: Shape, seconds: float) -> dict[str, float]:
+    """Times a pass in every form, in turns; takes the fastest of seven measurements of each."""
     forms = {n: f for n, f in convolution.FORMS.items() if n != "lax" or work is _forward}
     passes = {name: work(form, *shape) for name, form in forms.items()}
     counts = {name: max(1, round(seconds / 7 / once(2))) for name, once in passes.items()}
@@ -78,13 +110,13 @@ def milliseconds(work: Callable[..., Any], shape: Shape, seconds: float) -> dict
     return {name: 1e3 * min(turn[name] for turn in turns) for name in passes}
 
 
-def _forward(form, size, channels, features):
-    """``count -> seconds`` a forward pass."""
+def _forward(form: Form, size: int, channels: int, features: int) -> Pass:
+    """Compiles a forward pass."""
     images, kernel, _ = _draw(size, channels, features)
 
     @jax.jit
-    def repeat(count, images, kernel):
-        def again(_, carry):  # every pass has other images, so that nothing can leave the loop
+    def repeat(count: int, images: jax.Array, kernel: jax.Array) -> Any:
+        def again(_: Any, carry: Any) -> Any:  # images change, so XLA can hoist nothing
             images, total = carry
             output = jax.nn.relu(form(images, kernel))
             return images.at[0, 0, 0, 0].add(output[0, 0, 0, 0]), total + output
@@ -95,17 +127,17 @@ def _forward(form, size, channels, features):
     return _timed(repeat, images, kernel)
 
 
-def _step(form, size, channels, features):
-    """``count -> seconds`` a step: forward and the gradients in kernel and, inside, image."""
+def _step(form: Form, size: int, channels: int, features: int) -> Pass:
+    """Compiles a step: a forward pass, the kernel's gradient and, in inner layers, the images'."""
     images, kernel, weights = _draw(size, channels, features)
     inner = channels > FIRST_LAYER
 
-    def loss(images, kernel, weights):
+    def loss(images: jax.Array, kernel: jax.Array, weights: jax.Array) -> jax.Array:
         return jnp.sum(jnp.square(form(images, kernel)) * weights)
 
     @jax.jit
-    def repeat(count, images, kernel, weights):
-        def again(_, carry):
+    def repeat(count: int, images: jax.Array, kernel: jax.Array, weights: jax.Array) -> Any:
+        def again(_: Any, carry: Any) -> Any:
             images, kernel = carry
             gradients = jax.grad(loss, (0, 1) if inner else (1,))(images, kernel, weights)
             moved = images - 1e-9 * gradients[0] if inner else -images
@@ -116,15 +148,18 @@ def _step(form, size, channels, features):
     return _timed(repeat, images, kernel, weights)
 
 
-def _draw(size, channels, features):
+def _draw(size: int, channels: int, features: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Random images, kernel, and weights of the outputs."""
     images = jax.random.normal(jax.random.key(0), (BATCH, size, size, channels))
     kernel = 0.05 * jax.random.normal(jax.random.key(1), (3, 3, channels, features))
     weights = jax.random.normal(jax.random.key(2), (BATCH, size, size, features))
     return images, kernel, weights
 
 
-def _timed(repeat, *args):
-    def once(count):
+def _timed(repeat: Repeat, *args: jax.Array) -> Pass:
+    """Compiles the loop and returns a function that times it."""
+
+    def once(count: int) -> float:
         began = time.perf_counter()
         jax.block_until_ready(repeat(count, *args))
         return (time.perf_counter() - began) / count
@@ -134,9 +169,9 @@ def _timed(repeat, *args):
 
 
 def source(forward: Table, step: Table) -> str:
-    """The module's text."""
+    """The source of mcjax/flax/ops/convolution_table.py."""
 
-    def rows(table):
+    def rows(table: Table) -> str:
         entries = lambda found: ", ".join(f"{n!r}: {ms:.3g}" for n, ms in found.items())  # noqa: E731
         return "".join(f"    {shape}: {{{entries(found)}}},\n" for shape, found in table.items())
 

@@ -34,7 +34,7 @@ def _kept(run: Run, drop: tuple[int, ...]) -> set[int]:
     epochs = {*info["flags"]["keep"], *info["flags"].get("eval_epochs", ())}
     for epoch in drop:
         if step_of(run, epoch) == last:
-            raise UsageError(f"--drop={epoch}: the last checkpoint of {run.path} cannot be removed")
+            raise UsageError(f"--drop={epoch}: the last checkpoint of {run.path} stays")
     return {last, *(epoch * info["steps_per_epoch"] for epoch in epochs - set(drop))}
 
 

@@ -7,7 +7,7 @@ Everything here is made of three small things (see README.md):
 * *combine*: ``(control points, c) -> params``, the only place where parameter pytrees are mixed;
 * *objective*: ``(params, state, batch, key) -> loss and sums``, supplied by the caller.
 
-The calls of `mcjax.api` are attributes of this package, loaded when they are first used:
+The functions of `mcjax.api` are attributes of this package, loaded on first use:
 ``import mcjax.curves`` loads jax and no other package.
 
 >>> import mcjax
@@ -23,7 +23,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from mcjax.api import fit_curve, profile, sharpness, surface
-else:  # a type checker that saw it would take any name for an attribute
+else:  # hidden from type checkers: with it, any name would pass for an attribute
 
     def __getattr__(name: str) -> Any:
         if name not in __all__:

@@ -1,10 +1,10 @@
-"""The console script ``mcjax``, also ``python -m mcjax``: runs a command, or lists them.
+"""The console script ``mcjax``, also ``python -m mcjax``: runs a command or lists all of them.
 
     mcjax fit_curve --flagfile=experiments/flags/quickstart.cfg --workdir=runs/quickstart
 
-The commands are the modules of the package ``experiments``: beside mcjax in a checkout, and within
-it, as ``mcjax.experiments``, in a wheel. Here they always have the second name, so that a package
-of the user's that is called ``experiments`` is left alone.
+The commands are the modules of the package ``experiments``: next to mcjax in a checkout, inside it
+as ``mcjax.experiments`` in a wheel. This script always imports them under the second name, so that
+it does not clash with a user's own package called ``experiments``.
 """
 
 import importlib.util
@@ -21,11 +21,11 @@ COMMANDS = "mcjax.experiments"
 
 
 def main() -> None:
-    """Runs ``mcjax COMMAND --flag=value ...``; exits with the command's status."""
+    """Runs ``mcjax COMMAND --flag=value ...`` and exits with the command's status."""
     name, *flags = sys.argv[1:] or ["--help"]
     listing = _load_commands()
     if name in ("--help", "-h", "help"):
-        print(listing.page("mcjax COMMAND"))
+        listing.show("mcjax COMMAND")
     elif name == "--version":
         print(mcjax.__version__)
     elif name in (known := listing.commands()):
@@ -34,7 +34,7 @@ def main() -> None:
         sys.argv = [name, *flags]
         runpy.run_module(f"{COMMANDS}.{name}", run_name="__main__", alter_sys=True)
     else:
-        sys.exit(f"mcjax: no command is called {name!r}: {spelling.hint(name, known)}")
+        sys.exit(f"mcjax: unknown command {name!r}: {spelling.hint(name, known)}")
 
 
 def _load_commands() -> ModuleType:
@@ -45,7 +45,7 @@ def _load_commands() -> ModuleType:
             COMMANDS, folder / "__init__.py", submodule_search_locations=[str(folder)]
         )
         if spec is None or spec.loader is None or not folder.is_dir():
-            sys.exit(f"mcjax: the commands are neither in {COMMANDS} nor in {folder}")
+            sys.exit(f"mcjax: found the commands neither in {COMMANDS} nor in {folder}")
         sys.modules[COMMANDS] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[COMMANDS])
     return importlib.import_module(f"{COMMANDS}.__main__")

@@ -5,11 +5,11 @@ bends between them, each a pytree of parameters)::
 
     phi(t) = sum_k c_k(t) w_k,        t in [0, 1],  phi(0) = w_a,  phi(1) = w_b
 
-A `Curve` is the function ``t -> c`` alone; it knows nothing of parameters. `combine` mixes the
+A `Curve` is only the function ``t -> c``, independent of the parameters. `combine` mixes the
 control points and is the only function here that touches their leaves. The training loss of
 Gotmare et al. (2018, Section 2), ``l(theta) = E_{t~U(0,1)} L(phi_theta(t))``, is `curve_loss`.
 
-An example on parameters that belong to no framework:
+An example with plain parameters, without any framework:
 
 >>> import jax, jax.numpy as jnp
 >>> from mcjax import curves
@@ -35,7 +35,7 @@ True
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -43,8 +43,8 @@ import jax.numpy as jnp
 Params = Any
 """A pytree whose leaves are floating-point (or complex) arrays.
 
-Of a complex leaf `jax.grad` gives the conjugate of the direction in which a loss rises:
-`mcjax.engine.derivatives.gradient` gives the direction itself.
+For a complex leaf `jax.grad` returns the conjugate of the direction in which a loss rises;
+`mcjax.engine.derivatives.gradient` returns the direction itself.
 """
 
 
@@ -53,7 +53,7 @@ class Curve(NamedTuple):
 
     Attributes:
       name: ``segment``, ``chain`` or ``bezier``.
-      num_bends: control points between the two ends (``num_bends=1`` is the paper's chain).
+      num_bends: control points between the two ends; the paper's chain has one.
       coefficients: ``t -> c``, scalar to ``[num_bends + 2]``; ``c`` sums to one.
     """
 
@@ -74,7 +74,7 @@ def polygonal_chain(num_bends: int = 1) -> Curve:
     ``phi(t) = 2 (t theta + (0.5 - t) w_a)`` up to ``t = 0.5``, then
     ``2 ((t - 0.5) w_b + (1 - t) theta)``.
 
-    At a bend the derivative is the right-hand one; at ``t = 1`` the left-hand one.
+    The derivative at a bend is the right-hand one; at ``t = 1``, the left-hand one.
 
     >>> polygonal_chain(1).coefficients(0.125)
     Array([0.75, 0.25, 0.  ], dtype=float32)
@@ -82,7 +82,7 @@ def polygonal_chain(num_bends: int = 1) -> Curve:
     _check_num_bends(num_bends)
     pieces = num_bends + 1
 
-    def coefficients(t):
+    def coefficients(t: jax.typing.ArrayLike) -> jax.Array:
         t = _as_float(t)
         index = jax.lax.stop_gradient(jnp.clip(jnp.floor(t * pieces), 0, pieces - 1))
         along = t * pieces - index
@@ -103,7 +103,7 @@ def bezier(num_bends: int = 1) -> Curve:
     _check_num_bends(num_bends)
     n = num_bends + 1
 
-    def coefficients(t):
+    def coefficients(t: jax.typing.ArrayLike) -> jax.Array:
         t = _as_float(t)
         return jnp.stack([math.comb(n, k) * t**k * (1 - t) ** (n - k) for k in range(n + 1)])
 
@@ -114,11 +114,14 @@ FAMILIES = {"chain": polygonal_chain, "bezier": bezier}
 """Families with bends by name: ``FAMILIES[name](num_bends)`` is a `Curve`."""
 
 
-def combine(control_points: Sequence[Params], coefficients: jax.typing.ArrayLike) -> Params:
+def combine(
+    control_points: Sequence[Params],
+    coefficients: jax.typing.ArrayLike | Sequence[jax.typing.ArrayLike],
+) -> Params:
     """The linear combination ``sum_k c_k w_k`` of parameter pytrees.
 
-    Leaf dtypes are kept; float16 and bfloat16 are mixed in float32. A one-hot ``c`` gives the
-    control point back exactly, as long as the others are finite.
+    Leaf dtypes are kept; float16 and bfloat16 are mixed in float32. A one-hot ``c`` returns its
+    control point exactly, as long as the others are finite.
 
     Args:
       control_points: K pytrees of the same structure, shapes and dtypes.
@@ -128,32 +131,32 @@ def combine(control_points: Sequence[Params], coefficients: jax.typing.ArrayLike
       A pytree like each of the control points.
 
     Raises:
-      ValueError: the control points differ in structure, shape or dtype, hold leaves that are not
-        floating-point, or are not as many as the coefficients.
+      ValueError: the control points differ in structure, shape or dtype, have leaves that are not
+        floating-point, or differ in number from the coefficients.
     """
     check_matching(control_points)
-    coefficients = jnp.asarray(coefficients)
-    if coefficients.shape != (len(control_points),):
+    c = jnp.asarray(coefficients)
+    if c.shape != (len(control_points),):
         raise ValueError(
-            f"coefficients of shape {coefficients.shape} for {len(control_points)} control points: "
+            f"coefficients of shape {c.shape} for {len(control_points)} control points: "
             f"expected shape ({len(control_points)},)"
         )
 
-    def mix(*leaves):
-        dtype, leaves = jnp.result_type(leaves[0]), [wide(leaf) for leaf in leaves]
-        weights = coefficients.astype(leaves[0].dtype)
-        if leaves[0].ndim < 2:
-            # XLA:CPU computes a product once. A sum it would fuse into all that uses a bias, and
-            # form it anew at every pixel: a seventh of the curve step of a narrow VGG16.
-            return jnp.dot(weights, jnp.stack(leaves), precision="highest").astype(dtype)
-        terms = (c * leaf for c, leaf in zip(weights, leaves, strict=True))
+    def mix(*leaves: Any) -> jax.Array:
+        dtype, wider = jnp.result_type(leaves[0]), [wide(leaf) for leaf in leaves]
+        weights = c.astype(wider[0].dtype)
+        if wider[0].ndim < 2:
+            # XLA:CPU computes a product once. It would fuse a sum into every use of a bias and
+            # recompute it at every pixel: a seventh of the curve step of a narrow VGG16.
+            return jnp.dot(weights, jnp.stack(wider), precision="highest").astype(dtype)
+        terms = (c * leaf for c, leaf in zip(weights, wider, strict=True))
         return sum(terms, start=jnp.zeros((), weights.dtype)).astype(dtype)
 
     return jax.tree.map(mix, *control_points)
 
 
 def check_curve(curve: Curve) -> None:
-    """Raises ValueError for what is not a curve, such as a family's name."""
+    """Raises ValueError if ``curve`` is not a `Curve`, such as a family's name."""
     if not (hasattr(curve, "coefficients") and hasattr(curve, "num_bends")):
         name = getattr(curve, "__name__", curve)  # a family without its number of bends
         family = FAMILIES.get(name, polygonal_chain) if isinstance(name, str) else polygonal_chain
@@ -172,14 +175,14 @@ def tangent(curve: Curve, control_points: Sequence[Params], t: jax.typing.ArrayL
 
 
 def tangent_coefficients(curve: Curve, t: jax.typing.ArrayLike) -> jax.Array:
-    """``c'(t)`` of shape ``[num_bends + 2]``, by forward differentiation for every family."""
+    """``c'(t)`` of shape ``[num_bends + 2]``, by forward differentiation."""
     check_curve(curve)
     t = _as_float(t)
     return jax.jvp(curve.coefficients, (t,), (jnp.ones_like(t),))[1]
 
 
 def straight_line(curve: Curve, start: Params, end: Params) -> tuple[Params, ...]:
-    """Bends equally spaced on the segment: the initialisation of Section 2.
+    """Bends equally spaced on the segment, the initialisation of Section 2.
 
     For one bend, ``theta = (w_a + w_b) / 2``.
 
@@ -197,14 +200,14 @@ def straight_line(curve: Curve, start: Params, end: Params) -> tuple[Params, ...
 
 
 def join(first: Sequence[Params], second: Sequence[Params]) -> tuple[Curve, tuple[Params, ...]]:
-    """Two chains that meet, as one chain: no training is needed (Section 3, last paragraph).
+    """Joins two chains that share an end, without training (Section 3, last paragraph).
 
     The chains ``X, theta_GX, G`` and ``G, theta_GY, Y`` give the three-bend chain
     ``X, theta_GX, G, theta_GY, Y``.
 
     Args:
       first: the control points of a chain, ending where the second starts.
-      second: the control points of the other chain; its first one is dropped.
+      second: the control points of the other chain; the first one is dropped.
 
     Returns:
       The chain and its control points.
@@ -214,7 +217,28 @@ def join(first: Sequence[Params], second: Sequence[Params]) -> tuple[Curve, tupl
     return polygonal_chain(len(control_points) - 2), control_points
 
 
-def curve_loss(curve: Curve, objective: Callable[..., Any], strata: int = 1) -> Callable[..., Any]:
+@runtime_checkable
+class CurveLoss(Protocol):
+    """``loss(bends, endpoints, *args, key, stratum=0)``: the objective at a random point.
+
+    Differentiate it with respect to the first argument to keep the ends fixed, to the first two to
+    train them. ``args`` are passed to the objective (a batch; a state and a batch), followed by a
+    key. ``stratum`` is the number of the part of ``[0, 1]`` from which ``t`` is drawn.
+    """
+
+    def __call__(
+        self,
+        bends: Sequence[Params],
+        endpoints: Sequence[Params],
+        /,
+        *args: Any,
+        stratum: jax.typing.ArrayLike = 0,
+    ) -> Any:
+        """Returns what the objective returns."""
+        ...
+
+
+def curve_loss(curve: Curve, objective: Callable[..., Any], strata: int = 1) -> CurveLoss:
     """The loss at a random point of the curve, whose gradient estimates that of ``l(theta)``.
 
     ``grad_theta L(phi_theta(t))`` with ``t ~ U(0, 1)`` is unbiased for the gradient of
@@ -222,17 +246,20 @@ def curve_loss(curve: Curve, objective: Callable[..., Any], strata: int = 1) -> 
 
     Args:
       curve: the family.
-      objective: ``objective(params, *args, key)``; whatever it returns is returned.
-      strata: parts into which ``[0, 1]`` is cut; ``t`` is uniform on one of them.
+      objective: ``objective(params, *args, key)``; its result is returned as is.
+      strata: number of equal parts of ``[0, 1]``; ``t`` is uniform on one of them.
 
     Returns:
-      ``loss(bends, endpoints, *args, key, stratum=0)``. Differentiate the first argument to keep
-      the ends where they are, the first two to free them. ``args`` go to the objective as they
-      are (a batch; a state and a batch). ``stratum`` says which part of ``[0, 1]`` holds ``t``.
+      ``loss(bends, endpoints, *args, key, stratum=0)``, see `CurveLoss`.
     """
     check_curve(curve)
 
-    def loss(bends, endpoints, *args, stratum=0):
+    def loss(
+        bends: Sequence[Params],
+        endpoints: Sequence[Params],
+        *args: Any,
+        stratum: jax.typing.ArrayLike = 0,
+    ) -> Any:
         *rest, key = args
         t_key, objective_key = jax.random.split(key)
         t = jax.random.uniform(t_key)
@@ -244,9 +271,9 @@ def curve_loss(curve: Curve, objective: Callable[..., Any], strata: int = 1) -> 
 
 
 def gram(trees: Sequence[Params]) -> jax.Array:
-    """Inner products of K pytrees, each taken as one long vector: shape ``[K, K]``."""
+    """Inner products of K pytrees, each taken as one long vector, of shape ``[K, K]``."""
 
-    def inner(a, b):
+    def inner(a: Params, b: Params) -> jax.Array:
         products = jax.tree.map(
             lambda x, y: jnp.real(jnp.vdot(wide(x), wide(y), precision="highest")), a, b
         )
@@ -260,7 +287,7 @@ def gram(trees: Sequence[Params]) -> jax.Array:
 
 
 def squared_norm(params: Params) -> jax.Array:
-    """``||params||^2`` over all leaves, a scalar in float32 at least."""
+    """``||params||^2`` over all leaves, a scalar in float32 or wider."""
     return _total(jax.tree.map(lambda x: jnp.sum(jnp.abs(wide(x)) ** 2), params))
 
 
@@ -269,25 +296,25 @@ def arc_lengths(
 ) -> jax.Array:
     """Length of the curve from ``t[0]`` to each ``t[i]``, in units of weight distance.
 
-    The length of the polygon through ``refine`` points between neighbouring ``t``: exact for a
-    chain whose bends are among them. Only the Gram matrix of the differences of the control
-    points is formed, so the cost does not grow with ``refine``.
+    Sums ``refine`` chords between neighbouring ``t``, which is exact for a chain whose bends are
+    among their ends. Only the Gram matrix of the control points' differences is computed from the
+    parameters, so the cost hardly depends on ``refine``.
 
     Args:
       curve: the family.
       control_points: ``(start, *bends, end)``.
       t: increasing, of shape ``[P]``.
-      refine: chords between two neighbouring ``t``.
+      refine: chords between neighbouring ``t``.
 
     Returns:
-      Shape ``[P]``, the first is zero.
+      Lengths of shape ``[P]``, the first zero.
     """
     check_curve(curve)
     t = _as_float(t)
     inner = jnp.arange(refine, dtype=t.dtype)[None] / refine
     fine = jnp.append((t[:-1, None] + jnp.diff(t)[:, None] * inner).ravel(), t[-1])
     steps = jnp.diff(jax.vmap(curve.coefficients)(fine), axis=0)
-    # A step has coefficients that sum to zero: write it in differences of neighbours.
+    # A step's coefficients sum to zero: write it in differences of neighbouring control points.
     along = -jnp.cumsum(steps, axis=1)[:, :-1]
     differences = [
         jax.tree.map(lambda a, b: wide(b) - wide(a), a, b)
@@ -304,14 +331,14 @@ def check_matching(trees: Sequence[Params]) -> None:
     """Checks that pytrees can be mixed.
 
     Raises:
-      ValueError: fewer than one tree, leaves that are not floating-point, or a tree that differs
-        from the first in structure, shape or dtype; the message names the first such leaf.
+      ValueError: there are no trees, a leaf is not floating-point, or a tree differs from the first
+        one in structure, shape or dtype; the message names the first such leaf.
     """
     if not trees:
         raise ValueError("no control points: a curve needs at least its two ends")
     reference, structure = jax.tree_util.tree_flatten_with_path(trees[0])
     for path, leaf in reference:
-        # Not left to result_type, which would take the text "f" for the name of a dtype.
+        # Checked first because result_type would read the text "f" as the name of a dtype.
         if not (hasattr(leaf, "dtype") or isinstance(leaf, bool | int | float | complex)):
             what = "text" if isinstance(leaf, str) else type(leaf).__name__
             raise ValueError(
@@ -335,11 +362,14 @@ def check_matching(trees: Sequence[Params]) -> None:
                 if x != y:
                     raise ValueError(
                         f"control points 0 and {index} do not match: leaf {_name(path)} "
-                        f"has {what} {x} in the one and {y} in the other"
+                        f"has {what} {x} in the first and {y} in the second"
                     )
 
 
-def _structure_message(index, reference, leaves):
+_Leaves = list[tuple[tuple[Any, ...], Any]]
+
+
+def _structure_message(index: int, reference: _Leaves, leaves: _Leaves) -> str:
     names, others = {_name(p) for p, _ in reference}, {_name(p) for p, _ in leaves}
     only = [f"{n} only in control point 0" for n in sorted(names - others)]
     only += [f"{n} only in control point {index}" for n in sorted(others - names)]
@@ -347,27 +377,27 @@ def _structure_message(index, reference, leaves):
     return f"control points 0 and {index} have different tree structures: {detail}"
 
 
-def _name(path) -> str:
+def _name(path: tuple[Any, ...]) -> str:
     return jax.tree_util.keystr(path) or "(the whole tree)"
 
 
 def wide(x: jax.typing.ArrayLike) -> jax.Array:
-    """The array, a float of fewer than 32 bits as float32."""
+    """Converts floats of fewer than 32 bits to float32."""
     dtype = jnp.result_type(x)
     return jnp.asarray(x, dtype if dtype.itemsize >= 4 else jnp.float32)
 
 
-def _total(tree):
-    """The sum of a pytree's real scalars, in JAX's default float."""
+def _total(tree: Params) -> jax.Array:
+    """The sum of a pytree's real scalars, in JAX's default float dtype."""
     start = jnp.zeros(())
     return sum((x.astype(start.dtype) for x in jax.tree.leaves(tree)), start)
 
 
-def _as_float(t):
+def _as_float(t: jax.typing.ArrayLike) -> jax.Array:
     dtype = jnp.result_type(t)
     return jnp.asarray(t, dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.float32)
 
 
-def _check_num_bends(num_bends):
+def _check_num_bends(num_bends: int) -> None:
     if num_bends < 0:
-        raise ValueError(f"num_bends={num_bends}: a curve has 0 bends or more between its ends")
+        raise ValueError(f"num_bends={num_bends}: use 0 or more")

@@ -1,4 +1,4 @@
-"""Optional dependencies: which extra of mcjax installs what is missing."""
+"""Optional dependencies: which extra of mcjax installs a missing package."""
 
 import contextlib
 import importlib.util
@@ -12,20 +12,22 @@ EXTRAS = {
     "array_record": "data",
     "sklearn": "data",
     "matplotlib": "plots",
+    "torch": "torch",
+    "safetensors": "safetensors",
 }
-"""The extra that installs each package, by the name under which it is imported."""
+"""The extra that installs each package, by the package's import name."""
 
 
 class MissingExtraError(ImportError):
-    """An extra of mcjax is not installed; the message is one line with the command that does."""
+    """An extra of mcjax is not installed; the message is one line with the install command."""
 
 
 @contextlib.contextmanager
 def needed_by(user: str) -> Iterator[None]:
-    """Says which extra to install where an import in this context finds a package missing.
+    """Names the extra to install if an import in this context fails.
 
     Args:
-      user: what needs the package, such as ``__name__``.
+      user: the module or feature that needs the package, such as ``__name__``.
 
     Raises:
       MissingExtraError: a package of `EXTRAS` is not installed.
@@ -46,10 +48,10 @@ def needed_by(user: str) -> Iterator[None]:
 
 
 def missing(packages: Iterable[str]) -> list[str]:
-    """Those of the packages that are not installed; none is imported."""
+    """Returns the packages that are not installed, without importing any."""
     return [name for name in packages if importlib.util.find_spec(name) is None]
 
 
 def message(user: str, packages: Iterable[str], extra: str) -> str:
-    """The line that says what to install."""
+    """Returns the line that says what to install."""
     return f"{user} needs {', '.join(packages)}: pip install 'mcjax[{extra}]'"

@@ -1,130 +1,139 @@
 """The plane through three points of weight space, and projections onto it (Section 5, A.2).
 
-A point of the plane is ``origin + x u + y v`` with ``origin`` the first point, ``u`` the unit
-vector towards the second and ``v`` the unit vector towards the third made orthogonal to ``u``:
-lengths and angles in ``(x, y)`` are those of weight space. Written in the three points it is
-``c_0 p_0 + c_1 p_1 + c_2 p_2`` with coefficients that sum to one; where the points are nearly on a
-line these are large and cancel, and `frame` has the same plane in control points that do not.
+A point of the plane is ``origin + x u + y v``, where ``origin`` is the first point, ``u`` the unit
+vector towards the second, and ``v`` the unit vector towards the third, orthogonalised against
+``u``: lengths and angles in ``(x, y)`` are those of weight space. In terms of the three points it
+is ``c_0 p_0 + c_1 p_1 + c_2 p_2`` with coefficients that sum to one. If the points are nearly
+collinear, these are large and cancel; `frame` returns control points of the same plane for which
+they do not.
 
-Vectors are made orthogonal in weight space, with float64 sums (`mcjax.sums`): coordinates and
-distances keep their digits however long the points and however flat their triangle. What
-rounding alone could make of three points on a line is refused.
+Vectors are orthogonalised in weight space, with float64 sums (`mcjax.sums`), so coordinates and
+distances keep their digits however long the points and however flat their triangle. Three points
+that could be collinear up to rounding are rejected.
 """
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mcjax import curves, sums
+from mcjax.typing import Array, Float, PyTree, Shaped
 
 FLATTEST = 1e-6
-"""The least height of a triangle that spans a plane, as a share of its longest side."""
+"""Minimum height of a triangle that spans a plane, relative to its longest side."""
 
 NEAREST = 3e-7
-"""The least distance of zero from a plane that misses it, as a share of the first point's norm."""
+"""A plane nearer to zero than this, relative to the first point's norm, goes through zero."""
 
 
 class Plane(NamedTuple):
     """A plane through three points.
 
     Attributes:
-      anchors: ``[3, 2]``, coordinates ``(x, y)`` of the three points in units of weight distance:
-        ``(0, 0)``, ``(|u|, 0)`` and the third.
-      gram: ``[2, 2]``, Gram matrix of the differences ``p_1 - p_0`` and ``p_2 - p_0``.
+      anchors: coordinates ``(x, y)`` of the three points in units of weight distance: ``(0, 0)``,
+        ``(|u|, 0)`` and the third.
+      gram: Gram matrix of the differences ``p_1 - p_0`` and ``p_2 - p_0``.
     """
 
-    anchors: np.ndarray
-    gram: np.ndarray
+    anchors: Float[np.ndarray, "3 2"]
+    gram: Float[np.ndarray, "2 2"]
 
 
 class Projection(NamedTuple):
-    """A point of weight space seen from a plane.
+    """Projections of a point of weight space onto a plane, and onto the span of its points.
 
     Attributes:
-      xy: ``[2]``, coordinates of the nearest point of the plane (the affine projection).
-      distance: what is left over: weight distance between the point and its affine projection.
-      affine: ``[3]``, coefficients of the affine projection; they sum to one.
-      span: ``[3]``, the unconstrained ``lambda*`` of A.2, the projection onto the span.
+      xy: coordinates of the affine projection, the nearest point of the plane.
+      distance: weight distance between the point and its affine projection.
+      affine: coefficients of the affine projection; they sum to one.
+      span: coefficients of the projection onto the span, the unconstrained ``lambda*`` of A.2.
       span_distance: weight distance between the point and its projection onto the span.
     """
 
-    xy: np.ndarray
+    xy: Float[np.ndarray, "2"]
     distance: float
-    affine: np.ndarray
-    span: np.ndarray
+    affine: Float[np.ndarray, "3"]
+    span: Float[np.ndarray, "3"]
     span_distance: float
 
 
-def plane(points: Sequence[curves.Params]) -> Plane:
+def plane(points: Sequence[PyTree]) -> Plane:
     """The plane through three points.
 
     Raises:
-      ValueError: there are not three points, they do not match, or hold values that are not finite;
-        or two are equal or all three lie on a line, to the rounding of their dtypes (twice
-        ``eps ||p||``) or to 1e-6 of the longest distance between them.
+      ValueError: there are not three points, they do not match, or they contain non-finite values;
+        or two are equal or all three are collinear, up to the rounding of their dtypes (twice
+        ``eps ||p||``) or 1e-6 of the longest distance between them.
     """
     if len(points) != 3:
         raise ValueError(f"a plane needs three points, got {len(points)}")
     curves.check_matching(points)
     coefficients, gram = _orthogonalized(points, _differences, 1)
     if not np.isfinite(gram).all():
-        raise ValueError("the points hold values that are not finite: they span no plane")
+        raise ValueError("the points are not finite: they do not span a plane")
     (x1, y2), along = np.sqrt(np.diag(gram)), coefficients[1, 0]
     anchors = np.array([[0.0, 0.0], [x1, 0.0], [along * x1, y2]])
     _check_triangle(anchors, 2 * _rounding(points))
     return Plane(anchors, anchors[1:] @ anchors[1:].T)
 
 
-def coefficients(plane: Plane, xy: jax.typing.ArrayLike) -> np.ndarray:
-    """Coefficients of ``(x, y)`` in the three points: ``[..., 2]`` to ``[..., 3]``; sum one.
+def coefficients(
+    plane: Plane, xy: Shaped[Array | np.ndarray, "*batch 2"] | Sequence[Any]
+) -> Float[np.ndarray, "*batch 3"]:
+    """Coefficients of ``(x, y)`` in the three points; they sum to one.
 
-    Anchors are not exactly one-hot in floating point: evaluate those as points of their own.
+    The anchors' coefficients are not exactly one-hot in floating point: evaluate the three points
+    separately.
     """
     x, y = np.moveaxis(np.asarray(xy, np.float64), -1, 0)
     (x1, _), (_, y2) = plane.anchors[1:]
     return _in_points(plane, np.stack([np.ones_like(x), x / x1, y / y2], axis=-1))
 
 
-def coordinates(plane: Plane, coefficients: jax.typing.ArrayLike) -> np.ndarray:
-    """``(x, y)`` of an affine combination of the three points: ``[..., 3]`` to ``[..., 2]``."""
+def coordinates(
+    plane: Plane, coefficients: Shaped[Array | np.ndarray, "*batch 3"] | Sequence[Any]
+) -> Float[np.ndarray, "*batch 2"]:
+    """``(x, y)`` of an affine combination of the three points."""
     return np.asarray(coefficients, np.float64) @ plane.anchors
 
 
-def frame(plane: Plane, points: Sequence[curves.Params]) -> tuple[curves.Params, ...]:
+def frame(plane: Plane, points: Sequence[PyTree]) -> tuple[PyTree, ...]:
     """The first point and the directions of the two axes, both as long as the longest side.
 
-    With `frame_coefficients` they are control points of the plane that do not cancel, however flat
-    the triangle. Leaves have the dtypes of the points.
+    These are control points of the plane, with coefficients from `frame_coefficients` that do not
+    cancel however flat the triangle. Leaves have the dtypes of the points.
     """
     (x1, _), (x2, y2) = plane.anchors[1:]
     axes = _longest(plane.anchors) * np.array([[1 / x1, 0], [-x2 / x1 / y2, 1 / y2]])
     return points[0], *sums.combine(tuple(points), lambda x: axes @ _differences(x))
 
 
-def frame_coefficients(plane: Plane, xy: jax.typing.ArrayLike) -> np.ndarray:
-    """Coefficients of ``(x, y)`` in what `frame` gives: ``[..., 2]`` to ``[..., 3]``."""
+def frame_coefficients(
+    plane: Plane, xy: Shaped[Array | np.ndarray, "*batch 2"] | Sequence[Any]
+) -> Float[np.ndarray, "*batch 3"]:
+    """Coefficients of ``(x, y)`` in the control points of `frame`."""
     xy = np.asarray(xy, np.float64)
     return np.concatenate([np.ones_like(xy[..., :1]), xy / _longest(plane.anchors)], axis=-1)
 
 
-def project(plane: Plane, points: Sequence[curves.Params], w: curves.Params) -> Projection:
+def project(plane: Plane, points: Sequence[PyTree], w: PyTree) -> Projection:
     """Projects ``w`` onto the plane through ``points``, in both senses of A.2.
 
-    The paper's ``lambda* = argmin ||lambda^T [p_0; p_1; p_2] - w||^2`` is unconstrained and lands
-    in the span of the points. A figure of the plane needs the affine one, ``sum(lambda) = 1``.
-    The span has one direction more, ``p_0`` made orthogonal to the plane; where the plane goes
-    through zero (to 3e-7 of ``||p_0||``: float32 rounding) there is none, and the two projections
-    are one.
+    The paper's ``lambda* = argmin ||lambda^T [p_0; p_1; p_2] - w||^2`` is unconstrained and lies in
+    the span of the points. A figure of the plane needs the affine one, ``sum(lambda) = 1``. The
+    span has one more direction, ``p_0`` orthogonalised against the plane. If the plane goes through
+    zero (up to 3e-7 of ``||p_0||``, float32 rounding), there is no such direction and both
+    projections are equal.
     """
-    # What p_1 - p_0, p_2 - p_0, p_0 and w - p_0 are in the first three made orthogonal in turn.
+    # Orthogonalise p_1 - p_0, p_2 - p_0 and p_0 in turn; write w - p_0 in the result.
     rows = lambda x: np.concatenate([_differences(x[:3]), x[:1], x[3:] - x[:1]])  # noqa: E731
     coefficients, gram = _orthogonalized((*points, w), rows, 3)
     if gram[2, 2] <= NEAREST**2 * (coefficients[2, :3] ** 2 @ np.diag(gram)[:3]):
-        # What is left of p_0 is rounding, a random direction: no part of w is to be found along it.
+        # The remainder of p_0 is rounding, a random direction: do not project w onto it.
         coefficients, gram = _orthogonalized((*points, w), rows, 2)
     (u0, v0), (u, v, off) = coefficients[2, :2], coefficients[3, :3]
     affine = _in_points(plane, np.array([1, u, v]))
@@ -138,14 +147,14 @@ def project(plane: Plane, points: Sequence[curves.Params], w: curves.Params) -> 
 
 
 def project_all(
-    plane: Plane, points: Sequence[curves.Params], ws: Sequence[curves.Params]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Affine projections of N points of weight space, and how what they leave over lies together.
+    plane: Plane, points: Sequence[PyTree], ws: Sequence[PyTree]
+) -> tuple[Float[np.ndarray, "N 2"], Float[np.ndarray, "N N"]]:
+    """Affine projections of N points of weight space, and the Gram matrix of their residuals.
 
     Returns:
-      Coordinates ``[N, 2]``, and the Gram matrix ``[N, N]`` of the vectors from the projections to
-      the points: an affine combination of the points with coefficients ``c`` is ``sqrt(c^T G c)``
-      away from the plane.
+      Coordinates, and the Gram matrix ``G`` of the vectors from the projections to the points: an
+      affine combination of the points with coefficients ``c`` is ``sqrt(c^T G c)`` away from the
+      plane.
     """
     rows = lambda x: np.concatenate([_differences(x[:3]), x[3:] - x[:1]])  # noqa: E731
     coefficients, gram = _orthogonalized((*points, *ws), rows, 2)
@@ -153,19 +162,22 @@ def project_all(
     return coefficients[2:, :2] * [x1, y2], gram[2:, 2:]
 
 
-def _differences(rows):
+def _differences(rows: np.ndarray) -> np.ndarray:
     return rows[1:3] - rows[:1]
 
 
-def _orthogonalized(trees, rows, count):
-    """Gram-Schmidt in weight space, on the vectors that ``rows`` makes of pytrees.
+def _orthogonalized(
+    trees: Sequence[PyTree], rows: sums.Rows, count: int
+) -> tuple[Float[np.ndarray, "M M"], Float[np.ndarray, "M M"]]:
+    """Gram-Schmidt in weight space, on the M vectors that ``rows`` computes from pytrees.
 
-    The first ``count`` vectors are made orthogonal in turn, the others to these. Twice, each time
-    from products of vectors that were formed: one Gram matrix alone would square the condition.
+    Orthogonalises the first ``count`` vectors in turn, and the others against these. It does so
+    twice, each time with inner products of the actual vectors: a single Gram matrix would square
+    the condition number.
 
     Returns:
-      ``[M, M]``, unit lower triangular: the coefficients of the vectors in the orthogonal ones; and
-      the latter's Gram matrix.
+      The coefficients of the vectors in the orthogonal ones, unit lower triangular, and the Gram
+      matrix of the orthogonal ones.
     """
     total = mix = np.eye(len(rows(np.zeros((len(trees), 0)))))
     for _ in range(2):
@@ -174,14 +186,16 @@ def _orthogonalized(trees, rows, count):
     return total, _mixed_gram(trees, rows, mix)
 
 
-def _mixed_gram(trees, rows, mix):
+def _mixed_gram(
+    trees: Sequence[PyTree], rows: sums.Rows, mix: Float[np.ndarray, "M M"]
+) -> Float[np.ndarray, "M M"]:
     return sums.gram(trees, lambda x: mix @ rows(x))
 
 
-def _lower(gram, count):
-    """One step of `_orthogonalized`: ``L`` of ``gram = L D L^T``, in its first columns.
+def _lower(gram: Float[np.ndarray, "M M"], count: int) -> Float[np.ndarray, "M M"]:
+    """One step of `_orthogonalized`: the first columns of ``L`` in ``gram = L D L^T``.
 
-    A vector that lies in the span of those before it is left as it is.
+    A vector in the span of the previous ones is skipped.
     """
     lower, left = np.eye(len(gram)), gram.copy()
     for j in range(count):
@@ -192,20 +206,22 @@ def _lower(gram, count):
     return lower
 
 
-def _in_points(plane, coefficients):
-    """From coefficients of ``p_0`` and the two axes' vectors to those of the three points."""
+def _in_points(
+    plane: Plane, coefficients: Shaped[np.ndarray, "*batch 3"]
+) -> Float[np.ndarray, "*batch 3"]:
+    """Converts coefficients of ``p_0`` and the two axes' vectors to those of the three points."""
     one, u, v = np.moveaxis(coefficients, -1, 0)
     (x1, _), (x2, _) = plane.anchors[1:]
     u = u - x2 / x1 * v
     return np.stack([one - u - v, u, v], axis=-1)
 
 
-def _longest(anchors):
-    return max(np.linalg.norm(a - b) for a, b in itertools.combinations(anchors, 2))
+def _longest(anchors: Float[np.ndarray, "3 2"]) -> float:
+    return max(float(np.linalg.norm(a - b)) for a, b in itertools.combinations(anchors, 2))
 
 
-def _rounding(points):
-    """``eps ||p||`` of each point, leaf by leaf with the ``eps`` of its dtype."""
+def _rounding(points: Sequence[PyTree]) -> Float[np.ndarray, "3"]:
+    """``eps ||p||`` of each point, with the ``eps`` of each leaf's dtype."""
     leaves = zip(*map(jax.tree.leaves, points), strict=True)
     squares = [
         np.diag(sums.gram(same)) * float(jnp.finfo(jnp.result_type(same[0])).eps) ** 2
@@ -214,15 +230,15 @@ def _rounding(points):
     return np.sqrt(sum(squares, np.zeros(3)))
 
 
-def _check_triangle(anchors, rounding):
-    """Raises ValueError for points that are equal or on a line, as far as can be told."""
+def _check_triangle(anchors: Float[np.ndarray, "3 2"], rounding: Float[np.ndarray, "3"]) -> None:
+    """Raises ValueError if points are equal or collinear, up to rounding."""
     for i, j in itertools.combinations(range(3), 2):
         apart = np.linalg.norm(anchors[i] - anchors[j])
         alone = max(rounding[i], rounding[j])
         if apart <= alone:
             raise ValueError(
                 f"points {i + 1} and {j + 1} are equal: they are {apart:.2g} apart, and rounding "
-                f"alone explains {alone:.2g}; three different points span a plane"
+                f"explains {alone:.2g}; use three different points"
             )
     longest = _longest(anchors)
     height = anchors[1, 0] * anchors[2, 1] / longest
@@ -230,6 +246,6 @@ def _check_triangle(anchors, rounding):
     if height <= least:
         raise ValueError(
             f"the three points lie on a line: their triangle is {height:.2g} high and "
-            f"{longest:.2g} long, and less than {least:.2g} cannot be told from a line; give a "
-            "point further off it"
+            f"{longest:.2g} long, and a height below {least:.2g} may be rounding; use a point "
+            "further off the line"
         )

@@ -1,11 +1,11 @@
-"""What is said of a name that is none of those that there are."""
+"""Hints for misspelled names."""
 
 import difflib
 from collections.abc import Collection
 
 
 def hint(name: str, names: Collection[str]) -> str:
-    """The names nearest to a wrong one, where any is near, and all that there are.
+    """Suggests the names closest to a wrong one, if any are close, and lists all of them.
 
     >>> hint("vgg61", ["mlp", "vgg16"])
     'did you mean vgg16? There are mlp, vgg16'
@@ -16,7 +16,7 @@ def hint(name: str, names: Collection[str]) -> str:
 
 
 def listed(names: Collection[str], most: int) -> str:
-    """The first names, and how many more there are.
+    """Joins the first ``most`` names and counts the rest.
 
     >>> listed(["a", "b", "c"], 2)
     'a, b and 1 more'
@@ -26,15 +26,15 @@ def listed(names: Collection[str], most: int) -> str:
 
 
 def pick(names: Collection[str], usual: Collection[str], asked: str | None = None) -> str:
-    """One of several sets of weights: the one asked for, or the only one, or the usual one.
+    """Picks one of several sets of weights: the requested one, the only one, or a usual one.
 
     Args:
-      names: of the sets, paths like ``model/state_dict``; at least one.
-      usual: last parts of paths, the most usual first.
-      asked: the name that the user gives.
+      names: paths of the sets, such as ``model/state_dict``; at least one.
+      usual: last parts of paths, in order of preference.
+      asked: the name that the user requests.
 
     Raises:
-      ValueError: there is none of this name, or none is usual.
+      ValueError: no set has the requested name, or none has a usual one.
 
     >>> pick(["ema", "model/state_dict"], ["state_dict", "model"])
     'model/state_dict'
@@ -47,5 +47,5 @@ def pick(names: Collection[str], usual: Collection[str], asked: str | None = Non
         return next(iter(names))
     found = [n for last in usual for n in sorted(names, key=len) if n.rpartition("/")[2] == last]
     if not found:
-        raise ValueError(f"which weights are meant has to be said: {', '.join(names)}")
+        raise ValueError(f"several sets of weights, name one of them: {', '.join(names)}")
     return found[0]

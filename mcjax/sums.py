@@ -1,9 +1,9 @@
 """Float64 sums over the numbers of pytrees, on the host.
 
-A float32 Gram matrix of long vectors that lie close together keeps none of the digits in which they
-differ, and without ``jax_enable_x64`` a device has nothing wider. These sums read one leaf after
-another, a chunk at a time: beside the pytrees they need memory for a leaf of each and a chunk.
-Complex numbers count as pairs of real ones.
+The Gram matrix of long, nearly equal vectors loses their differences to rounding in float32, and
+without ``jax_enable_x64`` a device has nothing wider. These sums read one leaf at a time, in
+chunks: besides the pytrees they need memory for one leaf of each and one chunk. A complex number
+counts as a pair of real ones.
 """
 
 import itertools
@@ -15,43 +15,47 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
+from mcjax.typing import Float, PyTree
+
 CHUNK = 2**14
-"""Numbers of a leaf in a chunk, few enough for a processor's cache."""
+"""Numbers per chunk of a leaf, few enough for a processor's cache."""
 
 Rows = Callable[[np.ndarray], np.ndarray]
-"""A real linear map of K vectors to M, applied to a chunk of them: ``[K, n]`` to ``[M, n]``."""
+"""A real linear map of K vectors to M, applied to one chunk of them: ``[K, n]`` to ``[M, n]``."""
 
 
-def chunks(trees: Sequence[Any]) -> Iterator[np.ndarray]:
-    """The numbers of K pytrees, a chunk at a time: float64 arrays of shape ``[K, n]``."""
+def chunks(trees: Sequence[PyTree]) -> Iterator[Float[np.ndarray, "K n"]]:
+    """Yields the numbers of K pytrees, one float64 chunk after another."""
     for leaves in zip(*map(jax.tree.leaves, trees), strict=True):
         yield from _leaf_chunks(leaves)
 
 
-def gram(trees: Sequence[Any], rows: Rows = lambda x: x) -> np.ndarray:
-    """Inner products ``[M, M]`` of the vectors that ``rows`` makes of K pytrees.
+def gram(trees: Sequence[PyTree], rows: Rows = lambda x: x) -> Float[np.ndarray, "M M"]:
+    """Inner products of the M vectors that ``rows`` computes from K pytrees.
 
-    Values that are not finite give products that are not finite.
+    Non-finite values give non-finite products.
 
     >>> gram([{"w": jnp.array([3.0, 4.0])}, {"w": jnp.array([1.0, 0.0])}], lambda x: x[:1] - x[1:])
     array([[20.]])
     """
     with np.errstate(invalid="ignore", over="ignore"):
-        made = (rows(x) for x in itertools.chain([_nothing(trees)], chunks(trees)))
-        return np.asarray(sum(x @ x.T for x in made))
+        vectors = (rows(x) for x in itertools.chain([_no_numbers(trees)], chunks(trees)))
+        return np.asarray(sum(x @ x.T for x in vectors))
 
 
-def combine(trees: Sequence[Any], rows: Rows) -> tuple[Any, ...]:
-    """The vectors that ``rows`` makes of K pytrees, as M pytrees like the first.
+def combine(trees: Sequence[PyTree], rows: Rows) -> tuple[PyTree, ...]:
+    """The M vectors that ``rows`` computes from K pytrees, as pytrees like the first one.
 
-    Each number is rounded once, to the dtype of its leaf, and laid out as the first pytree's is.
+    Each number is rounded once, to the dtype of its leaf. Leaves are sharded like the first
+    pytree's.
     """
-    structure, count = jax.tree.structure(trees[0]), len(rows(_nothing(trees)))
+    structure, count = jax.tree.structure(trees[0]), len(rows(_no_numbers(trees)))
     made = [_combined(leaves, rows) for leaves in zip(*map(jax.tree.leaves, trees), strict=True)]
     return tuple(structure.unflatten([leaf[i] for leaf in made]) for i in range(count))
 
 
-def _combined(leaves, rows):
+def _combined(leaves: Sequence[Any], rows: Rows) -> list[jax.Array]:
+    """One leaf of each of the M results."""
     like, dtype = leaves[0], jnp.result_type(leaves[0])
     wide = np.complex128 if jnp.issubdtype(dtype, jnp.complexfloating) else np.float64
     with np.errstate(invalid="ignore", over="ignore"):
@@ -63,19 +67,20 @@ def _combined(leaves, rows):
     return [jax.device_put(x, sharding) for x in whole]
 
 
-def _nothing(trees):
+def _no_numbers(trees: Sequence[PyTree]) -> Float[np.ndarray, "K 0"]:
+    """An empty chunk, for the result of trees without leaves."""
     return np.zeros((len(trees), 0))
 
 
-def _leaf_chunks(leaves):
+def _leaf_chunks(leaves: Sequence[Any]) -> Iterator[Float[np.ndarray, "K n"]]:
     vectors = [_on_host(leaf).ravel() for leaf in leaves]
     wide = np.complex128 if np.iscomplexobj(vectors[0]) else np.float64
     for first in range(0, max(vectors[0].size, 1), CHUNK):
         yield np.stack([v[first : first + CHUNK].astype(wide) for v in vectors]).view(np.float64)
 
 
-def _on_host(leaf):
-    """The leaf as a numpy array, without the copy that ``np.asarray`` would leave with it."""
+def _on_host(leaf: Any) -> np.ndarray:
+    """The leaf as a numpy array, without the host copy that ``np.asarray`` caches on the leaf."""
     if not isinstance(leaf, jax.Array):
         return np.asarray(leaf)
     if not (leaf.is_fully_addressable or leaf.is_fully_replicated):

@@ -9,10 +9,34 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, ArrayLike, Bool, Float, Inexact, Int, Key, Num, PyTree, Shaped
+    from jaxtyping import (
+        Array,
+        ArrayLike,
+        Bool,
+        Float,
+        Inexact,
+        Int,
+        Integer,
+        Key,
+        Num,
+        PyTree,
+        Shaped,
+    )
 else:
     try:
-        from jaxtyping import Array, ArrayLike, Bool, Float, Inexact, Int, Key, Num, PyTree, Shaped
+        from jaxtyping import (
+            Array,
+            ArrayLike,
+            Bool,
+            Float,
+            Inexact,
+            Int,
+            Integer,
+            Key,
+            Num,
+            PyTree,
+            Shaped,
+        )
     except ImportError:
 
         class _Any:
@@ -22,8 +46,9 @@ else:
                 return Any
 
         Array, ArrayLike = jax.Array, jax.typing.ArrayLike
-        Bool = Float = Inexact = Int = Key = Num = PyTree = Shaped = _Any
+        Bool = Float = Inexact = Int = Integer = Key = Num = PyTree = Shaped = _Any
 
 __all__ = [
-    "Array", "ArrayLike", "Bool", "Float", "Inexact", "Int", "Key", "Num", "PyTree", "Shaped",
+    "Array", "ArrayLike", "Bool", "Float", "Inexact", "Int", "Integer", "Key", "Num", "PyTree",
+    "Shaped",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ NETWORK = {
 MODE = ModeConfig(**NETWORK, batch_size=40, epochs=4, lr=0.1, schedule="constant")
 IMPORT = ImportConfig(**NETWORK, normalization="own", epoch=4)
 CURVE = CurveConfig(batch_size=40, epochs=3, lr=0.1, points=5, seed=4)
-RECORDED = Path(__file__).parent / "mcjax" / "recorded"
+RECORDED = Path(__file__).parent / "mcjax" / "exchange" / "recorded"
 NAMES = """
 fc1 = Dense_0 flattens 1
 norm = BatchNorm_0

@@ -1,7 +1,7 @@
-"""The same work in PyTorch, written from the definitions, for `experiments.benchmark` alone.
+"""The same work in PyTorch, written from the definitions, for `experiments.benchmark`.
 
-A VGG, the polygonal chain with one bend by functional interpolation, its training step with the L2
-penalty on the curve's point, and the metrics at one point of a surface.
+A VGG, a polygonal chain with one bend by functional interpolation, its training step with the L2
+penalty on the curve's point, and the metrics of one point of a surface.
 """
 
 import time
@@ -15,8 +15,13 @@ from torch.func import functional_call
 Stages = Sequence[Sequence[int]]
 
 
-def vgg(stages: Stages, dense: Sequence[int], shape: tuple[int, int, int], dropout: float):
-    """Without batch norm, our `VGG`, for images of ``shape`` (H, W, C), ten classes."""
+Params = dict[str, torch.Tensor]
+
+
+def vgg(
+    stages: Stages, dense: Sequence[int], shape: tuple[int, int, int], dropout: float
+) -> nn.Module:
+    """The network of mcjax's `VGG` without batch norm, for images of ``shape`` (H, W, C)."""
     height, width, channels = shape
     layers: list[nn.Module] = []
     for stage in stages:
@@ -39,10 +44,24 @@ def vgg(stages: Stages, dense: Sequence[int], shape: tuple[int, int, int], dropo
 
 
 class Reference:
-    """A network's control points and data, in one memory format."""
+    """A network's control points and data, in one memory format.
 
-    def __init__(self, make: Callable[[], nn.Module], images: np.ndarray, labels: np.ndarray,
-                 channels_last: bool, half: bool = False):  # fmt: skip
+    Args:
+      make: makes a network with random parameters.
+      images: ``[N, H, W, C]``, float32, normalized.
+      labels: ``[N]``, int32.
+      channels_last: the memory format.
+      half: whether networks compute in bfloat16, by autocast.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], nn.Module],
+        images: np.ndarray,
+        labels: np.ndarray,
+        channels_last: bool,
+        half: bool = False,
+    ) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.half = half
         torch.backends.cudnn.allow_tf32 = half  # float32 means float32
@@ -59,7 +78,7 @@ class Reference:
         self.evaluation_batch = 100
 
     def steps(self, count: int, batch: int, on_curve: bool) -> None:
-        """SGD steps with momentum, on the curve's bend or on a plain network."""
+        """Takes SGD steps with momentum, on the curve's bend or on a plain network."""
         trained = {name: p.clone().requires_grad_() for name, p in self.bend.items()}
         optimizer = torch.optim.SGD(trained.values(), lr=1e-3, momentum=0.9)
         self.network.train()
@@ -75,7 +94,7 @@ class Reference:
         self._wait()
 
     def choose_evaluation_batch(self, sizes: Sequence[int]) -> None:
-        """Evaluates in the fastest of these batch sizes from now on."""
+        """Chooses the fastest of these batch sizes for evaluation."""
         took = {}
         for self.evaluation_batch in sizes:
             self.surface_point()
@@ -103,18 +122,19 @@ class Reference:
                 right += (logits.argmax(1) == labels).sum()
             return float(losses) / len(self.labels), float(right) / len(self.labels)
 
-    def _curve(self, t, bend):
-        """``2 (t theta + (0.5 - t) w_a)`` for ``t <= 0.5``, and the other half."""
+    def _curve(self, t: float, bend: Params) -> Params:
+        """``2 (t theta + (0.5 - t) w_a)`` for ``t <= 0.5``; by symmetry for ``t > 0.5``."""
         end, s = (self.start, t) if t <= 0.5 else (self.end, 1 - t)
         return {name: 2 * s * p + (1 - 2 * s) * end[name] for name, p in bend.items()}
 
-    def _logits(self, point, images):
+    def _logits(self, point: Params, images: torch.Tensor) -> torch.Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             return functional_call(self.network, point, (images,)).float()
 
-    def _loss(self, point, images, labels):
+    def _loss(self, point: Params, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return nn.functional.cross_entropy(self._logits(point, images), labels)
 
-    def _wait(self):
+    def _wait(self) -> None:
+        """Waits for the device."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()

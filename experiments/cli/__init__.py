@@ -1,4 +1,4 @@
-"""What every command shares: flags, errors, signals, progress, processes."""
+"""The command line, shared by all commands: flags, errors, signals, progress, processes."""
 
 from . import configs, launch, processes
 from .command import PRECISIONS, cores, main

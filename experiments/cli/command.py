@@ -1,4 +1,4 @@
-"""What every command does around its ``run(config)``: flags, errors, precision, quiet libraries."""
+"""`main`, which runs a command: flags, errors and exit statuses, precision, quiet libraries."""
 
 import contextlib
 import errno
@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -17,51 +17,58 @@ import jax
 from mcjax import extras
 from mcjax.data import cache
 
+from .. import discard_output
 from . import configs, flags, processes
 from .errors import Interrupted, Missing, RunFailed, UsageError
 
-MOST_CPU_DEVICES = 8
-"""Each holds the data and the control points."""
+MAX_CPU_DEVICES = 8
+"""Each holds a copy of the data and the control points."""
 DISK_ERRORS = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
 }  # fmt: skip
 PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32", "bf16": "bfloat16"}
+"""JAX's names of the values of ``--precision``."""
 
 
-def main(config: type, run: Callable[[Any], Any], doc: str) -> None:
+def main(config: type[flags.Config], run: Callable[[Any], Any], doc: str) -> None:
     """Runs a command and exits.
 
-    Exit status: 0 done; 1 a run failed; 2 wrong input; 75 stopped by SIGTERM, 130 by SIGINT, and
-    the same command goes on.
+    Exit status: 0 done; 1 a run failed; 2 wrong input; 75 stopped by SIGTERM and 130 by SIGINT,
+    to be resumed by the same command; 141 nobody reads the output any more.
+
+    Args:
+      config: the dataclass of the command's flags.
+      run: called with the parsed flags.
+      doc: the command's docstring, for ``--help``.
     """
-    _quiet()
+    _silence_libraries()
     with _sigterm_raises():
         status, message = _run(config, run, doc)
     if message:
         print(f"{os.path.basename(sys.argv[0]).removesuffix('.py')}: {message}", file=sys.stderr)
     joined = jax.distributed.is_initialized()
     if status and joined:
-        time.sleep(1)  # others may be joining: they would wait minutes for a first process gone
-    if status and (joined or isinstance(message, _Unwritten)):
+        time.sleep(1)  # others may be joining: they would wait minutes if the first process is gone
+    if status and (joined or isinstance(message, _WriteFailure)):
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(status)  # at once: the usual way out would wait for other processes, or threads
+        os._exit(status)  # a normal exit would wait for other processes, or for threads
     sys.exit(status)
 
 
 class _Terminated(BaseException):
-    """SIGTERM came where nothing has to be saved first."""
+    """SIGTERM arrived where there is no state to save."""
 
 
-class _Unwritten(str):
-    """Last words of a command that could not write: orbax's threads may wait for ever for it."""
+class _WriteFailure(str):
+    """The message of a command that could not write: orbax's threads may then hang forever."""
 
 
 @contextlib.contextmanager
-def _sigterm_raises():
-    """SIGTERM ends the command as Ctrl-C does, but where a loop saves its state first."""
+def _sigterm_raises() -> Iterator[None]:
+    """SIGTERM ends the command as Ctrl-C does, except where a loop saves its state first."""
 
-    def terminate(*_):
+    def terminate(*_: Any) -> None:
         raise _Terminated
 
     try:
@@ -75,44 +82,54 @@ def _sigterm_raises():
         signal.signal(signal.SIGTERM, before)
 
 
-def _run(config, run, doc):
-    """Exit status and last words."""
+def _run(config: type[flags.Config], run: Callable[[Any], Any], doc: str) -> tuple[int, str]:
+    """Runs the command; returns the exit status and the message for the user."""
     try:
-        chosen = flags.parse(config, sys.argv[1:], doc)
+        chosen: Any = flags.parse(config, sys.argv[1:], doc)
         for name in flags.without_effect(chosen):
             print(f"note: --{name} does nothing in this command", file=sys.stderr)
         if chosen.compilation_cache:
-            _keep_compiled_programs()
+            _cache_compiled_programs()
         _start_processes(chosen)
         with jax.default_matmul_precision(PRECISIONS[chosen.precision]):
             run(chosen)
+        sys.stdout.flush()
     except (UsageError, extras.MissingExtraError) as error:
-        return 2, error
+        return 2, str(error)
     except (RunFailed, Missing) as error:
-        return 1, error
+        return 1, str(error)
     except Interrupted as error:
-        return 75 if error.signum == signal.SIGTERM else 130, error
+        return 75 if error.signum == signal.SIGTERM else 130, str(error)
     except KeyboardInterrupt:
-        return 130, "stopped by SIGINT; the same command goes on"
+        return 130, "stopped by SIGINT; run the same command to resume"
     except _Terminated:
-        return 75, "stopped by SIGTERM; the same command goes on"
+        return 75, "stopped by SIGTERM; run the same command to resume"
+    except BrokenPipeError:  # as in `mcjax ... --help | head`
+        discard_output()
+        return 128 + 13, ""  # as a program that SIGPIPE ends
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
-        words = f"cannot write: {error}; what is saved is whole, and the same command goes on"
-        return 1, _Unwritten(words)
+        return 1, _WriteFailure(
+            f"cannot write: {error}; saved files are intact, run the same command to resume"
+        )
     except jax.errors.JaxRuntimeError as error:
         if not jax.distributed.is_initialized():
             raise
         first = str(error).split("\n")[0]
-        return 1, f"lost another process ({first}); once all are back, the same command goes on"
+        return 1, f"lost another process ({first}); run the same command on all of them to resume"
     return 0, ""
 
 
-def _start_processes(config):
+def _start_processes(config: configs.Machine) -> None:
     """Lays out the CPU's devices, joins the other processes, and starts the devices.
 
-    What fails here would be blamed on whatever needs a device first.
+    Devices start here so that a failure is reported as one of the platform, not of whatever first
+    needs a device.
+
+    Raises:
+      UsageError: a flag is wrong, or JAX cannot start its devices.
+      Missing: other processes did not join.
     """
     if config.cpu_devices < 0:
         raise UsageError(f"--cpu_devices={config.cpu_devices}: use 1 or more")
@@ -124,56 +141,56 @@ def _start_processes(config):
         processes.join(config)
     try:
         jax.devices()
-    except (RuntimeError, AssertionError) as error:  # the latter, without a word, where no GPU is
+    except (RuntimeError, AssertionError) as error:  # without a GPU: AssertionError, no message
         wanted = jax.config.values["jax_platforms"] or ""
         why = " ".join(str(error).split()) or "there is no such device, or jax has no plugin for it"
         raise UsageError(
-            f"JAX_PLATFORMS={wanted}: {why}; unset it to use what there is, or install jax for it "
-            "(pip install 'jax[cuda13]', 'jax[tpu]')"
+            f"JAX_PLATFORMS={wanted}: {why}; unset it to use the devices that jax finds, or "
+            "install jax for this platform (pip install 'jax[cuda13]', 'jax[tpu]')"
         ) from None
 
 
 def cpu_devices(config: configs.Machine) -> int:
-    """Devices of one thread each to make of the CPU; zero to leave it one with all cores."""
+    """Number of single-threaded devices to divide the CPU into; 0 for one with all cores."""
     if config.cpu_devices or not config.divides or config.distributed or config.coordinator:
         return config.cpu_devices
-    return min(cores(), MOST_CPU_DEVICES)
+    return min(cores(), MAX_CPU_DEVICES)
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _keep_compiled_programs():
-    """Points JAX's persistent compilation cache at a folder of the user's, unless it has one."""
+def _cache_compiled_programs() -> None:
+    """Points JAX's persistent compilation cache at the user's cache folder, unless it is set."""
     if jax.config.values["jax_compilation_cache_dir"] is not None:
         return
     try:
         folder = cache.default_dir().parent / "programs"
         folder.mkdir(parents=True, exist_ok=True)
-    except (RuntimeError, OSError) as error:  # no home folder, or one that cannot be written
+    except (RuntimeError, OSError) as error:  # no home folder, or a read-only one
         why = str(error).rstrip(".")
-        words = f"note: compiled programs are not kept: {why}; set MCJAX_CACHE to a folder"
-        print(words, file=sys.stderr)
+        message = f"note: compiled programs are not cached: {why}; set MCJAX_CACHE to a folder"
+        print(message, file=sys.stderr)
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def _quiet():
-    """Keeps the libraries' log lines off the screen: what is wrong is said in one line, by us."""
+def _silence_libraries() -> None:
+    """Silences the libraries' log lines: the command reports an error itself, in one line."""
     for name in ("jax", "tensorflow_datasets"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for name in ("absl", "orbax", "asyncio"):  # they log what they also raise, with tracebacks
         logging.getLogger(name).setLevel(logging.CRITICAL)
     for message in ("Error .* persistent compilation cache", "coroutine .* never awaited"):
         warnings.filterwarnings("ignore", message=message)
-    sys.unraisablehook = _of_the_main_thread
+    sys.unraisablehook = _report_in_main_thread
     warnings.filterwarnings("ignore", module="orbax|tensorflow_datasets|etils")
 
 
-def _of_the_main_thread(unraisable):
-    """Drops what libraries' threads print of a failure that the main thread raises, too."""
+def _report_in_main_thread(unraisable: Any) -> None:
+    """Reports unraisable errors of the main thread alone: it also raises those of other threads."""
     if threading.current_thread() is threading.main_thread():
         sys.__unraisablehook__(unraisable)

@@ -1,4 +1,4 @@
-"""The errors that end a command with one line for the user; `command.main` maps them to exits."""
+"""Errors that end a command with one line for the user; `command.main` sets the exit status."""
 
 import signal
 
@@ -8,16 +8,17 @@ class UsageError(ValueError):
 
 
 class RunFailed(RuntimeError):
-    """A mode or curve did not train."""
+    """A mode or curve did not train: exit status 1."""
 
 
 class Interrupted(RuntimeError):
-    """SIGTERM or SIGINT came; the state is saved, and the same command resumes."""
+    """SIGTERM or SIGINT arrived; the state is saved, and the same command resumes."""
 
-    def __init__(self, signum: int):
-        super().__init__(f"stopped by {signal.Signals(signum).name}; the same command goes on")
+    def __init__(self, signum: int) -> None:
+        name = signal.Signals(signum).name
+        super().__init__(f"stopped by {name}; run the same command to resume")
         self.signum = signum
 
 
 class Missing(RuntimeError):
-    """Not all processes of a launch have joined."""
+    """Some processes of a launch did not join: exit status 1."""

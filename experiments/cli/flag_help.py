@@ -1,4 +1,4 @@
-"""The page that a command shows with ``--help``: its flags by topic, with choices and defaults."""
+"""The page that ``--help`` prints: a command's flags by topic, with choices and defaults."""
 
 import dataclasses
 import inspect
@@ -11,7 +11,7 @@ from typing import Any
 from . import launch
 
 WIDTH, COLUMN = 100, 26
-"""Of the page, at most, and where a flag's meaning begins."""
+"""The page's maximal width, and the column where explanations begin."""
 TOPICS = {
     "data": (
         "dataset", "data_dir", "use_test", "train_size", "validation_size", "downsample", "pad_to",
@@ -32,18 +32,18 @@ TOPICS = {
         "tracker", "profile", "style", "clip",
     ),
 }  # fmt: skip
-"""The flags of several commands; all others are a command's own, under its own ``topic``."""
+"""Flags that several commands have; all others are listed under the command's own ``topic``."""
 PLACEHOLDERS: dict[Any, str] = {
     int: "N", float: "X", str: "TEXT", tuple[int, ...]: "N,N", tuple[str, ...]: "A,B",
 }  # fmt: skip
 
 
 def page(config: Any, doc: str) -> str:
-    """A command's help.
+    """The help page of a command.
 
     Args:
-      config: its dataclass.
-      doc: what it does.
+      config: the dataclass of its flags.
+      doc: its docstring.
     """
     kinds = typing.get_type_hints(config)
     fields = {f.name: f for f in dataclasses.fields(config) if f.name not in config.unused}
@@ -56,22 +56,22 @@ def page(config: Any, doc: str) -> str:
         if entries := [_entry(fields[n], kinds[n]) for n in names if n in fields]:
             blocks.append("\n".join([topic, *entries]))
     head = (
-        "Flags, with defaults in []. --flagfile=FILE reads them from a file, one a line; flags on "
-        "the\ncommand line override the file."
+        "Flags, with defaults in []. --flagfile=FILE reads flags from a file, one per line; flags "
+        "on the\ncommand line override the file's."
     )
     doc = doc.strip().replace("python -m experiments.", launch.usage(""))
     return "\n\n".join([doc, head, *blocks])
 
 
-def _entry(field, kind):
-    """A flag, its meaning, the values it may have and its default."""
+def _entry(field: dataclasses.Field[Any], kind: Any) -> str:
+    """A flag with its explanation, choices and default."""
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     head = f"  --[no]{field.name}" if bool in options else f"  --{field.name}="
     if field.metadata["choices"]:
         head += "|".join(field.metadata["choices"])
     else:
         head += next((PLACEHOLDERS[o] for o in options if o in PLACEHOLDERS), "")
-    text = " ".join([field.metadata["help"], *_known(field.name), *_default(field.default)])
+    text = " ".join([field.metadata["help"], *_names(field.name), *_default(field.default)])
     margin = " " * COLUMN
     width = min(WIDTH, max(COLUMN + 30, shutil.get_terminal_size((WIDTH, 24)).columns))
     body = textwrap.fill(
@@ -80,16 +80,17 @@ def _entry(field, kind):
     return head.ljust(COLUMN) + body[COLUMN:] if len(head) < COLUMN - 1 else f"{head}\n{body}"
 
 
-def _known(name):
-    """The names that a flag takes beside others."""
-    if name == "model":
+def _names(flag: str) -> list[str]:
+    """The registered names that a flag accepts, as a sentence, if any."""
+    if flag == "model":
         from mcjax.flax import models
 
-        return [f"There are {', '.join(models.names())}."]
+        return [f"Names: {', '.join(models.names())}."]
     return []
 
 
-def _default(value):
+def _default(value: Any) -> list[str]:
+    """The default in brackets, if there is one."""
     if isinstance(value, tuple):
         value = ",".join(map(str, value))
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""A dataclass's fields as absl flags, and what their values are written like."""
+"""A dataclass's fields as absl flags, and the syntax of their values."""
 
 import dataclasses
 import os
@@ -18,20 +18,20 @@ def define(config: type, values: absl_flags.FlagValues) -> None:
     """Defines a config's fields as absl flags."""
     types_of = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
-        text, words = field.metadata["help"], field.metadata["choices"]
+        text, choices = field.metadata["help"], field.metadata["choices"]
         kind = types_of[field.name]
         options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
         default: Any = field.default
         parser: Any
         serializer: Any
-        if words:
-            parser, serializer = _ChoiceParser(words), absl_flags.ArgumentSerializer()
+        if choices:
+            parser, serializer = _ChoiceParser(choices), absl_flags.ArgumentSerializer()
         elif bool in options:
             flag_ = absl_flags.BooleanFlag(field.name, default, text)
             absl_flags.DEFINE_flag(flag_, values, module_name=sys.argv[0])
             continue
         elif tuple in map(typing.get_origin, options):
-            parser = _NamesParser() if tuple[str, ...] in options else _EpochsParser()
+            parser = _NamesParser() if tuple[str, ...] in options else _IntegersParser()
             serializer = absl_flags.ListSerializer(",")
             default = join(default)
         elif int in options:
@@ -46,11 +46,10 @@ def define(config: type, values: absl_flags.FlagValues) -> None:
 
 
 def local_text(value: str) -> str:
-    """A text flag's value as commands use it: with the user's home for a leading ``~``.
+    """A text flag's value, with a leading ``~`` expanded to the user's home folder.
 
     Raises:
-      ValueError: it is the address of a remote place, is not one line of Unicode text, or there is
-        no home folder.
+      ValueError: it is a URL, is not one line of Unicode text, or there is no home folder.
     """
     if remote := re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value):
         raise ValueError(
@@ -58,15 +57,15 @@ def local_text(value: str) -> str:
             "folder (gcsfuse, s3fs, sshfs), or copy it, and give the folder's path"
         )
     if set(value) & set("\0\r\n") or any("\ud800" <= c <= "\udfff" for c in value):
-        raise ValueError(f"{value!r} is not one line of Unicode text, as flagfiles need")
+        raise ValueError(f"{value!r} is not one line of Unicode text, which flagfiles require")
     expanded = os.path.expanduser(value)
     if expanded == value and re.match(r"~(/|$)", value):
-        raise ValueError("there is no home folder for ~ (no HOME): give the whole path")
+        raise ValueError("there is no home folder for ~ (HOME is not set): give the full path")
     return expanded
 
 
 def split(value: str, separator: str) -> list[str]:
-    r"""Splits at a separator but where a backslash stands before it; ``\\`` is a backslash.
+    r"""Splits at a separator that no backslash precedes; ``\\`` is a backslash.
 
     >>> split(r"runs/G,runs/a\,b", ",")
     ['runs/G', 'runs/a,b']
@@ -81,56 +80,54 @@ def split(value: str, separator: str) -> list[str]:
 
 
 def join(values: Iterable[Any]) -> str:
-    """The inverse of `split` at commas."""
+    """Joins values with commas: the inverse of `split`."""
     return ",".join(re.sub(r"[\\,]", r"\\\g<0>", str(x)) for x in values)
 
 
-class _TextParser(absl_flags.ArgumentParser):
-    """Any text; what it may be stands at `local_text`."""
+class _TextParser(absl_flags.ArgumentParser[str]):
+    """Any text that `local_text` accepts."""
 
-    def parse(self, argument):
+    def parse(self, argument: str) -> str:
         return local_text(argument)
 
 
-class _ChoiceParser(absl_flags.ArgumentParser):
-    """One of a few words; a wrong one is answered with the nearest."""
+class _ChoiceParser(absl_flags.ArgumentParser[str]):
+    """One of a few words; the error for any other suggests the nearest."""
 
-    def __init__(self, words):
-        self._choices = words
+    def __init__(self, choices: tuple[str, ...]) -> None:
+        self._choices = choices
 
-    def parse(self, argument):
+    def parse(self, argument: str) -> str:
         if argument in self._choices:
             return argument
         raise ValueError(spelling.hint(argument, self._choices))
 
-    def flag_type(self):
+    def flag_type(self) -> str:
         return "|".join(self._choices)
 
 
-class _EpochsParser(absl_flags.ArgumentParser):
-    """A comma-separated list of whole numbers."""
+class _IntegersParser(absl_flags.ArgumentParser[tuple[int, ...]]):
+    """A comma-separated list of integers."""
 
-    def parse(self, argument):
+    def parse(self, argument: str | Iterable[int]) -> tuple[int, ...]:
         if not isinstance(argument, str):
             return tuple(argument)
         try:
             return tuple(int(x) for x in argument.split(",") if x.strip())
         except ValueError:
-            raise ValueError(
-                f"{argument!r} is not a comma-separated list of whole numbers"
-            ) from None
+            raise ValueError(f"{argument!r} is not a comma-separated list of integers") from None
 
-    def flag_type(self):
-        return "comma-separated whole numbers"
+    def flag_type(self) -> str:
+        return "comma-separated integers"
 
 
-class _NamesParser(absl_flags.ArgumentParser):
+class _NamesParser(absl_flags.ArgumentParser[tuple[str, ...]]):
     """A comma-separated list of names."""
 
-    def parse(self, argument):
+    def parse(self, argument: str | Iterable[str]) -> tuple[str, ...]:
         if not isinstance(argument, str):
             return tuple(argument)
         return tuple(local_text(x.strip()) for x in split(argument, ",") if x.strip())
 
-    def flag_type(self):
+    def flag_type(self) -> str:
         return "comma-separated names"

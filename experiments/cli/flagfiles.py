@@ -1,7 +1,7 @@
-"""Flagfiles: where they are found, how they are read, and what their lines are written like.
+"""Flagfiles: finding, reading and writing them.
 
-A line is ``--name=value``; empty lines and lines that begin with ``#`` or ``//`` are comments, and
-one pair of quotes around a value, or around the whole line, is dropped.
+A line is ``--name=value``. Empty lines and lines that begin with ``#`` or ``//`` are comments. One
+pair of quotes around a value, or around the whole line, is stripped.
 """
 
 import os
@@ -12,14 +12,15 @@ from pathlib import Path
 from . import flag_parsers
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+"""The folder that holds the package ``experiments``."""
 QUOTES = "\"'"
 
 
 def locate(name: str) -> Path | None:
-    """A flagfile by its path, from here or from the folder that holds ``experiments``.
+    """Finds a flagfile, relative to the current folder or to `PACKAGE_ROOT`.
 
     Raises:
-      ValueError: it is the address of a remote place.
+      ValueError: the name is a URL.
     """
     name = flag_parsers.local_text(name)
     places = Path(name), PACKAGE_ROOT / name
@@ -27,20 +28,22 @@ def locate(name: str) -> Path | None:
 
 
 def expand(argv: Iterable[str], within: tuple[Path, ...] = ()) -> list[str]:
-    """A command line with the flags of its flagfiles in place of ``--flagfile``.
+    """Replaces each ``--flagfile`` of a command line by the flags of its file.
 
-    Those of files come first, so that a flag beside ``--flagfile`` overrides the file's wherever
-    it stands; likewise a file's own lines override those of a file that it names.
+    Flags from files come first, so that a flag on the command line overrides them wherever it
+    stands. In the same way a file's own lines override those of a file that it includes.
 
     Args:
       argv: words of a command line, or lines of a flagfile.
-      within: the files that led here.
+      within: the files that include this one.
 
     Raises:
-      ValueError: there is no such file, it is not UTF-8 text, or it names itself.
+      ValueError: there is no such file, it is not UTF-8 text, or it includes itself.
       OSError: it cannot be read.
     """
-    own, from_files, words = [], [], iter(argv)
+    own: list[str] = []
+    from_files: list[str] = []
+    words = iter(argv)
     for word in words:
         match = re.fullmatch(r"--?flagfile(?:=(.*))?", word, re.DOTALL)
         if match is None:
@@ -51,13 +54,14 @@ def expand(argv: Iterable[str], within: tuple[Path, ...] = ()) -> list[str]:
     return from_files + own
 
 
-def _expand_file(name, within):
+def _expand_file(name: str, within: tuple[Path, ...]) -> list[str]:
+    """The flags of a file; arguments and errors as `expand`."""
     file = locate(name)
     if file is None:
         raise ValueError(f"no flagfile {name or '(--flagfile without a name)'}")
     place = file.resolve()
     if place in within:
-        raise ValueError(f"--flagfile={name}: the file names itself")
+        raise ValueError(f"--flagfile={name}: the file includes itself")
     try:
         content = file.read_text(encoding="utf-8-sig")
     except UnicodeError as error:
@@ -67,22 +71,23 @@ def _expand_file(name, within):
     return expand(flags, (*within, place))
 
 
-def _unquoted(line):
-    line = _without_quotes(line)
+def _unquoted(line: str) -> str:
+    """A line without quotes around it or around its value."""
+    line = _strip_quotes(line)
     name, equals, value = line.partition("=")
-    return name + equals + _without_quotes(value)
+    return name + equals + _strip_quotes(value)
 
 
-def _without_quotes(text):
+def _strip_quotes(text: str) -> str:
     return text[1:-1] if _is_quoted(text) else text
 
 
-def _is_quoted(text):
+def _is_quoted(text: str) -> bool:
     return len(text) > 1 and text[0] == text[-1] and text[0] in QUOTES
 
 
 def line(argument: str) -> str:
-    """A flag ``--name=value`` as a flagfile's line that `expand` reads as it is."""
+    """The line of a flagfile from which `expand` reads this ``--name=value`` unchanged."""
     name, equals, value = argument.partition("=")
     if value != value.strip() or _is_quoted(value):
         value = f'"{value}"'

@@ -1,13 +1,13 @@
-"""Flags from dataclasses: each command's are the fields of one frozen dataclass (`configs`).
+"""Flags as dataclasses: a command's flags are the fields of one frozen dataclass (`configs`).
 
-`parse` turns a command line into such a config; only a command's ``main`` calls it. ``run(config)``
-does the work, so tests and notebooks need no flags.
+`parse` turns a command line into a config; only a command's ``main`` calls it. ``run(config)`` does
+the work, so tests and notebooks need no command line.
 """
 
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from absl import flags as absl_flags
 
@@ -15,11 +15,11 @@ from . import flag_help, flag_parsers, flagfiles
 from .errors import UsageError
 
 LAUNCH = ("distributed", "coordinator", "num_processes", "process_id")
-"""Flags of one process of one launch: never recorded, for whoever runs it again is alone."""
+"""Flags of one process in one launch. They are never recorded: a rerun may be a single process."""
 
 
 class Config(Protocol):
-    """A command's flags: any frozen dataclass whose fields are made by `flag`."""
+    """A command's flags: a frozen dataclass whose fields are made by `flag`."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -34,15 +34,15 @@ def flag(
     identity: bool = True,
     evaluation: bool = False,
 ) -> Any:
-    """A field that is a flag.
+    """A dataclass field that is a flag.
 
     Args:
-      default: its value when not given.
-      text: what ``--help`` says.
-      choices: the values it may have, if they are few.
-      identity: whether two runs that differ in it are different runs.
-      evaluation: whether it only says how a run is evaluated: the same run is evaluated again
-        where it differs.
+      default: its value if it is not given.
+      text: its explanation in ``--help``.
+      choices: the allowed values, if only a few are.
+      identity: whether two runs with different values are different runs.
+      evaluation: whether it only affects evaluation: with another value the same run is
+        reevaluated.
     """
     metadata = {
         "help": text,
@@ -54,19 +54,19 @@ def flag(
 
 
 def parse(config: type[C], argv: list[str], doc: str = "") -> C:
-    """The config of a command line (without the program's name).
+    """Parses a command line (without the program's name).
 
-    A flag beside ``--flagfile`` overrides the file's, wherever it stands.
+    A flag on the command line overrides the same flag in a ``--flagfile``, wherever it stands.
 
     Raises:
-      UsageError: a flag is unknown or has a wrong value, a flagfile cannot be read, or words are
-        left over.
-      SystemExit: ``--help`` was asked for and shown.
+      UsageError: a flag is unknown or has a wrong value, a flagfile cannot be read, or a word is
+        not a flag.
+      SystemExit: ``--help`` was given; the page has been printed.
     """
     values = absl_flags.FlagValues()
     flag_parsers.define(config, values)
     if {"--help", "-h", "-help", "--helpfull"} & set(argv):
-        print(flag_help.page(config, doc))
+        print(flag_help.page(config, doc), flush=True)
         raise SystemExit(0)
     try:
         left = values(["", *flagfiles.expand(argv)])[1:]
@@ -78,15 +78,15 @@ def parse(config: type[C], argv: list[str], doc: str = "") -> C:
 
 
 def parse_flagfile(config: type[C], path: Path) -> C:
-    """The config of a flagfile alone."""
+    """Parses a flagfile alone."""
     return parse(config, [f"--flagfile={path}"])
 
 
 def find_flagfile(name: str) -> Path | None:
-    """A flagfile by its path, from here or from the folder that holds ``experiments``.
+    """Finds a flagfile, relative to the current folder or to the one that holds ``experiments``.
 
     Returns:
-      None for what is not named like a flagfile, or is a folder.
+      Its path; None for a folder and for a name without a flagfile's suffix.
 
     Raises:
       UsageError: there is no such file.
@@ -103,9 +103,9 @@ def find_flagfile(name: str) -> Path | None:
 
 
 def to_argv(config: Any) -> list[str]:
-    """The command line that gives this config again, without the flags of a launch."""
+    """The command line that parses to this config, without the flags of a launch."""
 
-    def word(name, value):
+    def word(name: str, value: Any) -> str:
         if isinstance(value, bool):
             return f"--{'' if value else 'no'}{name}"
         return f"--{name}={flag_parsers.join(value) if isinstance(value, tuple) else value}"
@@ -115,27 +115,27 @@ def to_argv(config: Any) -> list[str]:
 
 
 def to_flags(config: Any) -> str:
-    """The text of a flagfile that gives this config again, without the flags of a launch."""
+    """The text of a flagfile that parses to this config, without the flags of a launch."""
     return "".join(map(flagfiles.line, to_argv(config)))
 
 
 def without_effect(config: Any) -> list[str]:
-    """The flags that were given a value and do nothing in this command."""
+    """The flags that were set although this command ignores them."""
     defaults = type(config)()
     return [n for n in config.unused if getattr(config, n) != getattr(defaults, n)]
 
 
 def identity(config: Any) -> dict[str, Any]:
-    """The flags that make a run what it is, as JSON values."""
+    """The flags that identify a run, as JSON values."""
     return _json_values(config, "identity")
 
 
 def recorded(config: Any) -> dict[str, Any]:
-    """The flags that ``run.json`` has: the run's identity, and how it was evaluated."""
+    """The flags that ``run.json`` records: the run's identity and its evaluation."""
     return _json_values(config, "identity") | _json_values(config, "evaluation")
 
 
-def _json_values(config, kind):
+def _json_values(config: Any, kind: Literal["identity", "evaluation"]) -> dict[str, Any]:
     fields = (f for f in dataclasses.fields(config) if f.metadata[kind])
     values = ((f.name, getattr(config, f.name)) for f in fields)
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values}

@@ -1,13 +1,13 @@
-"""How a command is launched: in messages, and as a child process."""
+"""How to launch a command: for messages, and as a child process."""
 
 import sys
 
 INSTALLED = __name__.startswith("mcjax.")
-"""Whether this is the package ``mcjax.experiments`` of the console script or of a wheel."""
+"""Whether this package is ``mcjax.experiments``, as in a wheel and under the console script."""
 
 
 def usage(name: str) -> str:
-    """What a user types to run a command, the way this process was started.
+    """What a user types to run a command, in the style in which this process was started.
 
     >>> usage("fit_curve")
     'python -m experiments.fit_curve'
@@ -16,6 +16,6 @@ def usage(name: str) -> str:
 
 
 def argv(name: str) -> list[str]:
-    """The words that start a command in a process of its own."""
+    """The command line that starts a command as a child process."""
     module = ["mcjax", name] if INSTALLED else [f"experiments.{name}"]
     return [sys.executable, "-m", *module]

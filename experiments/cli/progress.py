@@ -1,6 +1,6 @@
-"""Progress: a bar with time left on a terminal; elsewhere a line an epoch, or every half minute.
+"""Progress: a bar with the time left on a terminal; elsewhere lines, per epoch or half a minute.
 
-Of several processes only the first one speaks.
+Of several processes only the first one prints.
 """
 
 import sys
@@ -11,22 +11,22 @@ from tqdm import tqdm
 from mcjax.engine import parallel
 
 LINE_SECONDS = 30.0
-"""Off a terminal there is a line at least this often, as long as there is progress."""
+"""Without a terminal, progress is printed at least this often."""
 
 
 class Progress:
-    """Progress of one piece of work, on standard error.
+    """Progress of a task, on standard error.
 
     Args:
-      name: what is being done.
-      total: units of work.
-      unit: their name.
-      done: units that were done before.
+      name: of the task.
+      total: number of units of work.
+      unit: name of a unit.
+      done: number of units that were done before.
     """
 
-    def __init__(self, name: str, total: int, unit: str, done: int = 0):
+    def __init__(self, name: str, total: int, unit: str, done: int = 0) -> None:
         self._name, self._total, self._unit = name, total, unit
-        self._said_at = time.monotonic()
+        self._printed, self._printed_at = done, time.monotonic()
         self._bar = tqdm(
             total=total,
             initial=done,
@@ -38,12 +38,21 @@ class Progress:
         )
 
     def update(self, done: int, text: str = "", line: bool = False) -> None:
-        """Shows how much is done; off a terminal where ``line`` asks for it or one is due."""
+        """Shows the progress.
+
+        Args:
+          done: number of units done so far.
+          text: shown next to it.
+          line: whether to print a line without a terminal; otherwise one is printed if there is
+            progress since the last line and that is over `LINE_SECONDS` old.
+        """
         if not self._bar.disable:
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update(done - self._bar.n)
-        elif line or time.monotonic() - self._said_at > LINE_SECONDS:
-            self._said_at = time.monotonic()
+            return
+        overdue = time.monotonic() - self._printed_at > LINE_SECONDS
+        if line or (overdue and done > self._printed):
+            self._printed, self._printed_at = done, time.monotonic()
             say(f"{self._name}: {self._unit} {done}/{self._total} {text}".rstrip())
 
     def close(self) -> None:
@@ -52,12 +61,12 @@ class Progress:
 
 
 def say(text: str) -> None:
-    """A line on standard error, above any bar."""
+    """Prints a message on standard error, above any progress bar."""
     if parallel.is_first():
         tqdm.write(text, file=sys.stderr)
 
 
 def show(text: str) -> None:
-    """A result, on standard output."""
+    """Prints a result on standard output."""
     if parallel.is_first():
         print(text)

@@ -1,17 +1,20 @@
-"""SIGTERM and SIGINT while a loop runs: it saves its state first."""
+"""SIGTERM and SIGINT for loops that save their state before they stop."""
 
 import contextlib
 import signal
 from collections.abc import Iterator
+from types import FrameType
+from typing import Any
 
 
 @contextlib.contextmanager
 def collect_signals() -> Iterator[list[int]]:
-    """Collects SIGTERM and SIGINT; a second one of them has its usual effect."""
+    """Collects SIGTERM and SIGINT in a list; a second signal of a kind has its usual effect."""
     received: list[int] = []
-    before = {}
+    before: dict[int, Any] = {}
 
-    def note(signum, _):
+    def note(signum: int, frame: FrameType | None) -> None:
+        del frame
         received.append(signum)
         signal.signal(signum, before[signum])
 

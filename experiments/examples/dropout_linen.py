@@ -1,14 +1,11 @@
-"""Flax linen: dropout while a curve is fitted; accuracy and F1 along it.
-
-Run ``python -m experiments.examples.dropout_linen --figure=dropout``.
-"""
+"""Flax linen: dropout while fitting a curve; accuracy and F1 along it."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
-from mcjax import api, data
+from mcjax import api, data, results
 from mcjax.engine import parallel
 from mcjax.flax.objective import cross_entropy
 from mcjax.flax.ops import layers
@@ -22,22 +19,22 @@ class Net(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, images, train):
-        """Logits ``[B, 10]``; in training it needs the stream ``dropout``."""
+    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+        """Logits ``[B, 10]``; training requires the random stream ``dropout``."""
         x = nn.relu(nn.Dense(48)(images.reshape(len(images), -1) / 255))
         x = layers.Dropout(0.2, self.axis_name)(x, train)
         return nn.Dense(10)(nn.relu(nn.Dense(48)(x)))
 
 
-def loss(params, batch, key):
-    """How a mode is trained: the key is new at every step."""
+def loss(params: shared.Tree, batch: shared.Tree, key: jax.Array) -> jax.Array:
+    """Mean cross-entropy, to train a mode; every step has a new key."""
     variables, rngs = {"params": params}, {"dropout": key}
     logits = jnp.asarray(Net().apply(variables, batch["images"], True, rngs=rngs))
     return optax.softmax_cross_entropy_with_integer_labels(logits, batch["labels"]).mean()
 
 
-def main(figure=None, epochs=30, points=61):
-    """Trains two networks, fits the curve between them, and looks at it."""
+def main(figure: str | None = None, epochs: int = 30, points: int = 61) -> results.Profile:
+    """Trains two networks, fits a curve between them, and evaluates it."""
     digits = data.load("digits")
     train, held_out = digits.train._asdict(), digits.validation._asdict()
     ends = []
@@ -46,7 +43,7 @@ def main(figure=None, epochs=30, points=61):
             jax.random.key(seed), jnp.zeros((1, 8, 8, 1)), False
         )["params"]
         ends.append(shared.train(loss, params, train, seed=seed, epochs=epochs, batch_size=50))
-    # Trains with dropout, evaluates without; measures loss and accuracy, and F1 on top.
+    # Dropout is on in training only; loss, accuracy and F1 are measured.
     objective = shared.with_f1(cross_entropy(Net(parallel.DATA_AXIS)), classes=10)
     found, _ = api.fit_curve(
         objective, ends[0], ends[1], train, optimizer=shared.ADAM, epochs=epochs, batch_size=50,

@@ -3,28 +3,30 @@
 Run ``python -m experiments.examples.equinox_mlp --figure=mlp``.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import optax
 
-from mcjax import api, data
+from mcjax import api, data, results
 
 from . import shared
 
 
-def create(seed):
-    """A network in two parts: its arrays, the parameters, and the rest, which the loss keeps."""
+def create(seed: int) -> tuple[Any, Any]:
+    """A network in two parts: its arrays, which are trained, and the rest, which is fixed."""
     model = eqx.nn.MLP(64, 10, width_size=48, depth=2, key=jax.random.key(seed))
     return eqx.partition(model, eqx.is_inexact_array)
 
 
-def main(figure=None, epochs=30):
-    """Trains two networks, fits the curve between them, and looks at it."""
+def main(figure: str | None = None, epochs: int = 30) -> results.Profile:
+    """Trains two networks, fits a curve between them, and evaluates it."""
     digits = data.load("digits")
     train, held_out = digits.train._asdict(), digits.validation._asdict()
     (first, rest), (second, _) = create(0), create(1)
 
-    def loss(params, batch):
+    def loss(params: Any, batch: Any) -> jax.Array:
         logits = jax.vmap(eqx.combine(params, rest))(batch["images"].reshape(-1, 64) / 255)
         return optax.softmax_cross_entropy_with_integer_labels(logits, batch["labels"]).mean()
 

@@ -1,21 +1,22 @@
 """Plain JAX: a small transformer over characters, on ten chapters of Jane Austen (austen.txt)."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mcjax import api
+from mcjax import api, results
 
 from . import shared
 
 WIDTH, HEADS, LENGTH = 32, 4, 32
 
 
-def create(key, characters):
-    """Parameters: tables of characters and positions, two blocks of attention and MLP."""
+def create(key: jax.Array, characters: int) -> dict[str, jax.Array]:
+    """Parameters: embeddings of characters and positions, two blocks of attention and MLP."""
     shapes = {"characters": (characters, WIDTH), "positions": (LENGTH, WIDTH)}
     shapes |= {"qkv": (2, WIDTH, 3 * WIDTH), "out": (2, WIDTH, WIDTH)}
     shapes |= {"up": (2, WIDTH, 4 * WIDTH), "down": (2, 4 * WIDTH, WIDTH)}
@@ -23,10 +24,10 @@ def create(key, characters):
     return {n: jax.random.normal(k, shape) / WIDTH**0.5 for k, (n, shape) in keys}
 
 
-def loss(params, batch):
-    """Mean cross-entropy of the next character, in nats; ``batch`` is int [B, LENGTH]."""
+def loss(params: dict[str, jax.Array], batch: jax.Array) -> jax.Array:
+    """Mean cross-entropy of the next character, in nats; ``batch`` is int ``[B, LENGTH]``."""
 
-    def block(x, weights):
+    def block(x: jax.Array, weights: dict[str, jax.Array]) -> tuple[jax.Array, Any]:
         heads = (jax.nn.standardize(x) @ weights["qkv"]).reshape(*batch.shape, 3, HEADS, -1)
         mixed = jax.nn.dot_product_attention(*jnp.moveaxis(heads, 2, 0), is_causal=True)
         x += mixed.reshape(x.shape) @ weights["out"]
@@ -38,8 +39,8 @@ def loss(params, batch):
     return optax.softmax_cross_entropy_with_integer_labels(logits[:, :-1], batch[:, 1:]).mean()
 
 
-def main(figure=None, epochs=5, points=13):
-    """Trains two networks, fits the curve between them, and looks at it."""
+def main(figure: str | None = None, epochs: int = 5, points: int = 13) -> results.Profile:
+    """Trains two networks, fits a curve between them, and evaluates it."""
     text = np.frombuffer(Path(__file__).with_name("austen.txt").read_bytes(), np.uint8)
     characters, codes = np.unique(text, return_inverse=True)
     train, held_out = np.split(codes[: -(len(codes) % LENGTH)].reshape(-1, LENGTH), [-300])

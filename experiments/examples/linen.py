@@ -1,16 +1,17 @@
-"""Flax linen: a convolutional net on scikit-learn's digits, and the plane through its curve.
+"""Flax linen: a convolutional network on scikit-learn's digits, and the plane of its curve.
 
 Run ``python -m experiments.examples.linen --figure=linen``.
 """
 
 from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
-from mcjax import api, data, plots
+from mcjax import api, data, plots, results
 
 from . import shared
 
@@ -18,14 +19,16 @@ CONVOLUTIONS = [nn.Conv(16, (2, 2), 2), nn.relu, nn.Conv(32, (2, 2), 2), nn.relu
 MODEL = nn.Sequential([*CONVOLUTIONS, jax.vmap(jnp.ravel), nn.Dense(10)])
 
 
-def loss(params, batch):
-    """Mean cross-entropy; a batch holds rows of the data, images and labels."""
+def loss(params: Any, batch: Any) -> jax.Array:
+    """Mean cross-entropy; a batch has rows of the data, images and labels."""
     logits = jnp.asarray(MODEL.apply(params, batch["images"] / 255))
     return optax.softmax_cross_entropy_with_integer_labels(logits, batch["labels"]).mean()
 
 
-def main(figure=None, epochs=30, grid=(13, 13)):
-    """Trains two networks, fits the curve between them, and looks at it and at their plane."""
+def main(
+    figure: str | None = None, epochs: int = 30, grid: tuple[int, int] = (13, 13)
+) -> tuple[results.Profile, results.Surface]:
+    """Trains two networks, fits a curve between them, and evaluates it and its plane."""
     digits = data.load("digits")
     train, held_out = digits.train._asdict(), digits.validation._asdict()
     ends = []

@@ -1,10 +1,10 @@
-"""What the examples share: how their networks are trained, what is said and drawn."""
+"""Shared by the examples: training, a classifier's objective, printing and drawing."""
 
 import argparse
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +17,30 @@ from mcjax.engine import objectives, parallel
 ADAM = optax.adam(3e-3)
 
 
-def train(
-    loss: Callable[..., Any], params: Any, data: Any, seed: int, epochs: int, batch_size: int
-) -> Any:
-    """Trains ``params``, as anyone would; mcjax comes in afterwards."""
+Tree = Any
+"""A pytree of arrays."""
+Loss = Callable[[Tree, Tree], jax.Array] | Callable[[Tree, Tree, jax.Array], jax.Array]
+"""The loss of parameters on a batch, a scalar; with dropout it also takes a key."""
+
+
+class Logits(Protocol):
+    """A classifier; with a key dropout is on."""
+
+    def __call__(self, params: Tree, batch: Tree, key: jax.Array | None = None, /) -> Any:
+        """Logits ``[B, classes]`` of parameters on a batch."""
+        ...
+
+
+class Main(Protocol):
+    """An example."""
+
+    def __call__(self, *, figure: str | None) -> Any:
+        """Runs it; with ``figure`` draws figures with this path and all suffixes."""
+        ...
+
+
+def train(loss: Loss, params: Tree, data: Tree, seed: int, epochs: int, batch_size: int) -> Any:
+    """Trains ``params`` by plain JAX, without mcjax."""
     opt_state, rng, key = ADAM.init(params), np.random.default_rng(seed), jax.random.key(seed)
     size = len(jax.tree.leaves(data)[0])
     for i, rows in enumerate(rng.integers(size, size=(epochs * size // batch_size, batch_size))):
@@ -30,28 +50,30 @@ def train(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _step(loss, params, opt_state, batch, key, i):
-    loss = objectives.with_key(loss)
-    gradient = jax.grad(loss)(params, batch, jax.random.fold_in(key, i))
+def _step(
+    loss: Loss, params: Tree, opt_state: optax.OptState, batch: Tree, key: jax.Array, i: int
+) -> tuple[Any, optax.OptState]:
+    """Takes step ``i`` of Adam."""
+    gradient = jax.grad(objectives.with_key(loss))(params, batch, jax.random.fold_in(key, i))
     updates, opt_state = ADAM.update(gradient, opt_state)
     return optax.apply_updates(params, updates), opt_state
 
 
-def classifier(logits: Callable[..., jax.Array]) -> objectives.Objective:
-    """The objective of ``logits(params, batch, key=None)``; with a key, dropout is on."""
+def classifier(logits: Logits) -> objectives.Objective:
+    """A classifier's objective: cross-entropy; measures loss and accuracy."""
 
-    def sums(logits, batch):
+    def sums(logits: jax.Array, batch: Tree) -> dict[str, jax.Array]:
         losses, weight = objectives.exact_cross_entropy(logits, batch["labels"]), batch["weight"]
         right = jnp.where(jnp.argmax(logits, -1) == batch["labels"], weight, 0)
         return {"loss": losses @ weight, "accuracy": right.sum(), "count": weight.sum()}
 
-    def train(params, state, batch, key):
-        # Each device sees its share of the batch: the masks of each are its own.
+    def train(params: Tree, state: Tree, batch: Tree, key: jax.Array) -> Any:
+        # Each device has a part of the batch, and draws its own dropout masks.
         key = jax.random.fold_in(key, jax.lax.axis_index(parallel.DATA_AXIS))
         found = sums(logits(params, batch, key), batch)
         return found["loss"] / found["count"].clip(1), (found, state)
 
-    def evaluate(params, state, batch):
+    def evaluate(params: Tree, state: Tree, batch: Tree) -> dict[str, jax.Array]:
         return sums(logits(params, batch), batch)
 
     clean = lambda params, state, batch: logits(params, batch)  # noqa: E731
@@ -59,20 +81,20 @@ def classifier(logits: Callable[..., jax.Array]) -> objectives.Objective:
 
 
 def with_f1(objective: objectives.Objective, classes: int) -> objectives.Objective:
-    """A classifier's objective with the macro F1 score among its metrics.
+    """Adds the macro F1 score to the metrics of a classifier's objective.
 
-    F1 is not a mean over examples: what is counted of each class is, and F1 is made of these.
+    F1 is not a mean over examples. The counts per class are, and F1 is a function of them.
     """
     logits: Any = objective.logits
 
-    def evaluate(params, state, batch):
+    def evaluate(params: Tree, state: Tree, batch: Tree) -> dict[str, Any]:
         guesses = jnp.argmax(logits(params, state, batch), -1)
         guessed, actual = (jax.nn.one_hot(x, classes) for x in (guesses, batch["labels"]))
         counts = {"hits": guessed * actual, "guessed": guessed, "actual": actual}
         totals = {name: batch["weight"] @ count for name, count in counts.items()}
         return objective.evaluate(params, state, batch) | totals
 
-    def metrics(means):
+    def metrics(means: Tree) -> dict[str, Any]:
         hits, guessed, actual = (means[name] for name in ("hits", "guessed", "actual"))
         f1 = (2 * hits / np.maximum(guessed + actual, 1e-9)).mean(-1)
         return {"loss": means["loss"], "accuracy": means["accuracy"], "F1": f1}
@@ -81,7 +103,7 @@ def with_f1(objective: objectives.Objective, classes: int) -> objectives.Objecti
 
 
 def show(found: results.Profile, title: str, figure: str | None) -> results.Profile:
-    """Prints the barriers of segment and curve, and draws both where ``figure`` says."""
+    """Prints the barriers of segment and curve; draws both if ``figure`` is a path."""
     for name, path in (("segment", found.segment), ("curve", found.curve)):
         height = path.barriers["train"]["loss"].over_max
         print(f"{name}: barrier of {height:.3g} over the higher end's training loss")
@@ -91,7 +113,7 @@ def show(found: results.Profile, title: str, figure: str | None) -> results.Prof
     return found
 
 
-def command(main: Callable[..., Any], doc: str) -> None:
+def command(main: Main, doc: str) -> None:
     """Runs an example with the command line's ``--figure``."""
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--figure", metavar="PATH", help="draws PATH.png, .pdf and .svg")

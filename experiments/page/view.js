@@ -166,7 +166,7 @@ function surfaceLayout() {
       aspectratio: {x: 1.25 * extent(surface.x) / largest, y: 1.25 * extent(surface.y) / largest, z: 0.6},
       camera: CAMERA,
       xaxis: {title: {text: `distance from ${plain(surface.points.name[0])}`}, ...axis},
-      yaxis: {title: {text: "at a right angle"}, ...axis},
+      yaxis: {title: {text: "orthogonal distance"}, ...axis},
       annotations: surface.points.name.map((name, i) => ({
         text: plain(name), x: surface.points.x[i], y: surface.points.y[i],
         z: height(surface.points.values[metric().key][i], limits), ax: 0, ay: -32,

@@ -1,4 +1,4 @@
-"""Run folders: what they hold, the names of checkpoints, and what a run left behind."""
+"""Run folders: their files and status, references to checkpoints, and loading results."""
 
 from . import json_text
 from .arrays import load_arrays, load_result, save_arrays

@@ -1,4 +1,4 @@
-"""Array files: ``.npz``, whole or not at all, never a pickle."""
+"""Array files: ``.npz``, written atomically, without pickles."""
 
 import io
 from pathlib import Path
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Writes an ``.npz`` so that it is there whole or not at all."""
+    """Writes an ``.npz`` atomically."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     write_atomically(path, buffer.getvalue())
@@ -23,30 +23,32 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     """Reads an ``.npz``.
 
     Raises:
-      UsageError: it is not there, or damaged.
+      UsageError: it is missing or damaged.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
     except Exception as error:
-        raise UsageError(
-            f"{path} cannot be read ({error}); delete it to have it made again"
-        ) from None
+        raise UsageError(f"{path} cannot be read ({error}); delete it to recreate it") from None
 
 
 def load_result(kind: type[Result], path: Path) -> Result:
     """Reads an ``.npz`` as one of the types of `mcjax.results`.
 
     Raises:
-      UsageError: it is not there, damaged, or holds something else.
+      UsageError: it is missing, damaged, or holds something else.
     """
     return as_result(kind, load_arrays(path), path)
 
 
 def as_result(kind: type[Result], arrays: dict[str, np.ndarray], path: Path) -> Result:
-    """Arrays of a file as one of the types of `mcjax.results`; raises as `load_result`."""
+    """Converts the arrays of a file to one of the types of `mcjax.results`.
+
+    Raises:
+      UsageError: they are not the arrays of this type.
+    """
     make: Any = kind
     try:
         return make.from_arrays(arrays)
     except ValueError as error:
-        raise UsageError(f"{path}: {error}; delete it to have it made again") from None
+        raise UsageError(f"{path}: {error}; delete it to recreate it") from None

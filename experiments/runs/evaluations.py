@@ -1,4 +1,4 @@
-"""Evaluating a run again in its own folder, with other flags than before."""
+"""Reevaluating a run in its own folder, with other flags than before."""
 
 import itertools
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from .status import Status
 
 
 def changed_flags(folder: Run, config: Any, names: Sequence[str]) -> list[str]:
-    """The flags among ``names`` that differ from those of the last evaluation, in words."""
+    """Describes the flags among ``names`` that differ from those of the last evaluation."""
     info = folder.info
     if not info:
         return []
@@ -24,16 +24,17 @@ def changed_flags(folder: Run, config: Any, names: Sequence[str]) -> list[str]:
 def begin_evaluation(
     folder: Run, config: Any, names: Sequence[str], patterns: Sequence[str]
 ) -> None:
-    """Where flags differ, moves what was evaluated before to ``earlier/N`` in the run folder.
+    """If flags have changed, moves the files of the last evaluation to ``earlier/N``.
 
-    A done run is then unfinished until its command marks it done again: a curve is ``fitted``,
-    anything else ``running``. An interrupted command thus leaves no done run without arrays.
+    A done run is unfinished from then on, until its command marks it done again: a curve is
+    ``fitted``, any other run ``running``. An interruption thus never leaves a done run without
+    arrays.
 
     Args:
       folder: opened and locked.
-      config: the flags now, which are then recorded.
+      config: the new flags, which are recorded.
       names: the flags that the files depend on.
-      patterns: what to move, as patterns in the run folder.
+      patterns: glob patterns of the files to move, relative to the run folder.
     """
     different = changed_flags(folder, config, names)
     if not different:
@@ -42,15 +43,16 @@ def begin_evaluation(
         folder.move_to(Status.FITTED if folder.info["kind"] == "curve" else Status.RUNNING)
     if parallel.is_first():
         files = sorted(file for pattern in patterns for file in folder.path.glob(pattern))
-        aside = _free(folder)
+        backup = _unused(folder)
         for file in files:
-            aside.mkdir(parents=True, exist_ok=True)
-            file.rename(aside / file.name)
-        kept = f"; what was there is kept in {aside}" if files else ""
-        say(f"{folder.path} is evaluated again ({'; '.join(different)}){kept}")
+            backup.mkdir(parents=True, exist_ok=True)
+            file.rename(backup / file.name)
+        kept = f"; the previous files are in {backup}" if files else ""
+        say(f"reevaluating {folder.path} ({'; '.join(different)}){kept}")
     folder.update(flags=folder.info["flags"] | {name: recorded(config)[name] for name in names})
 
 
-def _free(folder: Run) -> Path:
+def _unused(folder: Run) -> Path:
+    """The first ``earlier/N`` that does not exist."""
     places = (folder.path / "earlier" / str(number) for number in itertools.count(1))
     return next(place for place in places if not place.exists())

@@ -1,4 +1,4 @@
-"""Files of a run folder: written whole or not at all, and with checksums."""
+"""Files of a run folder: atomic writes and checksums."""
 
 import json
 import os
@@ -12,21 +12,21 @@ from . import json_text
 
 
 def checksum(values: dict[str, Any]) -> int:
-    """The checksum of JSON values, whatever their layout in the file."""
+    """The checksum of JSON values, independent of their layout in the file."""
     return zlib.crc32(json.dumps(values, sort_keys=True).encode())
 
 
 def line(values: dict[str, Any]) -> str:
-    """A line of ``metrics.jsonl``."""
+    """A line of ``metrics.jsonl``, with its checksum."""
     values = json_text.encoded(values)
     return json_text.dumps(values | {"crc32": checksum(values)}) + "\n"
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file so that it is there whole or not at all.
+    """Writes a file atomically: it has either its old or its new content.
 
-    Of several processes the first one writes: when all have come here, so that whatever they
-    decided by the old content they decided alike; all return when it is written.
+    Of several processes the first one writes. It waits for all of them first, so that decisions
+    based on the old content agree; all return after the file is written.
     """
     parallel.wait_for_all(f"to write {path}")
     if parallel.is_first():

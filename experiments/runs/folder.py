@@ -1,9 +1,9 @@
 """Run folders.
 
-A run folder holds ``flags.cfg`` (runs it again), ``run.json`` (what it is, its status, versions
-and device), ``metrics.jsonl`` (a line an epoch), ``checkpoints/`` and, for a curve, ``ends/``,
-``curve.npz`` and ``figures/``. What has no checksum of its own gets one. Of several processes the
-first one writes; all must see the folder, on a shared file system.
+A run folder holds ``flags.cfg`` (the flagfile that reruns it), ``run.json`` (its kind, flags,
+status, versions and device), ``metrics.jsonl`` (a line per epoch), ``checkpoints/`` and, for a
+curve, ``ends/``, ``curve.npz`` and ``figures/``. Files without a checksum of their own get one. Of
+several processes the first one writes; all must see the folder, on a shared file system.
 """
 
 import contextlib
@@ -25,31 +25,32 @@ from .status import Status
 
 FORMAT = 1
 CONFIGS = ("flags", "mode")
-"""Flags in ``run.json``, whose texts are texts and whose numbers are finite."""
+"""Entries of ``run.json`` that hold flags: a string such as "NaN" is a string there."""
 FIRST = ("format", "kind", "status")
-"""The facts with which ``run.json`` begins."""
+"""The first entries of ``run.json``."""
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+"""Packages whose versions ``run.json`` records."""
 
 
 class Run:
     """A run folder and the facts in its ``run.json``.
 
     Args:
-      path: the folder; it need not be there yet.
+      path: the folder; it need not exist yet.
 
     Raises:
-      UsageError: it is the address of a remote place.
+      UsageError: the path is a URL.
     """
 
-    def __init__(self, path: Path | str):
+    def __init__(self, path: Path | str) -> None:
         self.path = names.local(path)
 
     @property
     def info(self) -> dict[str, Any]:
-        """What ``run.json`` says, or ``{}`` where there is no run.
+        """The content of ``run.json``, or ``{}`` if there is no run.
 
         Raises:
-          UsageError: it cannot be read, or was written in a later format.
+          UsageError: the file cannot be read, is damaged, or has a newer format.
         """
         file = self.path / "run.json"
         try:
@@ -68,27 +69,27 @@ class Run:
 
     @property
     def status(self) -> Status:
-        """The run's state."""
+        """The run's status."""
         return Status(self.info.get("status", Status.NEW))
 
     def update(self, **facts: Any) -> None:
-        """Writes facts into ``run.json``."""
+        """Adds facts to ``run.json``, or replaces them."""
         info = self.info | facts
         info = json_text.encoded({k: info[k] for k in FIRST if k in info} | info)
         text = json_text.dumps(info | {"crc32": files.checksum(info)}, indent=1)
         files.write_atomically(self.path / "run.json", text + "\n")
 
     def move_to(self, after: Status, **facts: Any) -> None:
-        """Changes the run's state, and writes facts with it.
+        """Changes the run's status, and writes facts with it.
 
         Raises:
-          ValueError: the state cannot follow the present one.
+          ValueError: a run with the present status cannot get this one.
         """
         status.check(self.status, after)
         self.update(status=after, **facts)
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
-        """Keeps other processes out of the folder; see `locks.locked`."""
+        """Locks the folder against other processes; see `locks.locked`."""
         return locks.locked(self.path)
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -98,8 +99,14 @@ class Run:
     def open(self, kind: str, config: Any, **facts: Any) -> None:
         """Starts the run, or resumes it.
 
+        Args:
+          kind: of the run: mode, curve, surface, sharpness or reproduction.
+          config: its flags.
+          **facts: written into ``run.json`` of a new run.
+
         Raises:
-          UsageError: the folder cannot be written, holds something else, or another run's flags.
+          UsageError: the folder cannot be written, is damaged, or holds a run of another kind or
+            with other flags.
         """
         self.check_same(kind, config)
         locks.check_writable(self.path)
@@ -117,7 +124,7 @@ class Run:
             self.move_to(Status.RUNNING, format=FORMAT, kind=kind, **made_by, **facts)
 
     def _copy_from(self, other: "Run", kind: str, facts: dict[str, Any]) -> None:
-        """Copies another run's checkpoints and metrics, to resume from."""
+        """Copies the checkpoints and metrics of another run, to continue from them."""
         info = other.info
         for name, there, here in (
             ("kind", info.get("kind", "missing"), kind),
@@ -138,14 +145,14 @@ class Run:
                 shutil.copyfile(source, target)
 
     def check_same(self, kind: str, config: Any) -> None:
-        """Raises UsageError if the folder holds a run of another kind or with other flags."""
+        """Raises UsageError if the folder holds a run of another kind, or one with other flags."""
         info = self.info
         if not info:
             return
         if info["kind"] != kind:
             raise UsageError(f"{self.path} holds a {info['kind']}, not a {kind}")
         mine = json_text.encoded(identity(config))
-        # A flag that a later version added had its default in all runs before.
+        # Older runs lack flags that were added later: they ran with the defaults.
         there = identity(type(config)()) | info["flags"]
         differing = [
             f"--{name}: {there[name]} there, {value} now"
@@ -155,12 +162,12 @@ class Run:
         if differing:
             raise UsageError(
                 f"{self.path} holds a run with other flags ({'; '.join(differing)}); use another "
-                "--workdir (with --fork to go on from this run's last checkpoint), or delete it"
+                "--workdir (with --fork to continue from this run's last checkpoint), or delete it"
             )
 
 
 def _versions() -> dict[str, str]:
-    """Of Python and the packages that a run's numbers depend on."""
+    """Versions of Python and of the packages that a run's numbers depend on."""
     own = {"mcjax": mcjax.__version__, "python": platform.python_version()}
     return own | {name: metadata.version(name) for name in PACKAGES}
 

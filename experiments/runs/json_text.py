@@ -1,7 +1,7 @@
-"""JSON that every reader takes: what is not finite is the string NaN, Infinity or -Infinity.
+"""Strictly valid JSON: numbers that are not finite become strings NaN, Infinity and -Infinity.
 
-Python's own tokens for them are no JSON; these strings are what protocol buffers write, and what
-``float`` in Python and ``Number`` in JavaScript read.
+Python's own tokens for them are not valid JSON. Protocol buffers write these strings, and ``float``
+in Python and ``Number`` in JavaScript read them.
 """
 
 import json
@@ -12,17 +12,17 @@ NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def dumps(value: Any, indent: int | None = None) -> str:
-    """JSON of nested dicts, lists, tuples and numbers, those of NumPy included."""
+    """Converts nested dicts, lists, tuples and numbers, including NumPy's, to JSON."""
     return json.dumps(encoded(value), indent=indent, allow_nan=False)
 
 
 def loads(content: str | bytes) -> Any:
-    """The inverse of `dumps`; Python's own tokens and a byte-order mark are read, too."""
+    """The inverse of `dumps`; accepts Python's own tokens and a byte-order mark, too."""
     return decoded(json.loads(content))
 
 
 def encoded(value: Any) -> Any:
-    """What `dumps` writes, as Python's values."""
+    """The values that `dumps` writes, as Python objects."""
     match value:
         case dict():
             return {str(name): encoded(one) for name, one in value.items()}
@@ -35,7 +35,7 @@ def encoded(value: Any) -> Any:
 
 
 def decoded(value: Any) -> Any:
-    """The inverse of `encoded`, but for tuples: lists."""
+    """The inverse of `encoded`, except that tuples become lists."""
     match value:
         case dict():
             return {name: decoded(one) for name, one in value.items()}

@@ -15,10 +15,10 @@ _LOCKED: set[Path] = set()
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps other processes out of a folder; within a process it may be entered again.
+    """Locks a folder against other processes; reentrant within a process.
 
     Raises:
-      UsageError: another process works in it, or the folder cannot be written.
+      UsageError: another process holds the lock, or the folder cannot be written.
     """
     place = folder.resolve()
     if not parallel.is_first() or place in _LOCKED:
@@ -36,7 +36,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def in_use(folder: Path) -> bool:
-    """Whether another process works in the folder."""
+    """Whether another process holds the folder's lock."""
     if folder.resolve() in _LOCKED:
         return False
     try:
@@ -47,7 +47,7 @@ def in_use(folder: Path) -> bool:
 
 
 def check_writable(folder: Path) -> None:
-    """Makes the folder; raises UsageError where it cannot be written."""
+    """Creates the folder; raises UsageError if it cannot be written."""
     if not parallel.is_first():
         return
     try:
@@ -60,7 +60,7 @@ def check_writable(folder: Path) -> None:
 
 
 def _lock(file: IO[Any]) -> bool:
-    """Locks an open file until it is closed; False where another process has."""
+    """Locks an open file until it is closed; returns False if another process holds the lock."""
     try:
         import fcntl
 
@@ -68,5 +68,5 @@ def _lock(file: IO[Any]) -> bool:
     except BlockingIOError:
         return False
     except (ImportError, OSError):
-        pass  # a system, or a file system, without locks
+        pass  # the system or the file system has no locks
     return True

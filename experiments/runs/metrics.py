@@ -1,4 +1,4 @@
-"""``metrics.jsonl``: a line an epoch, each with a checksum."""
+"""``metrics.jsonl``: a line per epoch, each with a checksum."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ FILE = "metrics.jsonl"
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run folder's metrics; a torn last line is left out.
+    """Reads a run folder's metrics, a dict per epoch; ignores an incomplete last line.
 
     Raises:
       UsageError: a line is damaged.
@@ -31,13 +31,13 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
         with contextlib.suppress(ValueError):
             line = json.loads(text)
         if not isinstance(line, dict) or line.pop("crc32", None) != files.checksum(line):
-            raise UsageError(f"{file} is damaged in line {number}")
+            raise UsageError(f"{file} is damaged at line {number}")
         lines.append(json_text.decoded(line))
     return lines
 
 
 def cut_metrics(folder: Path, step: int, steps_per_epoch: int) -> None:
-    """Drops the lines of steps after ``step``, which will be run again.
+    """Drops the lines of steps after ``step``, which will be repeated.
 
     Raises:
       UsageError: a line of an earlier epoch is missing.
@@ -52,13 +52,13 @@ def check_epochs(folder: Path, lines: Sequence[dict[str, Any]], epochs: int) -> 
     there = [line["epoch"] for line in lines]
     if there != list(range(1, epochs + 1)):
         raise UsageError(
-            f"{folder / FILE} is damaged: of epochs 1 to {epochs} it has {len(there)} lines; put "
-            "it back, or train anew in another --workdir"
+            f"{folder / FILE} is damaged: it has {len(there)} lines for epochs 1 to {epochs}; "
+            "restore it, or retrain in another --workdir"
         )
 
 
 def add_metrics(folder: Path, **line: Any) -> None:
-    """Adds a line."""
+    """Appends a line."""
     if parallel.is_first():
         with (folder / FILE).open("a") as file:
             file.write(files.line(line))

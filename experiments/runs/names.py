@@ -1,4 +1,4 @@
-"""The names of checkpoints and of points on curves: ``RUN[@EPOCH][~T]``."""
+"""References to checkpoints and to points on curves: ``RUN[@EPOCH][~T]``."""
 
 import os
 import re
@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from ..cli import UsageError, local_text
 
-NAMED = "write RUN[@EPOCH][~T]"
+SYNTAX = "write RUN[@EPOCH][~T]"
 
 
 class Name(NamedTuple):
-    """``RUN[@EPOCH][~T]``, taken apart."""
+    """A parsed reference ``RUN[@EPOCH][~T]``; parts that are not given are None."""
 
     run: Path
     epoch: int | None
@@ -19,10 +19,13 @@ class Name(NamedTuple):
 
 
 def parse_name(text: str) -> Name:
-    """Takes a checkpoint's name apart: a final ``@digits`` and ``~T``, whatever stands before them.
+    """Parses a reference: splits off a final ``@EPOCH`` and ``~T``.
 
-    A run whose own folder is called so, like ``lr~0.1``, is meant where there is no other; with a
-    slash at the end, ``lr~0.1/``, it is meant in any case.
+    A run whose folder itself has such a name, like ``lr~0.1``, is found if there is no run ``lr``;
+    with a trailing slash, ``lr~0.1/``, it is found in any case.
+
+    Raises:
+      UsageError: the text is not a reference.
 
     >>> parse_name("runs/digits/GA@20~0.25")
     Name(run=PosixPath('runs/digits/GA'), epoch=20, t=0.25)
@@ -30,17 +33,17 @@ def parse_name(text: str) -> Name:
     text = _text(text)
     match = re.fullmatch(r"(.+?)(?:@(\d+))?(?:~(\d*\.?\d+(?:[eE]-?\d+)?))?", text)
     if match is None:
-        raise UsageError(f"{text!r} is no checkpoint: {NAMED}")
+        raise UsageError(f"{text!r} is not a checkpoint: {SYNTAX}")
     run, epoch, t = match.groups()
     if is_run(Path(text)) and not is_run(Path(run)):
         return Name(Path(text), None, None)
     if t is not None and float(t) > 1:
-        raise UsageError(f"{text!r}: T is from 0 to 1")
+        raise UsageError(f"{text!r}: T must be from 0 to 1")
     return Name(Path(run), None if epoch is None else int(epoch), None if t is None else float(t))
 
 
 def label(text: str) -> str:
-    """A short name for a figure: a run's or a mode's flagfile's, with epoch and ``t``.
+    """A short label for figures: the name of a run or flagfile, with epoch and ``t``.
 
     >>> label("experiments/flags/digits/G.cfg"), label("runs/digits/sgdr@70")
     ('G', 'sgdr@70')
@@ -49,12 +52,12 @@ def label(text: str) -> str:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run, whatever its state."""
+    """Whether a folder holds a run, of any status."""
     return os.path.isfile(folder / "run.json")
 
 
 def local(text: Path | str) -> Path:
-    """A path of this machine; raises UsageError for the address of a remote place."""
+    """A local path, with ``~`` expanded; raises UsageError for a URL."""
     return Path(_text(str(text)))
 
 

@@ -1,4 +1,4 @@
-"""From a checkpoint's name, ``RUN[@EPOCH][~T]``, to parameters, control points and flags."""
+"""From a reference, ``RUN[@EPOCH][~T]``, to parameters, control points and flags."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -15,11 +15,11 @@ from .names import Name, parse_name
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint that is there.
+    """An existing checkpoint.
 
     Attributes:
-      name: of the checkpoint.
-      mode: the flags of its mode (of the start's, for a curve).
+      name: its reference.
+      mode: the flags of its mode (for a curve, of the mode at its start).
     """
 
     name: Name
@@ -34,11 +34,11 @@ class Point(NamedTuple):
 
 
 class SavedCurve(NamedTuple):
-    """A curve as its run has saved it.
+    """A curve as its run saved it.
 
     Attributes:
-      family: its coefficients as a function of ``t``.
-      points: its control points, parameter pytrees.
+      family: the coefficients as a function of ``t``.
+      points: the control points, parameter pytrees.
       state: the network's state.
     """
 
@@ -48,14 +48,14 @@ class SavedCurve(NamedTuple):
 
 
 def find_checkpoint(text: str, data_dir: str | None = None) -> Checkpoint:
-    """Finds a checkpoint, without loading it.
+    """Finds a checkpoint without loading it.
 
     Args:
       text: ``RUN[@EPOCH][~T]``.
-      data_dir: for the mode's flags.
+      data_dir: the data folder to set in the mode's flags.
 
     Raises:
-      UsageError: there is no such run or epoch, or no such point.
+      UsageError: there is no such run, epoch or point.
     """
     name = parse_name(text)
     run = Run(name.run)
@@ -67,7 +67,7 @@ def find_checkpoint(text: str, data_dir: str | None = None) -> Checkpoint:
 
 
 def mode_config(info: dict[str, Any], **changes: Any) -> ModeConfig:
-    """The mode's flags as ``run.json`` holds them, for a mode or for a curve between modes."""
+    """The mode's flags from the ``run.json`` of a mode, or of a curve between modes."""
     kept = info["flags"] if info["kind"] == "mode" else info["mode"]
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in kept.items()}
     return dataclasses.replace(ModeConfig(**values), **changes)
@@ -94,7 +94,7 @@ def load_curve(run: Run, epoch: int | None = None) -> SavedCurve:
 
 
 def _curve(run: Run, tree: Any) -> SavedCurve:
-    """A curve from a restored checkpoint of its run."""
+    """The curve in a restored checkpoint of its run."""
     flags = run.info["flags"]
     family = curves.FAMILIES[flags["curve"]](flags["bends"])
     points = tuple(tree["params"])
@@ -105,10 +105,10 @@ def _curve(run: Run, tree: Any) -> SavedCurve:
 
 
 def curve_name(text: str) -> Name:
-    """The curve that ``--curve`` names; whether it is there is not looked at.
+    """Parses the reference of ``--curve``, without checking that the curve exists.
 
     Raises:
-      UsageError: it is a point of a curve, or a run of another kind.
+      UsageError: it is a point on a curve, or a run of another kind.
     """
     name = parse_name(text)
     if name.t is not None or Run(name.run).info.get("kind", "curve") != "curve":
@@ -117,15 +117,15 @@ def curve_name(text: str) -> Name:
 
 
 def check_unchanged(run: Run, ends: dict[str, Any]) -> None:
-    """Checks that a curve's ends, ``{"start": params, "end": params}``, are what it began with.
+    """Checks that a curve's ends, ``{"start": params, "end": params}``, are those it started with.
 
     Raises:
-      UsageError: one of them was retrained since.
+      UsageError: one of them has been retrained since.
     """
     for which, before in saved.restore_ends(run).items():
         equal = jax.tree.map(lambda a, b: np.array_equal(a, b, equal_nan=True), before, ends[which])
         if not jax.tree.all(equal):
             raise UsageError(
-                f"--{which} has been trained anew since the curve in {run.path} was begun: give "
+                f"--{which} has been retrained since the curve in {run.path} was started: give "
                 "another --workdir"
             )

@@ -1,7 +1,7 @@
-"""What a run left behind: for Python, and for the commands that show it or pass it on.
+"""Results of runs: for Python, and for the commands that show or export them.
 
 from experiments import runs
-found = runs.load("runs/digits/GA@20~0.25")
+loaded = runs.load("runs/digits/GA@20~0.25")
 """
 
 from pathlib import Path
@@ -20,9 +20,9 @@ from .names import Name, parse_name
 from .status import Status
 
 TYPES: dict[str, Any] = {"curve": Profile, "surface": Surface, "sharpness": Sharpness}
-"""What the arrays of a run are read as, by its kind."""
+"""The type of a run's result, by the run's kind."""
 FILES = {kind: f"{kind}.npz" for kind in TYPES}
-"""The arrays of a run, by its kind."""
+"""The file of a run's result, by the run's kind."""
 Result = Profile | Surface | Sharpness
 CONFIGS = {
     "mode": configs.ModeConfig,
@@ -31,23 +31,23 @@ CONFIGS = {
     "sharpness": configs.SharpnessConfig,
     "reproduction": configs.ReproduceConfig,
 }
-"""The flags of a run, by its kind."""
+"""The dataclass of a run's flags, by the run's kind."""
 
 
 class Loaded(NamedTuple):
-    """A run, a checkpoint of it, or a point of a curve.
+    """A run, one of its checkpoints, or a point on a curve.
 
     Attributes:
-      params: the network's parameters, a pytree of arrays; None for a run without networks of its
-        own (a surface).
-      state: the network's other collections as training left them, ``{}`` where there are none;
-        None without networks. At points of a curve recompute batch norm's statistics
+      params: the network's parameters, a pytree of arrays; None for a run without a network of its
+        own, such as a surface.
+      state: the network's other collections at the end of training, ``{}`` if it has none; None
+        without a network. At points on a curve, recompute batch norm's statistics
         (`mcjax.engine.evaluation.Evaluator.statistics`).
-      metrics: ``metrics.jsonl``, a dict for each epoch.
-      arrays: ``curve.npz`` (``curve@EPOCH.npz``), ``surface.npz`` or ``sharpness.npz`` by name;
-        empty for a mode, and where nothing was evaluated.
-      result: the same as a type of `mcjax.results`; None where there are no arrays.
-      config: the flags that made the run what it is, the others at their defaults.
+      metrics: ``metrics.jsonl``, a dict per epoch.
+      arrays: the arrays of ``curve.npz`` (``curve@EPOCH.npz``), ``surface.npz`` or
+        ``sharpness.npz``, by name; empty for a mode and before evaluation.
+      result: the same as one of the types of `mcjax.results`; None without arrays.
+      config: the run's recorded flags, all others at their defaults.
       info: ``run.json``.
     """
 
@@ -61,21 +61,21 @@ class Loaded(NamedTuple):
 
 
 def load(name: str) -> Loaded:
-    """Loads what a name stands for, the same text that commands take.
+    """Loads a run, checkpoint or point by its reference, the text that commands take.
 
     Args:
-      name: ``RUN[@EPOCH][~T]``: a run's last checkpoint or that of an epoch; of a curve the point
-        at ``T``, 0.5 by default.
+      name: ``RUN[@EPOCH][~T]``: the run's last checkpoint, or that of an epoch; for a curve, the
+        point at ``T``, by default 0.5.
 
     Raises:
-      UsageError: there is no such run, checkpoint or point, it is not finished, or is damaged.
+      UsageError: there is no such run, checkpoint or point, it is not finished, or it is damaged.
     """
     place = parse_name(name)
     run = Run(place.run)
     info, point = run.info, points.Point(None, None)
     kind = info.get("kind", "mode")
     if place.t is not None and kind != "curve":
-        raise UsageError(f"{name}: {run.path} holds no curve; only a curve has points ~T")
+        raise UsageError(f"{name}: {run.path} is not a curve; only a curve has points ~T")
     if kind in ("mode", "curve") or place.epoch is not None:
         point = points.load_point(place)
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in info["flags"].items()}
@@ -88,7 +88,7 @@ def load(name: str) -> Loaded:
 
 
 def _file(place: Name, info: dict[str, Any], name: str) -> Path:
-    """The file of a checkpoint's arrays; the last epoch's has the bare name."""
+    """The file of a checkpoint's arrays; that of the last epoch has no ``@EPOCH``."""
     file = place.run / name
     if place.epoch in (None, info.get("flags", {}).get("epochs")):
         return file
@@ -96,12 +96,12 @@ def _file(place: Name, info: dict[str, Any], name: str) -> Path:
 
 
 class Results(NamedTuple):
-    """A finished run.
+    """A finished run and its result.
 
     Attributes:
-      folder: its folder.
-      info: what its ``run.json`` says.
-      result: a `Profile` or `Surface`.
+      folder: the run.
+      info: its ``run.json``.
+      result: its `Profile` or `Surface`.
     """
 
     folder: Run
@@ -110,14 +110,14 @@ class Results(NamedTuple):
 
 
 def finished(path: str, kinds: tuple[str, ...]) -> Results:
-    """Reads what ``--run`` names.
+    """Loads the finished run that ``--run`` names.
 
     Args:
-      path: a run folder.
-      kinds: what it may hold, of ``curve`` and ``surface``.
+      path: the run folder.
+      kinds: the accepted kinds, of ``curve`` and ``surface``.
 
     Raises:
-      UsageError: there is no run, it holds something else, it is not finished, or left no arrays.
+      UsageError: there is no run, it is of another kind, is not finished, or has no arrays.
     """
     wanted = f"give the folder of a finished {' or '.join(kinds)}"
     if not path:
@@ -132,7 +132,7 @@ def finished(path: str, kinds: tuple[str, ...]) -> Results:
         raise UsageError(f"--run={path} is not finished: run its command again")
     file = folder.path / FILES[info["kind"]]
     if info["status"] == Status.FAILED and not file.exists():
-        raise UsageError(f"--run={path} failed and left no {file.name}: {info.get('reason')}")
+        raise UsageError(f"--run={path} failed and has no {file.name}: {info.get('reason')}")
     if not file.exists():
         raise UsageError(f"--run={path} has no {file.name}: run its command again")
     return Results(folder, info, load_result(TYPES[info["kind"]], file))
@@ -141,16 +141,18 @@ def finished(path: str, kinds: tuple[str, ...]) -> Results:
 def along_curve(
     info: dict[str, Any], surface: Surface, curve: CurveOnPlane, names: list[str]
 ) -> tuple[Profile, list[str]]:
-    """A surface's curve: its own profile, from its run; what that lacks, the surface's below it.
+    """The profile of the curve on a surface.
+
+    It comes from the curve's own run. Metrics that this lacks are interpolated from the surface.
 
     Args:
-      info: of the surface's run.
-      surface: its surface.
-      curve: its curve.
+      info: ``run.json`` of the surface.
+      surface: the surface.
+      curve: the curve on it.
       names: of the metrics, as `mcjax.results.named` gives them.
 
     Returns:
-      The profile, and what a reader has to know of it.
+      The profile, and notes on where its values come from.
     """
     name = parse_name(info["flags"]["curve"])
     info = Run(name.run).info
@@ -159,8 +161,8 @@ def along_curve(
         return _completed(load_result(Profile, file), surface, curve, names)
     below = _below(surface, on_surface(curve, "curve", curve.t), names)
     note = (
-        f"There is no {file} in reach, so the curve is drawn on the surface and its numbers are "
-        "the surface's below it, not its own."
+        f"{file} was not found: the curve is drawn on the surface, and its values are those of "
+        "the surface below it, not its own."
     )
     say(f"note: {note}")
     return Profile(curve.t, {"curve": PathMetrics(unnamed(below))}), [note]
@@ -169,7 +171,7 @@ def along_curve(
 def _completed(
     along: Profile, surface: Surface, curve: CurveOnPlane, names: list[str]
 ) -> tuple[Profile, list[str]]:
-    """A profile with the surface's values below it for what it was not evaluated with."""
+    """A profile with the surface's values for metrics that it was not evaluated with."""
     there = named(along.curve.metrics)
     lacking = [name for name in names if name not in there]
     if not lacking:
@@ -179,8 +181,8 @@ def _completed(
         below = _below(surface, on_surface(curve, path, along.t), lacking)
         paths[path] = one._replace(metrics=unnamed(named(one.metrics) | below))
     note = (
-        f"The curve was not evaluated with {', '.join(lacking)}: these numbers are the surface's "
-        "below it, not its own."
+        f"The curve was not evaluated with {', '.join(lacking)}: these values are those of the "
+        "surface below it, not its own."
     )
     say(f"note: {note}")
     return along._replace(paths=paths), [note]
@@ -202,7 +204,7 @@ def on_surface(curve: CurveOnPlane, path: str, t: np.ndarray) -> np.ndarray:
 
 
 def provenance(info: dict[str, Any]) -> str:
-    """Version, data set and network in one line."""
+    """The version of mcjax, the data set and the network, in one line."""
     mode = info.get("mode", {})
     words = [f"mcjax {info.get('versions', {}).get('mcjax', 'of unknown version')}"]
     words += [f"{title} {mode[key]}" for title, key in
@@ -213,11 +215,12 @@ def provenance(info: dict[str, Any]) -> str:
 
 
 def check_output(path: Path) -> None:
-    """Makes the folder of an output file; raises UsageError where the file cannot be written."""
+    """Creates the folder of ``--output``; raises UsageError if the file cannot be written."""
     own = path.suffix in (".npz", ".json", ".jsonl", ".cfg")
     if own and (path.parent / "run.json").exists():
         raise UsageError(
-            f"--output={path}: the {path.suffix} files of a run folder are its own; write elsewhere"
+            f"--output={path} is in a run folder, whose {path.suffix} files belong to the run; "
+            "write elsewhere"
         )
     if path.is_dir():
         raise UsageError(f"--output={path} is a folder; give a file in it")

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: which epochs are there, and their parameters."""
+"""The checkpoints of a run: their epochs and their parameters."""
 
 from collections.abc import Collection
 from typing import Any
@@ -14,12 +14,18 @@ from .status import Status
 def open_checkpoints(
     run: Run, keep: Collection[int] = (), read_only: bool = False
 ) -> checkpoints.Checkpoints:
-    """The run's checkpoints, by steps done; a context manager."""
+    """Opens the run's checkpoints, numbered by step; a context manager.
+
+    Args:
+      run: the run.
+      keep: steps whose checkpoints are never replaced by later ones.
+      read_only: whether nothing will be written.
+    """
     return checkpoints.Checkpoints(run.path / "checkpoints", tuple(keep), read_only)
 
 
 def open_ends(run: Run, read_only: bool = False) -> checkpoints.Checkpoints:
-    """The two ends of a curve, saved once as step 0; a context manager."""
+    """Opens the saved ends of a curve, one checkpoint of step 0; a context manager."""
     return checkpoints.Checkpoints(run.path / "ends", (0,), read_only)
 
 
@@ -30,7 +36,7 @@ def checkpoint_steps(run: Run) -> list[int]:
 
 
 def restore(run: Run, epoch: int | None = None) -> Any:
-    """The checkpoint of an epoch, or of the last one, on the host's first device.
+    """Restores the checkpoint of an epoch, by default the last, on the first local device.
 
     Raises:
       UsageError: there is none, or it is damaged.
@@ -41,7 +47,7 @@ def restore(run: Run, epoch: int | None = None) -> Any:
 
 
 def restore_ends(run: Run) -> Any:
-    """A curve's ends, ``{"start": params, "end": params}``.
+    """Restores a curve's ends, ``{"start": params, "end": params}``.
 
     Raises:
       UsageError: they are damaged.
@@ -51,14 +57,14 @@ def restore_ends(run: Run) -> Any:
 
 
 def step_of(run: Run, epoch: int | None) -> int:
-    """The checkpoint's step for an epoch, or for the last one.
+    """The step of an epoch's checkpoint, by default the last.
 
     Raises:
       UsageError: there is no such run, it is not finished, or the epoch was not kept.
     """
     info = run.info
     if not info:
-        raise UsageError(f"there is no run at {run.path}; {names.NAMED}")
+        raise UsageError(f"there is no run at {run.path}; {names.SYNTAX}")
     if info["kind"] not in ("mode", "curve"):
         raise UsageError(f"{run.path} is a {info['kind']}: it has no checkpoints")
     if info["status"] == Status.RUNNING and epoch is None:
@@ -67,7 +73,7 @@ def step_of(run: Run, epoch: int | None) -> int:
     epochs = [s // per_epoch for s in checkpoint_steps(run) if s % per_epoch == 0]
     if epoch is None:
         if not epochs:
-            raise UsageError(f"{run.path} has no checkpoint: it is {info['status']}")
+            raise UsageError(f"{run.path} has no checkpoint: its status is {info['status']}")
         return epochs[-1] * per_epoch
     if epoch not in epochs:
         have = ", ".join(map(str, epochs)) or "none"
@@ -76,6 +82,7 @@ def step_of(run: Run, epoch: int | None) -> int:
 
 
 def _intact(saved: checkpoints.Checkpoints, step: int) -> Any:
+    """Restores a checkpoint; raises UsageError if it is damaged."""
     try:
         return saved.restore(step)
     except checkpoints.Damaged as error:

@@ -1,16 +1,16 @@
-"""The states of a run, and which may follow which."""
+"""The status of a run, and its transitions."""
 
 import enum
 
 
 class Status(enum.StrEnum):
-    """The state of a run, as ``run.json`` has it.
+    """The status of a run, as ``run.json`` records it.
 
-    A run that was interrupted is still ``RUNNING``: its command resumes it.
+    An interrupted run is still ``RUNNING``; its command resumes it.
     """
 
     NEW = "new"
-    """There is no run in the folder yet."""
+    """The folder holds no run yet."""
     RUNNING = "running"
     FITTED = "fitted"
     """A curve that is trained but not yet evaluated."""
@@ -23,14 +23,14 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     S.NEW: frozenset({S.RUNNING}),
     S.RUNNING: frozenset({S.FITTED, S.DONE, S.FAILED}),
     S.FITTED: frozenset({S.DONE, S.FAILED}),
-    # A done run may be drawn again (done), or evaluated again: a curve is fitted until that ends.
+    # Redrawing leaves a run done; reevaluating makes a curve fitted, and other runs running.
     S.DONE: frozenset({S.DONE, S.RUNNING, S.FITTED}),
-    # An import that failed may be repeated, with other data.
+    # A failed import may be repeated, with other data.
     S.FAILED: frozenset({S.RUNNING}),
 }
-"""The states that may follow each state."""
+"""The allowed next values of each status."""
 UNTRAINED = (Status.NEW, Status.RUNNING)
-"""Something is left to train."""
+"""Statuses of a run whose training is not finished."""
 
 
 def check(before: Status, after: Status) -> None:

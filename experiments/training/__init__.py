@@ -1,4 +1,4 @@
-"""Training modes and curves: what they are about, from flags to the last epoch."""
+"""Training modes and curves, from their flags to the last epoch."""
 
 from . import alignment, ends, fits, fitting, modes, pairs
 from .failures import fail

@@ -21,16 +21,16 @@ from ..runs import Point
 from .problem import Problem
 
 BATCH = 500
-"""Images of a batch of activations, at most."""
+"""The maximal number of images per batch of activations."""
 
 
 class Alignment(NamedTuple):
-    """A network with its units in the order of another's.
+    """A network with its units permuted to match another's.
 
     Attributes:
-      point: the permuted network, batch norm's averages included.
-      facts: ``method``; ``groups`` of units, ``units`` in them and the share that ``moved``;
-        ``rounds`` over the groups and ``seconds`` that the match took.
+      point: the permuted network, including batch norm's averages.
+      facts: ``method``; the number of ``groups`` of units and of ``units`` in them, the fraction
+        of these that ``moved``; the ``rounds`` over the groups, and the ``seconds`` taken.
     """
 
     point: Point
@@ -38,18 +38,18 @@ class Alignment(NamedTuple):
 
 
 def align(problem: Problem, start: Point, end: Point, method: str, name: str) -> Alignment:
-    """Permutes the units of ``end`` so that it matches ``start``; its function stays the same.
+    """Permutes the units of ``end`` to match ``start``; the function of ``end`` does not change.
 
     Args:
-      problem: of both.
-      start: the network that stays, on one device.
-      end: the network to permute, likewise.
-      method: ``weights`` or ``activations``, those of the clean training split; batch norm's
-        statistics are recomputed for them.
+      problem: of both networks.
+      start: the reference network, on one device.
+      end: the network to permute, on one device.
+      method: ``weights`` or ``activations``: activations are those on the training split without
+        augmentation, with batch norm's statistics recomputed.
       name: of the end, for progress and errors.
 
     Raises:
-      UsageError: a weight is not finite, or the network's symmetries cannot be proved.
+      UsageError: a weight is not finite, or the network's symmetries cannot be verified.
     """
     began = time.monotonic()
     for point, which in ((start, "the start"), (end, name)):
@@ -74,7 +74,7 @@ def align(problem: Problem, start: Point, end: Point, method: str, name: str) ->
 
 
 def describe(facts: dict[str, Any]) -> str:
-    """What `Alignment.facts` say, in words."""
+    """`Alignment.facts` as text."""
     return (
         f"aligned by {facts['method']}: {100 * facts['moved']:.1f} % of {facts['units']} units in "
         f"{facts['groups']} groups moved ({facts['rounds']} rounds, {facts['seconds']:.1f} s)"
@@ -90,6 +90,7 @@ def _match(
     method: str,
     name: str,
 ) -> Match:
+    """Matches the units of ``end`` to those of ``start``; arguments as in `align`."""
     if method == "weights":
         is_weight = lambda leaf: leaf.startswith("params/")  # noqa: E731
         return symmetries.match_weights(spec, variables(start), variables(end), counts=is_weight)
@@ -104,7 +105,7 @@ def _match(
 
 
 def find(problem: Problem, function: Function, point: Point) -> Spec:
-    """The permutation groups of a network's parameters and state, proved at ``point``.
+    """Finds the permutation groups of a network's parameters and state, and checks them.
 
     Raises:
       ValueError: random permutations change the logits.
@@ -127,11 +128,11 @@ def variables(point: Point) -> dict[str, Any]:
 
 
 def training_images(problem: Problem, most: int | None = None) -> Iterator[tuple[jax.Array]]:
-    """Clean images of the training split, normalized, in batches of nearly equal size.
+    """Yields normalized training images without augmentation, in batches of nearly equal size.
 
     Args:
-      problem: whose.
-      most: only so many images, from the first on; all by default.
+      problem: the problem.
+      most: number of images, the first ones; all by default.
     """
     train = problem.dataset.train
     rows = np.arange(len(train.labels))[:most]
@@ -143,7 +144,7 @@ def training_images(problem: Problem, most: int | None = None) -> Iterator[tuple
 
 
 def moved_units(spec: Spec, permutations: dict[str, np.ndarray]) -> dict[str, Any]:
-    """How many ``units`` a spec's groups have, and which share of them ``moved``."""
+    """The number of ``units`` in a spec's groups, and the fraction of them that ``moved``."""
     still = symmetries.identity(spec)
     units = sum(order.size for order in still.values())
     moved = sum(int((permutations[name] != order).sum()) for name, order in still.items())
@@ -151,7 +152,7 @@ def moved_units(spec: Spec, permutations: dict[str, np.ndarray]) -> dict[str, An
 
 
 def check_finite(point: Point, name: str) -> None:
-    """Raises UsageError, naming the network, where one of its parameters is not finite."""
+    """Raises UsageError, with the network's name, if one of its parameters is not finite."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(point.params):
         if not np.isfinite(np.asarray(leaf, np.float32)).all():
             where = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -159,7 +160,7 @@ def check_finite(point: Point, name: str) -> None:
 
 
 def checksum(params: Any) -> int:
-    """CRC-32 of all parameters, by which an end that was retrained is noticed."""
+    """CRC-32 of all parameters, to detect that an end has been retrained."""
     total = 0
     for leaf in jax.tree.leaves(params):
         total = zlib.crc32(np.ascontiguousarray(np.asarray(leaf)).tobytes(), total)
@@ -172,7 +173,7 @@ def has_batch_norm(problem: Problem, point: Point) -> bool:
 
 
 def _with_statistics(problem: Problem, point: Point) -> Point:
-    """With batch norm's statistics recomputed; as it is where there is no batch norm."""
+    """The point with batch norm's statistics recomputed, if there is batch norm."""
     if not has_batch_norm(problem, point):
         return point
     placed = parallel.replicate((point.params, point.state), problem.mesh)

@@ -1,4 +1,4 @@
-"""The two ends of a curve: a checkpoint that is there, or a mode that is trained first."""
+"""The two ends of a curve: existing checkpoints, or modes to train first."""
 
 import dataclasses
 from pathlib import Path
@@ -16,11 +16,11 @@ from .problem import Problem, check_batch, same_problem, shapes
 
 
 class End(NamedTuple):
-    """An end that has been checked but perhaps not trained.
+    """An end whose flags have been checked; it may not be trained yet.
 
     Attributes:
-      name: the checkpoint.
-      mode: the flags of its mode (of the start's, for a point of a curve).
+      name: its reference.
+      mode: the flags of its mode (for a point on a curve, of the mode at its start).
       untrained: whether `mode` has to be trained first.
     """
 
@@ -30,13 +30,12 @@ class End(NamedTuple):
 
 
 def resolve(text: str, modes_dir: Path, config: CurveConfig) -> End:
-    """Finds an end; no data are read.
+    """Finds an end without reading data.
 
     Args:
       text: ``RUN[@EPOCH][~T]`` or a mode's flagfile.
-      modes_dir: where a flagfile's mode is, or will be trained: in a folder of the file's name.
-      config: the curve's, whose data folder, precision and trackers hold for a mode that is
-        trained, too.
+      modes_dir: the folder that holds a flagfile's mode, in a subfolder named after the file.
+      config: the curve's flags; a mode to train takes its data folder, precision and trackers.
 
     Raises:
       UsageError: there is no such run, epoch or flagfile, or its flags are wrong.
@@ -60,12 +59,12 @@ def train_if_needed(end: End, problem: Problem, allow_failed: bool) -> None:
     """Trains an end's mode if it is not trained yet.
 
     Args:
-      end: which.
-      problem: the problem of the curve.
-      allow_failed: whether a mode that did not train is connected, too.
+      end: the end.
+      problem: the curve's problem.
+      allow_failed: whether to accept a mode that failed to train.
 
     Raises:
-      RunFailed: the mode failed, now or before, and ``allow_failed`` is not set.
+      RunFailed: the mode failed, now or earlier, and ``allow_failed`` is False.
     """
     if end.untrained:
         try:
@@ -76,12 +75,12 @@ def train_if_needed(end: End, problem: Problem, allow_failed: bool) -> None:
     run = Run(end.name.run)
     if run.status == Status.FAILED and not allow_failed:
         raise RunFailed(
-            f"{run.path} failed ({run.info['reason']}); --allow_failed connects it all the same"
+            f"{run.path} failed ({run.info['reason']}); --allow_failed connects it anyway"
         )
 
 
 def check_alike(start: End, end: End) -> None:
-    """Checks by their flags that two ends can be connected.
+    """Checks, by their flags, that two ends can be connected.
 
     Raises:
       UsageError: they differ in data set or network.
@@ -92,10 +91,10 @@ def check_alike(start: End, end: End) -> None:
 
 
 def check_shapes(problem: Problem, start: End, end: End) -> None:
-    """Checks that the networks of two ends match, and the batches of those still to be trained.
+    """Checks that the networks of two ends match, and the batch sizes of those to be trained.
 
     Raises:
-      UsageError: they do not.
+      UsageError: the networks differ, or a batch size does not fit the data or the devices.
     """
     trees = [shapes(problem, one.mode)[0] for one in (start, end)]
     try:

@@ -1,4 +1,4 @@
-"""Whether a network trained, and what happens to the run of one that did not."""
+"""Whether a network trained, and marking the run of one that did not as failed."""
 
 from typing import Any, NoReturn
 
@@ -10,10 +10,17 @@ from ..runs import Run, Status
 from .problem import Problem
 
 CHANCE_LEVEL = 1e-3
+"""Significance level of the test that an accuracy is above chance."""
 
 
 def failure(problem: Problem, final: dict[str, dict[str, Any]], network: str) -> str | None:
-    """Why a network with these metrics did not train, in words about ``network``, or None."""
+    """Why a network did not train, or None if it did.
+
+    Args:
+      problem: its problem.
+      final: its metrics, by split and name.
+      network: what to call it in the message, such as "the last epoch's network".
+    """
     losses = [m["loss"] for m in final.values() if "loss" in m]
     if not np.isfinite(losses).all():
         return f"the loss of {network} is not finite: {losses}"
@@ -22,12 +29,12 @@ def failure(problem: Problem, final: dict[str, dict[str, Any]], network: str) ->
 
 
 def chance_failure(problem: Problem, accuracy: float, network: str) -> str | None:
-    """Why a network with this training accuracy did not train, in words, or None.
+    """Why a network with this accuracy did not train, or None if it did.
 
     Args:
-      problem: its data.
-      accuracy: on the training split.
-      network: which network, for the words: "the last epoch's network".
+      problem: its problem.
+      accuracy: on the training split, from 0 to 1.
+      network: what to call it in the message, such as "the middle of the curve".
     """
     labels = problem.dataset.train.labels
     if is_above_chance(labels, accuracy):
@@ -40,14 +47,14 @@ def chance_failure(problem: Problem, accuracy: float, network: str) -> str | Non
 
 
 def is_above_chance(labels: np.ndarray, accuracy: float) -> bool:
-    """Whether answers that do not depend on the images reach an accuracy in less than 1 of 1,000.
+    """Whether guesses independent of the images reach an accuracy with probability below 0.001.
 
     Let ``p`` and ``q`` be the shares of the most and the second most frequent label. The
-    probability that ``k`` of ``n`` such answers are right is at most ``P(Binomial(n, p) >= k)``
-    (Hoeffding, 1956), and at most ``(q / p)^(k - n p)``: answers other than the most frequent
-    label gain an example with a probability of at most ``q`` and lose one with ``p`` (Chernoff's
-    bound). The first decides where classes are balanced, the second where one dominates. A
-    constant network never exceeds ``p`` and is at chance.
+    probability that ``k`` of ``n`` such guesses are right is at most ``P(Binomial(n, p) >= k)``
+    (Hoeffding, 1956), and at most ``(q / p)^(k - n p)``: a guess other than the most frequent
+    label gains an example with probability at most ``q`` and loses one with ``p`` (Chernoff
+    bound). The first bound is tighter for balanced classes, the second if one class dominates. A
+    constant network never exceeds ``p``, so it is at chance.
 
     Args:
       labels: integers ``[n]`` of the split.
@@ -61,12 +68,12 @@ def is_above_chance(labels: np.ndarray, accuracy: float) -> bool:
 
 
 def mark_failed(run: Run, reason: str) -> str:
-    """Marks a run failed and says so; returns the run and the reason in words."""
+    """Marks a run failed and prints a warning; returns the message for `RunFailed`."""
     run.move_to(Status.FAILED, reason=reason)
     say(f"*** {run.path} FAILED: {reason} ***")
     return f"{run.path}: {reason}"
 
 
 def fail(run: Run, reason: str) -> NoReturn:
-    """Marks a run failed, says so, and raises RunFailed."""
+    """Marks a run failed, prints a warning, and raises RunFailed."""
     raise RunFailed(mark_failed(run, reason))

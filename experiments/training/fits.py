@@ -1,4 +1,4 @@
-"""Curves between two modes, from their flags to the last epoch of training (Section 2)."""
+"""Checks of a curve's flags, run folder and ends, before any data are read (Section 2)."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -19,17 +19,17 @@ from .optimization import check_training
 from .problem import Problem, check_batch, check_measured, check_problem
 
 EVALUATION = ("points", "splits", "metrics")
-"""The flags by which a fitted curve is evaluated: with others it is evaluated again."""
+"""The flags of a fitted curve's evaluation: if they change, it is reevaluated."""
 
 
 class Fit(NamedTuple):
-    """A curve to fit, its flags checked.
+    """A curve to fit, whose flags have been checked.
 
     Attributes:
       folder: its run.
       config: its flags.
-      start: its first end.
-      end: its last end.
+      start: the end at ``t = 0``.
+      end: the end at ``t = 1``.
     """
 
     folder: Run
@@ -39,26 +39,26 @@ class Fit(NamedTuple):
 
     @property
     def keep(self) -> tuple[int, ...]:
-        """Epochs whose checkpoints stay: those asked for, and those to evaluate."""
+        """Epochs whose checkpoints to keep: those of ``--keep``, and those to evaluate."""
         return (*self.config.keep, *evaluated_epochs(self.folder, self.config))
 
 
 def evaluated_epochs(folder: Run, config: CurveConfig) -> list[int]:
-    """Curve epochs to evaluate, now or when the command was given before, beside the last."""
+    """Epochs to evaluate in addition to the last, from this command or an earlier one."""
     before = folder.info.get("flags", {}).get("eval_epochs", ())
     return sorted({*before, *config.eval_epochs})
 
 
 def labels(config: CurveConfig) -> dict[str, int | None]:
-    """The names of the evaluated epochs' files, the last epoch's first, and the epochs."""
+    """The evaluated epochs by the stem of their files; None is the last epoch, which is first."""
     return {"curve": None} | {f"curve@{epoch}": epoch for epoch in config.eval_epochs}
 
 
 def check_flags(config: CurveConfig) -> Fit:
-    """Checks a curve's flags, its run folder and its ends; no data are read.
+    """Checks a curve's flags, run folder and ends, without reading data.
 
     Raises:
-      UsageError: something is wrong with them.
+      UsageError: one of them is wrong.
     """
     _check_values(config)
     folder = Run(config.workdir)
@@ -77,14 +77,14 @@ def check_flags(config: CurveConfig) -> Fit:
 
 
 def _check_values(config: CurveConfig) -> None:
-    """Raises UsageError for flags that are wrong in themselves."""
+    """Raises UsageError for flags whose values are wrong or missing."""
     for name in ("workdir", "start", "end"):
         if not getattr(config, name):
             raise UsageError(f"--{name} is missing")
     if config.points < 2:
-        raise UsageError(f"--points={config.points}: the two ends alone are 2")
+        raise UsageError(f"--points={config.points}: use 2, the two ends, or more")
     if config.bends < 0 or (config.bends == 0 and not config.free_ends):
-        raise UsageError(f"--bends={config.bends}: there is nothing to fit; use 1 or more")
+        raise UsageError(f"--bends={config.bends}: nothing to fit; use 1 or more")
     if config.t_strata < 1 or config.batch_size % config.t_strata:
         raise UsageError(
             f"--t_strata={config.t_strata} does not divide --batch_size={config.batch_size}"
@@ -93,12 +93,12 @@ def _check_values(config: CurveConfig) -> None:
     check_measured(config.splits, config.metrics)
     late = [e for e in (*config.eval_epochs, *config.keep) if not 0 < e <= config.epochs]
     if late:
-        words = ", ".join(map(str, late))
-        raise UsageError(f"there is no curve epoch {words}: --epochs={config.epochs}")
+        epochs = ", ".join(map(str, late))
+        raise UsageError(f"the curve has no epoch {epochs}: --epochs={config.epochs}")
 
 
 def _check_kept(folder: Run, config: CurveConfig) -> None:
-    """Raises UsageError where an epoch to evaluate is past and its checkpoint was not kept."""
+    """Raises UsageError if an epoch to evaluate is over and its checkpoint was not kept."""
     newest = max(checkpoint_steps(folder), default=0)
     fitted = folder.status in (Status.FITTED, Status.DONE)
     per_epoch = folder.info.get("steps_per_epoch", 1)
@@ -111,7 +111,7 @@ def _check_kept(folder: Run, config: CurveConfig) -> None:
 
 
 def _end(text: str, modes_dir: Path, folder: Run, config: CurveConfig) -> End:
-    """One end; a fitted curve whose mode has gone or changed still has its own copy."""
+    """An end; if its mode was deleted or changed, the copy that a fitted curve has of it."""
     try:
         return resolve(text, modes_dir, config)
     except UsageError:
@@ -122,11 +122,11 @@ def _end(text: str, modes_dir: Path, folder: Run, config: CurveConfig) -> End:
 
 
 def check_data(fit: Fit, problem: Problem) -> None:
-    """Checks what needs the data, before any long work.
+    """Checks that depend on the data, before any long work.
 
     Raises:
-      UsageError: the networks of the ends do not match, or a batch does not fit the data or the
-        devices.
+      UsageError: the networks of the ends do not match, or a batch size does not fit the data or
+        the devices.
     """
     check_shapes(problem, fit.start, fit.end)
     check_batch(problem, fit.start.mode, fit.config.batch_size, fit.config.t_strata)
@@ -135,9 +135,10 @@ def check_data(fit: Fit, problem: Problem) -> None:
 
 
 def _note_seeds(start: End, end: End) -> None:
+    """Prints a note if the two ends are different modes with the same seed."""
     seeded = not any("imported" in Run(one.name.run).info for one in (start, end))
     if seeded and start.mode.seed == end.mode.seed and start.name.run != end.name.run:
         say(
-            f"note: both modes have seed {start.mode.seed}: they share their initialisation "
+            f"note: both modes have seed {start.mode.seed}: they have the same initialisation "
             "and data order"
         )

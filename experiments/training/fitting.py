@@ -1,4 +1,4 @@
-"""Training curves: one, or several at once, from checked flags to the last epoch."""
+"""Training curves, one or several at once, from checked flags to the last epoch."""
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -28,10 +28,10 @@ from .problem import Problem, for_mode
 
 
 def begin(fit: Fit, problem: Problem) -> None:
-    """Opens the run's folder and trains the modes that are not trained yet.
+    """Opens the curve's run folder and trains the modes that are not trained yet.
 
     Raises:
-      RunFailed: a mode did not train, or the curve has failed before.
+      RunFailed: a mode did not train, or the curve failed earlier.
     """
     fit.folder.open(
         "curve",
@@ -46,12 +46,12 @@ def begin(fit: Fit, problem: Problem) -> None:
 
 
 def train(fit: Fit, problem: Problem) -> None:
-    """Trains a curve that is begun, or resumes it; a curve that is trained stays as it is.
+    """Trains a curve after `begin`, or resumes it; a trained curve is left unchanged.
 
     Raises:
-      UsageError: an end was retrained since this curve was begun.
+      UsageError: an end has been retrained since the curve was started.
       RunFailed: the loss or its gradient was not finite.
-      Interrupted: a signal came.
+      Interrupted: a signal arrived.
     """
     if fit.folder.status != Status.RUNNING:
         return
@@ -62,18 +62,18 @@ def train(fit: Fit, problem: Problem) -> None:
 
 
 def train_together(fits: Collection[Fit], problem: Problem) -> None:
-    """Trains several curves that are begun, divided over the devices.
+    """Trains several curves after `begin`, divided over the devices.
 
-    Curves that have a checkpoint of the same step resume together; those that have none start
-    together. One that fails is marked so.
+    Curves with a checkpoint of the same step resume together; those without a checkpoint start
+    together. A curve that fails is marked failed.
 
     Raises:
-      UsageError: an end was retrained since its curve was begun.
-      Interrupted: a signal came.
+      UsageError: an end has been retrained since its curve was started.
+      Interrupted: a signal arrived.
     """
     for group in _groups([fit for fit in fits if fit.folder.status == Status.RUNNING]):
         config, own = group[0].config, for_mode(problem, group[0].start.mode)
-        say(f"{len(group)} curves together, on {own.mesh.size} devices")
+        say(f"training {len(group)} curves at once on {own.mesh.size} devices")
         functions, starts = zip(*(_prepare(fit, own) for fit in group), strict=True)
         loop.train_together(
             [fit.folder for fit in group],
@@ -90,7 +90,7 @@ def train_together(fits: Collection[Fit], problem: Problem) -> None:
 
 
 def _groups(fits: Iterable[Fit]) -> list[list[Fit]]:
-    """Curves that can resume from a common checkpoint, or that all start from the segment."""
+    """Groups of curves that resume from a common checkpoint, or that all start from the segment."""
     steps = {fit.folder.path: set(checkpoint_steps(fit.folder)) for fit in fits}
     fresh = [fit for fit in fits if not steps[fit.folder.path]]
     begun = [fit for fit in fits if steps[fit.folder.path]]
@@ -100,13 +100,13 @@ def _groups(fits: Iterable[Fit]) -> list[list[Fit]]:
 
 
 def _prepare(fit: Fit, problem: Problem) -> tuple[Callable[..., Any], loop.Start]:
-    """Loads the ends, saves them beside the curve, and lays the bends on the segment.
+    """Loads the ends, saves a copy of them with the curve, and places the bends on the segment.
 
     Returns:
-      The training function and what it starts from.
+      The training function, from `mcjax.engine.objectives`, and its start.
 
     Raises:
-      UsageError: an end is another one than when this curve was begun.
+      UsageError: an end has been retrained since the curve was started.
     """
     folder, config = fit.folder, fit.config
     first, last = (load_point(one.name) for one in (fit.start, fit.end))
@@ -129,10 +129,10 @@ def _prepare(fit: Fit, problem: Problem) -> tuple[Callable[..., Any], loop.Start
 
 
 def _aligned(fit: Fit, problem: Problem, first: Point, last: Point) -> Point:
-    """The end with its units in the start's order: saved beside the curve, or matched now.
+    """The end with its units permuted to match the start: the curve's copy of it, or a new one.
 
     Raises:
-      UsageError: a weight is not finite, or the end was retrained since it was aligned.
+      UsageError: a weight is not finite, or the end has been retrained since it was aligned.
     """
     crc32, before = alignment.checksum(last.params), fit.folder.info.get("aligned")
     with open_ends(fit.folder, read_only=True) as there:
@@ -140,7 +140,7 @@ def _aligned(fit: Fit, problem: Problem, first: Point, last: Point) -> Point:
     if before and is_saved:
         if before["crc32"] != crc32:
             raise UsageError(
-                f"--end has been trained anew since the curve in {fit.folder.path} was begun: "
+                f"--end has been retrained since the curve in {fit.folder.path} was started: "
                 "give another --workdir"
             )
         return last._replace(params=restore_ends(fit.folder)["end"])
@@ -150,20 +150,20 @@ def _aligned(fit: Fit, problem: Problem, first: Point, last: Point) -> Point:
     return found.point
 
 
-def judge(fit: Fit, problem: Problem, found: Profile) -> None:
-    """Marks a curve that has just been evaluated done, or failed where its middle is at chance.
+def judge(fit: Fit, problem: Problem, profile: Profile) -> None:
+    """Marks a newly evaluated curve done, or failed if its middle is at chance.
 
     Args:
       fit: the curve.
-      problem: its.
-      found: its profile.
+      problem: its problem.
+      profile: its profile.
 
     Raises:
-      RunFailed: it is at chance, and ``allow_failed`` is not set.
+      RunFailed: it is at chance, and ``--allow_failed`` is not set.
     """
     if fit.folder.status != Status.FITTED:
         return
-    accuracy = found.curve.metrics["train"].get("accuracy")
+    accuracy = profile.curve.metrics["train"].get("accuracy")
     reason = None
     if accuracy is not None:
         middle = float(accuracy[len(accuracy) // 2])

@@ -1,10 +1,10 @@
-"""The loop around the training engine: one run or several, traces, interruptions."""
+"""The loop around the training engine, for one run or several: traces, interruptions."""
 
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +18,20 @@ from .problem import Problem
 from .run_group import Reader, RunGroup, lay_out
 
 
+class Validate(Protocol):
+    """Starts the validation of a state on the devices, and returns without waiting for it."""
+
+    def __call__(self, state: training.TrainState, /) -> Reader:
+        """Returns the function that waits for the metrics and reads them."""
+        ...
+
+
 class Start(NamedTuple):
-    """What training starts from.
+    """The start of a training.
 
     Attributes:
-      params: what is trained.
-      fixed: what the training function takes beside them (a curve's ends), or ``()``.
+      params: the trained parameters: of a mode, or the bends of a curve.
+      fixed: further parameters of the training function (the ends of a curve), or ``()``.
       model_state: the network's state.
       seed: of data order, augmentation, dropout and ``t``.
     """
@@ -43,7 +51,7 @@ def train(
     *,
     strata: int = 1,
     keep: tuple[int, ...] = (),
-    validate: Callable[[training.TrainState], Reader] | None = None,
+    validate: Validate | None = None,
 ) -> training.TrainState:
     """Trains a run to its last epoch, resuming from its newest checkpoint.
 
@@ -52,17 +60,17 @@ def train(
       config: the run's flags.
       problem: data, network and objective.
       function: from `mcjax.engine.objectives`: `at_point`, `on_curve` or `on_curve_with_free_ends`.
-      start: what training starts from.
-      strata: parts of the batch with a ``t`` of their own.
-      keep: epochs whose checkpoints stay.
-      validate: starts the validation of a state; the result is read later.
+      start: where training starts if there is no checkpoint.
+      strata: number of parts of the batch, each with its own ``t``.
+      keep: epochs whose checkpoints to keep.
+      validate: validates a state; None for no validation.
 
     Returns:
       The state after the last epoch.
 
     Raises:
       RunFailed: the loss or its gradient was not finite.
-      Interrupted: a signal came.
+      Interrupted: a signal arrived; the state is saved.
     """
     trainer = _trainer(config, problem, function, problem.mesh, strata)
     params, fixed, model_state, seed = start
@@ -88,24 +96,24 @@ def train_together(
 ) -> None:
     """Trains several runs at once, divided over the devices, as `train` does each.
 
-    They go on from the newest checkpoint that all of them have. A run whose loss is not finite is
-    marked failed; the others go on.
+    They resume from the newest checkpoint that all of them have. A run whose loss is not finite is
+    marked failed; the others continue.
 
     Args:
-      runs: opened; of flags that differ in the seed only.
-      config: any one's flags.
+      runs: opened; their flags differ in nothing but the seed.
+      config: the flags of any of them.
       problem: shared by all.
-      function: shared by all.
-      starts: one for each run.
-      strata: parts of the batch with a ``t`` of their own.
-      keep: epochs whose checkpoints stay.
+      function: shared by all, as in `train`.
+      starts: one per run.
+      strata: number of parts of the batch, each with its own ``t``.
+      keep: epochs whose checkpoints to keep.
 
     Raises:
-      Interrupted: a signal came.
+      Interrupted: a signal arrived; the states are saved.
     """
     devices, count = problem.mesh.size, len(runs)
     rows = max(r for r in range(1, devices + 1) if devices % r == 0 and r <= count)
-    length = -(-count // rows) * rows  # equal parts: what is over is not kept
+    length = -(-count // rows) * rows  # rows get equal parts; surplus copies are discarded
     mesh = parallel.with_rows(problem.mesh, rows)
     trainer = _trainer(config, problem, function, mesh, strata, runs=length)
     params, fixed, model_state = (
@@ -125,6 +133,7 @@ def _trainer(
     strata: int,
     runs: int | None = None,
 ) -> training.Trainer:
+    """The trainer of one run, or of ``runs`` runs at once."""
     schedule = jax.jit(make_schedule(config, steps_per_epoch(problem, config)))
     return training.make_trainer(
         function,
@@ -144,9 +153,9 @@ def _loop(
     state: training.TrainState,
     fixed: Any,
     key: jax.Array,
-    validate: Callable[[training.TrainState], Reader] | None = None,
+    validate: Validate | None = None,
 ) -> training.TrainState:
-    """Trains chunk by chunk: metrics, checkpoints, signals."""
+    """Trains chunk by chunk, with metrics, checkpoints and signals in between."""
     config, trainer = group.config, group.trainer
     per_epoch, every = trainer.steps_per_epoch, config.eval_every
     validated = {*range(every, config.epochs, every), config.epochs} if every else set()
@@ -162,8 +171,8 @@ def _loop(
             due = rest == 0 and epoch in validated
             group.add(chunk, validate(state) if validate and due else None)
             now = time.monotonic()
-            signum = parallel.any_says(received[0] if received else 0)
-            late = parallel.first_says(now - saved_at > config.checkpoint_seconds)
+            signum = parallel.max_over_processes(received[0] if received else 0)
+            late = parallel.broadcast_from_first(now - saved_at > config.checkpoint_seconds)
             if chunk.step in group.kept or late or signum:
                 group.save(chunk.step, state)
                 saved_at = now
@@ -177,7 +186,7 @@ def _loop(
 
 
 def _profiled(chunks: Iterator[training.Chunk], folder: Path) -> Iterator[training.Chunk]:
-    """The chunks; while the third is computed, which compiles nothing, a trace is recorded."""
+    """The chunks; records a trace of the third, during which nothing is compiled."""
     for number in itertools.count():
         if number == 2:
             jax.profiler.start_trace(folder, create_perfetto_trace=True)

@@ -1,4 +1,4 @@
-"""Modes: networks that are trained, or imported, with the metrics of their last epoch."""
+"""Training modes, and the metrics of a trained or imported one."""
 
 from typing import Any
 
@@ -13,22 +13,22 @@ from .problem import Problem, check_batch, check_problem, for_mode, init
 
 
 def check_flags(config: ModeConfig) -> Run:
-    """Checks a mode's flags and its run folder; no data are read.
+    """Checks a mode's flags and run folder, without reading data.
 
     Returns:
       The run folder.
 
     Raises:
-      UsageError: something is wrong with them.
+      UsageError: one of them is wrong.
     """
     if not config.workdir:
         raise UsageError("--workdir is missing: the run's folder")
     optimization.check_training(config)
     late = [e for e in config.keep if not 0 < e <= config.epochs]
     if late:
-        words = ",".join(map(str, late))
+        epochs = ",".join(map(str, late))
         raise UsageError(
-            f"--keep={words}: the run has epochs 1 to {config.epochs}; give another --keep"
+            f"--keep={epochs}: the run has epochs 1 to {config.epochs}; give another --keep"
         )
     check_problem(config)
     folder = Run(config.workdir)
@@ -37,16 +37,19 @@ def check_flags(config: ModeConfig) -> Run:
 
 
 def train(config: ModeConfig, problem: Problem) -> Run:
-    """Trains a mode, or resumes it, or finds it done.
+    """Trains a mode, or resumes it; a finished mode is left unchanged.
 
     Args:
       config: its flags, checked.
-      problem: its problem, or that of a mode which it can be connected to.
+      problem: its problem, or that of a mode that it can be connected to.
+
+    Returns:
+      The run.
 
     Raises:
       UsageError: the batch size does not fit the data or the devices.
-      RunFailed: it did not train; the run is marked so.
-      Interrupted: a signal came.
+      RunFailed: it did not train; the run is marked failed.
+      Interrupted: a signal arrived; the state is saved.
     """
     problem = for_mode(problem, config)
     check_batch(problem, config, config.batch_size)
@@ -57,6 +60,7 @@ def train(config: ModeConfig, problem: Problem) -> Run:
 
 
 def _train(folder: Run, config: ModeConfig, problem: Problem) -> None:
+    """Trains a mode in its locked folder; raises as `train`."""
     folder.open("mode", config, steps_per_epoch=optimization.steps_per_epoch(problem, config))
     if folder.status == Status.FAILED:
         raise RunFailed(f"{folder.path} failed before: {folder.info['reason']}")
@@ -79,18 +83,18 @@ def _train(folder: Run, config: ModeConfig, problem: Problem) -> None:
 def finish(
     folder: Run, problem: Problem, params: Any, model_state: Any, network: str, hint: str = ""
 ) -> None:
-    """Records a network's own metrics, on clean data, and judges whether it trained.
+    """Records a mode's metrics on data without augmentation, and marks it done or failed.
 
     Args:
-      folder: the mode's.
+      folder: the mode's run.
       problem: its problem.
-      params: the network's, on all devices.
-      model_state: likewise.
-      network: what it is, in words.
-      hint: follows the reason where it did not train.
+      params: its parameters, on all devices.
+      model_state: its state, on all devices.
+      network: what to call it in a message.
+      hint: appended to the reason if it did not train.
 
     Raises:
-      RunFailed: it did not train; the run is marked so.
+      RunFailed: it did not train; the run is marked failed.
     """
     facts = evaluate(problem, params, model_state)
     folder.update(**facts)
@@ -101,10 +105,11 @@ def finish(
 
 
 def evaluate(problem: Problem, params: Any, model_state: Any) -> dict[str, Any]:
-    """A mode's own metrics on clean data, as ``run.json`` has them.
+    """A mode's metrics on data without augmentation, as ``run.json`` records them.
 
-    ``final`` with batch-norm statistics recomputed, ``final_with_running_averages`` where there is
-    batch norm.
+    Returns:
+      ``final``, with batch norm's statistics recomputed, and for a network with batch norm
+      ``final_with_running_averages``, each by split and name.
     """
     clean = problem.evaluator((params,), [[1.0]], model_state)
     final = {s: {n: float(v[0]) for n, v in named.items()} for s, named in clean.items()}
@@ -118,12 +123,12 @@ def evaluate(problem: Problem, params: Any, model_state: Any) -> dict[str, Any]:
 
 
 def result(folder: Run) -> str:
-    """A finished mode's metrics in words."""
+    """The line that reports a finished mode and its metrics."""
     return f"{folder.path}: {describe(folder.info['final'])}"
 
 
 def describe(final: dict[str, dict[str, float]]) -> str:
-    """A mode's final metrics in words."""
+    """A mode's final metrics as text."""
     return ", ".join(
         f"{split} {name} {100 * m[name]:.2f} %"
         if name == "accuracy"

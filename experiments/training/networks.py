@@ -1,8 +1,7 @@
-"""The network of a mode's flags and its objective."""
+"""The network and the objective of a mode, from its flags."""
 
 import importlib
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
@@ -16,8 +15,16 @@ from mcjax.flax.objective import cross_entropy
 from ..cli import ModeConfig, UsageError
 
 
+class ObjectiveFactory(Protocol):
+    """A user's factory, ``package.module:factory``, of an objective for a model."""
+
+    def __call__(self, model: nn.Module, /) -> objectives.Objective:
+        """Returns the objective, whose functions apply the model."""
+        ...
+
+
 def make_model(mode: ModeConfig, num_classes: int) -> nn.Module:
-    """The network of a mode's flags."""
+    """Creates the network of a mode's flags."""
     return models.create(
         mode.model,
         num_classes=num_classes,
@@ -43,20 +50,20 @@ def check_network(mode: ModeConfig) -> None:
     find_objective("objective", mode.objective)
     if mode.precision == "bf16":
         raise UsageError(
-            "--precision=bf16 is for cross-entropy: an --objective of your own chooses the dtype "
-            "that the network computes in"
+            "--precision=bf16 requires the default objective: your own --objective chooses the "
+            "dtype that the network computes in"
         )
 
 
 def make_objective(mode: ModeConfig, model: nn.Module) -> objectives.Objective:
-    """Cross-entropy in the mode's precision, or the user's objective for this model."""
+    """Cross-entropy in the mode's precision, or the user's own objective for this model."""
     if mode.objective is not None:
         return users_objective("objective", mode.objective, model)
     return cross_entropy(model, jnp.bfloat16 if mode.precision == "bf16" else None)
 
 
-def find_objective(flag: str, text: str) -> Callable[..., Any]:
-    """A user's ``package.module:factory`` of an objective, without calling it.
+def find_objective(flag: str, text: str) -> ObjectiveFactory:
+    """Imports a user's ``package.module:factory`` of an objective, without calling it.
 
     Raises:
       UsageError: it cannot be imported.
@@ -69,10 +76,10 @@ def find_objective(flag: str, text: str) -> Callable[..., Any]:
 
 
 def users_objective(flag: str, text: str, model: nn.Module) -> objectives.Objective:
-    """The objective that a user's ``package.module:factory`` makes for a model.
+    """The objective that a user's ``package.module:factory`` returns for a model.
 
     Raises:
-      UsageError: it cannot be imported, fails, or makes something else.
+      UsageError: it cannot be imported, raises, or returns something else.
     """
     factory = find_objective(flag, text)
     try:
@@ -80,12 +87,15 @@ def users_objective(flag: str, text: str, model: nn.Module) -> objectives.Object
     except Exception as error:
         raise UsageError(f"--{flag}={text}: {error}") from None
     if not isinstance(objective, objectives.Objective):
-        raise UsageError(f"--{flag}={text} gave no mcjax.engine.objectives.Objective")
+        raise UsageError(
+            f"--{flag}={text} returned {type(objective).__name__}, not an "
+            "mcjax.engine.objectives.Objective"
+        )
     return objective
 
 
-def measured_beside(own: objectives.Objective, more: objectives.Objective) -> objectives.Objective:
-    """The objective ``own``, reported with the metrics of ``more``; of one name, its own."""
+def with_metrics_of(own: objectives.Objective, more: objectives.Objective) -> objectives.Objective:
+    """The objective ``own`` with the metrics of ``more`` added; ``own`` wins for equal names."""
     apart = "more/"
 
     def evaluate(*args: Any) -> dict[str, Any]:
@@ -95,7 +105,7 @@ def measured_beside(own: objectives.Objective, more: objectives.Objective) -> ob
     def metrics(means: dict[str, Any]) -> dict[str, Any]:
         others = {n.removeprefix(apart): x for n, x in means.items() if n.startswith(apart)}
         mine = {name: x for name, x in means.items() if not name.startswith(apart)}
-        count = others.pop("count")  # in units of its own: each is divided by its own count
+        count = others.pop("count")  # each objective divides its sums by its own count
         others = {name: (x.T / count).T for name, x in others.items()}
         return _reported(more, others) | _reported(own, mine)
 
@@ -103,11 +113,17 @@ def measured_beside(own: objectives.Objective, more: objectives.Objective) -> ob
 
 
 def _reported(objective: objectives.Objective, means: dict[str, Any]) -> dict[str, Any]:
+    """An objective's metrics from its means."""
     return objective.metrics(means) if objective.metrics else means
 
 
 def check_model(model: nn.Module, dataset: data.Dataset) -> None:
-    """Tries the network on a batch's shape, before any work."""
+    """Checks the network abstractly on a batch of two images of the data set.
+
+    Raises:
+      UsageError: it fails, does not return logits, has no parameters, or one of its arrays is not
+        floating-point.
+    """
     shape = (2, *dataset.train.images.shape[1:])
     try:
         variables = jax.eval_shape(
@@ -117,12 +133,12 @@ def check_model(model: nn.Module, dataset: data.Dataset) -> None:
     except Exception as error:
         message = str(error).split("\n")[0]
         raise UsageError(
-            f"--model: module(images, train), with images of shape {shape}, has to give logits; it "
-            f"fails: {message}"
+            f"--model: module(images, train) must return logits for images of shape {shape}, but "
+            f"it fails: {message}"
         ) from None
     if getattr(logits, "shape", None) != (2, dataset.num_classes):
         raise UsageError(
-            f"--model gives {getattr(logits, 'shape', type(logits).__name__)} for two images: "
+            f"--model returns {getattr(logits, 'shape', type(logits).__name__)} for two images; "
             f"expected logits of shape {(2, dataset.num_classes)}"
         )
     leaves = jax.tree_util.tree_flatten_with_path(variables.get("params", {}))[0]
@@ -130,4 +146,4 @@ def check_model(model: nn.Module, dataset: data.Dataset) -> None:
         raise UsageError("--model has no parameters")
     for name, values in (("logits", logits), *((jax.tree_util.keystr(k), x) for k, x in leaves)):
         if not jnp.issubdtype(values.dtype, jnp.floating):
-            raise UsageError(f"--model: {name} are {values.dtype}, and no floating-point numbers")
+            raise UsageError(f"--model: {name} are {values.dtype}, not floating-point")

@@ -1,4 +1,4 @@
-"""The optimization of a run's flags: learning-rate schedule, weight decay, augmented batches."""
+"""A run's optimization, from its flags: learning-rate schedule, weight decay, augmentation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ from .problem import Problem
 
 
 def check_training(config: Training) -> None:
-    """Raises UsageError for a flag of training that is out of range, or a missing tracker."""
+    """Raises UsageError for a training flag that is out of range, or a missing tracker."""
     trackers.check(config.tracker)
     for name, lowest in (
         ("epochs", 1), ("eval_every", 0), ("crop_padding", 0), ("sgdr_t0", 1), ("sgdr_mult", 1),
@@ -25,23 +25,23 @@ def check_training(config: Training) -> None:
             raise UsageError(f"--{name}={value}: use {lowest} or more")
     if config.schedule == "sgdr" and not 0 <= config.lr_min <= config.lr > 0:
         raise UsageError(
-            f"--lr={config.lr} with sgdr: use more than 0 and --lr_min={config.lr_min}"
+            f"--lr={config.lr} with sgdr: use a positive rate of at least --lr_min={config.lr_min}"
         )
 
 
 def steps_per_epoch(problem: Problem, config: Training) -> int:
-    """Whole batches in the training split."""
+    """Number of full batches in the training split."""
     return len(problem.dataset.train.labels) // config.batch_size
 
 
 def train_batches(problem: Problem, config: Training) -> Callable[..., Any]:
-    """The ``fetch`` of training, with the run's augmentation."""
-    chosen = augmentation.Augmentation(padding=config.crop_padding, flip=config.flip)
-    return batches.image_batches(problem.mean, problem.std, chosen)
+    """The function that fetches a training batch, with the run's augmentation."""
+    augment = augmentation.Augmentation(padding=config.crop_padding, flip=config.flip)
+    return batches.image_batches(problem.mean, problem.std, augment)
 
 
 def make_schedule(config: Training, steps_per_epoch: int) -> optax.Schedule:
-    """The learning-rate schedule of a run's flags."""
+    """The learning-rate schedule of a run, from its flags."""
     lr, epochs, first_epoch = config.lr, config.epochs, 0
     match config.schedule:
         case "constant":
@@ -58,13 +58,13 @@ def make_schedule(config: Training, steps_per_epoch: int) -> optax.Schedule:
             )
         case _:
             schedule = schedules.curve_schedule(lr, epochs, steps_per_epoch)
-            first_epoch = 1  # as in Garipov et al.'s code
+            first_epoch = 1  # Garipov et al.'s code counts epochs from 1
     if not config.schedule_per_epoch:
         return schedule
     return schedules.per_epoch(schedule, steps_per_epoch, first_epoch)
 
 
 def with_weight_decay(config: Training, objective: objectives.Objective) -> objectives.Objective:
-    """The objective with the run's L2 penalty; adamw decays in the optimizer instead."""
+    """The objective with the run's L2 penalty; with adamw, the optimizer decays the weights."""
     penalty = 0.0 if config.optimizer == "adamw" else config.weight_decay
     return objectives.with_l2(objective, penalty)

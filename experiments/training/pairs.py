@@ -1,4 +1,4 @@
-"""Many curves at once: which pairs of modes, in which run folders, in which shard."""
+"""Many curves at once: their pairs of modes, run folders and shards."""
 
 import dataclasses
 import itertools
@@ -13,10 +13,10 @@ from .problem import same_problem
 
 
 def plan(config: CurvesConfig) -> list[CurveConfig]:
-    """The curves of this shard, each with the flags that `fit_curve` would take.
+    """The curves of this shard, each with its flags for `fit_curve`.
 
     Raises:
-      UsageError: no pairs, or flags that are wrong.
+      UsageError: there are no pairs, or a flag is wrong.
     """
     if not config.workdir:
         raise UsageError("--workdir is missing")
@@ -29,15 +29,14 @@ def plan(config: CurvesConfig) -> list[CurveConfig]:
     for curve in _curves(config, pairs):
         if curve.workdir in found:
             raise UsageError(
-                f"two pairs would share the folder {Path(curve.workdir)}: {curve.start}, "
-                f"{curve.end}"
+                f"two pairs have the same folder {Path(curve.workdir)}: {curve.start}, {curve.end}"
             )
         found[curve.workdir] = curve
     return list(found.values())[_shard(config.shard)]
 
 
 def _curves(config: CurvesConfig, pairs: Sequence[tuple[str, str]]) -> Iterator[CurveConfig]:
-    """Each pair's curves, one for each seed."""
+    """The curves of each pair, one per seed."""
     shared = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(CurveConfig)
@@ -54,6 +53,7 @@ def _curves(config: CurvesConfig, pairs: Sequence[tuple[str, str]]) -> Iterator[
 
 
 def _pair(text: str) -> tuple[str, str]:
+    """Parses ``START:END``."""
     match split(text, ":"):
         case [start, end] if start and end:
             return start, end
@@ -61,20 +61,20 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _shard(text: str) -> slice:
-    """The slice of the curves that ``I/N`` means."""
+    """Parses ``I/N`` to a slice of the curves."""
     if not text:
         return slice(None)
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError(f"--shard={text}: write I/N, I from 1 to N")
+        raise UsageError(f"--shard={text}: write I/N with I from 1 to N")
     return slice(int(match[1]) - 1, None, int(match[2]))
 
 
 def check_alike(fits: Sequence[Fit], sharded: bool) -> None:
-    """Checks that all curves are of one problem, and that shards need not train modes.
+    """Checks that all curves have one problem and, for shards, that all modes are trained.
 
     Raises:
-      UsageError: two curves are of different problems, or a mode is not trained.
+      UsageError: two curves have different problems, or a mode of a shard is not trained.
     """
     for fit in fits:
         differing = same_problem(fits[0].start.mode, fit.start.mode)

@@ -1,4 +1,4 @@
-"""What a run is about: the data on the devices, the network, its objective and its evaluator."""
+"""The problem of a run: data on the devices, network, objective and evaluator."""
 
 import dataclasses
 import functools
@@ -22,21 +22,21 @@ PROBLEM_FLAGS = (
     "dataset", "use_test", "train_size", "validation_size", "downsample", "pad_to",
     "normalization", "model", "width", "dropout", "objective",
 )  # fmt: skip
+"""The flags that define a problem."""
 
 
 class Problem(NamedTuple):
     """Data, network and objective, shared by all modes that can be connected.
 
     Attributes:
-      mode: the flags that it is made of: those of `PROBLEM_FLAGS`, where the data are, the
-        precision.
+      mode: the flags that define it: `PROBLEM_FLAGS`, the data folder and the precision.
       dataset: on the host.
-      train: the training split, on all devices, or on the host where they have no room for it.
-      mean: per channel, for normalization.
-      std: per channel.
+      train: the training split, on all devices, or on the host if it does not fit them.
+      mean: mean pixel value per channel, for normalization.
+      std: standard deviation per channel.
       model: the network.
       objective: what is minimised and measured.
-      evaluator: for the splits ``train`` and ``validation``, on clean data.
+      evaluator: of the splits ``train`` and ``validation`` without augmentation.
       mesh: all devices.
     """
 
@@ -52,7 +52,7 @@ class Problem(NamedTuple):
 
 
 def check_problem(mode: ModeConfig) -> None:
-    """Checks what a problem is made of by its flags alone; no data are read.
+    """Checks a problem's flags, without reading data.
 
     Raises:
       UsageError: a data set, network or objective is unknown, or a setting is out of range.
@@ -71,25 +71,26 @@ def check_problem(mode: ModeConfig) -> None:
 
 
 def check_measured(splits: tuple[str, ...], metrics: str | None) -> None:
-    """Checks what a command measures, --splits and --metrics.
+    """Checks --splits and --metrics.
 
     Raises:
-      UsageError: there is no such split, or no such factory of metrics.
+      UsageError: there is no such split, ``train`` is missing, or the factory of the metrics
+        cannot be imported.
     """
     if "train" not in splits or not {*splits} <= {*SPLITS, "test"}:
-        raise UsageError(f"--splits={','.join(splits)}: train, and any of validation and test")
+        raise UsageError(f"--splits={','.join(splits)}: give train, and any of validation and test")
     if metrics:
         networks.find_objective("metrics", metrics)
 
 
 def make_problem(mode: ModeConfig, precision: str | None = None) -> Problem:
-    """The problem of a mode's flags: reads the data and places them on the devices.
+    """Makes the problem of a mode's flags: reads the data and places them on the devices.
 
-    A command calls it once, after it has checked its flags (`check_problem`).
+    A command calls it once, after `check_problem`.
 
     Args:
       mode: the flags.
-      precision: of the command, if it is not the one that trains the mode.
+      precision: the command's precision, by default the mode's.
 
     Raises:
       UsageError: a data set, model or objective is unknown or unusable.
@@ -114,14 +115,14 @@ def _make(mode: ModeConfig) -> Problem:
 
 
 def _network(mode: ModeConfig, dataset: data.Dataset) -> tuple[nn.Module, objectives.Objective]:
-    """The network for a data set, tried on a batch's shape, and its objective."""
+    """The network for a data set, checked on the shape of its images, and its objective."""
     model = networks.make_model(mode, dataset.num_classes)
     networks.check_model(model, dataset)
     return model, networks.make_objective(mode, model)
 
 
 def for_mode(problem: Problem, mode: ModeConfig) -> Problem:
-    """The same problem for a mode that can be connected to the one it was made for.
+    """Adapts a problem to another mode that can be connected to its own.
 
     The two may differ in dropout (`same_problem`); data and evaluated splits are shared.
     """
@@ -134,15 +135,15 @@ def for_mode(problem: Problem, mode: ModeConfig) -> Problem:
 
 
 def measuring(problem: Problem, splits: tuple[str, ...], metrics: str | None = None) -> Problem:
-    """The problem with an evaluator of other splits or of more metrics, over the same data.
+    """The problem with an evaluator of other splits or additional metrics, over the same data.
 
     Args:
-      problem: as `make_problem` makes it.
+      problem: from `make_problem`.
       splits: ``train`` and any of ``validation`` and ``test``.
-      metrics: ``package.module:factory`` of an objective that is measured beside the problem's own.
+      metrics: ``package.module:factory`` of an objective to measure in addition to the problem's.
 
     Raises:
-      UsageError: the metrics cannot be made.
+      UsageError: the factory of the metrics fails.
     """
     if (splits, metrics) == (SPLITS, None):
         return problem
@@ -152,7 +153,7 @@ def measuring(problem: Problem, splits: tuple[str, ...], metrics: str | None = N
     objective = problem.objective
     if metrics:
         more = networks.users_objective("metrics", metrics, problem.model)
-        objective = networks.measured_beside(objective, more)
+        objective = networks.with_metrics_of(objective, more)
     return _with_evaluator(problem, objective, {split: placed[split] for split in splits})
 
 
@@ -165,7 +166,7 @@ def _with_evaluator(
 
 
 def load_dataset(mode: ModeConfig) -> data.Dataset:
-    """The data set of a mode's flags."""
+    """Loads the data set of a mode's flags."""
     return data.load(
         mode.dataset,
         data_dir=mode.data_dir,
@@ -178,14 +179,14 @@ def load_dataset(mode: ModeConfig) -> data.Dataset:
 
 
 def statistics(mode: ModeConfig, dataset: data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation by which a mode's images are normalized: the given, or the data's own."""
+    """Mean and standard deviation per channel of a mode's normalization, each ``[channels]``."""
     if mode.normalization is None:
         return augmentation.statistics(dataset.train)
     return augmentation.fixed_statistics(mode.normalization, dataset.train.images.shape[-1])
 
 
 def init(problem: Problem, mode: ModeConfig, key: jax.Array) -> tuple[Any, Any]:
-    """A network's first parameters and state (its collections beside ``params``)."""
+    """Initializes a network; returns its parameters and its state (all other collections)."""
     model = networks.make_model(mode, problem.dataset.num_classes)
     shape = (1, *problem.dataset.train.images.shape[1:])
     variables = dict(_initialized(model, shape, key))
@@ -198,25 +199,25 @@ def _initialized(model: nn.Module, shape: tuple[int, ...], key: jax.Array) -> Ma
 
 
 def shapes(problem: Problem, mode: ModeConfig) -> tuple[Any, Any]:
-    """The shapes of what `init` makes: parameters and state."""
+    """The shapes and dtypes of the parameters and the state that `init` returns."""
     return jax.eval_shape(lambda key: init(problem, mode, key), jax.random.key(0))
 
 
 def check_batch(problem: Problem, mode: ModeConfig, batch_size: int, strata: int = 1) -> None:
-    """Raises UsageError for a batch that the data set or the devices cannot take."""
+    """Raises UsageError for a batch size that does not fit the data set or the devices."""
     size, devices = len(problem.dataset.train.labels), problem.mesh.size
     if not 0 < batch_size <= size:
         raise UsageError(f"--batch_size={batch_size}: the training split has {size} examples")
     if jax.tree.leaves(shapes(problem, mode)[1]) and batch_size % (devices * strata):
         parts = f" in {strata} parts (--t_strata)" if strata > 1 else ""
         raise UsageError(
-            f"--batch_size={batch_size}{parts}: {devices} devices do not divide it, and batch "
-            f"norm's statistics need equal shares; use a multiple of {devices * strata}"
+            f"--batch_size={batch_size}{parts} cannot be divided over {devices} devices into the "
+            f"equal parts that batch norm requires; use a multiple of {devices * strata}"
         )
 
 
 def same_problem(a: ModeConfig, b: ModeConfig) -> list[str]:
-    """The flags in which two modes differ so that they cannot be connected."""
+    """The differing flags that prevent two modes from being connected; empty if they can be."""
     differing = (name for name in PROBLEM_FLAGS if getattr(a, name) != getattr(b, name))
     return [f"--{n}: {getattr(a, n)} and {getattr(b, n)}" for n in differing if n != "dropout"]
 
@@ -224,12 +225,15 @@ def same_problem(a: ModeConfig, b: ModeConfig) -> list[str]:
 def _place(
     splits: dict[str, Any], mesh: jax.sharding.Mesh, placed: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Splits on the devices beside what is placed there, or on the host; says which will stream."""
+    """Places splits on the devices, or on the host if they do not fit next to those in ``placed``.
+
+    Prints a note for each split that will be streamed from the host.
+    """
     taken = sum(streams.num_bytes(x) for x in (placed or {}).values() if not streams.is_streamed(x))
     found = streams.place(splits, mesh, streams.device_limit() - taken)
     for name in (name for name, x in found.items() if streams.is_streamed(x)):
         say(
-            f"note: the {name} split takes {streams.num_bytes(splits[name]) / 2**30:.3g} GiB, over "
-            "half of a device's memory with the others: it is streamed from the host"
+            f"note: with the {name} split of {streams.num_bytes(splits[name]) / 2**30:.3g} GiB, "
+            "the data would take over half of a device's memory: it is streamed from the host"
         )
     return found

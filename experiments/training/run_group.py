@@ -1,10 +1,10 @@
-"""The runs that are trained together: their checkpoints, metrics, progress and failures."""
+"""Runs that are trained together: their checkpoints, metrics, progress and failures."""
 
 import contextlib
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import jax
 import jax.numpy as jnp
@@ -18,27 +18,33 @@ from . import trackers
 from .failures import mark_failed
 from .optimization import make_schedule
 
-Reader = Callable[[], dict[str, float]]
+
+class Reader(Protocol):
+    """A validation in progress."""
+
+    def __call__(self) -> dict[str, float]:
+        """Waits for the metrics and returns them, by name."""
+        ...
 
 
-class RunGroup(contextlib.AbstractContextManager):
-    """The run that is trained, or the runs: their checkpoints, metrics and failures.
+class RunGroup(contextlib.AbstractContextManager["RunGroup"]):
+    """One or several runs in training: their checkpoints, metrics and failures.
 
-    Each chunk's numbers are read when the next one is already running.
+    The metrics of a chunk are read while the next chunk runs.
 
     Args:
       runs: opened.
       config: their flags.
-      trainer: theirs.
-      keep: epochs whose checkpoints stay.
-      mesh: None where there is one run and its state has no leading axis.
+      trainer: their trainer.
+      keep: epochs whose checkpoints to keep.
+      mesh: None for a single run, whose state has no leading axis.
 
     Attributes:
-      runs: all of them.
+      runs: all runs.
       config: their flags.
-      trainer: theirs.
+      trainer: their trainer.
       alive: indices of the runs that have not failed.
-      failures: why the others have.
+      failures: a message for each run that has.
       kept: steps of the kept checkpoints.
     """
 
@@ -49,7 +55,7 @@ class RunGroup(contextlib.AbstractContextManager):
         trainer: training.Trainer,
         keep: Sequence[int],
         mesh: jax.sharding.Mesh | None,
-    ):
+    ) -> None:
         self.runs, self.mesh, self.trainer = runs, mesh, trainer
         self.per_epoch = trainer.steps_per_epoch
         name = runs[0].path.name
@@ -59,7 +65,7 @@ class RunGroup(contextlib.AbstractContextManager):
         self.kept = {e * self.per_epoch for e in (*keep, config.epochs)}
         self.config = config
         self._schedule = jax.jit(make_schedule(config, self.per_epoch))
-        self._row = None
+        self._row: Callable[[training.TrainState, int], training.TrainState] | None = None
         if mesh is not None:
             replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
             row = lambda tree, i: jax.tree.map(lambda x: x[i], tree)  # noqa: E731
@@ -76,7 +82,7 @@ class RunGroup(contextlib.AbstractContextManager):
         return self._stack.__exit__(*details)
 
     def restore(self, state: training.TrainState) -> training.TrainState:
-        """The newest state that every run has; its metrics are cut to it."""
+        """Restores the newest state that every run has, and cuts the metrics back to it."""
         step, each = self._newest(state)
         if each:
             state = each[0]
@@ -94,7 +100,7 @@ class RunGroup(contextlib.AbstractContextManager):
         return state
 
     def _newest(self, state: training.TrainState) -> tuple[int, list[training.TrainState]]:
-        """The newest step of which every run has an intact state, and the states."""
+        """The newest step for which every run has an intact state, and these states."""
         common = set.intersection(*(set(checkpoint.steps()) for checkpoint in self._saved))
         for step in sorted(common, reverse=True):
             try:
@@ -103,13 +109,13 @@ class RunGroup(contextlib.AbstractContextManager):
                     for i, checkpoint in enumerate(self._saved)
                 ]
             except checkpoints.Damaged as error:
-                say(f"warning: {error}; going on from an older one, or from the start")
+                say(f"warning: {error}; resuming from an older one, or from the start")
         if common and self.config.fork:
-            raise UsageError(f"the checkpoints of --fork={self.config.fork} do not fit")
+            raise UsageError(f"the checkpoints of --fork={self.config.fork} do not fit this model")
         return 0, []
 
     def add(self, chunk: training.Chunk, validation: Reader | None) -> None:
-        """Takes a chunk's numbers; they are read with the next one's."""
+        """Takes a chunk; its metrics are read when the next one is added."""
         if self.mesh is not None:
             numbers = parallel.replicate((chunk.sums, chunk.bad_step), self.mesh)
             chunk = chunk._replace(sums=numbers[0], bad_step=numbers[1])
@@ -117,7 +123,7 @@ class RunGroup(contextlib.AbstractContextManager):
         self._read(pending)
 
     def read(self) -> None:
-        """Reads what is pending."""
+        """Reads the metrics of the last chunk."""
         pending, self._pending = self._pending, None
         self._read(pending)
 
@@ -127,18 +133,19 @@ class RunGroup(contextlib.AbstractContextManager):
         for i in self.alive:
             self._saved[i].save(step, self._pick(state, i))
             if self.mesh is not None and jax.process_count() > 1:
-                self._saved[i].wait()  # orbax's barriers are not for several savings at once
+                self._saved[i].wait()  # orbax's barriers do not support concurrent saves
 
     def prune(self) -> None:
-        """Removes the checkpoints of interruptions from the runs that are trained."""
+        """Removes the checkpoints that are not kept from the runs that have not failed."""
         for i in self.alive:
             self._saved[i].keep_only(self.kept)
 
     def _pick(self, state: training.TrainState, i: int) -> training.TrainState:
-        """A run's own state, on every device."""
+        """The state of run ``i``, on every device."""
         return self._row(state, i) if self._row else state
 
     def _read(self, pending: tuple[training.Chunk, Reader | None] | None) -> None:
+        """Reads a chunk's metrics, and at the end of an epoch records them."""
         if pending is None:
             return
         chunk, validation = pending
@@ -155,19 +162,19 @@ class RunGroup(contextlib.AbstractContextManager):
         self._bar.update(epoch, _text(lines), line=True)
 
     def _judge(self, chunk: training.Chunk) -> None:
-        """Fails the runs whose loss or gradient was not finite, or says so with --keep_going."""
+        """Fails runs whose loss or gradient was not finite; with --keep_going, warns instead."""
         bad = np.atleast_1d(chunk.bad_step)
         for i in list(self.alive):
             if bad[i] >= 0 and not self.config.keep_going:
                 self._fail(i, int(bad[i]))
             elif bad[i] >= 0 and "first_bad_step" not in self.runs[i].info:
                 self.runs[i].update(first_bad_step=int(bad[i]))
-                say(f"warning: {self.runs[i].path}: not finite at step {bad[i]}; going on")
+                say(f"warning: {self.runs[i].path}: not finite at step {bad[i]}; continuing")
 
     def _lines(
         self, epoch: int, chunk: training.Chunk, validation: Reader | None
     ) -> list[dict[str, Any]]:
-        """An epoch's line of ``metrics.jsonl`` for each run that has not failed."""
+        """The epoch's line of ``metrics.jsonl`` for each run that has not failed."""
         sums = {name: np.atleast_1d(x).astype(float) for name, x in chunk.sums.items()}
         means = {name: x / sums["count"] for name, x in sums.items() if name != "count"}
         now = time.monotonic()
@@ -182,6 +189,7 @@ class RunGroup(contextlib.AbstractContextManager):
         return lines
 
     def _fail(self, i: int, step: int) -> None:
+        """Marks run ``i`` failed at a step."""
         steps = self._saved[i].steps()
         good = f"epoch {steps[-1] // self.per_epoch}" if steps else "none"
         reason = (
@@ -194,19 +202,19 @@ class RunGroup(contextlib.AbstractContextManager):
 
 
 def lay_out(trees: Sequence[Any], length: int, mesh: jax.sharding.Mesh) -> Any:
-    """Pytrees of several runs stacked along a leading axis and divided over the mesh's rows.
+    """Stacks pytrees along a leading axis and divides it over the rows of the mesh.
 
     Args:
-      trees: of equal structure; the last one is repeated up to ``length``.
-      length: of the leading axis.
-      mesh: its rows divide ``length``.
+      trees: of equal structure, one per run; the last is repeated up to ``length``.
+      length: of the leading axis, a multiple of the number of rows.
+      mesh: with rows, from `mcjax.engine.parallel.with_rows`.
     """
     padded = [*trees, *[trees[-1]] * (length - len(trees))]
     return parallel.split(jax.tree.map(lambda *leaves: jnp.stack(leaves), *padded), mesh)
 
 
 def _text(lines: Sequence[dict[str, Any]]) -> str:
-    """An epoch's losses in words: one run's, or the range of several."""
+    """The losses and accuracies of an epoch as text: of one run, or the range of several."""
 
     def show(split: str, name: str, pattern: str, factor: float = 1.0) -> str:
         values = [factor * line[split][name] for line in lines]
@@ -214,7 +222,7 @@ def _text(lines: Sequence[dict[str, Any]]) -> str:
         return low if len(lines) == 1 else f"{low} to {high}"
 
     if not lines:
-        return "all have failed"
+        return "all runs failed"
     parts = [f"loss {show('train', 'loss', '{:.4f}')}"]
     for split in ("train", "validation"):
         if "accuracy" in lines[0].get(split, {}):

@@ -1,11 +1,11 @@
-"""Trackers: what ``metrics.jsonl`` says, told to TensorBoard or Weights & Biases as well.
+"""Trackers: log the lines of ``metrics.jsonl`` to TensorBoard or Weights & Biases, too.
 
-``metrics.jsonl`` stays the record. A tracker that starts is told first what is there already, so
-one that is asked for half-way, or after a stop, has every epoch, and has it once. Nothing here is
-imported unless --tracker asks for it.
+``metrics.jsonl`` remains the record. A tracker first logs the lines that exist when it starts, so
+one that is added later, or restarted after an interruption, has every epoch exactly once. The
+packages are imported only if --tracker names them.
 
-Event files for TensorBoard are read back in the tests. For Weights & Biases the tests check the
-calls made on a stand-in; the package itself (0.31) has been tried in offline mode only.
+The tests read TensorBoard's event files back. For Weights & Biases they check the calls made on a
+fake; the package itself (0.31) has been tried in offline mode only.
 """
 
 import importlib
@@ -13,7 +13,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from mcjax import spelling
 from mcjax.engine import parallel
@@ -22,18 +22,26 @@ from ..cli import UsageError
 from ..runs import Run
 
 PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
-"""What each tracker needs; `tensorboardX` writes event files without TensorFlow."""
+"""The package of each tracker; `tensorboardX` writes event files without TensorFlow."""
+
+
+class Add(Protocol):
+    """Logs an epoch."""
+
+    def __call__(self, line: dict[str, Any], /) -> None:
+        """Logs a line of ``metrics.jsonl``."""
+        ...
 
 
 class Tracker(NamedTuple):
-    """Where metrics go.
+    """A destination for metrics.
 
     Attributes:
-      add: takes a line of ``metrics.jsonl``.
-      close: ends it.
+      add: logs a line of ``metrics.jsonl``.
+      close: flushes and closes the tracker.
     """
 
-    add: Callable[[dict[str, Any]], None]
+    add: Add
     close: Callable[[], None]
 
 
@@ -53,16 +61,16 @@ def check(names: Sequence[str]) -> None:
 
 
 def start(names: Sequence[str], run: Run) -> list[Tracker]:
-    """Starts a run's trackers and tells them what its metrics say already.
+    """Starts a run's trackers and logs its existing metrics to them.
 
-    Of several processes the first one has them.
+    Of several processes only the first one logs; the others get no trackers.
 
     Raises:
       UsageError: Weights & Biases does not start.
     """
     makers = {"tensorboard": _tensorboard, "wandb": _wandb}
     if "wandb" in names and "wandb" not in run.info:
-        run.update(wandb=uuid.uuid4().hex[:8])  # by all processes: the files' writing is agreed on
+        run.update(wandb=uuid.uuid4().hex[:8])  # a collective write: all processes take part
     if not parallel.is_first():
         return []
     trackers = [makers[name](run) for name in dict.fromkeys(names)]
@@ -73,7 +81,7 @@ def start(names: Sequence[str], run: Run) -> list[Tracker]:
 
 
 def scalars(line: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a line, by the names that trackers give them.
+    """The numbers of a line of ``metrics.jsonl``, by their names in trackers.
 
     >>> scalars({"epoch": 2, "step": 10, "lr": 0.1, "train": {"loss": 0.5}})
     {'epoch': 2, 'lr': 0.1, 'train/loss': 0.5}
@@ -88,9 +96,9 @@ def scalars(line: dict[str, Any]) -> dict[str, float]:
 
 
 def _tensorboard(run: Run) -> Tracker:
-    """Event files in ``RUN/tensorboard``, written anew from the first epoch on.
+    """Event files in ``RUN/tensorboard``, rewritten from the first epoch.
 
-    Each line is written at once, by this thread: a disk that is full is said where it is noticed.
+    This thread writes and flushes each line, so that a full disk raises here.
     """
     from tensorboardX.event_file_writer import EventsWriter
     from tensorboardX.proto.event_pb2 import Event
@@ -112,7 +120,7 @@ def _tensorboard(run: Run) -> Tracker:
 
 
 def _wandb(run: Run) -> Tracker:
-    """A run of the project ``mcjax`` (or ``$WANDB_PROJECT``), the same one after every stop."""
+    """A run of the project ``mcjax`` (or ``$WANDB_PROJECT``), resumed after an interruption."""
     import wandb
 
     try:
@@ -123,7 +131,7 @@ def _wandb(run: Run) -> Tracker:
             dir=str(run.path),
             config=run.info["flags"],
             resume="allow",
-            reinit="create_new",  # several curves are trained at once
+            reinit="create_new",  # several curves may be trained at once
             settings=wandb.Settings(console="off"),
         )
     except Exception as error:
@@ -131,7 +139,7 @@ def _wandb(run: Run) -> Tracker:
         raise UsageError(
             f"--tracker=wandb: {message}; log in with `wandb login`, or set WANDB_MODE=offline"
         ) from None
-    known = session.step  # steps below it have been told before the stop
+    known = session.step  # earlier steps were logged before the interruption
 
     def add(line: dict[str, Any]) -> None:
         if line["step"] >= known:

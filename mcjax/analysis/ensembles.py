@@ -13,7 +13,7 @@ import numpy as np
 
 from mcjax import curves
 from mcjax.engine import evaluation
-from mcjax.typing import ArrayLike, Float, Int, Num
+from mcjax.typing import ArrayLike, Float, Num
 
 
 class Metrics(NamedTuple):
@@ -42,7 +42,7 @@ def members(
     Args:
       evaluator: for the network and data.
       control_points: K parameter pytrees.
-      coefficients: a row per point.
+      coefficients: ``[P, K]``, a row per point.
       state: the network's state.
       split: one of the evaluator's.
 
@@ -60,9 +60,9 @@ def members(
 
 
 def log_probabilities(
-    logits: Num[ArrayLike, "*batch classes"],
+    logits: Any,
 ) -> Float[np.ndarray, "*batch classes"]:
-    """The logarithm of the softmax of logits, in float64."""
+    """The logarithm of the softmax of logits ``[..., classes]``, in float64."""
     logits = np.asarray(logits, np.float64)
     with np.errstate(invalid="ignore"):  # infinite logits give NaN, without a warning
         largest = logits.argmax(axis=-1)[..., None]
@@ -103,9 +103,7 @@ def averages(
     return {name: totals[name] - np.log(len(group)) for name, group in groups.items()}
 
 
-def metrics(
-    log_probabilities: Num[np.ndarray, "..."], labels: Int[ArrayLike, "..."], bins: int = 15
-) -> Metrics:
+def metrics(log_probabilities: Num[np.ndarray, "..."], labels: Any, bins: int = 15) -> Metrics:
     """Accuracy, likelihood and calibration of predictions.
 
     The calibration error is that of Guo et al. (2017): examples are sorted by the probability of

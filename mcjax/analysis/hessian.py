@@ -25,7 +25,7 @@ from scipy.sparse import linalg
 
 from mcjax import curves, results
 from mcjax.engine import derivatives, evaluation
-from mcjax.typing import ArrayLike, Float, Num
+from mcjax.typing import Float
 
 
 class NoEigenvaluesError(ValueError):
@@ -237,7 +237,7 @@ def at_point(
 def sharpness(
     evaluator: evaluation.Evaluator,
     control_points: Sequence[Any],
-    coefficients: Num[ArrayLike, "points k"],
+    coefficients: Any,
     state: Any,
     count: int = 1,
     *,
@@ -250,7 +250,7 @@ def sharpness(
     Args:
       evaluator: for the network and data.
       control_points: K parameter pytrees.
-      coefficients: a row per point.
+      coefficients: ``[P, K]``, a row per point.
       state: the network's state; its batch-norm averages are replaced at every point.
       count: number of eigenvalues.
       tolerance: as in `eigenpairs`.

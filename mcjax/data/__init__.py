@@ -1,4 +1,4 @@
-"""Data sets of images: read from what is at hand, split, resized; `augmentation` is on the device.
+"""Image data sets: reading, splitting and resizing on the host, `augmentation` on the device.
 
 >>> dataset = load("digits", downsample=2, pad_to=6)
 >>> dataset.train.images.shape, dataset.validation.images.shape, dataset.test.images.shape
@@ -25,27 +25,24 @@ def load(
     downsample: int = 1,
     pad_to: int | None = None,
 ) -> Dataset:
-    """Reads a data set and divides it.
+    """Reads a data set and splits it.
 
     Args:
-      name: one of `names`, with a data set's name for ``NAME`` in ``tfds:NAME``.
-      data_dir: folder with the official files (or a subfolder of the data set's name with them),
-        or with prepared tfds data sets. Ignored for digits.
-      cache_dir: where arrays of sets that are slow to read are kept; see `mcjax.data.cache`.
-      use_test: train on all training images and validate on the test images. Otherwise the last
+      name: one of `names`, with ``NAME`` in ``tfds:NAME`` replaced by a data set of tfds.
+      data_dir: folder with the official files, directly or in a subfolder named after the data
+        set, or with prepared tfds data sets. Ignored for digits.
+      cache_dir: cache folder for data sets that are slow to read; see `mcjax.data.cache`.
+      use_test: train on all training images and validate on the test images. Otherwise, the last
         ``validation_fraction`` of the training images is the validation split.
       validation_fraction: see ``use_test``.
-      train_size: only the first so many examples of the training split.
-      validation_size: likewise of the validation split.
-      downsample: averages squares of so many pixels a side.
-      pad_to: surrounds images with zeros up to this height and width, after ``downsample``.
-
-    Returns:
-      The splits, as numpy arrays.
+      train_size: number of training examples to keep, from the first; None for all.
+      validation_size: likewise for the validation split.
+      downsample: averages squares of this many pixels per side.
+      pad_to: pads images with zeros to this height and width, after ``downsample``.
 
     Raises:
-      ValueError: an argument does not fit, or a file is damaged.
-      DataUnavailable: (a ValueError) the data are not here and cannot be downloaded.
+      ValueError: an argument is invalid, or a file is damaged.
+      DataUnavailable: (a ValueError) the data are not on this machine and cannot be downloaded.
       ImportError: scikit-learn, which ships the digits, is not installed.
     """
     source = sources.read(name, data_dir, cache_dir)

@@ -1,7 +1,7 @@
 """Augmentation and normalization of images, on the device.
 
-What is drawn for an example is a function of the key and of the example's number in the data set
-alone: not of its place in the batch, nor of the rest of the batch, nor of the devices.
+Each example's draws depend only on the key and the example's number in the data set, not on its
+position in the batch, the other examples, or the devices.
 """
 
 from typing import NamedTuple
@@ -11,22 +11,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcjax.data.splits import Split
+from mcjax.typing import Array, ArrayLike, Float, Int, Num
 
 NORMALIZATIONS = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "cifar": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
 }
-"""Means and deviations of PyTorch code; Garipov's has imagenet for VGG and cifar for ResNets."""
+"""Means and deviations in PyTorch code; Garipov's uses imagenet for VGG, cifar for ResNets."""
 
-_FLIP = 0x666C6970  # a stream of its own, far from the small numbers that splitting a key uses
+_FLIP = 0x666C6970  # a separate stream, far from the small numbers that splitting a key uses
+Statistics = tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]
+"""Mean and standard deviation of each channel."""
 
 
 class Augmentation(NamedTuple):
-    """What is done to training images.
+    """How training images are augmented.
 
     Attributes:
-      padding: crops start up to so many pixels away; 0 for none.
-      flip: mirror left and right, every second time.
+      padding: largest shift of a crop, in pixels; 0 for no crop.
+      flip: whether to mirror left and right with probability 1/2.
     """
 
     padding: int = 0
@@ -34,18 +37,18 @@ class Augmentation(NamedTuple):
 
 
 def augment(
-    augmentation: Augmentation, key: jax.Array, images: jax.Array, examples: jax.Array
-) -> jax.Array:
-    """Applies an augmentation: mirrors, then crops (that order is the faster one on CPU).
+    augmentation: Augmentation,
+    key: jax.Array,
+    images: Num[Array, "b h w c"],
+    examples: Int[Array, " b"],
+) -> Num[Array, "b h w c"]:
+    """Mirrors, then crops (the faster order on CPU).
 
     Args:
-      augmentation: what to do; static under jit.
-      key: of the step.
-      images: uint8 ``[B, H, W, C]``, before `normalize`.
-      examples: int32 ``[B]``, the examples' numbers in the data set.
-
-    Returns:
-      uint8 ``[B, H, W, C]``.
+      augmentation: static under jit.
+      key: key of the step.
+      images: uint8, before `normalize`.
+      examples: numbers of the examples in the data set.
 
     Raises:
       ValueError: the padding is negative.
@@ -55,19 +58,18 @@ def augment(
     return random_crop(key, images, examples, augmentation.padding)
 
 
-def random_crop(key: jax.Array, images: jax.Array, examples: jax.Array, padding: int) -> jax.Array:
-    """Pads with zeros on all sides, then cuts out the original size anywhere.
+def random_crop(
+    key: jax.Array, images: Num[Array, "b h w c"], examples: Int[Array, " b"], padding: int
+) -> Num[Array, "b h w c"]:
+    """Pads with zeros on all sides, then crops to the original size at a random offset.
 
     Both offsets are uniform on ``0..2*padding``; at ``padding`` the image is unchanged.
 
     Args:
-      key: of the step.
-      images: uint8 ``[B, H, W, C]``.
-      examples: int32 ``[B]``, the examples' numbers in the data set.
+      key: key of the step.
+      images: uint8.
+      examples: numbers of the examples in the data set.
       padding: pixels on each side; static under jit.
-
-    Returns:
-      uint8 ``[B, H, W, C]``.
 
     Raises:
       ValueError: the padding is negative.
@@ -77,7 +79,9 @@ def random_crop(key: jax.Array, images: jax.Array, examples: jax.Array, padding:
     if padding == 0:
         return images
 
-    def crop(image, example):
+    def crop(
+        image: Num[Array, "h_padded w_padded c"], example: Int[Array, ""]
+    ) -> Num[Array, "h w c"]:
         offset = jax.random.randint(jax.random.fold_in(key, example), (2,), 0, 2 * padding + 1)
         return jax.lax.dynamic_slice(image, (*offset, 0), images.shape[1:])
 
@@ -85,37 +89,36 @@ def random_crop(key: jax.Array, images: jax.Array, examples: jax.Array, padding:
     return jax.vmap(crop)(jnp.pad(images, ((0, 0), margin, margin, (0, 0))), examples)
 
 
-def random_flip(key: jax.Array, images: jax.Array, examples: jax.Array) -> jax.Array:
-    """Mirrors left and right with probability 1/2; independent of `random_crop` with that key.
+def random_flip(
+    key: jax.Array, images: Num[Array, "b h w c"], examples: Int[Array, " b"]
+) -> Num[Array, "b h w c"]:
+    """Mirrors left and right with probability 1/2, independently of `random_crop` with this key.
 
     Args:
-      key: of the step.
-      images: uint8 ``[B, H, W, C]``.
-      examples: int32 ``[B]``, the examples' numbers in the data set.
-
-    Returns:
-      uint8 ``[B, H, W, C]``.
+      key: key of the step.
+      images: uint8.
+      examples: numbers of the examples in the data set.
     """
 
-    def draw(example):
+    def draw(example: Int[Array, ""]) -> Array:
         return jax.random.bernoulli(jax.random.fold_in(jax.random.fold_in(key, example), _FLIP))
 
     flips = jax.vmap(draw)(examples)[:, None, None, None]
     return jnp.where(flips, images[:, :, ::-1], images)
 
 
-def statistics(split: Split, chunk: int = 1024) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each channel over all pixels of a split, on the host.
+def statistics(split: Split, chunk: int = 1024) -> Statistics:
+    """Computes each channel's mean and standard deviation over all pixels of a split, on the host.
 
-    Pixels are counted by value, so the sums are exact and no copy of the images is made.
+    Pixels are counted by value, so the sums are exact and the images are not copied.
 
     Args:
       split: usually the training split.
-      chunk: images at a time.
+      chunk: number of images at a time.
 
     Returns:
-      float32 ``[C]`` each, in units of the full range of a pixel (255). The deviation of a channel
-      that is constant is given as 1, so that `normalize` makes it zero.
+      float32, in units of the full range of a pixel (255). The deviation of a constant channel is
+      1, so that `normalize` makes it zero.
     """
     channels = split.images.shape[-1]
     counts = np.zeros((channels, 256))
@@ -129,15 +132,15 @@ def statistics(split: Split, chunk: int = 1024) -> tuple[np.ndarray, np.ndarray]
     return mean.astype(np.float32), np.where(std > 0, std, 1).astype(np.float32)
 
 
-def fixed_statistics(text: str, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each channel by name or in numbers, as `statistics` gives.
+def fixed_statistics(text: str, channels: int) -> Statistics:
+    """Parses each channel's mean and standard deviation, in the units of `statistics`.
 
     Args:
       text: one of `NORMALIZATIONS`, or ``MEAN,...,MEAN/STD,...,STD``.
-      channels: how many of each are needed.
+      channels: number of channels.
 
     Raises:
-      ValueError: it is neither, or not of so many channels.
+      ValueError: the text is neither, or has another number of channels.
 
     >>> fixed_statistics("0.5/0.25", channels=1)
     (array([0.5], dtype=float32), array([0.25], dtype=float32))
@@ -159,27 +162,24 @@ def fixed_statistics(text: str, channels: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_statistics(text: str) -> None:
-    """Checks what `fixed_statistics` takes, where the number of channels is not yet known.
+    """Checks the text for `fixed_statistics` before the number of channels is known.
 
     Raises:
-      ValueError: it is neither a name nor as many means as deviations.
+      ValueError: the text is neither a name nor as many means as deviations.
     """
     channels = 3 if text in NORMALIZATIONS else text.partition("/")[0].count(",") + 1
     fixed_statistics(text, channels)
 
 
 def normalize(
-    images: jax.Array, mean: jax.typing.ArrayLike, std: jax.typing.ArrayLike
-) -> jax.Array:
-    """``(images / 255 - mean) / std``.
+    images: Num[ArrayLike, "... c"], mean: ArrayLike, std: ArrayLike
+) -> Float[Array, "... c"]:
+    """Returns ``(images / 255 - mean) / std`` as float32.
 
     Args:
-      images: uint8 ``[..., C]``.
-      mean: ``[C]``, from `statistics` or `fixed_statistics`.
-      std: ``[C]``, likewise.
-
-    Returns:
-      float32 ``[..., C]``.
+      images: uint8.
+      mean: one number per channel, from `statistics` or `fixed_statistics`.
+      std: likewise.
     """
     mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
     images = jnp.asarray(images).astype(jnp.float32) / 255

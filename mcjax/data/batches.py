@@ -1,4 +1,4 @@
-"""Batches of images, made on the device: look up, augment, normalize."""
+"""Batches of images, made on the device: index, augment, normalize."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,27 +7,34 @@ import jax
 import jax.numpy as jnp
 
 from mcjax.data import augmentation as augment
+from mcjax.typing import Array, ArrayLike, Float, Int
 
 
 def image_batches(
-    mean: jax.typing.ArrayLike,
-    std: jax.typing.ArrayLike,
+    mean: ArrayLike,
+    std: ArrayLike,
     augmentation: augment.Augmentation | None = None,
 ) -> Callable[..., dict[str, jax.Array]]:
-    """The ``fetch`` of `mcjax.engine.training` and `mcjax.engine.evaluation` for an image data set.
+    """Returns the ``fetch`` of `mcjax.engine.training` and `mcjax.engine.evaluation` for images.
 
     Args:
-      mean: per channel, in units of the full range of a pixel.
-      std: per channel, likewise.
-      augmentation: what is drawn anew for each example and step; None for clean data.
+      mean: mean of each channel, in units of the full range of a pixel.
+      std: standard deviation of each channel, likewise.
+      augmentation: drawn for each example and step; None for clean data.
 
     Returns:
       ``fetch(data, rows, examples, weight, key) -> batch``. ``data`` is a `Split` (uint8 images and
-      labels), ``rows`` are int32 positions in it, ``examples`` the numbers that the augmentation's
-      randomness belongs to. The batch is ``{"images", "labels", "weight"}``.
+      labels), ``rows`` are int32 positions in it, and ``examples`` the numbers that the
+      augmentation derives its randomness from. The batch is ``{"images", "labels", "weight"}``.
     """
 
-    def fetch(data: Any, rows, examples, weight, key):
+    def fetch(
+        data: Any,
+        rows: Int[Array, " b"],
+        examples: Int[Array, " b"],
+        weight: Float[Array, " b"],
+        key: jax.Array,
+    ) -> dict[str, jax.Array]:
         images = jnp.asarray(data.images)[rows]
         if augmentation is not None:
             images = augment.augment(augmentation, key, images, examples)

@@ -1,12 +1,13 @@
 """CIFAR-10 and CIFAR-100 as Krizhevsky publishes them: binary or Python, archive or folder.
 
-Archives are read member by member in memory and nothing is unpacked to disk, so a member's name
-can do no harm. Of the pickles of the Python version, `mcjax.data.pickles` reads what they should
-hold and nothing else.
+Archives are read member by member in memory; nothing is unpacked to disk, so a member's name can do
+no harm. Pickles of the Python version are read by `mcjax.data.pickles`, which accepts only what
+they should hold.
 """
 
 import tarfile
 import zlib
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +19,12 @@ from mcjax.data.splits import Source, Split
 SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
 
+_Parsed = tuple[np.ndarray, np.ndarray]
+"""Pixels ``[n, PIXELS]`` and labels ``[n]``."""
+
 
 class Layout(NamedTuple):
-    """One published form of one of the sets.
+    """A published version of one of the data sets.
 
     Attributes:
       archive: name of the archive.
@@ -28,7 +32,8 @@ class Layout(NamedTuple):
       train: files of the training set, in order.
       test: file of the test set.
       num_classes: number of classes.
-      label: binary: number of labels before each image (the last is taken); Python: the key.
+      label: in the binary version, the number of labels before each image, of which the last is
+        used; in the Python version, the key of the labels.
     """
 
     archive: str
@@ -58,7 +63,7 @@ LAYOUTS = {
 
 
 def find(name: str, folder: Path) -> tuple[Path, Layout] | None:
-    """The first of the published forms that a folder holds: extracted, else an archive."""
+    """Finds the first published version in a folder: extracted if possible, else an archive."""
     for attribute in ("folder", "archive"):
         for layout in LAYOUTS[name]:
             path = folder / getattr(layout, attribute)
@@ -68,7 +73,7 @@ def find(name: str, folder: Path) -> tuple[Path, Layout] | None:
 
 
 def read(path: Path, layout: Layout) -> Source:
-    """The data set in an archive or in its extracted folder.
+    """Reads the data set from an archive or an extracted folder.
 
     Raises:
       ValueError: it is damaged, lacks a file, or holds something else.
@@ -77,9 +82,9 @@ def read(path: Path, layout: Layout) -> Source:
     files = (_read_folder if path.is_dir() else _read_archive)(path, layout.folder, wanted)
     missing = [name for name in wanted if name not in files]
     if missing:
-        raise ValueError(f"{path} lacks {', '.join(missing)}; replace it by the official one")
+        raise ValueError(f"{path} lacks {', '.join(missing)}; replace it with the official one")
 
-    def split(names):
+    def split(names: Sequence[str]) -> Split:
         parts = [_parse(f"{path}: {name}", files.pop(name), layout) for name in names]
         images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         images = images.reshape(-1, *SHAPE).transpose(0, 2, 3, 1)
@@ -88,14 +93,14 @@ def read(path: Path, layout: Layout) -> Source:
     return Source(split(layout.train), split((layout.test,)), layout.num_classes)
 
 
-def _read_folder(path, folder, wanted):
+def _read_folder(path: Path, folder: str, wanted: Collection[str]) -> dict[str, bytes]:
     del folder
     return {name: (path / name).read_bytes() for name in wanted if (path / name).is_file()}
 
 
-def _read_archive(path, folder, wanted):
+def _read_archive(path: Path, folder: str, wanted: Collection[str]) -> dict[str, bytes]:
     members = {f"{prefix}{folder}/{name}": name for name in wanted for prefix in ("", "./")}
-    files = {}
+    files: dict[str, bytes] = {}
     try:
         with tarfile.open(path, "r:*") as archive:
             for member in archive:
@@ -108,8 +113,8 @@ def _read_archive(path, folder, wanted):
     return files
 
 
-def _parse(where, content, layout):
-    """Pixels ``[n, 3072]`` and labels ``[n]`` of one file."""
+def _parse(where: str, content: bytes, layout: Layout) -> _Parsed:
+    """Parses one file and checks it."""
     try:
         parse = _parse_binary if isinstance(layout.label, int) else _parse_python
         images, labels = parse(content, layout)
@@ -118,23 +123,24 @@ def _parse(where, content, layout):
         if labels.min() < 0 or labels.max() >= layout.num_classes:
             raise ValueError(f"a label is not in 0..{layout.num_classes - 1}")
     except ValueError as error:
-        raise ValueError(f"{where}: {error}; replace it by the official one") from None
+        raise ValueError(f"{where}: {error}; replace it with the official one") from None
     return images, labels
 
 
-def _parse_binary(content, layout):
-    length = layout.label + PIXELS
+def _parse_binary(content: bytes, layout: Layout) -> _Parsed:
+    labels = int(layout.label)
+    length = labels + PIXELS
     if len(content) % length:
-        raise ValueError(f"{len(content)} bytes are no whole number of records of {length}")
+        raise ValueError(f"{len(content)} bytes are not a whole number of {length}-byte records")
     records = np.frombuffer(content, np.uint8).reshape(-1, length)
-    return records[:, layout.label :], records[:, layout.label - 1]
+    return records[:, labels:], records[:, labels - 1]
 
 
-def _parse_python(content, layout):
+def _parse_python(content: bytes, layout: Layout) -> _Parsed:
     batch = pickles.loads(content)
     if not isinstance(batch, dict) or not {b"data", layout.label} <= batch.keys():
-        raise ValueError(f"a dict with the keys b'data' and {layout.label} is expected")
+        raise ValueError(f"expected a dict with the keys b'data' and {layout.label!r}")
     images, labels = pickles.array(batch[b"data"]), batch[layout.label]
     if not isinstance(labels, list) or not all(isinstance(label, int) for label in labels):
-        raise ValueError(f"{layout.label} should be a list of integers")
+        raise ValueError(f"{layout.label!r} should be a list of integers")
     return images, np.asarray(labels, np.int64)

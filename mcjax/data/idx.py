@@ -1,6 +1,6 @@
-"""The IDX format of MNIST and of the sets that took its place (yann.lecun.com/exdb/mnist).
+"""The IDX format of MNIST and its drop-in replacements (yann.lecun.com/exdb/mnist).
 
-A file is a big-endian magic number, whose last byte is the number of dimensions, the dimensions as
+A file has a big-endian magic number whose last byte is the number of dimensions, the dimensions as
 32-bit integers, and the bytes. It may be compressed with gzip.
 """
 
@@ -24,13 +24,13 @@ FILES = (
 
 
 def find(folder: Path) -> dict[str, Path]:
-    """The four official files in a folder, compressed or not, by their official names.
+    """Finds the four official files in a folder, compressed or not.
 
     Returns:
-      Their paths; empty if the folder has none of them.
+      Their paths by official name; empty if the folder has none of them.
 
     Raises:
-      ValueError: the folder has some of them only.
+      ValueError: the folder has only some of them.
     """
     candidates = ((name, folder / (name + end)) for end in (".gz", "") for name in FILES)
     found = {name: path for name, path in candidates if path.is_file()}
@@ -41,10 +41,10 @@ def find(folder: Path) -> dict[str, Path]:
 
 
 def read(paths: Mapping[str, Path]) -> Source:
-    """The data set in the four files.
+    """Reads the data set from the four files.
 
     Args:
-      paths: by official name, as from `find`.
+      paths: by official name, from `find`.
 
     Raises:
       ValueError: a file is not what its name says.
@@ -58,7 +58,7 @@ def read(paths: Mapping[str, Path]) -> Source:
     return Source(train, test, NUM_CLASSES)
 
 
-def _read_split(images_path, labels_path):
+def _read_split(images_path: Path, labels_path: Path) -> Split:
     images, labels = read_array(images_path, 3), read_array(labels_path, 1)
     if len(images) != len(labels):
         raise ValueError(
@@ -73,11 +73,11 @@ def _read_split(images_path, labels_path):
 
 
 def read_array(path: Path, ndim: int) -> np.ndarray:
-    """The array in one file.
+    """Reads the array in one file.
 
     Args:
-      path: compressed if its name ends in ``.gz``.
-      ndim: number of dimensions it should have.
+      path: the file; compressed if its name ends in ``.gz``.
+      ndim: expected number of dimensions.
 
     Returns:
       uint8, read-only.
@@ -100,7 +100,7 @@ def read_array(path: Path, ndim: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def _content(path):
+def _content(path: Path) -> bytes:
     try:
         content = Path(path).read_bytes()
         return gzip.decompress(content) if Path(path).suffix == ".gz" else content

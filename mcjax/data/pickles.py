@@ -1,7 +1,7 @@
-"""A reader of the one kind of pickle that is met here: dicts, lists, bytes and arrays of uint8.
+"""Reads the pickles of CIFAR safely: dicts, lists, bytes and uint8 arrays.
 
-A pickle is a program, and numpy's own reconstruction of arrays trusts what it is told. So the
-names that a pickled array needs are answered by the stand-ins below, and every other is refused.
+A pickle is a program, and numpy trusts it when it reconstructs an array. So the stand-ins below
+replace the names that a pickled array needs, and any other name is refused.
 """
 
 import io
@@ -13,12 +13,12 @@ import numpy as np
 
 
 class _Array:
-    """Stands for an array; its pickled state is checked before numpy sees it."""
+    """Stands for an array; checks the pickled state before numpy sees it."""
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, fortran, raw = state
         if not isinstance(dtype, _Uint8) or not isinstance(raw, bytes):
-            raise pickle.UnpicklingError("an array is not of uint8")
+            raise pickle.UnpicklingError("an array is not uint8")
         if not all(isinstance(n, int) and n >= 0 for n in shape) or math.prod(shape) != len(raw):
             raise pickle.UnpicklingError(f"an array of shape {shape} has {len(raw)} bytes")
         order = "F" if fortran else "C"
@@ -26,25 +26,25 @@ class _Array:
 
 
 class _Uint8:
-    """Stands for the data type uint8."""
+    """Stands for the dtype uint8."""
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: Any) -> None:
         del state
 
 
-def _dtype(code, *_):
+def _dtype(code: Any, *_: Any) -> _Uint8:
     if code not in ("u1", b"u1", "|u1", b"|u1"):
-        raise pickle.UnpicklingError(f"an array is of type {code!r}, not of uint8")
+        raise pickle.UnpicklingError(f"an array is {code!r}, not uint8")
     return _Uint8()
 
 
-def _encode(text, encoding):
+def _encode(text: Any, encoding: Any) -> bytes:
     if not isinstance(text, str) or encoding != "latin1":
         raise pickle.UnpicklingError(f"encode(..., {encoding!r}) is not bytes")
     return text.encode("latin1")
 
 
-_GLOBALS = {
+_GLOBALS: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): lambda *_: _Array(),
     ("numpy._core.multiarray", "_reconstruct"): lambda *_: _Array(),
     ("numpy", "ndarray"): None,
@@ -54,19 +54,19 @@ _GLOBALS = {
 
 
 class _Unpickler(pickle.Unpickler):
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _GLOBALS:
             raise pickle.UnpicklingError(
-                f"it asks for {module}.{name}, which no CIFAR file needs; nothing of it was run"
+                f"it asks for {module}.{name}, which no CIFAR file needs; nothing in it was run"
             )
         return _GLOBALS[module, name]
 
 
 def loads(content: bytes) -> Any:
-    """What a pickle holds, with `array` to be called on its arrays.
+    """Loads a pickle; call `array` on the arrays in it.
 
     Raises:
-      ValueError: it asks for anything else, or is damaged.
+      ValueError: it asks for any other name, or is damaged.
     """
     try:
         return _Unpickler(io.BytesIO(content), encoding="bytes").load()
@@ -75,11 +75,11 @@ def loads(content: bytes) -> Any:
 
 
 def array(value: Any) -> np.ndarray:
-    """The uint8 array that a pickled value stands for.
+    """Returns the uint8 array that a pickled value stands for.
 
     Raises:
-      ValueError: it stands for none.
+      ValueError: the value is not an array.
     """
     if not hasattr(value, "array"):
-        raise ValueError(f"an array is expected instead of {type(value).__name__}")
+        raise ValueError(f"expected an array, not {type(value).__name__}")
     return value.array

@@ -1,24 +1,26 @@
-"""Whether a host answers, found out in seconds."""
+"""Checks within seconds whether a host answers."""
 
 import threading
 import urllib.error
 import urllib.request
 
 TIMEOUT = 5.0
+"""Seconds."""
 
 
 class DataUnavailable(ValueError):
-    """The data are not here and cannot be downloaded; the message says what to do."""
+    """The data are not on this machine and cannot be downloaded; the message has the remedy."""
 
 
 def check(name: str, url: str, remedy: str) -> None:
-    """Asks for the header of an address, through the proxy if one is set.
+    """Requests the header of a URL, through the proxy if one is set.
 
-    A thread asks, so that a name server that does not answer costs no more than a connection.
+    The request runs in a thread, so that the timeout also covers a name server that does not
+    answer.
 
     Args:
-      name: of the data set.
-      url: of one of its files.
+      name: the data set's name.
+      url: URL of one of its files.
       remedy: what to do without a network.
 
     Raises:
@@ -26,13 +28,13 @@ def check(name: str, url: str, remedy: str) -> None:
     """
     outcome = [f"no answer in {TIMEOUT:g} seconds"]
 
-    def ask():
+    def ask() -> None:
         try:
             request = urllib.request.Request(url, method="HEAD")
             urllib.request.urlopen(request, timeout=TIMEOUT).close()
             outcome[0] = ""
         except urllib.error.HTTPError:
-            outcome[0] = ""  # the host is there; what it says is the download's concern
+            outcome[0] = ""  # the host answers; the download reports the error
         except Exception as error:
             outcome[0] = str(error)
 
@@ -40,4 +42,6 @@ def check(name: str, url: str, remedy: str) -> None:
     thread.start()
     thread.join(TIMEOUT)
     if outcome[0]:
-        raise DataUnavailable(f"{name} is not here, nor is {url} ({outcome[0]}). {remedy}")
+        raise DataUnavailable(
+            f"{name} is not on this machine, and {url} cannot be reached ({outcome[0]}). {remedy}"
+        )

@@ -1,4 +1,4 @@
-"""Where each data set comes from: files that are here first, tensorflow_datasets last."""
+"""Finds each data set: local files first, downloads last."""
 
 import difflib
 from pathlib import Path
@@ -18,12 +18,12 @@ _DIGITS_TRAIN, _DIGITS_SEED = 1437, 0
 
 
 def names() -> tuple[str, ...]:
-    """What `mcjax.data.load` takes; ``tfds:NAME`` is any image classification set of tfds."""
+    """Names for `mcjax.data.load`; ``tfds:NAME`` is any image classification data set of tfds."""
     return ("digits", *_IDX, *cifar.LAYOUTS, "tfds:NAME")
 
 
 def read(name: str, data_dir: str | None = None, cache_dir: str | None = None) -> Source:
-    """Reads a data set; for the arguments and errors see `mcjax.data.load`."""
+    """Reads a data set; for arguments and errors see `mcjax.data.load`."""
     check(name, data_dir)
     if name == "digits":
         return _digits()
@@ -33,23 +33,23 @@ def read(name: str, data_dir: str | None = None, cache_dir: str | None = None) -
 
 
 def check(name: str, data_dir: str | None = None) -> None:
-    """Checks the name of a data set and its folder, without reading anything.
+    """Checks the name of a data set and its folder without reading any data.
 
     Raises:
-      ValueError: there is no such data set, or no such folder.
+      ValueError: the data set is unknown, or the folder does not exist.
     """
     known = name in names()[:-1] or (name.startswith(TFDS) and name != TFDS)
     if not known:
         raise ValueError(f"dataset {name!r} is unknown: {spelling.hint(name, names())}")
     if name != "digits" and data_dir is not None and not Path(data_dir).is_dir():
-        raise ValueError(f"data_dir={data_dir!r} is no folder; create it or leave it out")
+        raise ValueError(f"data_dir={data_dir!r} is not a folder; create it or omit data_dir")
 
 
 def _digits() -> Source:
-    """The 1,797 digits of scikit-learn, 8x8 with 17 grey levels, in an order fixed here.
+    """The 1,797 digits of scikit-learn, 8x8 with 17 grey levels, in a fixed shuffled order.
 
-    The order is that of a bit generator's raw output, which numpy keeps the same for ever; what
-    its methods draw from it may change.
+    The order sorts the raw output of a bit generator, which numpy guarantees never to change; what
+    its methods draw may change.
     """
     with extras.needed_by("the data set digits"):
         from sklearn import datasets  # takes a second
@@ -63,14 +63,14 @@ def _digits() -> Source:
     return Source(train, test, num_classes=10)
 
 
-def _tfds(name, data_dir, cache_dir):
+def _tfds(name: str, data_dir: str | None, cache_dir: str | None) -> Source:
     try:
         builder = tfds_source.find(name, data_dir)
     except DataUnavailable:
         raise
     except ValueError as error:
         known = tfds_source.known_names()
-        close = [] if name in known else difflib.get_close_matches(name, known)
+        close = difflib.get_close_matches(name, known) if name not in known else None
         hint = f"; did you mean {', '.join(f'tfds:{c}' for c in close)}?" if close else ""
         raise ValueError(f"{error}{hint}") from None
     if not tfds_source.is_prepared(builder):
@@ -78,8 +78,8 @@ def _tfds(name, data_dir, cache_dir):
     return tfds_source.read(builder, cache_dir)
 
 
-def _official(name, data_dir, cache_dir):
-    """From files in ``data_dir``, in Debian's folder, prepared by tfds, or downloaded now."""
+def _official(name: str, data_dir: str | None, cache_dir: str | None) -> Source:
+    """Reads files in ``data_dir`` or Debian's folder, else what tfds prepared or downloads."""
     folders = [Path(data_dir, name), Path(data_dir)] if data_dir else []
     if name in DEBIAN:
         folders.append(DEBIAN[name])
@@ -93,7 +93,7 @@ def _official(name, data_dir, cache_dir):
     try:
         builder = tfds_source.find(name, data_dir)
     except ValueError as error:
-        raise DataUnavailable(f"{name} is not here, and {error}. {remedy}") from error
+        raise DataUnavailable(f"{name} is not on this machine, and {error}. {remedy}") from error
     if tfds_source.is_prepared(builder):
         return tfds_source.read(builder, cache_dir)
     paths = tfds_source.download(builder, remedy)
@@ -103,17 +103,17 @@ def _official(name, data_dir, cache_dir):
     return _cifar(name, paths[layout.archive], layout, cache_dir)
 
 
-def _remedy(name):
+def _remedy(name: str) -> str:
     if name in _IDX:
-        files = f"the files {', '.join(idx.FILES)} (as they are or with .gz)"
+        files = f"the files {', '.join(idx.FILES)} (plain or with .gz)"
     else:
         files = " or ".join(layout.archive for layout in cifar.LAYOUTS[name])
     debian = ", or install Debian's dataset-fashion-mnist" if name in DEBIAN else ""
-    return f"Place {files} in a folder and give it as data_dir{debian}"
+    return f"Put {files} into a folder and pass it as data_dir{debian}"
 
 
-def _cifar(name, path, layout, cache_dir):
-    """An archive takes seconds to decompress, a folder does not."""
+def _cifar(name: str, path: Path, layout: cifar.Layout, cache_dir: str | None) -> Source:
+    """Reads CIFAR, through the cache if it is an archive, which takes seconds to decompress."""
     if path.is_dir():
         return cifar.read(path, layout)
     build = lambda: cifar.read(path, layout)[:2]  # noqa: E731

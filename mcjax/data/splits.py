@@ -1,24 +1,26 @@
-"""What a data set is here, and the steps from an official one to the splits of a run."""
+"""Data sets, and the steps from an official one to the splits of a run."""
 
 from typing import NamedTuple
 
 import numpy as np
+
+from mcjax.typing import Int, Num
 
 
 class Split(NamedTuple):
     """Images and labels, in a fixed order.
 
     Attributes:
-      images: uint8 ``[n, H, W, C]``, pixels 0..255.
-      labels: int32 ``[n]``, classes from 0.
+      images: uint8, pixels 0..255.
+      labels: int32, classes from 0.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
+    images: Num[np.ndarray, "n h w c"]
+    labels: Int[np.ndarray, " n"]
 
 
 class Source(NamedTuple):
-    """A data set as its publisher divides it."""
+    """A data set with its official splits."""
 
     train: Split
     test: Split
@@ -26,12 +28,12 @@ class Source(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """A data set as a run uses it.
+    """A data set as used in a run.
 
     Attributes:
-      name: as given to `mcjax.data.load`.
-      train: what is trained on.
-      validation: what is reported; the test images with ``use_test``.
+      name: the name passed to `mcjax.data.load`.
+      train: the training split.
+      validation: the split that is reported; the test images with ``use_test``.
       test: the official test images.
       num_classes: number of classes.
     """
@@ -44,12 +46,12 @@ class Dataset(NamedTuple):
 
 
 def divide(source: Source, use_test: bool, validation_fraction: float) -> tuple[Split, Split]:
-    """Training and validation split, as Garipov et al. (2018) divide CIFAR-10.
+    """Returns the training and validation split, as Garipov et al. (2018) divide CIFAR-10.
 
     Args:
       source: the official data set.
-      use_test: the whole training set, and the test images as validation.
-      validation_fraction: else, the share of the training images that is validation: the last.
+      use_test: whether to train on all training images and validate on the test images.
+      validation_fraction: otherwise, the share of training images, at the end, for validation.
 
     Raises:
       ValueError: a split would be empty.
@@ -61,7 +63,7 @@ def divide(source: Source, use_test: bool, validation_fraction: float) -> tuple[
     if not 0 < held_out < size:
         raise ValueError(
             f"validation_fraction={validation_fraction} of {size} training images leaves a split "
-            "empty; use a value between 0 and 1, e.g. 0.1, or use_test=True"
+            "empty; use a value between 0 and 1, such as 0.1, or use_test=True"
         )
     images, labels = source.train
     cut = size - held_out
@@ -69,10 +71,10 @@ def divide(source: Source, use_test: bool, validation_fraction: float) -> tuple[
 
 
 def first(split: Split, size: int | None, argument: str) -> Split:
-    """The first ``size`` examples, or all of them for None.
+    """Returns the first ``size`` examples, or all if None.
 
     Raises:
-      ValueError: the split has fewer, or ``size`` is not positive; named as ``argument``.
+      ValueError: the split has fewer, or ``size`` is not positive; the message has ``argument``.
     """
     if size is None:
         return split
@@ -84,18 +86,20 @@ def first(split: Split, size: int | None, argument: str) -> Split:
     return Split(split.images[:size], split.labels[:size])
 
 
-def downsample(images: np.ndarray, factor: int) -> np.ndarray:
+def downsample(
+    images: Num[np.ndarray, "n h w c"], factor: int
+) -> Num[np.ndarray, "n h_small w_small c"]:
     """Averages squares of ``factor`` x ``factor`` pixels, rounded to uint8 (halves to even).
 
     Args:
-      images: uint8 ``[n, H, W, C]``.
-      factor: must divide H and W; 1 changes nothing.
+      images: uint8.
+      factor: must divide height and width; 1 returns the images unchanged.
 
     Returns:
-      uint8 ``[n, H / factor, W / factor, C]``.
+      uint8, height and width divided by ``factor``.
 
     Raises:
-      ValueError: it does not divide them, or is not positive.
+      ValueError: the factor does not divide them, or is not positive.
     """
     n, height, width, channels = images.shape
     if factor < 1 or height % factor or width % factor:
@@ -109,12 +113,14 @@ def downsample(images: np.ndarray, factor: int) -> np.ndarray:
     return np.rint(squares.sum(axis=(2, 4), dtype=np.uint32) / factor**2).astype(np.uint8)
 
 
-def pad(images: np.ndarray, size: int | None) -> np.ndarray:
-    """Surrounds images with zeros, the same on all sides; an odd pixel goes below and right.
+def pad(
+    images: Num[np.ndarray, "n h w c"], size: int | None
+) -> Num[np.ndarray, "n size_h size_w c"]:
+    """Pads images with zeros equally on all sides; an odd pixel goes to the bottom and right.
 
     Args:
-      images: uint8 ``[n, H, W, C]``.
-      size: height and width of the result; None changes nothing.
+      images: uint8.
+      size: height and width of the result; None returns the images unchanged.
 
     Raises:
       ValueError: the images are larger.

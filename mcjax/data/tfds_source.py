@@ -1,15 +1,14 @@
-"""Data sets of tensorflow_datasets, read without TensorFlow.
+"""Reads data sets of tensorflow_datasets without TensorFlow.
 
-Prepared sets are read from array_record files. What is not prepared is downloaded only after a
-short look whether its host answers, since tfds itself tries for minutes. The package is imported
-when it is needed.
+Prepared data sets are read from array_record files. Others are downloaded only if a short check
+finds that the host answers, since tfds itself retries for minutes. The package is imported lazily.
 """
 
 import importlib
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,20 +17,21 @@ from mcjax.data import cache, reachable
 from mcjax.data.reachable import DataUnavailable
 from mcjax.data.splits import Source, Split
 
+_Result = TypeVar("_Result")
 _BATCH = 512
-_HOST = "https://storage.googleapis.com/"  # of sets that do not say where they come from
+_HOST = "https://storage.googleapis.com/"  # for data sets without URLs
 
 
 def find(name: str, data_dir: str | None) -> Any:
-    """The builder of a data set, prepared or not.
+    """Returns the builder of a data set, prepared or not.
 
     Args:
-      name: as tfds writes it, ``NAME``, ``NAME/CONFIG`` or either with ``:VERSION``.
-      data_dir: folder of prepared sets; None for tfds's own (``~/tensorflow_datasets``), where a
-        set is also looked for if ``data_dir`` does not hold it.
+      name: as in tfds, ``NAME``, ``NAME/CONFIG`` or either with ``:VERSION``.
+      data_dir: folder of prepared data sets, searched before that of tfds
+        (``~/tensorflow_datasets``); None for the latter only.
 
     Raises:
-      ValueError: tfds knows no such data set, or it is none of labelled images.
+      ValueError: tfds does not know the data set, or it does not have labelled images.
       DataUnavailable: tfds is not installed.
     """
     if not re.fullmatch(r"\w+(/[\w.+-]+)?(:[\d.*]+)?", name):
@@ -39,36 +39,34 @@ def find(name: str, data_dir: str | None) -> Any:
     builders = [_builder(name, folder) for folder in dict.fromkeys((data_dir, None))]
     builders = [builder for builder in builders if builder is not None]
     if not builders:
-        raise ValueError(f"tfds:{name} is no data set that tfds knows")
+        raise ValueError(f"tfds:{name} is not a data set of tfds")
     builder = next(filter(is_prepared, builders), builders[0])
     _keys(builder)
     return builder
 
 
 def is_prepared(builder: Any) -> bool:
-    """Whether a data set is on disk; tfds's own function of that name logs warnings if not."""
+    """Whether a data set is on disk; unlike the function of tfds, logs no warning if not."""
     return Path(builder.data_dir, "dataset_info.json").is_file()
 
 
 def known_names() -> list[str]:
-    """The data sets that the installed tfds can make."""
+    """Names of the data sets that the installed tfds can build."""
     return _tfds().list_builders(with_community_datasets=False)
 
 
 def read(builder: Any, cache_dir: str | None) -> Source:
-    """A prepared data set: its ``train`` and its ``test`` (or else ``validation``) split.
+    """Reads a prepared data set: ``train``, and ``test`` or else ``validation``.
 
     Raises:
-      ValueError: a split is missing, a file is damaged, or the images are not uint8 or of different
-        sizes.
+      ValueError: a split is missing, a file is damaged, or the images are not uint8 of one size.
     """
     info = builder.info
     held_out = next((split for split in ("test", "validation") if split in info.splits), None)
     if "train" not in info.splits or held_out is None:
         raise ValueError(
             f"tfds:{info.name} in {builder.data_dir} has the splits "
-            f"{', '.join(info.splits) or 'none'}; a train and a test (or validation) split are "
-            "needed"
+            f"{', '.join(info.splits) or 'none'}; it needs train and test (or validation)"
         )
     files = [path for path in Path(builder.data_dir).iterdir() if path.is_file()]
 
@@ -82,19 +80,19 @@ def read(builder: Any, cache_dir: str | None) -> Source:
 
 
 def prepare(builder: Any) -> Any:
-    """Downloads and prepares a data set, as array_record.
+    """Downloads and prepares a data set as array_record.
 
     Raises:
-      DataUnavailable: its host does not answer, or the preparation fails.
+      DataUnavailable: the host does not answer, or the preparation fails.
     """
     name = builder.info.name
     remedy = (
-        f"Prepare it where that works (tfds build {name} --file_format=array_record) and give the "
-        f"folder that then holds {name}/ as data_dir"
+        f"Prepare it where that works (tfds build {name} --file_format=array_record) and pass the "
+        f"folder that contains {name}/ as data_dir"
     )
     reachable.check(f"tfds:{name}", next(iter(builder.url_infos or ()), _HOST), remedy)
 
-    def run():
+    def run() -> Any:
         builder.download_and_prepare(file_format="array_record")
         return builder
 
@@ -104,10 +102,10 @@ def prepare(builder: Any) -> Any:
 def download(builder: Any, remedy: str) -> dict[str, Path]:
     """Downloads the files of a data set without preparing it; tfds checks their SHA-256.
 
-    Many preparations need TensorFlow though the files do not.
+    Many data sets need TensorFlow to be prepared, but not to be read.
 
     Returns:
-      Where each file is, by the last part of its address.
+      Path of each file by the last part of its URL.
 
     Raises:
       DataUnavailable: the host does not answer, or the download fails.
@@ -116,7 +114,7 @@ def download(builder: Any, remedy: str) -> dict[str, Path]:
     reachable.check(name, next(iter(builder.url_infos)), remedy)
     folder = Path(builder.data_dir).parents[1] / "downloads"
 
-    def run():
+    def run() -> dict[str, Path]:
         manager = _tfds().download.DownloadManager(
             download_dir=folder, url_infos=builder.url_infos, dataset_name=name
         )
@@ -126,7 +124,7 @@ def download(builder: Any, remedy: str) -> dict[str, Path]:
     return _or_unavailable(f"{name} cannot be downloaded", run, remedy)
 
 
-def _or_unavailable(what: str, run: Callable[[], Any], remedy: str) -> Any:
+def _or_unavailable(what: str, run: Callable[[], _Result], remedy: str) -> _Result:
     try:
         return run()
     except Exception as error:  # whatever a builder's own code raises
@@ -144,8 +142,8 @@ def _tfds() -> Any:
         raise DataUnavailable(f"tensorflow_datasets cannot be imported: {error}") from error
 
 
-def _builder(name, folder):
-    """The builder for sets in ``folder``, or None if tfds knows none of that name."""
+def _builder(name: str, folder: str | None) -> Any:
+    """Returns the builder for data sets in ``folder``, or None if tfds does not know the name."""
     tfds = _tfds()
     try:
         return tfds.builder(name, data_dir=folder, file_format="array_record")
@@ -153,42 +151,42 @@ def _builder(name, folder):
         return None
     except Exception as error:  # whatever a builder's own code raises
         raise ValueError(
-            f"tfds:{name} in {folder or 'the folder of tfds'}: {error} (without TensorFlow only "
-            f"array_record is read: tfds build {name} --file_format=array_record)"
+            f"tfds:{name} in {folder or 'the folder of tfds'}: {error} (without TensorFlow, only "
+            f"array_record can be read: tfds build {name} --file_format=array_record)"
         ) from error
 
 
-def _keys(builder):
-    """The features that are image and label; both are checked before anything is downloaded."""
+def _keys(builder: Any) -> tuple[str, str]:
+    """Returns the names of image and label, checked before anything is downloaded."""
     features, tfds = builder.info.features, _tfds()
     keys = tuple(builder.info.supervised_keys or ("image", "label"))
     kinds = (tfds.features.Image, tfds.features.ClassLabel)
     if len(keys) != 2 or not all(
         k in features and isinstance(features[k], kind) for k, kind in zip(keys, kinds, strict=True)
     ):
-        raise ValueError(f"tfds:{builder.info.name} is no data set of images with one label each")
+        raise ValueError(f"tfds:{builder.info.name} does not have images with one label each")
     if not is_prepared(builder) and None in features[keys[0]].shape:
         raise ValueError(
-            f"tfds:{builder.info.name} has images of different sizes; one size is needed"
+            f"tfds:{builder.info.name} has images of different sizes; they need one size"
         )
     return keys
 
 
-def _whole(builder: Any, read: Callable[[], Any]) -> Any:
+def _undamaged(builder: Any, read: Callable[[], _Result]) -> _Result:
     try:
         return read()
-    except Exception as error:  # whatever tfds and array_record raise at damaged files
+    except Exception as error:  # whatever tfds and array_record raise for damaged files
         message = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{builder.data_dir} is damaged ({message}); prepare it anew") from error
+        raise ValueError(f"{builder.data_dir} is damaged ({message}); prepare it again") from error
 
 
-def _read_split(builder, split):
+def _read_split(builder: Any, split: str) -> Split:
     image_key, label_key = _keys(builder)
-    source = _whole(builder, lambda: builder.as_data_source(split=split))
+    source = _undamaged(builder, lambda: builder.as_data_source(split=split))
     images, labels = None, np.empty(len(source), np.int32)
     for start in range(0, len(source), _BATCH):
         rows = range(start, min(start + _BATCH, len(source)))
-        records = _whole(builder, lambda rows=rows: source.__getitems__(list(rows)))
+        records = _undamaged(builder, lambda rows=rows: source.__getitems__(list(rows)))
         for row, record in zip(rows, records, strict=True):
             image = record[image_key]
             if images is None:
@@ -196,7 +194,7 @@ def _read_split(builder, split):
             if image.dtype != np.uint8 or image.shape != images.shape[1:]:
                 raise ValueError(
                     f"tfds:{builder.info.name}: image {row} of {split} is {image.dtype} of shape "
-                    f"{image.shape}; uint8 of one shape, {images.shape[1:]}, is needed"
+                    f"{image.shape}; expected uint8 of shape {images.shape[1:]}"
                 )
             images[row], labels[row] = image, record[label_key]
     if images is None or labels.min() < 0:

@@ -1,17 +1,18 @@
-"""Checkpoints by orbax; nothing else in the project knows of it.
+"""Checkpoints with orbax, which only this module uses.
 
-A checkpoint is a pytree of arrays saved under the number of steps done. Kept steps stay for good;
-beside them only the latest two stay, to go on from. Saving is asynchronous: `Checkpoints.save`
-copies what it is given and returns; reading and closing wait. Beside the tree a checksum of all its
-bytes is saved, computed on the device, and compared when it is read.
+A checkpoint is a pytree of arrays saved under the number of steps done. Steps in ``keep`` are never
+deleted; of the others only the latest two are kept, to resume from. Saving is asynchronous:
+`Checkpoints.save` copies the tree and returns; reading and closing wait. A checksum of all bytes,
+computed on the device, is saved with the tree and verified when the tree is restored.
 """
 
 import contextlib
 import errno
 import logging
 import zlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcjax import extras
+from mcjax.typing import Array, Integer, PyTree
 
 with extras.needed_by(__name__):
     import orbax.checkpoint as ocp
@@ -26,19 +28,19 @@ with extras.needed_by(__name__):
 
 
 class Damaged(ValueError):
-    """A checkpoint that cannot be read, or does not hold what was saved."""
+    """A checkpoint cannot be read, or its contents differ from what was saved."""
 
 
-class Checkpoints(contextlib.AbstractContextManager):
+class Checkpoints(contextlib.AbstractContextManager["Checkpoints", None]):
     """The checkpoints of one run folder.
 
     Args:
-      folder: made when the first checkpoint is saved.
-      keep: steps that are kept for good; the last step belongs among them.
-      read_only: nothing is created; a folder that is not there holds no checkpoint.
+      folder: created when the first checkpoint is saved.
+      keep: steps that are never deleted; include the last step.
+      read_only: creates nothing; a missing folder holds no checkpoints.
     """
 
-    def __init__(self, folder: Path, keep: Iterable[int] = (), read_only: bool = False):
+    def __init__(self, folder: Path, keep: Iterable[int] = (), read_only: bool = False) -> None:
         policy = policies.AnyPreservationPolicy(
             [policies.LatestN(2), policies.CustomSteps(sorted(set(keep)))]
         )
@@ -58,31 +60,31 @@ class Checkpoints(contextlib.AbstractContextManager):
                 )
 
     def steps(self) -> list[int]:
-        """Steps that can be restored, in rising order."""
+        """Steps that can be restored, in increasing order."""
         return [] if self._manager is None else sorted(self._manager.all_steps())
 
-    def save(self, step: int, tree: Any) -> None:
-        """Saves a copy of ``tree``; a step that is there already is left as it is."""
+    def save(self, step: int, tree: PyTree) -> None:
+        """Saves a copy of ``tree``; does nothing if the step is already saved."""
         if step not in self._manager.all_steps():
             with self._writing():
                 self._manager.save(step, args=ocp.args.StandardSave(_sealed(tree)))
 
     def wait(self) -> None:
-        """Returns when all that was saved is on disk.
+        """Waits until everything saved is on disk.
 
         Raises:
-          OSError: it could not be written, now or when an earlier step was saved.
+          OSError: a write failed, now or when an earlier step was saved.
         """
         with self._writing():
             self._manager.wait_until_finished()
 
     @contextlib.contextmanager
-    def _writing(self):
+    def _writing(self) -> Iterator[None]:
         try:
             yield
         except jax.errors.JaxRuntimeError:
             raise
-        except Exception as error:  # a full disk is a ValueError of tensorstore's, for one
+        except Exception as error:  # tensorstore raises ValueError on a full disk, for example
             why = " ".join(str(error).split())
             raise OSError(
                 errno.EIO, f"no checkpoint: ...{why[-200:]}", str(self._folder)
@@ -101,27 +103,27 @@ class Checkpoints(contextlib.AbstractContextManager):
             if step not in steps:
                 self._manager.delete(step)
 
-    def restore(self, step: int, like: Any = None) -> Any:
+    def restore(self, step: int, like: PyTree = None) -> PyTree:
         """Restores a step, bit for bit.
 
         Args:
           step: one of `steps`.
-          like: a pytree of arrays that says containers and placement; without it, nested dicts
+          like: a pytree of arrays that determines containers and placement; by default nested dicts
             and lists of arrays on this process's first device.
 
         Raises:
-          Damaged: it is not what was saved, or not of the structure of ``like``.
+          Damaged: the checkpoint differs from what was saved, or from the structure of ``like``.
         """
         self.wait()
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         shape = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)  # noqa: E731
         try:
             saved = self._manager.item_metadata(step).tree
-            if like is None:  # shapes alone: the devices that saved it need not be there
+            if like is None:  # shapes only: the devices that saved it may not exist here
                 abstract = jax.tree.map(lambda x: shape(x, here), saved)
             else:
                 if _shapes(like) != _shapes(saved["tree"]):
-                    raise ValueError("it is of another structure or of other shapes")
+                    raise ValueError("its structure or shapes differ from the expected ones")
                 tree = jax.tree.map(lambda x: shape(x, x.sharding), like)
                 seal = jax.ShapeDtypeStruct((), jnp.uint32, sharding=here)
                 abstract = {"tree": tree, "seal": seal}
@@ -129,14 +131,19 @@ class Checkpoints(contextlib.AbstractContextManager):
             tree, seal = found["tree"], int(found["seal"])
         except jax.errors.JaxRuntimeError:
             raise
-        except Exception as error:  # what orbax and what is below it raise has no common class
+        except Exception as error:  # errors of orbax and its dependencies have no common class
             why = " ".join(str(error).split())[:300]
             raise Damaged(f"{self._folder / str(step)} cannot be read: {why}") from error
         if seal != int(_seal(tree)):
             raise Damaged(f"{self._folder / str(step)} is damaged: its checksum differs")
         return tree
 
-    def __exit__(self, kind, *_):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         if self._manager is None:
             return
         try:
@@ -145,13 +152,13 @@ class Checkpoints(contextlib.AbstractContextManager):
             if kind is None:
                 raise
         finally:
-            with contextlib.suppress(Exception):  # what it could not write has been said
+            with contextlib.suppress(Exception):  # failed writes were reported by `wait`
                 self._manager.close()
 
 
 @contextlib.contextmanager
-def _without_warnings():
-    """Keeps orbax from warning that what is opened to be read cannot be written."""
+def _without_warnings() -> Iterator[None]:
+    """Silences orbax's warning that a read-only folder cannot be written."""
     logger = logging.getLogger("absl")
     before = logger.level
     logger.setLevel(max(before, logging.ERROR))
@@ -161,30 +168,30 @@ def _without_warnings():
         logger.setLevel(before)
 
 
-def _shapes(tree):
-    """Shape and type of every leaf by its name, which is the same in dict and tuple."""
+def _shapes(tree: PyTree) -> dict[str, tuple[tuple[int, ...], Any]]:
+    """Shape and dtype of every leaf by name; names are the same for dicts and tuples."""
     return {_name(path): (x.shape, x.dtype) for path, x in _leaves(tree)}
 
 
 _leaves = jax.tree_util.tree_leaves_with_path
 
 
-def _name(path):
+def _name(path: tuple[Any, ...]) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 @jax.jit
-def _sealed(tree):
-    """A copy of the tree with its checksum."""
+def _sealed(tree: PyTree) -> dict[str, PyTree]:
+    """Copies the tree and adds its checksum."""
     copy = jax.tree.map(jnp.copy, tree)
     return {"tree": copy, "seal": _seal(copy)}
 
 
 @jax.jit
-def _seal(tree):
-    """A checksum of all bytes: a sum modulo 2^32 in which each place has an odd weight of its own.
+def _seal(tree: PyTree) -> Integer[Array, ""]:
+    """A checksum of all bytes: a sum modulo 2^32 with a different odd weight at each position.
 
-    An odd number has an inverse modulo 2^32, so whatever happens to one byte changes the sum.
+    An odd number has an inverse modulo 2^32, so any change to one byte changes the sum.
     """
     total = jnp.uint32(0)
     for path, leaf in _leaves(tree):
@@ -196,14 +203,15 @@ def _seal(tree):
     return total
 
 
-def read_tree(folder: Path) -> Any:
-    """The tree of any checkpoint of orbax's, numpy arrays in nested dicts and lists.
+def read_tree(folder: Path) -> PyTree:
+    """Reads any orbax checkpoint as numpy arrays in nested dicts and lists.
 
     Args:
-      folder: of the checkpoint, of a step that holds one, or of a manager, whose last step is read.
+      folder: a checkpoint, a step that contains one, or a manager's folder, whose last step is
+        read.
 
     Raises:
-      ValueError: there is none, there are several, or it cannot be read.
+      ValueError: ``folder`` contains no checkpoint or several, or the checkpoint cannot be read.
     """
     found = _find(folder)
     try:
@@ -211,20 +219,22 @@ def read_tree(folder: Path) -> Any:
             tree: Any = checkpointer.metadata(found).item_metadata.tree
             arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
             return checkpointer.restore(found, args=ocp.args.PyTreeRestore(restore_args=arrays))
-    except Exception as error:  # what orbax and what is below it raise has no common class
+    except Exception as error:  # errors of orbax and its dependencies have no common class
         why = " ".join(str(error).split())[:300]
         raise ValueError(f"{found} cannot be read by orbax: {why}") from error
 
 
-def _find(folder):
-    """The folder with the arrays, in this one or below it."""
+def _find(folder: Path) -> Path:
+    """Finds the folder with the arrays, which is ``folder`` or one below it."""
     if (folder / "_METADATA").is_file():
         return folder.absolute()
     steps = sorted((p for p in folder.iterdir() if p.name.isdecimal()), key=lambda p: int(p.name))
     if steps:
         return _find(steps[-1])
     inside = [p.parent for p in folder.glob("*/_METADATA")]
-    if len(inside) != 1:
-        several = f", but {', '.join(p.name for p in inside)}: name one of them" if inside else ""
-        raise ValueError(f"{folder} holds no checkpoint of orbax's{several}")
+    if not inside:
+        raise ValueError(f"{folder} contains no orbax checkpoint")
+    if len(inside) > 1:
+        names = ", ".join(p.name for p in inside)
+        raise ValueError(f"{folder} contains several orbax checkpoints, name one of them: {names}")
     return inside[0].absolute()

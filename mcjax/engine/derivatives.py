@@ -1,9 +1,9 @@
-"""Gradients of real losses; complex parameters count as the pairs of real numbers that they are.
+"""Gradients of real losses, where a complex parameter counts as a pair of real numbers.
 
-For a complex ``z = x + iy``, `jax.grad` gives ``dL/dx - i dL/dy``. The direction in which the loss
-rises is the conjugate ``dL/dx + i dL/dy``: it is what optimizers and Hessians need here, and what
-`gradient` gives. Adam and its kin scale a complex number as one, by its modulus; for those of the
-real parameters wrap them in ``optax.contrib.split_real_and_imaginary``.
+For a complex ``z = x + iy``, `jax.grad` returns ``dL/dx - i dL/dy``. The loss rises along the
+conjugate, ``dL/dx + i dL/dy``, which optimizers and Hessians need here and which `gradient`
+returns. Adam and similar optimizers scale a complex number as a whole, by its modulus; to scale
+real and imaginary parts separately, wrap them in ``optax.contrib.split_real_and_imaginary``.
 """
 
 from collections.abc import Callable
@@ -13,38 +13,41 @@ import jax
 import jax.numpy as jnp
 
 from mcjax import curves
+from mcjax.typing import Array, PyTree, Shaped
 
 
-def gradient(function: Callable[..., tuple[jax.Array, Any]]) -> Callable[..., tuple[Any, Any]]:
-    """``(params, *args) -> (gradient, aux)`` of ``function(params, *args) -> (loss, aux)``.
+def gradient(
+    function: Callable[..., tuple[jax.Array, Any]],
+) -> Callable[..., tuple[PyTree, Any]]:
+    """Turns ``function(params, *args) -> (loss, aux)`` into one that returns ``(gradient, aux)``.
 
     >>> complex(gradient(lambda z: (jnp.abs(z - (1 + 2j)) ** 2, None))(0j)[0])
     (-2-4j)
     """
     of_jax = jax.grad(function, has_aux=True)
 
-    def conjugate(params, *args):
+    def conjugate(params: PyTree, *args: Any) -> tuple[PyTree, Any]:
         found, aux = of_jax(params, *args)
         return jax.tree.map(lambda x: x.conj() if jnp.iscomplexobj(x) else x, found), aux
 
     return conjugate
 
 
-def divided(tree: Any, count: jax.Array) -> Any:
-    """Every leaf divided by a real scalar, in float32 at least; leaf dtypes are kept."""
+def divided(tree: PyTree, count: Shaped[Array, ""]) -> PyTree:
+    """Divides every leaf by a real scalar, in float32 or wider; leaf dtypes are kept."""
 
-    def divide(x):
+    def divide(x: jax.Array) -> jax.Array:
         wide = curves.wide(x)
         return (wide / count.astype(wide.dtype)).astype(x.dtype)
 
     return jax.tree.map(divide, tree)
 
 
-def to_real(tree: Any) -> Any:
-    """The same with a pair ``(real, imaginary)`` for each complex leaf."""
+def to_real(tree: PyTree) -> PyTree:
+    """Replaces each complex leaf by a pair ``(real, imaginary)``."""
     return jax.tree.map(lambda x: (x.real, x.imag) if jnp.iscomplexobj(x) else x, tree)
 
 
-def to_complex(like: Any, tree: Any) -> Any:
-    """What `to_real` makes ``tree`` of, where ``like`` has its structure and dtypes."""
+def to_complex(like: PyTree, tree: PyTree) -> PyTree:
+    """Inverts `to_real`; the result has the structure and dtypes of ``like``."""
     return jax.tree.map(lambda x, y: jax.lax.complex(*y) if jnp.iscomplexobj(x) else y, like, tree)

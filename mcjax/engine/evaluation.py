@@ -1,20 +1,20 @@
-"""Metrics of any list of points: one evaluator for segments, curves and surfaces.
+"""Metrics at any list of points: one evaluator for segments, curves and surfaces.
 
 A point is a coefficient vector over a few control points (`mcjax.curves`). At each point the
 parameters are combined, batch-norm statistics are recomputed on the clean training set (reset,
-then the exact average over one pass), and the metrics are summed over each split. Sums over a
-batch are float32; sums over batches are float64 on the host, so that sixty thousand losses add up
-to 1e-6 relative.
+then averaged exactly over one pass), and the metrics are summed over each split. Sums over a batch
+are float32; sums over batches are float64 on the host, so that sixty thousand losses add up to
+1e-6 relative.
 
-The variances that the pass averages are biased, divided by the ``n`` numbers that a channel has in
-a batch; those that a pass in PyTorch averages, as Garipov et al.'s code makes it, are unbiased and
-``n / (n - 1)`` times as large: 1.002 for 128 images of 2x2 pixels. So much do logits differ from
-PyTorch's where batch norm's statistics are recomputed.
+The averaged variances are biased: divided by ``n``, the numbers per channel in a batch. PyTorch
+averages unbiased variances (Garipov et al.'s code), which are ``n / (n - 1)`` times as large: 1.002
+for 128 images of 2x2 pixels. Where batch-norm statistics are recomputed, logits differ from
+PyTorch's by as much.
 """
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -22,58 +22,68 @@ import numpy as np
 
 from mcjax import curves
 from mcjax.engine import derivatives, objectives, parallel, streams
+from mcjax.engine.streams import Fetch
+from mcjax.typing import Array, Float, Int, Integer, PyTree, Shaped
 
 Metrics = dict[str, dict[str, np.ndarray]]
 """``metrics[split][name]``, each of shape ``[points]``; a mean over the split's examples."""
 
 
 STATISTICS_BATCH = 128
-"""Examples of a batch for batch-norm statistics, in the library and the commands: Garipov et al.'s.
+"""Examples per batch for batch-norm statistics, in the library and the commands: Garipov et al.'s.
 
-Each device computes them whole for its points, so that they do not depend on the devices.
+Each device computes whole batches for its points, so the statistics do not depend on the devices.
 """
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """Called from time to time with how much is done: points, epochs or Hessian products."""
+
+    def __call__(self, done: int, /) -> None:
+        """Reports the number done."""
+        ...
 
 
 class Evaluator:
     """Evaluates points over fixed control points and data; compiled once, on first use.
 
-    A split on the devices stays there; one on the host is streamed in chunks, for every block of
-    points anew, with the same results (`mcjax.engine.streams`).
+    A split on the devices stays there. A split on the host is streamed in chunks once per block of
+    points, with the same results (`mcjax.engine.streams`).
 
     Args:
       objective: what is measured.
-      fetch: ``(data, rows, examples, weight, key) -> batch`` without augmentation. ``rows`` are
-        positions in ``data``, which may be a chunk, ``examples`` those in the split.
+      fetch: gathers a batch, without augmentation.
       splits: pytrees of arrays by split name, each with a leading axis of examples, replicated on
-        the mesh or on the host, as `mcjax.engine.streams.place` gives them. Statistics are
-        recomputed on the split ``train``.
-      mesh: from `mcjax.engine.parallel.make_mesh`. Each device evaluates points of its own.
-      batch_size: examples of a forward pass; by default the backend's.
-      statistics_batch_size: examples of a batch for batch-norm statistics. Variances are those
-        within a batch, so they depend on it a little.
-      points_per_call: points that a device evaluates at once by ``vmap``; by default the backend's.
+        the mesh or on the host, as returned by `mcjax.engine.streams.place`. Batch-norm statistics
+        are recomputed on the split ``train``.
+      mesh: from `mcjax.engine.parallel.make_mesh`. Each device evaluates its own points.
+      batch_size: examples per forward pass; default: the backend's.
+      statistics_batch_size: examples per batch for batch-norm statistics. Variances are within a
+        batch, so they depend on it slightly.
+      points_per_call: points that a device evaluates at once by ``vmap``; default: the backend's.
 
     Attributes:
       objective: what is measured.
-      fetch: gives batches without augmentation.
+      fetch: gathers a batch, without augmentation.
       splits: the data.
-      mesh: the devices, a row each.
-      batch_size: examples of a forward pass.
-      statistics_batch_size: examples of a batch for batch-norm statistics.
+      mesh: the devices, one per row.
+      batch_size: examples per forward pass.
+      statistics_batch_size: examples per batch for batch-norm statistics.
       points_per_call: points evaluated at once, over all devices.
     """
 
     def __init__(
         self,
         objective: objectives.Objective,
-        fetch: Callable[..., Any],
-        splits: Mapping[str, Any],
+        fetch: Fetch,
+        splits: Mapping[str, PyTree],
         mesh: jax.sharding.Mesh,
         *,
         batch_size: int | None = None,
         statistics_batch_size: int = STATISTICS_BATCH,
         points_per_call: int | None = None,
-    ):
+    ) -> None:
         self.objective, self.fetch, self.splits = objective, fetch, dict(splits)
         self.mesh = parallel.with_rows(mesh, mesh.size)
         self.batch_size = batch_size or default_batch_size()
@@ -84,15 +94,17 @@ class Evaluator:
         self._compile_for_one()
 
     def _compile_for_points(self, each: Callable[..., Any]) -> None:
-        """The programs of `blocks`: every device has points of its own."""
+        """Compiles `blocks`, where each device evaluates its own points."""
         over_points = functools.partial(parallel.curve_parallel, mesh=self.mesh)
 
-        def statistics(totals: Any, chunk: Any, points: Any, state: Any, is_last: bool) -> Any:
+        def statistics(
+            totals: Any, chunk: streams.Chunk, points: PyTree, state: PyTree, is_last: bool
+        ) -> Any:
             one = lambda total, params: self._recompute(total, chunk, params, state, is_last)  # noqa: E731
             return each(one)(totals, points)
 
-        def block(points: Any, states: Any, splits: Any) -> Any:
-            def one(params: Any, state: Any) -> Any:
+        def block(points: PyTree, states: PyTree, splits: dict[str, streams.Chunk]) -> Any:
+            def one(params: PyTree, state: PyTree) -> Any:
                 sums = self._all_sums(params, state, splits, parallel.DATA_AXIS)
                 return sums, curves.squared_norm(params)
 
@@ -100,7 +112,7 @@ class Evaluator:
                 return each(lambda params: one(params, states))(points)
             return each(one)(points, states)
 
-        # Apart from `block`, so that its one compilation serves any number of control points.
+        # Separate from `block`, which then compiles once for any number of control points.
         combine = jax.vmap(curves.combine, in_axes=(None, 0))
         self._combine = over_points(combine, over=(False, True))
         self._point_statistics = {
@@ -109,20 +121,20 @@ class Evaluator:
             )
             for is_last in (False, True)
         }
-        own = self.objective.statistics is not None
-        self._block = over_points(block, over=(True, own, False), gather=True)
+        per_point = self.objective.statistics is not None
+        self._block = over_points(block, over=(True, per_point, False), gather=True)
 
     def _compile_for_one(self) -> None:
-        """The programs for one parameter set, which is the work of all devices."""
+        """Compiles the programs for one parameter set, shared by all devices."""
 
-        def with_state(params: Any, state: Any, splits: Any) -> Any:
+        def with_state(params: PyTree, state: PyTree, splits: dict[str, streams.Chunk]) -> Any:
             sums = self._all_sums(params, state, splits, parallel.ALL_AXES)
             return parallel.sum_over_devices(sums, parallel.ALL_AXES)
 
-        def squared_gradient(batch: Any, params: Any, state: Any) -> Any:
+        def squared_gradient(batch: Any, params: PyTree, state: PyTree) -> Any:
             return gradient_of_sum(self.objective, params, state, batch)
 
-        def norm(totals: Any, params: Any, state: Any) -> jax.Array:
+        def norm(totals: Any, params: PyTree, state: PyTree) -> jax.Array:
             length = jnp.sqrt(curves.squared_norm(totals[0]))
             return length / totals[1].astype(length.dtype)
 
@@ -137,14 +149,17 @@ class Evaluator:
         self._gradient_norm = self.over_train(squared_gradient, norm)
 
     def blocks(
-        self, control_points: Sequence[Any], coefficients: Any, state: Any
+        self,
+        control_points: Sequence[PyTree],
+        coefficients: Shaped[Array | np.ndarray, "P K"] | Sequence[Any],
+        state: PyTree,
     ) -> Iterator[tuple[int, Metrics]]:
-        """Evaluates points block by block; the next block runs while one is read.
+        """Evaluates points block by block; the next block runs while the current one is read.
 
         Args:
           control_points: K parameter pytrees.
-          coefficients: ``[P, K]``, a row for each point.
-          state: the network's state; batch-norm averages in it are replaced at every point.
+          coefficients: one row per point.
+          state: the network's state; its batch-norm averages are replaced at every point.
 
         Yields:
           The index of a block's first point, and the metrics of its points. The split ``params``
@@ -163,8 +178,10 @@ class Evaluator:
         if pending is not None:
             yield _read(*pending, report=self.objective.metrics)
 
-    def _sums_at(self, points: Any, state: Any) -> tuple[dict[str, list[Any]], jax.Array]:
-        """Sums over the batches of each split, chunk by chunk, and squared norms of points."""
+    def _sums_at(
+        self, points: PyTree, state: PyTree
+    ) -> tuple[dict[str, list[Any]], Float[Array, " points"]]:
+        """Sums over the batches of each split, one entry per chunk, and squared norms."""
         states = self._recomputed(self._point_statistics, points, state)
         streamed = [name for name, data in self.splits.items() if streams.is_streamed(data)]
         resident = {n: streams.Chunk(x) for n, x in self.splits.items() if n not in streamed}
@@ -175,7 +192,12 @@ class Evaluator:
             sums[name] = self._parts(of_chunk, name)
         return {name: sums[name] for name in sorted(sums)}, l2
 
-    def __call__(self, control_points: Sequence[Any], coefficients: Any, state: Any) -> Metrics:
+    def __call__(
+        self,
+        control_points: Sequence[PyTree],
+        coefficients: Shaped[Array | np.ndarray, "P K"] | Sequence[Any],
+        state: PyTree,
+    ) -> Metrics:
         """As `blocks`, all at once: ``metrics[split][name]`` of shape ``[P]``."""
         parts = [metrics for _, metrics in self.blocks(control_points, coefficients, state)]
         return {
@@ -183,20 +205,22 @@ class Evaluator:
             for split in parts[0]
         }
 
-    def statistics(self, params: Any, state: Any) -> Any:
-        """The state with batch-norm statistics recomputed at ``params``; any other as it is."""
+    def statistics(self, params: PyTree, state: PyTree) -> PyTree:
+        """Recomputes the batch-norm statistics in ``state`` at ``params``; others are unchanged."""
         return self._recomputed(self._statistics, params, state)
 
-    def logits(self, params: Any, state: Any, split: str) -> jax.Array | np.ndarray:
-        """What a classifier gives for the examples of a split, ``[examples, classes]``.
+    def logits(
+        self, params: PyTree, state: PyTree, split: str
+    ) -> Shaped[Array | np.ndarray, "examples classes"]:
+        """A classifier's logits for all examples of a split.
 
         Args:
-          params: of one network.
-          state: taken as it is; `statistics` recomputes it.
-          split: which.
+          params: parameters of one network.
+          state: used as is; `statistics` recomputes it.
+          split: name of the split.
 
         Returns:
-          On the devices; of a split that is streamed, on the host.
+          An array on the devices; on the host for a streamed split.
 
         Raises:
           ValueError: the objective has no ``logits``.
@@ -206,22 +230,22 @@ class Evaluator:
         parts = self._parts(lambda chunk: self._logits(params, state, chunk), split)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def gradient_norm(self, params: Any, state: Any) -> float:
+    def gradient_norm(self, params: PyTree, state: PyTree) -> float:
         """``||grad L||`` of the mean training loss at ``params``, on clean data.
 
-        Batch-norm statistics are recomputed, then held: their dependence on the parameters is not
-        part of the gradient.
+        Batch-norm statistics are recomputed, then held constant: the gradient does not include
+        their dependence on the parameters.
         """
         return float(self._gradient_norm(params, self.statistics(params, state)))
 
-    def with_state(self, params: Any, state: Any, split: str) -> dict[str, float]:
-        """Metrics of one parameter set with its state as it is (running averages), on a split."""
+    def with_state(self, params: PyTree, state: PyTree, split: str) -> dict[str, float]:
+        """Metrics of one parameter set on a split, with its state (running averages) as is."""
         return self.dispatch(params, state, split)()
 
-    def dispatch(self, params: Any, state: Any, split: str) -> Callable[[], dict[str, float]]:
-        """As `with_state`, at once: the numbers are read when the result is called.
+    def dispatch(self, params: PyTree, state: PyTree, split: str) -> Callable[[], dict[str, float]]:
+        """As `with_state`, but does not wait: call the result to read the numbers.
 
-        A split that is streamed is waited for, up to its last chunk.
+        For a streamed split it waits until the last chunk.
         """
         of_chunk = lambda chunk: self._with_state(params, state, {split: chunk})[split]  # noqa: E731
         sums = {split: self._parts(of_chunk, split)}
@@ -234,11 +258,11 @@ class Evaluator:
         return read
 
     def over_train(self, add: Callable[..., Any], finish: Callable[..., Any]) -> Callable[..., Any]:
-        """A function of sums over the training split, the work of all devices; compiled once.
+        """Compiles a function of sums over the training split, shared by all devices.
 
         Args:
-          add: ``(batch, *args) -> sums``, a pytree of the sums over a batch.
-          finish: ``(sums, *args) -> result``, of those over the whole split.
+          add: ``(batch, *args) -> sums``, a pytree of sums over a batch.
+          finish: ``(sums, *args) -> result``, called with the sums over the whole split.
 
         Returns:
           ``(*args) -> result``.
@@ -257,7 +281,7 @@ class Evaluator:
             )
             if is_last:
                 return finish(parallel.sum_over_devices(total, parallel.ALL_AXES), *args)
-            return jax.tree.map(lambda x: x[None], total)  # this device's own
+            return jax.tree.map(lambda x: x[None], total)  # this device's part
 
         over = (True, False, False)
         more = parallel.curve_parallel(functools.partial(run, is_last=False), self.mesh, over)
@@ -269,29 +293,31 @@ class Evaluator:
 
         return result
 
-    def _parts(self, function: Callable[[Any], Any], split: str) -> list[Any]:
-        """The function of each chunk of a split."""
+    def _parts(self, function: Callable[[streams.Chunk], Any], split: str) -> list[Any]:
+        """Applies a function to each chunk of a split."""
         return streams.collect(function, self.splits[split], self.mesh, self.batch_size)
 
-    def _recomputed(self, programs: Mapping[bool, Callable], params: Any, state: Any) -> Any:
-        """Batch-norm statistics by one of the two pairs of programs; any other state as it is."""
+    def _recomputed(
+        self, programs: Mapping[bool, Callable[..., Any]], params: PyTree, state: PyTree
+    ) -> PyTree:
+        """Recomputes batch-norm statistics; ``programs`` are for the last chunk and the others."""
         if self.objective.statistics is None or not jax.tree.leaves(state):
             return state
         step = lambda total, chunk, is_last: programs[is_last](total, chunk, params, state)  # noqa: E731
         return streams.fold(step, self.splits["train"], self.mesh, self.statistics_batch_size)
 
     def _recompute(
-        self, total: Any, chunk: streams.Chunk, params: Any, state: Any, is_last: bool
+        self, total: Any, chunk: streams.Chunk, params: PyTree, state: PyTree, is_last: bool
     ) -> Any:
-        """Batch-norm statistics: the average over one clean pass, weighted by examples.
+        """Batch-norm statistics averaged over one clean pass, weighted by examples.
 
-        The examples left over by whole batches form a batch of their own.
+        The examples that do not fill a batch form a smaller one.
 
         Args:
           total: the sum over the whole batches of earlier chunks, or None.
-          chunk: of the training split.
-          params: where.
-          state: the network's.
+          chunk: part of the training split.
+          params: the point.
+          state: the network's state.
           is_last: whether to divide; otherwise the sum is returned.
         """
         whole = streams.num_examples(self.splits["train"])
@@ -301,13 +327,13 @@ class Evaluator:
 
         statistics: Any = self.objective.statistics
 
-        def of(rows: jax.Array) -> Any:
+        def batch_statistics(rows: Integer[Array, " batch"]) -> PyTree:
             weight, key = jnp.ones(rows.shape), jax.random.key(0)
             batch = self.fetch(chunk.data, rows, chunk.examples(rows), weight, key)
             return statistics(params, state, batch)
 
-        def add(total: Any, index: jax.Array) -> Any:
-            new = of(index * batch_size + jnp.arange(batch_size))
+        def add(total: PyTree, index: jax.Array) -> tuple[PyTree, None]:
+            new = batch_statistics(index * batch_size + jnp.arange(batch_size))
             return jax.tree.map(jnp.add, total, new), None
 
         total = jax.tree.map(jnp.zeros_like, state) if total is None else total
@@ -316,61 +342,67 @@ class Evaluator:
             return total
         total = jax.tree.map(lambda x: x * (batch_size / whole), total)
         if rest:
-            last = of(jnp.arange(batches * batch_size, size))
+            last = batch_statistics(jnp.arange(batches * batch_size, size))
             total = jax.tree.map(lambda a, b: a + b * (rest / whole), total, last)
         return total
 
-    def _all_sums(self, params: Any, state: Any, splits: Any, axes: parallel.Axes) -> Any:
-        """``sums[split][name]``, this device's part, of shape ``[batches of the split]``."""
+    def _all_sums(
+        self,
+        params: PyTree,
+        state: PyTree,
+        splits: dict[str, streams.Chunk],
+        axes: parallel.Axes,
+    ) -> dict[str, objectives.Sums]:
+        """This device's part of ``sums[split][name]``, of shape ``[batches of the split]``."""
 
-        def over(chunk: streams.Chunk) -> Any:
+        def chunk_sums(chunk: streams.Chunk) -> dict[str, jax.Array]:
             count, batch = _clean_batches(self.fetch, chunk, self.batch_size, axes)
             sums = lambda _, i: (None, self.objective.evaluate(params, state, batch(i)))  # noqa: E731
             return jax.lax.scan(sums, None, jnp.arange(count))[1]
 
-        return {name: over(chunk) for name, chunk in splits.items()}
+        return {name: chunk_sums(chunk) for name, chunk in splits.items()}
 
-    def _all_logits(self, params: Any, state: Any, chunk: streams.Chunk) -> jax.Array:
-        """Logits of all examples, on every device."""
+    def _all_logits(self, params: PyTree, state: PyTree, chunk: streams.Chunk) -> jax.Array:
+        """Logits of all examples of a chunk, on every device."""
         size = streams.num_examples(chunk.data)
         count, batch = _clean_batches(self.fetch, chunk, self.batch_size, parallel.ALL_AXES)
 
         logits_of: Any = self.objective.logits
 
-        def of(_: None, index: jax.Array) -> tuple[None, jax.Array]:
+        def batch_logits(_: None, index: jax.Array) -> tuple[None, jax.Array]:
             mine = logits_of(params, state, batch(index))
             whole = jax.lax.all_gather(mine, parallel.ALL_AXES, tiled=True)
-            return None, whole[: min(self.batch_size, size)]  # what the devices do not divide
+            return None, whole[: min(self.batch_size, size)]  # drops the devices' padding
 
-        logits = jax.lax.scan(of, None, jnp.arange(count))[1]
+        logits = jax.lax.scan(batch_logits, None, jnp.arange(count))[1]
         return logits.reshape(-1, logits.shape[-1])[:size]
 
 
 def default_points_per_call() -> int:
-    """Points evaluated at once: one on CPU, where grouped convolutions are slow; else four.
+    """Points evaluated at once: one on CPU, where grouped convolutions are slow; otherwise four.
 
-    Measured by this project on an H200, ms a point one by one and in fours: VGG16 with 1,000 images
-    23.1 and 17.1 (float32), 2.9 and 2.1 (bf16); a small net with 1,797 images 1.6 and 0.9.
+    Measured by this project on an H200, in ms per point one by one and by fours: VGG16 with 1,000
+    images 23.1 and 17.1 (float32), 2.9 and 2.1 (bf16); a small net with 1,797 images 1.6 and 0.9.
     """
     return 1 if jax.default_backend() == "cpu" else 4
 
 
 def default_batch_size() -> int:
-    """Examples of a forward pass: on CPU as many as fit its caches, on others more.
+    """Examples per forward pass: on CPU as many as fit in its caches, elsewhere more.
 
-    Measured by this project on a small net (8x8 pixels), ms a point of 1,797 images, a device a
-    core: 36 with 25 to 100 examples, 40 with 200, 59 with 500, 99 with 1,800. On an H200, VGG16
-    with 1,000 images took the same time in two batches and in one.
+    Measured by this project on a small net (8x8 pixels), in ms per point of 1,797 images with one
+    device per core: 36 with 25 to 100 examples, 40 with 200, 59 with 500, 99 with 1,800. On an
+    H200, VGG16 with 1,000 images took the same time in two batches and in one.
     """
     return 100 if jax.default_backend() == "cpu" else 500
 
 
 def _clean_batches(
-    fetch: Callable[..., Any], chunk: streams.Chunk, batch_size: int, axes: parallel.Axes
-) -> tuple[int, Callable[[jax.Array], Any]]:
-    """How many batches cover a chunk, and ``index -> batch``, this device's share of it.
+    fetch: Fetch, chunk: streams.Chunk, batch_size: int, axes: parallel.Axes
+) -> tuple[int, Callable[[Int[Array, ""]], Any]]:
+    """The number of batches that cover a chunk, and ``index -> batch``, this device's share.
 
-    What the last batch lacks, and what the devices do not divide, has weight zero.
+    The last batch and the last devices' shares are padded with examples of weight zero.
     """
     size = streams.num_examples(chunk.data)
     width = min(batch_size, size)
@@ -386,11 +418,11 @@ def _clean_batches(
 
 
 def gradient_of_sum(
-    objective: objectives.Objective, params: Any, state: Any, batch: Any
-) -> tuple[Any, jax.Array]:
-    """The gradient of the summed loss of a batch, and the number of its examples."""
+    objective: objectives.Objective, params: PyTree, state: PyTree, batch: Any
+) -> tuple[PyTree, Shaped[Array, ""]]:
+    """The gradient of a batch's summed loss, and the number of its examples."""
 
-    def summed(params: Any) -> tuple[jax.Array, jax.Array]:
+    def summed(params: PyTree) -> tuple[jax.Array, jax.Array]:
         sums = objective.evaluate(params, state, batch)
         return sums["loss"], sums["count"]
 
@@ -398,7 +430,7 @@ def gradient_of_sum(
 
 
 def _unvmapped(function: Callable[..., Any]) -> Callable[..., Any]:
-    """As `jax.vmap`, over an axis of length one."""
+    """As `jax.vmap` over an axis of length one."""
 
     def on_one(*args: Any) -> Any:
         return jax.tree.map(lambda y: y[None], function(*jax.tree.map(lambda x: x[0], args)))
@@ -407,23 +439,29 @@ def _unvmapped(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _read(
-    first: int, count: int, sums: Any, l2: jax.Array, *, report: Callable[..., Any] | None
+    first: int,
+    count: int,
+    sums: Mapping[str, list[Any]],
+    l2: jax.Array,
+    *,
+    report: objectives.Report | None,
 ) -> tuple[int, Metrics]:
+    """Metrics of a block's first ``count`` points; the others are padding."""
     metrics = _means(sums, report)
     metrics["params"] = {"l2": np.asarray(l2, np.float64)}
     return first, {s: {n: v[:count] for n, v in m.items()} for s, m in metrics.items()}
 
 
-def _means(sums: Mapping[str, list[Any]], report: Callable[..., Any] | None) -> Metrics:
-    """Divides float64 sums over batches (the second axis, of each chunk) by the counts.
+def _means(sums: Mapping[str, list[Any]], report: objectives.Report | None) -> Metrics:
+    """Sums each chunk over batches (the second axis) in float64, and divides by the counts.
 
     Raises:
-      ValueError: a metric is not one number a point.
+      ValueError: a metric is not one number per point.
     """
-    return {split: _of_split(chunks, report) for split, chunks in sums.items()}
+    return {split: _means_of_split(chunks, report) for split, chunks in sums.items()}
 
 
-def _of_split(chunks: list[Any], report: Callable[..., Any] | None) -> dict[str, np.ndarray]:
+def _means_of_split(chunks: list[Any], report: objectives.Report | None) -> dict[str, np.ndarray]:
     sums = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *chunks)
     totals = {name: np.asarray(x, np.float64).sum(1) for name, x in sums.items()}
     count = totals.pop("count")
@@ -432,7 +470,7 @@ def _of_split(chunks: list[Any], report: Callable[..., Any] | None) -> dict[str,
     for name, values in metrics.items():
         if np.shape(values) != count.shape:
             raise ValueError(
-                f"metric {name!r} has shape {list(np.shape(values)[1:])} at a point: make numbers "
-                "of it in Objective.metrics"
+                f"metric {name!r} has shape {list(np.shape(values)[1:])} per point: reduce it to "
+                "scalars in Objective.metrics"
             )
     return metrics

@@ -1,7 +1,7 @@
-"""What users' JAX code and settings bring: legacy keys, strict promotion.
+"""Support for users' JAX code and settings: legacy keys, strict promotion.
 
 mcjax works under ``jax_numpy_dtype_promotion=strict`` and ``jax_numpy_rank_promotion=raise``. Not
-all of optax does, so that its optimizers and schedules are called within `standard_promotion`.
+all of optax does, so its optimizers and schedules are called within `standard_promotion`.
 """
 
 import contextlib
@@ -12,17 +12,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mcjax.typing import Array, Key
 
-def typed_key(key: Any, ndim: int | None = 0) -> jax.Array:
-    """A key as `jax.random.key` makes them, of a key of either kind.
+
+def typed_key(key: Any, ndim: int | None = 0) -> Key[Array, "..."]:
+    """Converts a key of either kind to a typed key, as from `jax.random.key`.
 
     Args:
-      key: typed, or legacy as from ``jax.random.PRNGKey``: uint32 with an axis more, which gives
+      key: typed, or legacy as from ``jax.random.PRNGKey``: uint32 with one more axis, which gives
         the same random numbers.
-      ndim: axes of an array of keys, 0 for one key; None for any.
+      ndim: expected number of axes: 0 for one key, None for any.
 
     Raises:
-      ValueError: it is neither, or has another number of axes.
+      ValueError: ``key`` is neither, or has another number of axes.
 
     >>> bool(typed_key(jax.random.PRNGKey(3)) == jax.random.key(3))
     True
@@ -43,6 +45,6 @@ def typed_key(key: Any, ndim: int | None = 0) -> jax.Array:
 
 @contextlib.contextmanager
 def standard_promotion() -> Iterator[None]:
-    """JAX's default promotion, whatever the user's settings: for calls into other libraries."""
+    """JAX's default promotion regardless of the user's settings, for calls to other libraries."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield

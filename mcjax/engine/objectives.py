@@ -1,77 +1,156 @@
 """Objectives: what is minimised, and what is measured.
 
-An `Objective` is a NamedTuple of pure functions of ``(params, state, batch, ...)``; nothing that
-uses one knows which network or library is behind it. ``state`` is what a network carries beside
-its parameters (the running averages of batch norm); ``{}`` for most.
+An `Objective` is a NamedTuple of pure functions of ``(params, state, batch, ...)``; code that uses
+one does not depend on the network or the library behind it. ``state`` is what a network has besides
+its parameters, such as batch norm's running averages; ``{}`` for most.
 
-Metrics are *sums* over the examples, never means: ``sums["count"]`` is their number, and whoever
-reports divides. An example of weight zero (``batch["weight"]``) counts for nothing, so a batch can
-be padded to any size.
+Metrics are *sums* over the examples, never means: ``sums["count"]`` is the number of examples, and
+the caller divides when it reports. An example of weight zero (``batch["weight"]``) does not count,
+so a batch can be padded to any size.
 """
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mcjax import curves
+from mcjax.typing import Array, Float, Int, Integer, Key, PyTree
 
 Sums = dict[str, jax.Array]
-Means = dict[str, np.ndarray]
+"""Sums over examples by metric, with the number of examples as ``count``."""
+
+Loss = Callable[..., jax.Array]
+"""A user's mean loss over a batch: ``loss(params, batch)`` or ``loss(params, batch, key)``."""
 
 _BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _BY_NAME = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+@runtime_checkable
+class Train(Protocol):
+    """The training loss of a batch, to be differentiated with respect to ``params``.
+
+    Returns ``(loss, (sums, state))``: ``loss`` is a mean over the batch, ``sums`` holds ``count``
+    and one sum over examples per metric, and ``state`` is the new state. ``key`` is for dropout and
+    the like.
+    """
+
+    def __call__(
+        self, params: PyTree, state: PyTree, batch: Any, key: Key[Array, ""], /
+    ) -> tuple[jax.Array, tuple[Sums, PyTree]]:
+        """Returns ``(loss, (sums, state))``."""
+        ...
+
+
+@runtime_checkable
+class StratumLoss(Protocol):
+    """The loss that the trainer differentiates: `Train` for one stratum of a batch.
+
+    ``trained`` are the parameters to differentiate (a mode's, or a curve's bends) and ``fixed`` the
+    others (a curve's ends, or ``()``). ``stratum`` selects the part of ``[0, 1]`` from which a
+    curve's ``t`` is drawn. Made by `at_point`, `on_curve` and `on_curve_with_free_ends`.
+    """
+
+    def __call__(
+        self,
+        trained: PyTree,
+        fixed: PyTree,
+        state: PyTree,
+        batch: Any,
+        key: Key[Array, ""],
+        stratum: int | Int[Array, ""],
+        /,
+    ) -> tuple[jax.Array, tuple[Sums, PyTree]]:
+        """Returns ``(loss, (sums, state))``, as `Train`."""
+        ...
+
+
+@runtime_checkable
+class Evaluate(Protocol):
+    """The metrics of a batch as sums over its examples: dropout off, batch norm with ``state``."""
+
+    def __call__(self, params: PyTree, state: PyTree, batch: Any, /) -> Sums:
+        """Returns one sum per metric, and ``count``."""
+        ...
+
+
+@runtime_checkable
+class Statistics(Protocol):
+    """The state whose averages are those of one batch; the caller averages over batches."""
+
+    def __call__(self, params: PyTree, state: PyTree, batch: Any, /) -> PyTree:
+        """Returns a pytree like ``state``."""
+        ...
+
+
+@runtime_checkable
+class Logits(Protocol):
+    """The logits of a batch, computed as in `Evaluate`."""
+
+    def __call__(
+        self, params: PyTree, state: PyTree, batch: Any, /
+    ) -> Float[Array, "batch classes"]:
+        """Returns the logits."""
+        ...
+
+
+@runtime_checkable
+class Report(Protocol):
+    """The reported metrics, from `Evaluate`'s sums divided by ``count``.
+
+    Maps numpy arrays ``[points, ...]`` to numpy arrays ``[points]``, ``loss`` among them.
+    """
+
+    def __call__(self, means: dict[str, np.ndarray], /) -> dict[str, np.ndarray]:
+        """Returns one number per point and metric."""
+        ...
 
 
 class Objective(NamedTuple):
     """What is minimised and what is measured.
 
     Attributes:
-      train: ``(params, state, batch, key) -> (loss, (sums, state))``. ``loss`` is a mean over the
-        batch it is given, and what is differentiated; ``sums`` holds ``count`` and one sum over
-        examples for each metric.
-      evaluate: ``(params, state, batch) -> sums``, dropout off, batch norm with ``state``.
-      statistics: ``(params, state, batch) -> state`` whose averages are this batch's alone, or
-        None for a network without such a state. Averages over batches are the caller's work.
-      logits: ``(params, state, batch) -> [B, classes]`` as in ``evaluate``, or None for what is no
-        classifier.
-      metrics: ``means -> metrics``, what is reported of ``evaluate``'s sums divided by ``count``:
-        numpy arrays ``[points, ...]`` in, ``[points]`` out, ``loss`` among them. For what is not a
-        mean over examples, such as F1; None reports the means as they are.
+      train: the training loss of a batch, metric sums and the new state.
+      evaluate: the metric sums of a batch.
+      statistics: the state of a batch alone; None for a network without such a state.
+      logits: the logits of a batch; None if the network is not a classifier.
+      metrics: for metrics that are not means over examples, such as F1; None reports the means.
     """
 
-    train: Callable[..., tuple[jax.Array, tuple[Sums, Any]]]
-    evaluate: Callable[..., Sums]
-    statistics: Callable[..., Any] | None = None
-    logits: Callable[..., jax.Array] | None = None
-    metrics: Callable[[Means], Means] | None = None
+    train: Train
+    evaluate: Evaluate
+    statistics: Statistics | None = None
+    logits: Logits | None = None
+    metrics: Report | None = None
 
 
-def from_loss(
-    loss: Callable[..., jax.Array], axis_name: str | None = None, numbers: str | None = None
-) -> Objective:
-    """Lifts the simplest form, ``loss(params, batch)`` or ``loss(params, batch, key)``, a mean.
+def from_loss(loss: Loss, axis_name: str | None = None, numbers: str | None = None) -> Objective:
+    """Lifts a mean loss, ``loss(params, batch)`` or ``loss(params, batch, key)``.
 
-    The only metric is ``loss``. A batch that is a dict with ``weight`` (as the evaluator and
-    several devices pad them) is given to ``loss`` example by example, under ``vmap``, without the
-    weights; these then weigh its values. Any other batch is taken as whole.
+    The only metric is ``loss``. A dict batch with ``weight`` (padded by the evaluator, or to divide
+    it over devices) is passed to ``loss`` one example at a time, under ``vmap``, without the
+    weights, which then weight the losses. Any other batch is passed as a whole.
 
     Args:
       loss: the mean over a batch.
-      axis_name: the mapped axis over which a batch is shared, in equal contiguous parts: then an
-        example's key is that of its place in the whole batch, whatever the number of devices.
-      numbers: the entry of such a dict that holds the examples' numbers in the data: then an
-        example's key is that of its number, whatever batch it is in. ``loss`` is not given it.
+      axis_name: the mapped axis over which a batch is divided, in equal contiguous parts. An
+        example's key is then that of its position in the whole batch, whatever the number of
+        devices.
+      numbers: the key of a dict batch that holds the examples' numbers in the data. An example's
+        key is then that of its number, whatever batch it is in. ``loss`` does not see this entry.
 
     Raises:
       ValueError: ``loss`` cannot be called with these arguments.
     """
     mean = with_key(loss)
 
-    def total_and_count(params, batch, key):
+    def total_and_count(
+        params: PyTree, batch: Any, key: Key[Array, ""]
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
         if not (isinstance(batch, dict) and "weight" in batch):
             count = len(jax.tree.leaves(batch)[0])
             return mean(params, batch, key) * count, jnp.float32(count)
@@ -93,26 +172,28 @@ def from_loss(
         weighted = jnp.where(weight > 0, each * weight.astype(each.dtype), 0)
         return jnp.sum(weighted), jnp.sum(weight)
 
-    def train(params, state, batch, key):
+    def train(
+        params: PyTree, state: PyTree, batch: Any, key: Key[Array, ""]
+    ) -> tuple[jax.Array, tuple[Sums, PyTree]]:
         total, count = total_and_count(params, batch, key)
         mean = total / jnp.maximum(count, 1).astype(total.dtype)
         return mean, ({"loss": total, "count": count}, state)
 
-    def evaluate(params, state, batch):
+    def evaluate(params: PyTree, state: PyTree, batch: Any) -> Sums:
         return train(params, state, batch, jax.random.key(0))[1][0]
 
     return Objective(train, evaluate)
 
 
-def with_key(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """``loss(params, batch, key)`` of a loss that takes a key or none.
+def with_key(loss: Loss) -> Callable[[PyTree, Any, Any], jax.Array]:
+    """Turns a loss with or without a key into ``loss(params, batch, key)``.
 
-    The key is given, by keyword, to an argument named ``key``, ``rng``, ``*_key`` or ``*_rng``
-    whose default is None or absent; otherwise to a third argument without a default. All other
-    arguments keep their defaults.
+    The key is passed by keyword to an argument named ``key``, ``rng``, ``*_key`` or ``*_rng`` whose
+    default is None or absent; otherwise to a third argument without a default. All other arguments
+    keep their defaults.
 
     Raises:
-      ValueError: ``loss`` cannot be called so.
+      ValueError: ``loss`` cannot be called this way.
     """
     if not callable(loss):
         raise ValueError(f"loss={loss!r} is not a function: expected loss(params, batch[, key])")
@@ -123,38 +204,42 @@ def with_key(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     if asking:
         name = asking[0].name
         called = lambda params, batch, key: loss(params, batch, **{name: key})  # noqa: E731
-        given: tuple[tuple, dict] = ((None, None), {name: None})
+        bind = lambda: signature.bind(None, None, **{name: None})  # noqa: E731
     elif required:
-        called, given = loss, ((None, None, None), {})
+        called, bind = loss, lambda: signature.bind(None, None, None)
     else:
-        called, given = lambda params, batch, key: loss(params, batch), ((None, None), {})
+        called = lambda params, batch, key: loss(params, batch)  # noqa: E731
+        bind = lambda: signature.bind(None, None)  # noqa: E731
     try:
-        signature.bind(*given[0], **given[1])
+        bind()
     except TypeError as error:
         raise ValueError(
-            f"loss takes {signature}: expected (params, batch[, key]); bind what it takes besides "
+            f"loss takes {signature}: expected (params, batch[, key]); bind other arguments "
             f"with functools.partial ({error})"
         ) from None
     return called
 
 
-def _asks_for_key(parameter):
+def _asks_for_key(parameter: inspect.Parameter) -> bool:
     named = f"_{parameter.name}".endswith(("_key", "_rng")) and parameter.kind in _BY_NAME
     return named and (parameter.default is None or parameter.default is parameter.empty)
 
 
-def exact_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+def exact_cross_entropy(
+    logits: Float[Array | np.ndarray, "batch classes"],
+    labels: Integer[Array | np.ndarray, " batch"],
+) -> Float[Array, " batch"]:
     """Softmax cross-entropy whose small values keep their digits, down to 1e-38.
 
-    With ``k`` the largest logit, ``log(1 + sum_{j != k} exp(z_j - z_k)) + z_k - z_label``: the
-    logarithm of a sum that is all but one would round to 1e-7.
+    Computes ``log(1 + sum_{j != k} exp(z_j - z_k)) + z_k - z_label`` with ``k`` the largest logit:
+    ``log`` of a sum close to one would round to multiples of 1e-7.
 
     Args:
-      logits: ``[B, classes]``.
-      labels: int ``[B]``; one that is not a class gives NaN.
+      logits: unnormalised log-probabilities.
+      labels: the classes; a label that is not a class gives NaN.
 
     Returns:
-      ``[B]``, in nats.
+      The losses, in nats.
 
     >>> exact_cross_entropy(jnp.array([[18.0, 0.0, 1.0]]), jnp.array([0])).round(10)
     Array([5.66e-08], dtype=float32)
@@ -163,18 +248,20 @@ def exact_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     below = logits - jnp.take_along_axis(logits, largest, -1)
     others = jnp.where(jnp.arange(logits.shape[-1])[None] == largest, 0, jnp.exp(below))
     own = jnp.take_along_axis(below, labels[:, None], -1, mode="fill")[:, 0]
-    # A label below zero would count from the last class.
+    # A negative label would index from the last class.
     return jnp.where(labels < 0, jnp.nan, jnp.log1p(jnp.sum(others, -1)) - own)
 
 
 def with_l2(objective: Objective, weight_decay: float) -> Objective:
     """Adds the penalty ``0.5 * weight_decay * ||params||^2`` to the training loss.
 
-    On a curve ``params`` is the curve's point (Garipov et al., 2018). The penalty is recorded as
-    the metric ``l2`` (``||params||^2``); the metric ``loss`` stays free of it.
+    On a curve ``params`` is the curve's point (Garipov et al., 2018). The metric ``l2`` records
+    ``||params||^2``; the metric ``loss`` does not include the penalty.
     """
 
-    def train(params, state, batch, key):
+    def train(
+        params: PyTree, state: PyTree, batch: Any, key: Key[Array, ""]
+    ) -> tuple[jax.Array, tuple[Sums, PyTree]]:
         loss, (sums, state) = objective.train(params, state, batch, key)
         loss = curves.wide(loss)
         l2 = curves.squared_norm(params).astype(loss.dtype)
@@ -185,11 +272,11 @@ def with_l2(objective: Objective, weight_decay: float) -> Objective:
     return objective._replace(train=train)
 
 
-def on_curve(curve: curves.Curve, objective: Objective, strata: int = 1) -> Callable[..., Any]:
-    """The training function of a curve: `curves.curve_loss` of the objective's.
+def on_curve(curve: curves.Curve, objective: Objective, strata: int = 1) -> StratumLoss:
+    """Trains a curve's bends: `curves.curve_loss` of the objective, for `mcjax.engine.training`.
 
     Returns:
-      ``train(bends, endpoints, state, batch, key, stratum)``, for `mcjax.engine.training`.
+      ``train(bends, endpoints, state, batch, key, stratum)``.
     """
     loss = curves.curve_loss(curve, objective.train, strata)
     return lambda bends, endpoints, state, batch, key, stratum: loss(
@@ -199,12 +286,14 @@ def on_curve(curve: curves.Curve, objective: Objective, strata: int = 1) -> Call
 
 def on_curve_with_free_ends(
     curve: curves.Curve, objective: Objective, strata: int = 1
-) -> Callable[..., Any]:
-    """As `on_curve`, with all control points trained: ``train((start, *bends, end), (), ...)``."""
+) -> StratumLoss:
+    """As `on_curve`, but trains all control points: ``train((start, *bends, end), (), ...)``."""
     loss = on_curve(curve, objective, strata)
-    return lambda points, _, *args: loss(points[1:-1], (points[0], points[-1]), *args)
+    return lambda points, _, state, batch, key, stratum: loss(
+        points[1:-1], (points[0], points[-1]), state, batch, key, stratum
+    )
 
 
-def at_point(objective: Objective) -> Callable[..., Any]:
-    """The training function of a mode: the objective at the parameters themselves."""
+def at_point(objective: Objective) -> StratumLoss:
+    """Trains a mode: the objective at the parameters themselves."""
     return lambda params, _, state, batch, key, stratum: objective.train(params, state, batch, key)

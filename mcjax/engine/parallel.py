@@ -1,21 +1,22 @@
-"""One program on any number of devices: the mesh and the mappings over it.
+"""One program on any number of devices: the mesh, and how functions are mapped over it.
 
-A per-device function is written as for ``jax.pmap``: it sees its own share, and sums over devices
-with ``lax.psum`` over a named axis. `data_parallel` and `curve_parallel` map it over a mesh with
+Write a per-device function as for ``jax.pmap``: it sees its own share, and sums over devices with
+``lax.psum`` over a named axis. `data_parallel` and `curve_parallel` map it over a mesh with
 ``jit(shard_map(...))``. The mesh has two axes:
 
-* `DATA_AXIS`: devices that share a batch. Each takes its part by its index (`share`), so what is
-  computed is a function of the global batch alone, whatever the number of devices;
-* `CURVE_AXIS`: devices that do different things: curves to fit, points to evaluate. Nothing is
-  communicated along it but results.
+* `DATA_AXIS`: devices that share a batch. Each takes its part by its index (`share`), so results
+  are a function of the global batch alone, whatever the number of devices;
+* `CURVE_AXIS`: devices that do different work, such as curves to fit or points to evaluate. Only
+  results are communicated along it.
 
-With several processes (``jax.distributed``) every process runs the same program; what each decides
-by its own clock or signals must be agreed on first (`first_says`, `any_says`).
+With several processes (``jax.distributed``) every process runs the same program. What each decides
+from its own clock or signals must be agreed on first (`broadcast_from_first`,
+`max_over_processes`).
 """
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -23,16 +24,21 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from mcjax.typing import Array, Float, Int, PyTree, Shaped
+
 DATA_AXIS = "data"
 CURVE_AXIS = "curve"
 ALL_AXES = (CURVE_AXIS, DATA_AXIS)
 Axes = str | tuple[str, ...]
 
+_Args = ParamSpec("_Args")
+_Result = TypeVar("_Result")
+
 
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """A mesh over all devices of all processes (or those given), all of them along the data axis.
+    """A mesh with all ``devices`` (default: those of all processes) along the data axis.
 
-    The axes are Auto: shardings inside ``jit`` are the compiler's to choose.
+    The axes are Auto: inside ``jit`` the compiler chooses shardings.
     """
     devices = jax.devices() if devices is None else devices
     auto = (AxisType.Auto,)
@@ -41,10 +47,10 @@ def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
 
 
 def with_rows(mesh: Mesh, rows: int) -> Mesh:
-    """The same devices in the same order, ``rows`` of them along the curve axis.
+    """The same devices in the same order, with ``rows`` rows along the curve axis.
 
     Raises:
-      ValueError: ``rows`` does not divide their number.
+      ValueError: ``rows`` does not divide the number of devices.
     """
     if rows < 1 or mesh.size % rows:
         raise ValueError(f"{mesh.size} devices cannot be laid out in {rows} rows")
@@ -55,78 +61,78 @@ def _mesh(devices: np.ndarray, rows: int) -> Mesh:
     return Mesh(devices.reshape(rows, -1), ALL_AXES, axis_types=(AxisType.Auto,) * 2)
 
 
-def replicate(tree: Any, mesh: Mesh) -> Any:
-    """A copy of every leaf on every device of the mesh, as global arrays.
+def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
+    """Copies every leaf to every device of the mesh, as global arrays.
 
     The result never shares memory with the argument, so it may be donated.
     """
     return _place(tree, NamedSharding(mesh, PartitionSpec()))
 
 
-def split(tree: Any, mesh: Mesh) -> Any:
-    """The leading axis of every leaf laid out along the curve axis, as global arrays."""
+def split(tree: PyTree, mesh: Mesh) -> PyTree:
+    """Divides the leading axis of every leaf along the curve axis, as global arrays."""
     return _place(tree, NamedSharding(mesh, PartitionSpec(CURVE_AXIS)))
 
 
-def _place(tree, sharding):
-    def put(x):
+def _place(tree: PyTree, sharding: NamedSharding) -> PyTree:
+    def put(x: Any) -> jax.Array:
         if isinstance(x, jax.Array) and not x.is_fully_addressable:
-            return x  # global already: the copy below lays it out anew
+            return x  # already global: the copy below reshards it
         if jax.process_count() > 1:
-            x = np.asarray(x)  # every process has it; devices of others cannot be copied to
+            x = np.asarray(x)  # every process has it, and cannot copy to other processes' devices
         return jax.device_put(x, sharding)
 
     return _copier(sharding)(jax.tree.map(put, tree))
 
 
 @functools.lru_cache
-def _copier(sharding):
-    """A jitted copy into a sharding, one for all calls, so that none compiles anew."""
+def _copier(sharding: NamedSharding) -> Callable[[PyTree], PyTree]:
+    """A jitted copy into a sharding, cached so that repeated calls do not recompile."""
     return jax.jit(lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=sharding)
 
 
 def data_parallel(
-    function: Callable[..., Any],
+    function: Callable[_Args, _Result],
     mesh: Mesh,
     donate_argnums: tuple[int, ...] = (),
     *,
     over: Sequence[bool] | None = None,
-) -> Callable[..., Any]:
+) -> Callable[_Args, _Result]:
     """Maps a per-device function over the mesh, as ``jax.pmap(function, axis_name=DATA_AXIS)``.
 
-    Arguments are replicated, but for those that are ``over`` the rows of the mesh, as in
-    `curve_parallel`; results must be equal on all devices (sums over `DATA_AXIS`).
-    Replication is the function's promise, as under pmap, not checked (``check_vma=False``):
-    gradients inside it are those of the device's own share until summed.
+    Arguments are replicated, except those that ``over`` divides over the rows of the mesh, as in
+    `curve_parallel`. Results must be equal on all devices (sums over `DATA_AXIS`). As under pmap,
+    the function promises this and nothing checks it (``check_vma=False``): gradients inside it are
+    those of the device's own share until summed.
     """
     specs = PartitionSpec() if over is None else _specs(over)
     return _mapped(function, mesh, specs, PartitionSpec(), donate_argnums)
 
 
 def curve_parallel(
-    function: Callable[..., Any],
+    function: Callable[_Args, _Result],
     mesh: Mesh,
     over: Sequence[bool],
     *,
     gather: bool = False,
     donate_argnums: tuple[int, ...] = (),
-) -> Callable[..., Any]:
-    """As `data_parallel`, but each row of the mesh has its own part of some arguments.
+) -> Callable[_Args, _Result]:
+    """As `data_parallel`, but each row of the mesh gets its own part of some arguments.
 
     Args:
-      function: per device; every result has the leading axis of what is divided.
+      function: per device; every result has the leading axis of the divided arguments.
       mesh: from `make_mesh` or `with_rows`.
       over: for each argument, whether the leading axis of its leaves is divided over the rows.
-      gather: results are put together on every device, to be read on the host of any process;
-        without it they stay divided.
-      donate_argnums: as ``jax.jit``'s.
+      gather: gathers the results on every device, so that the host of any process can read them;
+        by default they stay divided.
+      donate_argnums: as in ``jax.jit``.
     """
     specs = _specs(over)
     if not gather:
         return _mapped(function, mesh, specs, PartitionSpec(CURVE_AXIS), donate_argnums)
 
-    def gathered(*args):
-        return jax.lax.all_gather(function(*args), CURVE_AXIS, tiled=True)
+    def gathered(*args: _Args.args, **kwargs: _Args.kwargs) -> _Result:
+        return jax.lax.all_gather(function(*args, **kwargs), CURVE_AXIS, tiled=True)
 
     return _mapped(gathered, mesh, specs, PartitionSpec(), donate_argnums)
 
@@ -136,26 +142,31 @@ def _specs(over: Sequence[bool]) -> tuple[PartitionSpec, ...]:
     return tuple(divided if part else PartitionSpec() for part in over)
 
 
-def _mapped(function, mesh, in_specs, out_specs, donate_argnums):
+def _mapped(
+    function: Callable[_Args, _Result],
+    mesh: Mesh,
+    in_specs: PartitionSpec | tuple[PartitionSpec, ...],
+    out_specs: PartitionSpec,
+    donate_argnums: tuple[int, ...],
+) -> Callable[_Args, _Result]:
     mapped = jax.shard_map(
         function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
     )
     return jax.jit(mapped, donate_argnums=donate_argnums)
 
 
-def share(size: int, axes: Axes = DATA_AXIS) -> tuple[jax.Array, jax.Array]:
+def share(size: int, axes: Axes = DATA_AXIS) -> tuple[Int[Array, " share"], Float[Array, " share"]]:
     """This device's share of a batch of ``size`` examples.
 
-    Shares are contiguous and equally long; the last ones are filled up with copies of the last
-    example, of weight zero.
+    Shares are contiguous and equally long, ``ceil(size / devices)``; the last ones are padded with
+    copies of the last example, of weight zero.
 
     Args:
-      size: of the batch.
-      axes: over which it is shared.
+      size: examples in the batch.
+      axes: mesh axes over which the batch is shared.
 
     Returns:
-      Positions in the batch (int32) and weights (float32, one or zero), both of shape
-      ``[ceil(size / devices)]``.
+      Positions in the batch (int32) and weights (float32, one or zero).
     """
     each = -(-size // jax.lax.axis_size(axes))
     positions = jax.lax.axis_index(axes) * each + jnp.arange(each)
@@ -163,30 +174,30 @@ def share(size: int, axes: Axes = DATA_AXIS) -> tuple[jax.Array, jax.Array]:
     return jnp.minimum(positions, size - 1), weights
 
 
-def sum_over_devices(tree: Any, axes: Axes = DATA_AXIS) -> Any:
+def sum_over_devices(tree: PyTree[Shaped[Array, "..."]], axes: Axes = DATA_AXIS) -> PyTree:
     """``lax.psum`` over the data axis (or ``axes``), one all-reduce for the whole pytree."""
     return jax.lax.psum(tree, axes)
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes files and speaks: the first of all."""
+    """Whether this is process 0, which writes files and prints."""
     return jax.process_index() == 0
 
 
 def wait_for_all(name: str) -> None:
-    """Returns when every process has come here; at once where there is only one."""
+    """Waits until every process has reached this call; returns at once if there is only one."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
-def first_says(value: int) -> int:
-    """The first process's value, on every process."""
+def broadcast_from_first(value: int) -> int:
+    """Process 0's value, on every process."""
     if jax.process_count() == 1:
         return value
     return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
-def any_says(value: int) -> int:
+def max_over_processes(value: int) -> int:
     """The largest of the processes' values, on every process."""
     if jax.process_count() == 1:
         return value

@@ -1,12 +1,13 @@
-"""Learning-rate schedules of the paper and the optax chains that use them.
+"""The paper's learning-rate schedules and the optax chains that use them.
 
-Schedules are written in epochs, as the paper writes them, and are functions of the step as optax
-has them: ``steps_per_epoch`` steps are one epoch. The learning rate moves within an epoch
-(``T_cur`` is fractional, Loshchilov & Hutter 2016); `per_epoch` holds it over each epoch instead.
+Arguments are in epochs, as in the paper; the schedules are functions of the step, as in optax, with
+``steps_per_epoch`` steps per epoch. The learning rate changes within an epoch (``T_cur`` is
+fractional, Loshchilov & Hutter 2016); `per_epoch` holds it constant over each epoch.
 """
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -18,7 +19,7 @@ def step_decay(
 ) -> optax.Schedule:
     """``lr`` multiplied by ``factor`` at the start of each epoch in ``milestones`` (Section 3).
 
-    A milestone named twice counts twice.
+    A milestone that occurs twice counts twice.
 
     >>> schedule = step_decay(0.05, (60, 120, 160), steps_per_epoch=10)
     >>> [round(float(schedule(step)), 5) for step in (599, 600, 1200, 1600)]
@@ -29,12 +30,12 @@ def step_decay(
 
 
 def linear_decay(lr: float, epochs: int, steps_per_epoch: int) -> optax.Schedule:
-    """From ``lr`` linearly to zero over ``epochs`` (mode C)."""
+    """Decays ``lr`` linearly to zero over ``epochs`` (mode C)."""
     return optax.linear_schedule(lr, 0.0, epochs * steps_per_epoch)
 
 
 def sgdr_periods(epochs: int, first_period: int, multiplier: int = 2) -> list[int]:
-    """Lengths ``T_i`` in epochs of the periods of SGDR that begin within ``epochs``.
+    """Lengths ``T_i``, in epochs, of the SGDR periods that begin within ``epochs``.
 
     >>> sgdr_periods(150, 10)
     [10, 20, 40, 80]
@@ -56,7 +57,7 @@ def sgdr(
     """SGD with warm restarts, eq. (1).
 
     ``eta = eta_min + 0.5 (eta_max - eta_min) (1 + cos(pi T_cur / T_i))``, with
-    ``T_i = multiplier * T_{i-1}``; restarts after 10, 30, 70 and 150 epochs by default.
+    ``T_i = multiplier * T_{i-1}``. By default it restarts after 10, 30, 70 and 150 epochs.
 
     >>> schedule = sgdr(0.05, 150, steps_per_epoch=10)
     >>> [f"{float(schedule(step)):.6f}" for step in (0, 50, 100, 299, 300)]
@@ -69,7 +70,7 @@ def sgdr(
 
 
 def curve_schedule(lr: float, epochs: int, steps_per_epoch: int) -> optax.Schedule:
-    """Garipov et al.'s: constant for half the epochs, linear to 1 % at 90 %, then constant.
+    """Garipov et al.'s schedule: constant for half the epochs, linear to 1 % at 90 %, constant.
 
     >>> schedule = curve_schedule(1.0, 10, steps_per_epoch=10)
     >>> [round(float(schedule(step)), 4) for step in (0, 50, 70, 90, 99)]
@@ -77,7 +78,7 @@ def curve_schedule(lr: float, epochs: int, steps_per_epoch: int) -> optax.Schedu
     """
     start, end = (share * epochs * steps_per_epoch for share in (0.5, 0.9))
 
-    def schedule(step):
+    def schedule(step: jax.typing.ArrayLike) -> jax.Array:
         left = jnp.clip((end - jnp.asarray(step, jnp.float32)) / (end - start), 0.0, 1.0)
         return lr * (0.01 + 0.99 * left)
 
@@ -87,14 +88,14 @@ def curve_schedule(lr: float, epochs: int, steps_per_epoch: int) -> optax.Schedu
 def per_epoch(
     schedule: optax.Schedule, steps_per_epoch: int, first_epoch: int = 0
 ) -> optax.Schedule:
-    """The schedule's value at one step of an epoch, held over that epoch.
+    """Holds the schedule constant over each epoch.
 
     Args:
-      schedule: of the step.
-      steps_per_epoch: how many steps are an epoch.
-      first_epoch: the number of the first epoch, 0 or 1. Epochs counted from 0 have the value at
-        their first step; counted from 1, as Garipov et al.'s code counts them for
-        `curve_schedule`, that at the next epoch's first step.
+      schedule: a function of the step.
+      steps_per_epoch: steps per epoch.
+      first_epoch: the number of the first epoch, 0 or 1. With 0, an epoch takes the value at its
+        own first step. With 1, as Garipov et al.'s code counts epochs for `curve_schedule`, it
+        takes the value at the next epoch's first step.
 
     >>> schedule = per_epoch(curve_schedule(1.0, 10, 5), steps_per_epoch=5, first_epoch=1)
     >>> [round(float(schedule(step)), 4) for step in (20, 24, 25, 44)]
@@ -110,12 +111,12 @@ def optimizer(
 ) -> optax.GradientTransformation:
     """The optax chain for ``sgd`` (with momentum), ``adam`` or ``adamw``.
 
-    The paper's weight decay is an L2 penalty in the loss (`mcjax.engine.objectives.with_l2`) and
-    does not come in here. ``weight_decay`` is for ``adamw`` alone, whose decay is decoupled from
-    the gradient and is therefore the optimizer's.
+    The paper's weight decay is an L2 penalty in the loss (`mcjax.engine.objectives.with_l2`), not
+    part of the optimizer. ``weight_decay`` is used by ``adamw`` only, whose decay is decoupled from
+    the gradient.
 
     Raises:
-      ValueError: the name is none of these.
+      ValueError: ``name`` is none of these.
     """
     match name:
         case "sgd":

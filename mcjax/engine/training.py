@@ -1,20 +1,20 @@
 """One training engine for modes and curves.
 
-Training is a sequence of *chunks*: jitted loops over a number of steps that is an argument, so one
-compilation serves every length. Between chunks the host sees signals, failures and progress. What
-a step does is a function of seed, step and example index alone: neither the chunks nor the devices
-nor an interruption between two chunks change a number.
+Training is a sequence of *chunks*: jitted loops whose number of steps is an argument, so they are
+compiled once for every length. Between chunks the host handles signals, failures and progress. A
+step is a function of seed, step and example index alone: results depend neither on the chunks, nor
+on the devices, nor on an interruption between two chunks.
 
-Several runs that differ in parameters and seed only (the curves of several pairs) can be trained at
-once, along a leading axis of everything that is theirs.
+Several runs that differ only in parameters and seed (the curves of several pairs) can be trained at
+once, along a leading axis of everything they do not share.
 
-The design's `lax.scan` of fixed length is a `lax.fori_loop` here: its length may vary at run time
-(an epoch that no chunk divides, a slow network) and nothing is differentiated through it.
+The loop is a `lax.fori_loop` rather than a `lax.scan` because its length varies at run time (an
+epoch that is not a multiple of the chunk, a slow network) and nothing differentiates through it.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -23,58 +23,98 @@ import optax
 
 from mcjax import curves
 from mcjax.engine import derivatives, interop, parallel, streams
+from mcjax.engine.objectives import StratumLoss, Sums
+from mcjax.engine.streams import Fetch
+from mcjax.typing import Array, Float, Int, Key, PyTree
 
 
 class TrainState(NamedTuple):
-    """What is carried from step to step, and saved.
+    """The training state that is carried from step to step and checkpointed.
+
+    Several runs have a leading axis ``runs``.
 
     Attributes:
-      step: int32 scalar, steps done.
-      params: what is trained: a mode's parameters, or a tuple of bends.
-      opt_state: the optimizer's.
-      model_state: what the network carries beside parameters (batch norm's averages), or ``{}``.
+      step: steps done, int32.
+      params: the trained parameters: a mode's, or a tuple of bends.
+      opt_state: the optimizer's state.
+      model_state: the network's state, such as batch norm's averages, or ``{}``.
       sums: metric sums over the steps of the current epoch.
-      bad_step: int32 scalar, the first step whose loss or gradient was not finite, or -1.
+      bad_step: the first step whose loss or gradient was not finite, int32, or -1.
     """
 
-    step: jax.Array
-    params: Any
+    step: Int[Array, "*runs"]
+    params: PyTree
     opt_state: optax.OptState
-    model_state: Any
-    sums: dict[str, jax.Array]
-    bad_step: jax.Array
+    model_state: PyTree
+    sums: Sums
+    bad_step: Int[Array, "*runs"]
 
 
 class Chunk(NamedTuple):
-    """What the host sees after each chunk; the arrays may still be being computed.
+    """What the host sees after each chunk; the arrays may still be computing.
 
     Attributes:
-      state: the state after the chunk. The next chunk consumes its buffers: copy to keep it.
+      state: the state after the chunk. The next chunk consumes its buffers: copy it to keep it.
       step: steps done, a Python int.
-      sums: as ``state.sums``, in buffers of its own.
-      bad_step: as ``state.bad_step``, in a buffer of its own.
+      sums: as ``state.sums``, in separate buffers.
+      bad_step: as ``state.bad_step``, in a separate buffer.
     """
 
     state: TrainState
     step: int
-    sums: dict[str, jax.Array]
-    bad_step: jax.Array
+    sums: Sums
+    bad_step: Int[Array, "*runs"]
+
+
+@runtime_checkable
+class Init(Protocol):
+    """Makes the state at step 0, on all devices; ``data`` gives the shapes of a batch."""
+
+    def __call__(
+        self, params: PyTree, fixed: PyTree, model_state: PyTree, data: PyTree, /
+    ) -> TrainState:
+        """Returns the state at step 0."""
+        ...
+
+
+@runtime_checkable
+class Run(Protocol):
+    """Trains for ``count`` steps, whose batches are consecutive parts of ``rows``.
+
+    ``rows`` are positions in ``data`` and ``examples`` the same examples' positions in the data
+    set, as in `Fetch`. ``state`` is donated. Returns the new state, with copies of its ``sums`` and
+    ``bad_step``.
+    """
+
+    def __call__(
+        self,
+        state: TrainState,
+        fixed: PyTree,
+        data: PyTree,
+        rows: Int[Any, "*runs positions"],
+        examples: Int[Any, "*runs positions"],
+        key: Key[Array, "*runs"],
+        count: int | Int[Array, ""],
+        /,
+    ) -> tuple[TrainState, Sums, Int[Array, "*runs"]]:
+        """Returns ``(state, sums, bad_step)``."""
+        ...
 
 
 class Trainer(NamedTuple):
-    """A training function compiled for one objective, data set and mesh.
+    """A training loop compiled for one objective, data set and mesh.
 
     Attributes:
-      init: ``(params, fixed, model_state, data) -> TrainState`` at step 0, on all devices.
-      run: ``(state, fixed, data, rows, examples, key, count) -> (state, sums, bad_step)``.
+      init: makes the state at step 0.
+      run: trains for some steps.
       size: examples in the data set.
-      batch_size: global batch.
-      runs: None, or how many are trained at once: then the state, ``fixed``, ``rows``,
-        ``examples``, ``key`` and the results have a leading axis of this length.
+      batch_size: examples per step, over all devices.
+      runs: number of runs trained at once; then the state, ``fixed``, ``rows``, ``examples``,
+        ``key`` and the results have a leading axis of this length. None for a single run.
     """
 
-    init: Callable[..., TrainState]
-    run: Callable[..., tuple[TrainState, dict, jax.Array]]
+    init: Init
+    run: Run
     size: int
     batch_size: int
     runs: int | None = None
@@ -86,8 +126,8 @@ class Trainer(NamedTuple):
 
 
 def make_trainer(
-    train: Callable[..., Any],
-    fetch: Callable[..., Any],
+    train: StratumLoss,
+    fetch: Fetch,
     optimizer: optax.GradientTransformation,
     *,
     size: int,
@@ -97,26 +137,26 @@ def make_trainer(
     runs: int | None = None,
     together: bool | None = None,
 ) -> Trainer:
-    """Builds the step and compiles it over the mesh.
+    """Builds the training step and compiles it over the mesh.
 
     Args:
-      train: ``(params, fixed, state, batch, key, stratum) -> (loss, (sums, state))``; see
-        `mcjax.engine.objectives.at_point` and `on_curve`.
-      fetch: ``(data, rows, examples, weight, key) -> batch``; see `mcjax.data.batches`.
+      train: the loss to differentiate, from `mcjax.engine.objectives.at_point` or `on_curve`.
+      fetch: gathers a batch, such as `mcjax.data.batches`.
       optimizer: an optax chain.
       size: examples in the data set.
-      batch_size: examples a step, over all devices.
+      batch_size: examples per step, over all devices.
       mesh: from `mcjax.engine.parallel.make_mesh`.
-      strata: parts of the batch that are run one after the other, each with its own key and
-        stratum (for a curve: its own ``t``); their gradients are averaged.
-      runs: trains so many at once, divided over the rows of the mesh (`parallel.with_rows`).
-      together: whether those of a row take each step together, by ``vmap``, or one after the other;
-        by default what the backend is faster at.
+      strata: parts of the batch that run one after another, each with its own key and stratum (on a
+        curve: its own ``t``); their gradients are averaged.
+      runs: number of runs to train at once, divided over the rows of the mesh
+        (`parallel.with_rows`).
+      together: whether the runs of a row take each step together, by ``vmap``, or one after
+        another; default: whichever is faster on the backend.
 
     Raises:
-      ValueError: the batch is larger than the data set, the strata do not divide it, the rows of
-        the mesh do not divide the runs, or the optimizer is not optax's or (when the state is made)
-        needs more than gradients and parameters.
+      ValueError: the batch is larger than the data set, the strata do not divide the batch, the
+        rows of the mesh do not divide the runs, or the optimizer is not an optax optimizer or (when
+        the state is made) needs more than gradients and parameters.
     """
     if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
         raise ValueError(
@@ -131,23 +171,31 @@ def make_trainer(
         raise ValueError(f"{runs} runs cannot be divided over {rows_of_mesh} rows of devices")
     step = _make_step(train, fetch, optimizer, batch_size, size // batch_size, strata)
 
-    def run(state, fixed, data, rows, examples, key, count):
-        def body(i, state):
+    def run(
+        state: TrainState,
+        fixed: PyTree,
+        data: PyTree,
+        rows: Int[Any, " positions"],
+        examples: Int[Any, " positions"],
+        key: Key[Array, ""],
+        count: int | Int[Array, ""],
+    ) -> tuple[TrainState, Sums, Int[Array, ""]]:
+        def body(i: jax.Array, state: TrainState) -> TrainState:
             here = lambda x: jax.lax.dynamic_slice_in_dim(x, i * batch_size, batch_size)  # noqa: E731
             return step(state, fixed, data, here(rows), here(examples), key)
 
         state = jax.lax.fori_loop(0, count, body, state)
         return state, state.sums, state.bad_step
 
-    def init(params, fixed, model_state, data):
-        def shapes(params, fixed, model_state, data):
+    def init(params: PyTree, fixed: PyTree, model_state: PyTree, data: PyTree) -> TrainState:
+        def sums_of(params: PyTree, fixed: PyTree, model_state: PyTree, data: PyTree) -> Sums:
             rows = jnp.zeros(batch_size // strata, jnp.int32)
             batch = fetch(data, rows, rows, jnp.ones(rows.shape), jax.random.key(0))
             return train(params, fixed, model_state, batch, jax.random.key(0), 0)[1][0]
 
         first = jax.sharding.Mesh(mesh.devices.ravel()[:1], (parallel.DATA_AXIS,))
         sums = jax.eval_shape(
-            parallel.data_parallel(shapes, first), params, fixed, model_state, data
+            parallel.data_parallel(sums_of, first), params, fixed, model_state, data
         )
         return TrainState(
             step=jnp.int32(0),
@@ -160,10 +208,10 @@ def make_trainer(
 
     if runs is None:
         start = lambda *args: parallel.replicate(init(*args), mesh)  # noqa: E731
-        run = parallel.data_parallel(run, mesh, donate_argnums=(0,))
-        return Trainer(start, run, size, batch_size)
+        one = parallel.data_parallel(run, mesh, donate_argnums=(0,))
+        return Trainer(start, one, size, batch_size)
 
-    def start_many(params, fixed, model_state, data):
+    def start_many(params: PyTree, fixed: PyTree, model_state: PyTree, data: PyTree) -> TrainState:
         many = jax.vmap(init, in_axes=(0, 0, 0, None))(params, fixed, model_state, data)
         return parallel.split(many, mesh)
 
@@ -173,8 +221,8 @@ def make_trainer(
     return Trainer(start_many, several, size, batch_size, runs)
 
 
-def _opt_state(optimizer, params):
-    """The optimizer's first state; raises ValueError where `_make_step` cannot call it."""
+def _opt_state(optimizer: optax.GradientTransformation, params: PyTree) -> optax.OptState:
+    """The optimizer's first state; raises ValueError if `_make_step` cannot call the optimizer."""
     with interop.standard_promotion():
         opt_state = optimizer.init(params)
         try:
@@ -189,19 +237,19 @@ def _opt_state(optimizer, params):
 
 
 def default_together() -> bool:
-    """Whether several runs are faster step by step together on this backend than in turn."""
+    """Whether several runs are faster together (``vmap``) than one by one on this backend."""
     return jax.default_backend() != "cpu"
 
 
-def _several(run, over, together):
-    """Maps ``run`` over the leading axis of its arguments that are ``over`` it."""
+def _several(run: Callable[..., Any], over: Sequence[bool], together: bool) -> Callable[..., Any]:
+    """Maps ``run`` over the leading axis of the arguments selected by ``over``."""
     if together:
         return jax.vmap(run, in_axes=tuple(0 if each else None for each in over))
 
-    def one_after_the_other(*args):
+    def one_after_the_other(*args: Any) -> Any:
         each = [x for x, mapped in zip(args, over, strict=True) if mapped]
 
-        def one(mine):
+        def one(mine: list[Any]) -> Any:
             left = iter(mine)
             return run(*(next(left) if m else x for x, m in zip(args, over, strict=True)))
 
@@ -210,16 +258,31 @@ def _several(run, over, together):
     return one_after_the_other
 
 
-def _make_step(train, fetch, optimizer, batch_size, steps_per_epoch, strata):
-    """One step on one device's share; ``rows`` and ``examples`` are the global batch's."""
+def _make_step(
+    train: StratumLoss,
+    fetch: Fetch,
+    optimizer: optax.GradientTransformation,
+    batch_size: int,
+    steps_per_epoch: int,
+    strata: int,
+) -> Callable[..., TrainState]:
+    """One step on one device's share; ``rows`` and ``examples`` are those of the global batch."""
     part_size = batch_size // strata
 
-    def part_gradient(state, fixed, data, rows, examples, keys, stratum):
+    def part_gradient(
+        state: TrainState,
+        fixed: PyTree,
+        data: PyTree,
+        rows: Int[Array, " batch"],
+        examples: Int[Array, " batch"],
+        keys: Key[Array, "2"],
+        stratum: int | Int[Array, ""],
+    ) -> tuple[PyTree, Sums, PyTree]:
         positions, weight = parallel.share(part_size)
         positions += stratum * part_size
         batch = fetch(data, rows[positions], examples[positions], weight, keys[0])
 
-        def weighted_loss(params):
+        def weighted_loss(params: PyTree) -> tuple[Float[Array, ""], tuple[Sums, PyTree]]:
             key = jax.random.fold_in(keys[1], stratum)
             loss, (sums, new) = train(params, fixed, state.model_state, batch, key, stratum)
             loss = curves.wide(loss)
@@ -228,8 +291,15 @@ def _make_step(train, fetch, optimizer, batch_size, steps_per_epoch, strata):
         gradient, (sums, model_state) = derivatives.gradient(weighted_loss)(state.params)
         return gradient, sums, model_state
 
-    def all_parts(state, fixed, data, rows, examples, keys):
-        def add(carry, stratum):
+    def all_parts(
+        state: TrainState,
+        fixed: PyTree,
+        data: PyTree,
+        rows: Int[Array, " batch"],
+        examples: Int[Array, " batch"],
+        keys: Key[Array, "2"],
+    ) -> tuple[PyTree, Sums, PyTree]:
+        def add(carry: tuple[Any, PyTree], stratum: jax.Array) -> tuple[tuple[Any, PyTree], None]:
             total, model_state = carry
             here = state._replace(model_state=model_state)
             gradient, sums, model_state = part_gradient(
@@ -243,7 +313,14 @@ def _make_step(train, fetch, optimizer, batch_size, steps_per_epoch, strata):
         )
         return gradient, sums, model_state
 
-    def step(state, fixed, data, rows, examples, key):
+    def step(
+        state: TrainState,
+        fixed: PyTree,
+        data: PyTree,
+        rows: Int[Array, " batch"],
+        examples: Int[Array, " batch"],
+        key: Key[Array, ""],
+    ) -> TrainState:
         keys = jax.random.split(jax.random.fold_in(key, state.step))
         args = (state, fixed, data, rows, examples, keys)
         gradient, sums, model_state = part_gradient(*args, 0) if strata == 1 else all_parts(*args)
@@ -267,22 +344,25 @@ def _make_step(train, fetch, optimizer, batch_size, steps_per_epoch, strata):
     return step
 
 
-def epoch_order(seed_key: jax.Array, epoch: int, size: int) -> np.ndarray:
-    """The order of the examples in an epoch (int32 ``[size]``), a function of key and epoch.
+def epoch_order(seed_key: Any, epoch: int, size: int) -> Int[np.ndarray, "*keys {size}"]:
+    """The order of the examples in an epoch (int32), a function of key and epoch alone.
 
-    An array of keys gives an order for each: ``[..., size]``.
+    Args:
+      seed_key: typed or legacy; an array of keys gives one order per key.
+      epoch: counted from 0.
+      size: examples in the data set.
     """
     return np.asarray(_permutation(interop.typed_key(seed_key, None), epoch, size))
 
 
-def _permutation_of_one(key, epoch, size):
+def _permutation_of_one(key: Key[Array, ""], epoch: jax.Array, size: int) -> Int[Array, " size"]:
     return jax.random.permutation(jax.random.fold_in(key, epoch), size)
 
 
-def _each_key(function):
-    """``function(key, ...)`` for one key or an array of them, compiled."""
+def _each_key(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Extends ``function(key, ...)`` to arrays of keys."""
 
-    def on_keys(key, *args):
+    def on_keys(key: Key[Array, "..."], *args: Any) -> Any:
         if key.ndim:
             return jax.vmap(lambda k: on_keys(k, *args))(key)
         return function(key, *args)
@@ -295,39 +375,42 @@ _split = jax.jit(_each_key(lambda key: tuple(jax.random.split(key))))
 
 
 def steps_done(state: TrainState) -> int:
-    """Steps done, of one run or of several that go together; waits for the state."""
+    """Steps done, by one run or by several trained at once; waits for the state."""
     return int(np.ravel(state.step.addressable_data(0))[0])
 
 
 def chunks(
     trainer: Trainer,
     state: TrainState,
-    fixed: Any,
-    data: Any,
+    fixed: PyTree,
+    data: PyTree,
     epochs: int,
-    key: jax.Array,
+    key: Any,
     *,
     seconds: float = 2.0,
 ) -> Iterator[Chunk]:
-    """Trains up to ``epochs`` in chunks of about ``seconds``; an epoch's end always ends a chunk.
+    """Trains up to ``epochs`` in chunks of about ``seconds``; no chunk spans two epochs.
 
-    A chunk is handed out as soon as it is dispatched: whoever reads the numbers of the one before
-    keeps the device busy. Going on from a saved state gives the same bits as never having stopped.
+    A chunk is yielded as soon as it is dispatched: read the numbers of the previous one to keep the
+    device busy. Resuming from a saved state is bit-identical to never having stopped.
 
     Args:
       trainer: from `make_trainer`.
-      state: from ``trainer.init``, or restored. It is consumed.
-      fixed: what the training function takes as its second argument (a curve's ends), or ``()``.
-      data: pytree of arrays with a leading axis of examples, as `mcjax.engine.streams.place` gives
-        it: on the devices, or on the host, from where each chunk's examples are copied. Several
-        runs have orders of their own: each device then gets the examples of all.
+      state: from ``trainer.init``, or restored. Its buffers are consumed.
+      fixed: the parameters held fixed (a curve's ends), or ``()``.
+      data: pytree of arrays with a leading axis of examples, from `mcjax.engine.streams.place`: on
+        the devices, or on the host, from which each chunk's examples are copied. Several runs
+        differ in their order of examples: each device then gets the examples of all runs.
       epochs: where to stop, counted from step 0.
-      key: of the run's seed, typed or legacy; an array of keys for several runs.
-      seconds: wall-clock length of a chunk to aim at.
+      key: made from the run's seed, typed or legacy; an array of keys for several runs.
+      seconds: target wall-clock length of a chunk.
+
+    Yields:
+      What the host sees after each chunk.
     """
     order_key, step_key = _split(interop.typed_key(key, 0 if trainer.runs is None else 1))
     batch, per_epoch = trainer.batch_size, trainer.steps_per_epoch
-    # A streamed chunk is copied into a buffer of one size, so that one compilation serves all.
+    # Streamed chunks are padded to one size, to compile only once.
     streamed, longest = streams.is_streamed(data), per_epoch
     if streamed:
         longest = min(per_epoch, streams.batches_per_chunk(data, batch, trainer.runs or 1))
@@ -345,15 +428,15 @@ def chunks(
         step += count
         yield Chunk(state, step, sums, bad_step)
         rate = count / max(time.monotonic() - began, 1e-6)
-        count = parallel.first_says(max(1, min(8 * count, round(rate * seconds))))
+        count = parallel.broadcast_from_first(max(1, min(8 * count, round(rate * seconds))))
 
 
-def _chosen(data: Any, examples: np.ndarray) -> tuple[np.ndarray, Any]:
-    """Positions in a copy of some examples, as many as ``examples``, and that copy."""
+def _chosen(data: PyTree, examples: np.ndarray) -> tuple[np.ndarray, PyTree]:
+    """A copy of some examples, preceded by their positions in it, shaped like ``examples``."""
     rows = np.arange(examples.size, dtype=examples.dtype).reshape(examples.shape)
     return rows, jax.tree.map(lambda x: np.asarray(x)[examples.ravel()], data)
 
 
 def _padded(x: np.ndarray, length: int) -> np.ndarray:
-    """Zeros behind, along the last axis."""
+    """Pads with zeros at the end of the last axis."""
     return np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, length - x.shape[-1])])

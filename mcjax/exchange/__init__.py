@@ -1,8 +1,4 @@
-"""Checkpoints of other programs: PyTorch's and other JAX code's, read and written."""
+"""Reads and writes checkpoints of PyTorch and of other JAX programs.
 
-import importlib
-
-from mcjax import extras
-
-with extras.needed_by(__name__):
-    importlib.import_module("flax")
+`torch_files` and `mismatch` need no extra; the other modules need ``flax``.
+"""

@@ -1,9 +1,9 @@
-"""Checkpoints of JAX programs: Flax msgpack, ``.npz`` and orbax folders, of a TrainState or less.
+"""Checkpoints of JAX programs: Flax msgpack, ``.npz`` and orbax folders.
 
-The names of a file are paths in its tree, ``params/Dense_0/kernel``, whether it is nested or its
-names were flattened with ``/`` or ``.``. The network's parameters may lie anywhere in it: a set of
-weights is a path under which the network's own names follow. What optimizers keep of every
-parameter has the same names, and is left out.
+Arrays are named by their path in the file's tree, ``params/Dense_0/kernel``, whether the tree is
+nested or was flattened with ``/`` or ``.``. The network's parameters may be anywhere in it: a set
+of weights is a path with the network's own names below. Optimizer state has the same names and is
+ignored.
 
 >>> tree = {"step": 3, "params": {"Dense_0": {"bias": np.ones(2)}}, "ema": {"Dense_0.bias": 0.5}}
 >>> arrays = flatten(tree)
@@ -22,28 +22,31 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flax.serialization
 import jax
 import numpy as np
 
-from mcjax import spelling
-from mcjax.engine import checkpoints
+from mcjax import extras, spelling
 from mcjax.exchange.mismatch import Mismatch
-from mcjax.exchange.torch_names import Layer
+
+with extras.needed_by(__name__):
+    import flax.serialization
+
+    from mcjax.engine import checkpoints
+    from mcjax.exchange.torch_names import Layer
 
 Arrays = dict[str, np.ndarray]
 """Arrays by their path in the tree."""
 USUAL = ("params", "")
-"""Where parameters are; the empty path is a file of parameters alone."""
+"""Default paths of the parameters; the empty path is a file with nothing but parameters."""
 
 
 class Found(NamedTuple):
     """A network's variables.
 
     Attributes:
-      variables: as the template, numpy arrays of its types.
-      name: the path of the parameters.
-      others: the paths of other parameters that the network fits, such as moving averages.
+      variables: numpy arrays with the template's structure and dtypes.
+      name: path of the parameters.
+      others: paths of other parameters that fit the network, such as moving averages.
     """
 
     variables: Any
@@ -52,10 +55,10 @@ class Found(NamedTuple):
 
 
 def read(path: Path | str) -> Arrays:
-    """Reads all arrays of a checkpoint: a folder of orbax's, ``.npz``, or Flax msgpack.
+    """Reads all arrays of a checkpoint: an orbax folder, ``.npz`` or Flax msgpack.
 
     Raises:
-      ValueError: there is no such file, or it is damaged, of another kind, or a pickle.
+      ValueError: the file does not exist, is damaged, is of another kind, or is a pickle.
     """
     path = Path(path)
     if path.is_dir():
@@ -65,7 +68,7 @@ def read(path: Path | str) -> Arrays:
     reader, kind = (_read_npz, ".npz") if zipfile.is_zipfile(path) else (_read_msgpack, "msgpack")
     try:
         arrays = flatten(reader(path))
-    except Exception as error:  # msgpack, zipfile and numpy have no class in common
+    except Exception as error:  # msgpack, zipfile and numpy share no base class
         why = " ".join(str(error).split())[:100]
         raise ValueError(
             f"{path} is damaged or not a Flax msgpack, .npz or orbax checkpoint (read as {kind}: "
@@ -76,21 +79,21 @@ def read(path: Path | str) -> Arrays:
     return arrays
 
 
-def _read_npz(path):
+def _read_npz(path: Path) -> Arrays:
     with np.load(path, allow_pickle=False) as arrays:
         return dict(arrays)
 
 
-def _read_msgpack(path):
+def _read_msgpack(path: Path) -> Mapping[str, Any]:
     tree = flax.serialization.msgpack_restore(path.read_bytes())
     if not isinstance(tree, Mapping):
-        raise ValueError(f"a {type(tree).__name__}, no tree of arrays")
+        raise ValueError(f"a {type(tree).__name__} instead of a tree of arrays")
     return tree
 
 
 def flatten(tree: Any) -> Arrays:
-    """The arrays of a tree by their paths; ``value``, which boxes and NNX end in, is left out."""
-    arrays = {}
+    """Arrays of a tree by path, without the trailing ``value`` of Flax boxes and NNX variables."""
+    arrays: Arrays = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if isinstance(leaf, np.ndarray | np.generic | jax.Array | int | float):
             name = _path(jax.tree_util.keystr(path, simple=True, separator="/"))
@@ -99,7 +102,7 @@ def flatten(tree: Any) -> Arrays:
 
 
 def _path(name: str) -> str:
-    """A name with ``/`` between its parts: ``.params['Dense_0']`` is ``params/Dense_0``.
+    """Joins the parts of a name with ``/``: ``.params['Dense_0']`` becomes ``params/Dense_0``.
 
     >>> _path(".params['Dense_0'].kernel"), _path("Dense_0.kernel")
     ('params/Dense_0/kernel', 'Dense_0/kernel')
@@ -108,23 +111,23 @@ def _path(name: str) -> str:
 
 
 def to_variables(
-    arrays: Mapping[str, np.ndarray],
+    arrays: Mapping[str, np.ndarray | jax.Array],
     template: Any,
     layers: Sequence[Layer] = (),
     weights: str | None = None,
 ) -> Found:
-    """A network's variables from the arrays of a file.
+    """Converts the arrays of a file to a network's variables.
 
     Args:
       arrays: from `read`.
       template: the network's variables, ``{"params": ..., "batch_stats": ...}``; shapes suffice.
-      layers: names of layers or arrays that differ, from `mcjax.exchange.torch_names.read_map`.
-      weights: the path of the parameters; by default the only ones or one of `USUAL`.
+      layers: layers or arrays whose names differ, from `mcjax.exchange.torch_names.read_map`.
+      weights: path of the parameters; by default the only ones, or one of `USUAL`.
 
     Raises:
       Mismatch: (a ValueError) an array has no place, no value, or another shape.
-      ValueError: no parameters are at ``weights``, several are and none is usual, or a layer is not
-        in the network.
+      ValueError: there are no parameters at ``weights``, the file has several and none of `USUAL`,
+        or the network has no such layer.
     """
     names = _names(template, layers)
     homes = {kind: _homes(arrays, set(inner.values())) for kind, inner in names.items()}
@@ -136,9 +139,11 @@ def to_variables(
     places = {
         kind: name if kind == "params" else _beside(name, kind, homes[kind]) for kind in names
     }
-    missing, misshapen, used = [], [], set()
+    missing: list[str] = []
+    misshapen: list[str] = []
+    used: set[str] = set()
 
-    def convert(path, leaf):
+    def convert(path: tuple[Any, ...], leaf: Any) -> Any:
         kind, ours = _text(path[:1]), _text(path[1:])
         theirs = f"{places[kind]}/{names[kind][ours]}".lstrip("/")
         used.add(theirs)
@@ -157,11 +162,11 @@ def to_variables(
     return Found(variables, name, tuple(other for other in homes["params"] if other != name))
 
 
-def _names(template, layers) -> dict[str, dict[str, str]]:
-    """Of each collection the file's names of its arrays by the network's."""
+def _names(template: Any, layers: Sequence[Layer]) -> dict[str, dict[str, str]]:
+    """For each collection, the file's name of each of the network's arrays."""
     theirs = {layer.ours: _path(layer.theirs) for layer in layers}
     found: dict[str, dict[str, str]] = {kind: {} for kind in template}
-    used = set()
+    used: set[str] = set()
     for path, _ in jax.tree_util.tree_leaves_with_path(template):
         ours = _text(path[1:])
         module, _, leaf = ours.rpartition("/")
@@ -176,7 +181,7 @@ def _names(template, layers) -> dict[str, dict[str, str]]:
 
 
 def _homes(arrays: Collection[str], inner: Collection[str]) -> list[str]:
-    """The paths under which most of the inner names are, but for the optimizer's."""
+    """Paths with the most of the inner names below them, optimizer state excluded."""
     hits: collections.Counter[str] = collections.Counter()
     for name in arrays:
         parts = name.split("/")
@@ -187,8 +192,8 @@ def _homes(arrays: Collection[str], inner: Collection[str]) -> list[str]:
     return [home for home, count in hits.items() if count == most]
 
 
-def _beside(name, kind, homes) -> str:
-    """Where another collection is, such as batch norm's averages: beside the parameters."""
+def _beside(name: str, kind: str, homes: list[str]) -> str:
+    """Path of another collection, such as ``batch_stats``, beside the parameters."""
     parent = name.rpartition("/")[0]
     for place in (name.replace("params", kind), f"{parent}/{kind}".lstrip("/")):
         if place in homes:
@@ -196,14 +201,14 @@ def _beside(name, kind, homes) -> str:
     return spelling.pick(homes, (kind,)) if homes else f"{parent}/{kind}".lstrip("/")
 
 
-def _inside(arrays, places, name):
-    """The names under the places of a network's collections, but not under the optimizer's.
+def _inside(arrays: Collection[str], places: Mapping[str, str], name: str) -> list[str]:
+    """Names below the network's collections, optimizer state excluded.
 
-    Of a file of parameters alone that is every name.
+    In a file with nothing but parameters these are all names.
     """
     begins = tuple(f"{place}/" if place else "" for place in places.values())
     return [n for n in arrays if n.startswith(begins) and (name or not n.startswith("opt"))]
 
 
-def _text(path) -> str:
+def _text(path: tuple[Any, ...]) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")

@@ -1,30 +1,30 @@
-"""The error for a checkpoint of someone else's and a network that do not fit."""
+"""The error for a checkpoint that does not fit the network."""
 
 from collections.abc import Sequence
 
 from mcjax import spelling
 
 SHOWN = 6
-"""So many names of a kind are in a `Mismatch`'s message."""
+"""How many names of each kind a `Mismatch` lists in its message."""
 
 
 class Mismatch(ValueError):
-    """A checkpoint and a network that do not fit.
+    """The checkpoint does not fit the network.
 
     Attributes:
-      unplaced: names of the checkpoint's arrays that have no place in the network.
-      missing: the network's arrays that have no value, each with the name looked for.
-      misshapen: arrays of another shape, each with both shapes.
+      unplaced: arrays in the checkpoint that have no place in the network.
+      missing: arrays of the network that have no value, each with the name that was looked up.
+      misshapen: arrays of the wrong shape, each with both shapes.
     """
 
-    def __init__(self, unplaced: Sequence[str], missing: Sequence[str], misshapen: Sequence[str]):
+    def __init__(
+        self, unplaced: Sequence[str], missing: Sequence[str], misshapen: Sequence[str]
+    ) -> None:
         self.unplaced, self.missing, self.misshapen = unplaced, missing, misshapen
-        said = []
-        for words, names in (
+        kinds = (
             ("no place for", unplaced),
             ("no value for", missing),
             ("another shape in", misshapen),
-        ):
-            if names:
-                said.append(f"{words} {spelling.listed(names, SHOWN)}")
-        super().__init__(f"checkpoint and network do not fit: {'; '.join(said)}")
+        )
+        parts = [f"{kind} {spelling.listed(names, SHOWN)}" for kind, names in kinds if names]
+        super().__init__(f"checkpoint and network do not fit: {'; '.join(parts)}")

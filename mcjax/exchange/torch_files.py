@@ -1,7 +1,7 @@
-"""Files of PyTorch's: state dicts as ``torch.save`` writes them, and safetensors.
+"""State dicts in PyTorch and safetensors files.
 
-The first need torch, and only weights are ever read from them: no code in them is run. The second
-need safetensors alone.
+Files of ``torch.save`` need torch; only weights are read from them, and no code in them runs.
+Safetensors files need only safetensors.
 """
 
 import io
@@ -9,22 +9,24 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcjax import spelling
+from mcjax import extras, spelling
 
 Arrays = dict[str, np.ndarray]
 """A state dict: arrays by PyTorch's names."""
 FORMATS = ("pt", "safetensors")
 CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model", "net")
-"""Where a checkpoint that holds more has its plain weights; model_state is Garipov's."""
+"""Keys of the plain weights in a checkpoint that holds more; model_state is Garipov's."""
 WRAPPERS = ("module.", "_orig_mod.")
-"""What data parallelism, averaging and compilation put before every name."""
+"""Prefixes that data parallelism, averaging and compilation add to every name."""
 COUNTERS = ("num_batches_tracked", "n_averaged")
-"""Of batch norm and of averaged models; no network here has them."""
+"""Counters of batch norm and of averaged models, which no network here has."""
 _TYPES = {
     "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16,
     "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8, "U8": np.uint8,
@@ -33,12 +35,12 @@ _TYPES = {
 
 
 class Weights(NamedTuple):
-    """One set of weights of a file.
+    """A set of weights in a file.
 
     Attributes:
-      arrays: by name; bfloat16 as float32.
-      name: where in the file they are, keys joined by ``/``; empty where they are the whole file.
-      others: the names of the file's other sets of weights, such as moving averages.
+      arrays: by name; bfloat16 is converted to float32.
+      name: keys that lead to the set, joined by ``/``; empty if the set is the whole file.
+      others: names of the file's other sets, such as moving averages.
     """
 
     arrays: Arrays
@@ -47,19 +49,21 @@ class Weights(NamedTuple):
 
 
 def load(path: Path | str, weights: str | None = None) -> Weights:
-    """Reads a checkpoint: a safetensors file by its suffix, else one that ``torch.save`` wrote.
+    """Reads a checkpoint: safetensors if the suffix says so, otherwise a file of ``torch.save``.
 
-    A state dict may stand alone or anywhere in nested dicts. Of several the first of `CONTAINERS`
-    is taken. `WRAPPERS` before all names are taken off, and `COUNTERS` are left out.
+    The state dict may be the whole file or anywhere in nested dicts. If there are several, the
+    first of `CONTAINERS` is read. `WRAPPERS` that all names share are removed, and so are
+    `COUNTERS`.
 
     Args:
       path: the file.
-      weights: which to read instead: the name of a set, or what its names begin with (``ema`` of
+      weights: the set to read instead: its name, or the prefix of its arrays' names (``ema`` for
         ``ema.conv1.weight``).
 
     Raises:
-      ValueError: there is no such file or set, it is damaged, it holds no weights or what is not
-        safe to read, or the package that reads it is not installed.
+      ValueError: the file or set does not exist, is damaged, holds no weights, or is not safe to
+        read.
+      MissingExtraError: (an ImportError) torch or safetensors is not installed.
     """
     path = Path(path)
     if not path.is_file():
@@ -76,7 +80,7 @@ def load(path: Path | str, weights: str | None = None) -> Weights:
 
 
 def _chosen(sets: Mapping[str, Any], weights: str | None) -> tuple[str, str]:
-    """The name of a set, and how the names of those of its arrays begin that are meant."""
+    """Name of the chosen set, and prefix of the chosen arrays in it."""
     if weights is None or weights in sets:
         return spelling.pick(list(sets), CONTAINERS, weights), ""
     begin = f"{weights}."
@@ -88,12 +92,12 @@ def _chosen(sets: Mapping[str, Any], weights: str | None) -> tuple[str, str]:
 
 
 def read(path: Path | str, weights: str | None = None) -> Arrays:
-    """The arrays of `load`."""
+    """Reads the arrays of a checkpoint; for arguments and errors see `load`."""
     return load(path, weights).arrays
 
 
 def _plain(arrays: Arrays) -> Arrays:
-    """Without counters and wrappers."""
+    """Removes counters and wrappers."""
     arrays = {n: a for n, a in arrays.items() if n.rpartition(".")[2] not in COUNTERS}
     while prefix := next((w for w in WRAPPERS if all(n.startswith(w) for n in arrays)), ""):
         arrays = {name.removeprefix(prefix): array for name, array in arrays.items()}
@@ -101,18 +105,16 @@ def _plain(arrays: Arrays) -> Arrays:
 
 
 def _read_safetensors(path: Path) -> Arrays:
-    try:
+    with extras.needed_by(str(path)):
         from safetensors import SafetensorError, deserialize
-    except ImportError:
-        raise ValueError(f"{path} needs safetensors: pip install safetensors") from None
     try:
         found = deserialize(path.read_bytes())
     except SafetensorError as error:
-        raise ValueError(f"{path} is damaged or no safetensors file: {error}") from None
-    arrays = {}
-    for name, raw in sorted(found, key=lambda pair: pair[0]):  # they come in a random order
+        raise ValueError(f"{path} is damaged or not a safetensors file: {error}") from None
+    arrays: Arrays = {}
+    for name, raw in sorted(found, key=lambda pair: pair[0]):  # their order is random
         if raw["dtype"] not in _TYPES:
-            raise ValueError(f"{path}: {name} is of type {raw['dtype']}, which is not read")
+            raise ValueError(f"{path}: {name} has dtype {raw['dtype']}, which is not supported")
         array = np.frombuffer(raw["data"], _TYPES[raw["dtype"]]).reshape(raw["shape"])
         arrays[name] = array.astype(np.float32) if raw["dtype"] == "BF16" else array
     if not arrays:
@@ -121,31 +123,31 @@ def _read_safetensors(path: Path) -> Arrays:
 
 
 def _read_torch(path: Path) -> dict[str, dict[str, Any]]:
-    """The tensors of every set of weights by its name."""
-    torch = _torch(path)
+    """Tensors of every set of weights, by the set's name."""
+    torch = _torch(str(path))
     try:
-        with warnings.catch_warnings(action="ignore"):  # of sparse tensors, which are refused below
+        with warnings.catch_warnings(action="ignore"):  # about sparse tensors, refused below
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch has no class for what is wrong with a file
+    except Exception as error:  # torch has no exception for damaged files
         refused = re.search(r"GLOBAL (\S+) was not an allowed", str(error))
         if refused:
             raise ValueError(
-                f"{path} holds more than weights ({refused[1]}), and running what it holds is not "
-                "safe: save the weights alone, torch.save(model.state_dict(), PATH)"
+                f"{path} holds more than weights ({refused[1]}), which is not safe to load: "
+                "save the weights alone, torch.save(model.state_dict(), PATH)"
             ) from None
         why = " ".join(str(error).split())[:100]
         raise ValueError(
-            f"{path} is damaged or no PyTorch checkpoint ({type(error).__name__}: {why})"
+            f"{path} is damaged or not a PyTorch checkpoint ({type(error).__name__}: {why})"
         ) from None
     sets = dict(_sets(found, torch.Tensor))
     if not sets:
         keys = f" of {', '.join(map(str, found))}"[:100] if isinstance(found, Mapping) else ""
-        raise ValueError(f"{path} holds a {type(found).__name__}{keys}, and no state dict in it")
+        raise ValueError(f"{path} holds a {type(found).__name__}{keys}, without a state dict")
     return sets
 
 
 def _sets(found: Any, tensor: type, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """The state dicts in nested dicts by name, but for what optimizers keep of every parameter."""
+    """Yields the state dicts in nested dicts by name, optimizer state excluded."""
     if not isinstance(found, Mapping):
         return
     inner = [
@@ -162,8 +164,8 @@ def _sets(found: Any, tensor: type, name: str = "") -> Iterator[tuple[str, dict[
 
 
 def _arrays(path: Path, tensors: Mapping[str, Any]) -> Arrays:
-    """Tensors as numpy's arrays; arrays stay."""
-    arrays = {}
+    """Converts tensors to numpy arrays; arrays stay as they are."""
+    arrays: Arrays = {}
     for name, tensor in tensors.items():
         if isinstance(tensor, np.ndarray):
             arrays[name] = tensor
@@ -173,20 +175,21 @@ def _arrays(path: Path, tensors: Mapping[str, Any]) -> Arrays:
             arrays[name] = wide.detach().numpy()
         except (TypeError, RuntimeError):
             raise ValueError(
-                f"{path}: {name} is of type {tensor.dtype} ({tensor.layout}), which is not read"
+                f"{path}: {name} has dtype {tensor.dtype} ({tensor.layout}), which is not supported"
             ) from None
     return arrays
 
 
-def encode(arrays: Mapping[str, np.ndarray], file_format: str) -> bytes:
-    """A state dict as the bytes of a file.
+def encode(arrays: Mapping[str, np.ndarray | jax.Array], file_format: str) -> bytes:
+    """Encodes a state dict as the bytes of a file.
 
     Args:
       arrays: by name.
-      file_format: one of `FORMATS`; ``pt`` is what ``torch.load`` reads.
+      file_format: one of `FORMATS`; ``pt`` is for ``torch.load``.
 
     Raises:
-      ValueError: the format is unknown, or the package that writes it is not installed.
+      ValueError: the format is unknown.
+      MissingExtraError: (an ImportError) torch or safetensors is not installed.
     """
     solid = {name: np.array(array, order="C") for name, array in arrays.items()}
     if file_format == "pt":
@@ -196,32 +199,28 @@ def encode(arrays: Mapping[str, np.ndarray], file_format: str) -> bytes:
         return buffer.getvalue()
     if file_format != "safetensors":
         raise ValueError(f"format {file_format!r} is unknown: use {' or '.join(FORMATS)}")
-    try:
+    with extras.needed_by("format safetensors"):
         from safetensors import numpy as safetensors
-    except ImportError:
-        raise ValueError("format safetensors needs it: pip install safetensors") from None
     return safetensors.save(solid, metadata={"format": "pt"})
 
 
-def _tensor(torch, array):
+def _tensor(torch: ModuleType, array: np.ndarray) -> Any:
     if array.dtype == jnp.bfloat16:
         return torch.from_numpy(array.astype(np.float32)).bfloat16()
     return torch.from_numpy(array)
 
 
-def write(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes a state dict: as safetensors by the suffix ``.safetensors``, else as PyTorch does.
+def write(path: Path | str, arrays: Mapping[str, np.ndarray | jax.Array]) -> None:
+    """Writes a state dict as safetensors if the suffix says so, otherwise as ``torch.save`` does.
 
     Raises:
-      ValueError: the package that writes it is not installed.
+      MissingExtraError: (an ImportError) torch or safetensors is not installed.
     """
     path = Path(path)
     path.write_bytes(encode(arrays, "safetensors" if path.suffix == ".safetensors" else "pt"))
 
 
-def _torch(what):
-    try:
+def _torch(user: str) -> ModuleType:
+    with extras.needed_by(user):
         import torch
-    except ImportError:
-        raise ValueError(f"{what} needs PyTorch: pip install torch") from None
     return torch

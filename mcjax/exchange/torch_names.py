@@ -1,7 +1,8 @@
-"""Which layer of a PyTorch network is which layer of a network here.
+"""Names of a network's layers in PyTorch.
 
-Garipov's names (timgaripov/dnn-mode-connectivity) and torchvision's for the networks of
-`mcjax.flax.models`, written out layer by layer, and files of such pairs for any other network.
+For the networks of `mcjax.flax.models`, these are the names of Garipov's code
+(timgaripov/dnn-mode-connectivity) or torchvision's. For any other network, `read_map` reads them
+from a file.
 
 >>> from mcjax.flax import models
 >>> for layer in layers_of(models.create("vgg7_bn", num_classes=10))[-5:]:
@@ -16,26 +17,29 @@ classifier.6 = Dense_2
 import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import flax.linen as nn
+from mcjax import extras
 
-from mcjax.flax.models import preresnet, residual, resnet, vgg, wide_resnet
-from mcjax.flax.ops import layers
+with extras.needed_by(__name__):
+    import flax.linen as nn
+
+    from mcjax.flax.models import preresnet, residual, resnet, vgg, wide_resnet
+    from mcjax.flax.ops import layers
 
 
 class Layer(NamedTuple):
-    """A layer, or a single array, under both its names.
+    """The two names of a layer or of a single array.
 
     Attributes:
-      theirs: the layer's name in the state dict, ``layer1.0.conv1`` of ``layer1.0.conv1.weight``,
-        or an array's whole name.
-      ours: its path in the Flax variables without the collection, ``layer1_0/conv1``, or an
-        array's whole path, ``layer1_0/conv1/kernel``.
-      flattened: of a dense layer whose input is a flattened image, the image's channels: PyTorch
-        flattens channel by channel and Flax pixel by pixel.
+      theirs: the layer's name in the state dict, such as ``layer1.0.conv1`` for
+        ``layer1.0.conv1.weight``, or an array's full name.
+      ours: the layer's path in the Flax variables without the collection, such as
+        ``layer1_0/conv1``, or an array's full path, ``layer1_0/conv1/kernel``.
+      flattened: channels of the image, if the layer is dense and its input is a flattened image:
+        PyTorch flattens channel by channel, Flax pixel by pixel. Otherwise 0.
     """
 
     theirs: str
@@ -44,10 +48,10 @@ class Layer(NamedTuple):
 
 
 def layers_of(model: nn.Module) -> tuple[Layer, ...]:
-    """The layers of a network of `mcjax.flax.models` under Garipov's or torchvision's names.
+    """Layers of a network of `mcjax.flax.models`, with Garipov's or torchvision's names.
 
     Raises:
-      ValueError: neither has such a network.
+      ValueError: neither has this network.
     """
     if isinstance(model, resnet.ResNet):
         return _resnet(model)
@@ -71,8 +75,8 @@ def layers_of(model: nn.Module) -> tuple[Layer, ...]:
 
 
 def _vgg(model: vgg.VGG) -> tuple[Layer, ...]:
-    """Of each stage a list of its layers; dropout, dense layer and ReLU in the classifier."""
-    found = []
+    """One list of layers per stage; the classifier repeats dropout, dense layer, ReLU."""
+    found: list[Layer] = []
     numbers = itertools.count()
     for stage, channels in enumerate(model.stages):
         for i in range(len(channels)):
@@ -87,8 +91,9 @@ def _vgg(model: vgg.VGG) -> tuple[Layer, ...]:
 
 
 def _torchvision_vgg(model: vgg.TorchvisionVGG) -> tuple[Layer, ...]:
-    """All layers in one list, ReLU and pooling counted; dense layer, ReLU, dropout after it."""
-    found, place = [], 0
+    """One list with all layers, ReLU and pooling included, then dense layer, ReLU, dropout."""
+    found: list[Layer] = []
+    place = 0
     numbers = itertools.count()
     for channels in model.stages:
         for number in itertools.islice(numbers, len(channels)):
@@ -103,7 +108,7 @@ def _torchvision_vgg(model: vgg.TorchvisionVGG) -> tuple[Layer, ...]:
 
 
 def _resnet(model: resnet.ResNet) -> tuple[Layer, ...]:
-    """A block's shortcut is a convolution and a batch norm where it changes the shape."""
+    """A block that changes the shape has a convolution and a batch norm as its shortcut."""
     convolutions = 3 if model.depth >= 50 else 2
     parts = [f"{kind}{i + 1}" for i in range(convolutions) for kind in ("conv", "bn")]
     found = [Layer(name, name) for name in ("conv1", "bn1")]
@@ -118,7 +123,7 @@ def _resnet(model: resnet.ResNet) -> tuple[Layer, ...]:
 def _residual(
     count: int, parts: Sequence[str], shortcut: str, first_has_it: bool, last: Sequence[str]
 ) -> tuple[Layer, ...]:
-    """Three stages of ``count`` blocks, whose first ones have a convolution as shortcut."""
+    """Three stages of ``count`` blocks; the first block's shortcut is a convolution."""
     found = [Layer("conv1", "conv1")]
     for stage, block in itertools.product((1, 2, 3), range(count)):
         theirs, ours = f"layer{stage}.{block}", f"layer{stage}_{block}"
@@ -131,22 +136,22 @@ def _residual(
 def read_map(path: Path | str, known: Sequence[Layer] = ()) -> tuple[Layer, ...]:
     """Reads pairs of names from a file.
 
-    Either lines ``THEIRS = OURS`` with ``#`` before comments, or a JSON object of such pairs. After
-    ``OURS`` may stand ``flattens C``: the layer's input is a flattened image of C channels.
+    The file has lines ``THEIRS = OURS``, with ``#`` for comments, or is a JSON object of such
+    pairs. ``OURS flattens C`` says that the layer's input is a flattened image of C channels.
 
     Args:
       path: the file.
-      known: the network's own list where there is one: what flattens in it need not be said.
+      known: the network's own layers if it has any; their ``flattened`` is the default.
 
     Raises:
-      ValueError: the file is not there, a line is no pair, or a name comes twice.
+      ValueError: the file cannot be read, a line is not a pair, or a name is repeated.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"name map {path} cannot be read: {error}") from None
     flattened = {layer.ours: layer.flattened for layer in known}
-    found = []
+    found: list[Layer] = []
     for where, theirs, ours in _pairs(path, text):
         match = re.fullmatch(r"(\S+)(?:\s+flattens\s+(\d+))?", ours)
         if not match or not theirs:
@@ -163,13 +168,13 @@ def read_map(path: Path | str, known: Sequence[Layer] = ()) -> tuple[Layer, ...]
     return tuple(found)
 
 
-def _pairs(path, text):
-    """Place, theirs and ours of every pair."""
+def _pairs(path: Path | str, text: str) -> Iterator[tuple[str, str, str]]:
+    """Yields the place in the file, their name and our name of every pair."""
     if text.lstrip().startswith("{"):
         try:
             pairs = json.loads(text, object_pairs_hook=list)
         except ValueError as error:
-            raise ValueError(f"name map {path} is no JSON: {error}") from None
+            raise ValueError(f"name map {path} is not valid JSON: {error}") from None
         for theirs, ours in pairs:
             yield f"name map {path}, {theirs!r}", theirs, str(ours).strip()
         return

@@ -1,16 +1,16 @@
-"""PyTorch's weights as Flax variables, and back.
+"""Converts PyTorch weights to Flax variables and back.
 
-A layer here and there is the same numbers in another order: PyTorch has kernels as
-``[out, in, height, width]`` and ``[out, in]``, Flax as ``[height, width, in, out]`` and
-``[in, out]``. `mcjax.exchange.torch_names` says which layer is which, `mcjax.exchange.torch_files`
-reads and writes.
+Both have the same numbers in a different order: PyTorch's kernels are
+``[out, in, height, width]`` and ``[out, in]``, Flax's ``[height, width, in, out]`` and
+``[in, out]``. `mcjax.exchange.torch_names` matches the layers, `mcjax.exchange.torch_files` reads
+and writes files.
 
-Batch norm's variances are taken over as they are, in both directions, so that a network computes
-the same here and there. What they estimate differs: PyTorch's ``running_var`` averages unbiased
-variances of training batches, those of Flax and those recomputed here (`mcjax.engine.evaluation`)
-are biased. The ratio is n / (n - 1) with n the images times pixels that a training batch has in
-that layer, 1.002 for 128 images of 2x2 pixels. No checkpoint holds n, and to convert by it would
-change the logits.
+Batch norm variances are copied unchanged in both directions, so a network computes the same in
+both frameworks. They estimate different things: PyTorch's ``running_var`` averages unbiased
+variances of training batches; those of Flax, and those recomputed by `mcjax.engine.evaluation`,
+are biased. Their ratio is n / (n - 1), where n is images times pixels of a training batch in that
+layer: 1.002 for 128 images of 2x2 pixels. No checkpoint stores n, and converting would change the
+logits.
 
 >>> variables = {"params": {"Dense_0": {"kernel": np.ones((3, 2)), "bias": np.zeros(2)}}}
 >>> layers = [Layer("classifier.1", "Dense_0")]
@@ -40,27 +40,30 @@ _LEAVES = {
 }  # fmt: skip
 
 
-def to_flax(arrays: Mapping[str, np.ndarray], template: Any, layers: Sequence[Layer]) -> Any:
-    """Flax variables from a state dict.
+def to_flax(
+    arrays: Mapping[str, np.ndarray | jax.Array], template: Any, layers: Sequence[Layer]
+) -> Any:
+    """Converts a state dict to Flax variables.
 
     Args:
-      arrays: by PyTorch's names, from `mcjax.exchange.torch_files.read`; a prefix that all of them
-      have and
-        no layer has (Lightning's ``model.``) is left out.
+      arrays: by PyTorch's names, from `mcjax.exchange.torch_files.read`. A prefix that all names
+        share and no layer has, such as Lightning's ``model.``, is removed.
       template: the network's variables, ``{"params": ..., "batch_stats": ...}``; shapes suffice.
-      layers: which layer is which, from `mcjax.exchange.torch_names`.
+      layers: both names of each layer, from `mcjax.exchange.torch_names`.
 
     Returns:
-      ``template`` with numpy arrays of its types, and the values of ``arrays``.
+      Numpy arrays with the template's structure and dtypes and the values of ``arrays``.
 
     Raises:
       Mismatch: (a ValueError) an array has no place, no value, or another shape.
-      ValueError: a layer is not in the network.
+      ValueError: the network has no such layer.
     """
-    names, missing, misshapen = _names(template, layers), [], []
+    names = _names(template, layers)
+    missing: list[str] = []
+    misshapen: list[str] = []
     arrays = without_prefix(arrays, layers)
 
-    def convert(path, leaf):
+    def convert(path: tuple[Any, ...], leaf: Any) -> Any:
         theirs, flattened = names.get(_path(path), ("", 0))
         if theirs not in arrays:
             missing.append(f"{_inner(path)} ({theirs or 'without a name'})")
@@ -83,7 +86,7 @@ def to_flax(arrays: Mapping[str, np.ndarray], template: Any, layers: Sequence[La
 
 
 def without_prefix(arrays: Mapping[str, Any], layers: Sequence[Layer]) -> Mapping[str, Any]:
-    """The state dict without the modules that all of its names begin with, if its layers fit then.
+    """Strips the modules that all names share, as far as needed for a layer to match.
 
     >>> list(without_prefix({"model.net.fc.bias": 0, "model.net.fc.weight": 1}, [Layer("fc", "")]))
     ['fc.bias', 'fc.weight']
@@ -98,16 +101,16 @@ def without_prefix(arrays: Mapping[str, Any], layers: Sequence[Layer]) -> Mappin
 
 
 def networks_of(names: Collection[str]) -> list[str]:
-    """The networks of `mcjax.flax.models` that have all the layers of a state dict and no others.
+    """Networks of `mcjax.flax.models` that have exactly the layers of a state dict.
 
     >>> networks_of(["net.0.weight", "net.0.bias"])
     []
     """
-    found = []
+    found: list[str] = []
     for model in models.names():
         try:
             layers = layers_of(models.create(model, num_classes=1))
-        except ValueError:  # a network that PyTorch has no names for
+        except ValueError:  # a network without PyTorch names
             continue
         stripped = without_prefix(dict.fromkeys(names), layers)
         if {name.rpartition(".")[0] for name in stripped} == {layer.theirs for layer in layers}:
@@ -116,12 +119,12 @@ def networks_of(names: Collection[str]) -> list[str]:
 
 
 def unused_norms(arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """Batch norms that no batch ever went through, where one has gone through others.
+    """Batch norms that never saw a batch, if others did.
 
-    Their running averages are as they were made, zero and one. Garipov's VGG16BN and VGG19BN have
-    such: their ``forward`` pairs the layers of a block, a convolution and a batch norm each, with
-    half as many activations, and the rest is never run. What they compute is not what a network
-    with all of these layers does.
+    Their running averages still have the initial values, zero and one. Garipov's VGG16BN and
+    VGG19BN have such layers: their ``forward`` zips the layers of a block, convolutions and batch
+    norms, with half as many activations, so the remaining layers never run. A network that runs
+    all layers computes something else.
     """
     norms = [n.removesuffix(".running_mean") for n in arrays if n.endswith(".running_mean")]
     unused = [
@@ -134,15 +137,15 @@ def unused_norms(arrays: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def from_flax(variables: Any, layers: Sequence[Layer]) -> Arrays:
-    """A state dict from Flax variables: the inverse of `to_flax`, same arguments.
-
-    PyTorch's ``load_state_dict`` takes it as it is.
+    """Converts Flax variables to a state dict for ``load_state_dict``: the inverse of `to_flax`.
 
     Raises:
       Mismatch: (a ValueError) an array of the network has no name.
-      ValueError: a layer is not in the network.
+      ValueError: the network has no such layer.
     """
-    names, arrays, missing = _names(variables, layers), {}, []
+    names = _names(variables, layers)
+    arrays: Arrays = {}
+    missing: list[str] = []
     for path, leaf in _leaves(variables):
         if _path(path) not in names:
             missing.append(f"{_inner(path)} (without a name)")
@@ -160,10 +163,11 @@ def from_flax(variables: Any, layers: Sequence[Layer]) -> Arrays:
     return arrays
 
 
-def _names(variables, layers) -> dict[str, tuple[str, int]]:
-    """PyTorch's name, and the channels that are flattened, by path with the collection."""
+def _names(variables: Any, layers: Sequence[Layer]) -> dict[str, tuple[str, int]]:
+    """PyTorch's name and `Layer.flattened`, by path with the collection."""
     by_ours = {layer.ours: layer for layer in layers}
-    found, used = {}, set()
+    found: dict[str, tuple[str, int]] = {}
+    used: set[str] = set()
     for path, leaf in _leaves(variables):
         module, _, name = _inner(path).rpartition("/")
         if layer := by_ours.get(_inner(path)):
@@ -189,20 +193,20 @@ def _names(variables, layers) -> dict[str, tuple[str, int]]:
 _leaves = jax.tree_util.tree_leaves_with_path
 
 
-def _path(path) -> str:
+def _path(path: tuple[Any, ...]) -> str:
     """``params/Conv_0/kernel``."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def _inner(path) -> str:
+def _inner(path: tuple[Any, ...]) -> str:
     """``Conv_0/kernel``."""
     return _path(path[1:])
 
 
-def _is_kernel(path, leaf) -> bool:
+def _is_kernel(path: tuple[Any, ...], leaf: Any) -> bool:
     return _path(path[-1:]) == "kernel" and len(leaf.shape) > 1
 
 
-def _torch_shape(path, leaf) -> tuple[int, ...]:
+def _torch_shape(path: tuple[Any, ...], leaf: Any) -> tuple[int, ...]:
     shape = leaf.shape
     return (shape[-1], shape[-2], *shape[:-2]) if _is_kernel(path, leaf) else tuple(shape)

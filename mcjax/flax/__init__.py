@@ -1,4 +1,4 @@
-"""What knows Flax: the classifier objective, the paper's networks and their layers."""
+"""Everything that depends on Flax: the classifier objective, the networks, their layers."""
 
 import importlib
 

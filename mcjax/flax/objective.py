@@ -1,8 +1,8 @@
 """The objective of a Flax linen classifier: softmax cross-entropy, with batch norm and dropout."""
 
 import contextlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax
@@ -13,34 +13,51 @@ from mcjax import curves
 from mcjax.engine import interop
 from mcjax.engine.objectives import Objective, Sums, exact_cross_entropy
 from mcjax.flax.ops import layers
+from mcjax.typing import Array, Float
 
-Batch = dict[str, jax.Array]
-LossOf = Callable[[jax.Array, jax.Array], jax.Array]
+Batch = Mapping[str, jax.Array]
 
 
-def cross_entropy(model: nn.Module, dtype: Any = None) -> Objective:
+@runtime_checkable
+class LossOf(Protocol):
+    """A loss per example from logits and labels."""
+
+    def __call__(self, logits: jax.Array, labels: jax.Array, /) -> jax.Array:
+        """Returns one loss per example."""
+        ...
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """The part of a `flax.linen.Module` that `cross_entropy` uses."""
+
+    def apply(self, variables: Any, images: Any, train: bool, /, **options: Any) -> Any:
+        """Returns logits, and the new state if ``mutable`` is passed."""
+        ...
+
+
+def cross_entropy(model: Classifier, dtype: jax.typing.DTypeLike | None = None) -> Objective:
     """Softmax cross-entropy and accuracy of a Flax linen classifier.
 
     Args:
       model: a module called as ``model(images, train) -> logits [B, classes]``. Batch norm keeps
         its averages in the collection ``batch_stats``; dropout draws from the stream ``dropout``.
-      dtype: what the network computes in, such as ``jnp.bfloat16``: parameters and images are cast
-        to it on their way in; layers that name a dtype of their own keep it. The parameters, their
-        gradients, batch norm's averages, the computed logits and all sums (including those over
-        pixels in the bias gradients of `nn.Conv` and `nn.Dense`) stay float32. None for the dtype
-        of the parameters.
+      dtype: dtype of the network's computations, such as ``jnp.bfloat16``: parameters and images
+        are cast to it; layers with a dtype of their own keep it. Parameters, gradients, batch norm
+        averages, the returned logits and all sums (including those over pixels in the bias
+        gradients of `nn.Conv` and `nn.Dense`) stay float32. None for the parameters' dtype.
 
     Returns:
       An objective over batches ``{"images": float32 [B, H, W, C], "labels": int32 [B],
       "weight": float32 [B]}``, with the sums ``loss``, ``accuracy`` and ``count``. Evaluation uses
-      `exact_cross_entropy`; training uses optax's, whose gradient is as exact.
+      `exact_cross_entropy`; training uses that of optax, whose gradient is just as exact.
     """
 
     def cast(x: jax.Array) -> jax.Array:
         moved = dtype is not None and jnp.issubdtype(x.dtype, jnp.floating)
         return x.astype(dtype) if moved else x
 
-    # Batch norm mixes what is cast with its float32 averages.
+    # Batch norm mixes cast values with its float32 averages.
     mixing = contextlib.nullcontext if dtype is None else interop.standard_promotion
 
     def apply(params: Any, state: Any, batch: Batch, train: bool, **options: Any) -> Any:
@@ -48,15 +65,17 @@ def cross_entropy(model: nn.Module, dtype: Any = None) -> Objective:
         with nn.intercept_methods(_sum_bias_gradients_in_float32), mixing():
             return model.apply({"params": params, **state}, images, train, **options)
 
-    def sums(logits: jax.Array, batch: Batch, loss_of: LossOf = exact_cross_entropy) -> Sums:
+    def sums(
+        logits: Float[Array, "b classes"], batch: Batch, loss_of: LossOf = exact_cross_entropy
+    ) -> Sums:
         weight = batch["weight"].astype(logits.dtype)
-        # A large common part of the logits would cost the small losses their digits.
+        # A large common offset of the logits would cost small losses their precision.
         logits -= jax.lax.stop_gradient(jnp.max(logits, -1, keepdims=True))
-        # where, not a product: padding whose logits overflow counts for nothing, nor do its NaNs
-        # reach the gradient.
+        # where, not a product: padding with overflowing logits must not count, nor pass NaNs on to
+        # the gradient.
         logits = jnp.where(weight[:, None] > 0, logits, 0)
         losses = loss_of(logits, batch["labels"])
-        # argmax picks a class even among NaNs: a broken network must not look like a guess.
+        # argmax picks a class even among NaNs: a diverged network must not look like a guess.
         best = jnp.argmax(logits, -1)
         right = (best == batch["labels"].astype(best.dtype)) & jnp.isfinite(losses)
         return {
@@ -96,7 +115,7 @@ def _sum_bias_gradients_in_float32(
     kwargs: dict[str, Any],
     context: nn.module.InterceptorContext,
 ) -> Any:
-    """Adds a layer's 16-bit bias by `_add_bias`."""
+    """Adds a layer's 16-bit bias with `_add_bias`."""
     layer, bias = context.module, None
     if isinstance(layer, nn.Conv | nn.Dense) and context.method_name == "__call__":
         bias = layer.get_variable("params", "bias") if layer.use_bias else None
@@ -111,10 +130,12 @@ def _sum_bias_gradients_in_float32(
 
 
 @jax.custom_jvp
-def _add_bias(outputs: jax.Array, bias: jax.Array) -> jax.Array:
-    """``outputs + bias``; the gradient's sum over examples and pixels is taken in float32.
+def _add_bias(
+    outputs: Float[Array, "... features"], bias: Float[Array, " features"]
+) -> Float[Array, "... features"]:
+    """Returns ``outputs + bias``; its gradient sums over examples and pixels in float32.
 
-    XLA sums 16-bit numbers in 16 bits, where a sum of a hundred thousand ones is a few hundred.
+    XLA sums 16-bit numbers in 16 bits, in which a hundred thousand ones add up to a few hundred.
     """
     return outputs + jnp.broadcast_to(bias, outputs.shape)
 
@@ -134,7 +155,7 @@ def _forget_the_past(
     kwargs: dict[str, Any],
     context: nn.module.InterceptorContext,
 ) -> Any:
-    """Makes batch norm's new average the batch's own (momentum zero), with dropout off."""
+    """Sets batch norm's momentum to zero, so its averages become the batch's; skips dropout."""
     if isinstance(context.module, nn.Dropout | layers.Dropout):
         return args[0]
     if isinstance(context.module, nn.BatchNorm):

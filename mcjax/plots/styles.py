@@ -43,7 +43,7 @@ def style(*more: str | Path) -> contextlib.AbstractContextManager[None]:
     return plt.style.context([STYLE, *more], after_reset=True)
 
 
-def color(index: int) -> str:
+def color(index: int) -> str | tuple[float, ...]:
     """The style's line colour of an index."""
     cycle = plt.rcParams["axes.prop_cycle"].by_key().get("color", COLORS)
     return cycle[index % len(cycle)]

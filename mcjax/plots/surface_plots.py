@@ -124,7 +124,7 @@ def _legend(figure: Figure, axes: np.ndarray) -> None:
 def _letters(names: Iterable[str], ncols: int) -> int:
     """About how many letters wide a legend of ``ncols`` columns is."""
     widths = [max(len(line) for line in name.split("\n")) + 6 for name in names]
-    return sum(max(column) for column in np.array_split(widths, ncols))
+    return sum(int(max(column)) for column in np.array_split(widths, ncols))
 
 
 def _fit_height(figure: Figure, axes: np.ndarray, aspect: float) -> None:

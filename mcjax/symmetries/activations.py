@@ -6,7 +6,7 @@ spec's groups then maximise ``sum over layers of sum_i K[i, P(i)]``, as `mcjax.s
 does.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -39,7 +39,7 @@ def match_activations(
     function: programs.Function,
     target: Any,
     params: Any,
-    batches: Iterable[Sequence[Any]],
+    batches: Iterable[Any],
     *,
     seed: int = 0,
     restarts: int = 1,

@@ -1,6 +1,6 @@
 """Permutations of a spec's groups: drawn at random, applied, and checked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,7 +20,7 @@ from mcjax.symmetries.spec import (
     leaf_name,
 )
 
-Permutations = Mapping[str, np.ndarray]
+Permutations = Mapping[str, np.ndarray | jax.Array | Sequence[Any]]
 """By group, the old index of each new position: ``[size]`` or ``[layers, size]``."""
 
 

@@ -82,7 +82,7 @@ def pad(equation: Any, operands: list[Axes]) -> list[Axes]:
         return Sum((Leaf(low), axis, Leaf(high)))  # the padding is uniform, so free
 
     config = zip(operands[0], equation.params["padding_config"], strict=True)
-    return [tuple(padded(axis, *how) for axis, how in config)]
+    return [tuple(padded(axis, *map(int, how)) for axis, how in config)]
 
 
 def _part(axis: Axis, start: int, stop: int) -> Axis:

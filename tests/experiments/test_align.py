@@ -221,7 +221,7 @@ def test_a_curve_to_an_aligned_end(runs, aligned, tmp_path, monkeypatch):
             fit_curve.run(flags)
     with monkeypatch.context() as patch:
         patch.setattr(alignment, "checksum", lambda params: 0)
-        with pytest.raises(UsageError, match="--end has been trained anew"):
+        with pytest.raises(UsageError, match="--end has been retrained"):
             fit_curve.run(flags)
     with monkeypatch.context() as patch:
         patch.setattr(alignment, "align", None)

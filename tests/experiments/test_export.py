@@ -72,7 +72,7 @@ def test_paraviews_file_says_what_it_clips_and_has_the_curve(folder, capsys):
     finished_runs.surface(folder / "with_curve", curve=str(folder / "curve"))
     text = write(folder, "with_curve", "vtp").read_text()
     assert 'NumberOfPoints="5" NumberOfLines="1"' in text  # at the 5 t of the curve's own profile
-    assert "note: 2 of 12 heights lie at 2 (1 of them are not finite)" in capsys.readouterr().err
+    assert "note: 2 of 12 heights are clipped to 2 (1 of them are not finite)" in capsys.readouterr().err
     write(folder, "surface", "vtp", name="unclipped", metric="validation_loss")
     assert capsys.readouterr().err == ""
 
@@ -87,13 +87,13 @@ def test_paraviews_file_says_what_it_clips_and_has_the_curve(folder, capsys):
         ({"run": "curve"}, "curve holds a curve; give the folder of a finished surface"),
         ({"run": "curve", "format": "h5"}, "holds a curve"),
         ({"run": "half"}, "half is not finished: run its command again"),
-        ({"run": "failed", "format": "garipov"}, "failed and left no curve.npz: lr"),
+        ({"run": "failed", "format": "garipov"}, "failed and has no curve.npz: lr"),
         ({"metric": "train_nll"}, "--metric=train_nll: .* has train_loss, validation_loss"),
         ({"metric": "l2"}, "--metric=l2"),
         ({"clip": 0.0}, "--clip=0.0: use more than 0"),
         ({"output": "surface"}, "--output=.* is a folder"),
         ({"output": "curve/run.json/x"}, "--output=.* cannot be written"),
-        ({"output": "surface/other.npz"}, "the .npz files of a run folder are its own"),
+        ({"output": "surface/other.npz"}, "is in a run folder, whose .npz files belong to the run"),
     ],
 )
 def test_wrong_input(folder, changes, words):

@@ -76,7 +76,7 @@ def test_a_finished_curve_is_evaluated_again_with_other_points(curve, capsys):
     old = {name: (folder / name).read_bytes() for name in ("curve.npz", "curve@2.npz")}
     arrays, figure = load_arrays(folder / "curve.npz"), (folder / "figures/curve.png").read_bytes()
     run = fit_curve.run(change(curve, points=9))
-    assert "(--points: 5 before, 9 now); what was there is kept in" in capsys.readouterr().err
+    assert "(--points: 5 before, 9 now); the previous files are in" in capsys.readouterr().err
     assert run.status == "done"
     assert run.info["flags"]["points"] == 9
     for name in old:
@@ -112,7 +112,7 @@ def test_a_finished_curve_is_evaluated_with_other_metrics_and_on_the_test_split(
         assert arrays[f"curve_test_{name}"][1] == pytest.approx(value, rel=1e-5)
     assert arrays["segment_test_loss_over_max"].shape == ()
     for changes, words in (
-        ({"splits": ("test",)}, "--splits=test: train, and any of validation and test"),
+        ({"splits": ("test",)}, "--splits=test: give train, and any of validation and test"),
         ({"metrics": "tests.nets:normed"}, "--metrics=tests.nets:normed"),
     ):
         with pytest.raises(UsageError, match=words):

@@ -172,7 +172,7 @@ def test_seeds(base):
         ({"pairs": ("a:b",), "shard": "2"}, "--shard=2"),
         ({"seeds": 0}, "--seeds=0"),
         ({"workdir": ""}, "--workdir"),
-        ({"pairs": ("x/a:y/b", "z/a:z/b")}, "two pairs would share"),
+        ({"pairs": ("x/a:y/b", "z/a:z/b")}, "two pairs have the same folder"),
         ({"modes": ("no", "where")}, "no run at no"),
     ],
 )

@@ -159,8 +159,8 @@ def test_what_does_not_fit_is_said(trained, tmp_path, capsys):
         ("x.msgpack", b"\x80", "holds no arrays"),
         ("x", b"hello", "is damaged or not"),
         ("x.pt", b"", "use `python -m experiments.import_torch`"),
-        ("x.pkl", b"", "is a pickle, and running what it holds is not safe"),
-        ("folder/file", b"", "holds no checkpoint of orbax's"),
+        ("x.pkl", b"", "is a pickle, which could run any code"),
+        ("folder/file", b"", "contains no orbax checkpoint"),
         ("nothing", None, "there is no file"),
     ],
 )

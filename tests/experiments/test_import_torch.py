@@ -70,7 +70,7 @@ def test_layers_that_were_never_run_are_said(trained, tmp_path):
     torch_files.write(
         trained / "half.safetensors", arrays | new | {"b.running_var": np.ones(3, np.float32)}
     )
-    with pytest.raises(UsageError, match=r"half.safetensors: no batch ever went through b, though"):
+    with pytest.raises(UsageError, match=r"half.safetensors: no batch ever went through b, unlike"):
         imported(trained, "half.safetensors", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -198,7 +198,7 @@ def test_the_weights_taken_are_said_and_others_taken_by_a_flag(trained, tmp_path
 def test_files_of_jax_are_sent_to_import_params(trained, tmp_path):
     np.savez(tmp_path / "x.npz", a=np.ones(2))
     for name in ("x.npz", "."):
-        with pytest.raises(UsageError, match=r"for .* there is python -m experiments.import_param"):
+        with pytest.raises(UsageError, match=r"for .* use `python -m experiments.import_params`"):
             imported(tmp_path, name, tmp_path / "run", name_map=str(trained / "names"))
 
 

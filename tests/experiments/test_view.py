@@ -147,7 +147,7 @@ def test_a_curve_out_of_reach_lies_on_the_surface(folder, capsys):
     assert "segment" not in data["surface"]
     assert data["profile"]["curve"]["validation_loss"] == heights
     for words in (text, capsys.readouterr().err):
-        assert "curve.npz in reach" in words
+        assert "curve.npz was not found" in words
 
 
 def test_what_the_curve_was_not_evaluated_with_is_the_surfaces_below_it(folder, capsys):

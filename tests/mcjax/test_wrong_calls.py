@@ -20,6 +20,8 @@ DATA = {
 ENDS = jnp.ones((3, 2)), jnp.arange(6.0).reshape(3, 2)
 ADAM = optax.adam(0.1)
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 
 def loss(params, batch):
     logits = batch["x"] @ params
@@ -47,7 +49,7 @@ class Tensor:
 
 
 BATCHES = [jax.tree.map(lambda x: x[:6], DATA), jax.tree.map(lambda x: x[6:], DATA)]  # fmt: skip
-JOIN = r"give one pytree of all examples: jax.tree.map\(lambda \*x: numpy.concatenate"
+JOIN = r"pass one pytree of all examples: jax.tree.map\(lambda \*x: numpy.concatenate"
 
 
 @pytest.mark.parametrize(

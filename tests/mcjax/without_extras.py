@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-REFUSED = ("flax", "orbax", "tensorflow_datasets", "importlib_resources", "matplotlib", "sklearn")
+REFUSED = (
+    "flax", "orbax", "tensorflow_datasets", "importlib_resources", "matplotlib", "sklearn", "torch",
+    "safetensors",
+)  # fmt: skip
 """absl is not among them: optax imports it."""
 
 

@@ -1,4 +1,4 @@
-"""Networks by name: Flax linen modules called as ``module(images, train) -> logits``.
+"""Networks by name: Flax linen modules, called as ``module(images, train) -> logits``.
 
 >>> import jax, jax.numpy as jnp
 >>> model = create("vgg7", num_classes=10)
@@ -29,7 +29,7 @@ _DEFAULTS = {"width": 1.0, "init_scale": 1.0}
 
 
 def names() -> tuple[str, ...]:
-    """The names that `create` knows, besides ``package.module:factory``."""
+    """Names for `create`, besides ``package.module:factory``."""
     return tuple(sorted(_FACTORIES))
 
 
@@ -45,23 +45,23 @@ def create(
     """Builds a network.
 
     Args:
-      name: one of `names`, or ``package.module:factory`` for a network of the user's own: a
-        callable that takes any of the arguments below by keyword and returns a linen module.
+      name: one of `names`, or ``package.module:factory`` for a network of your own: a callable
+        that accepts any of the arguments below by keyword and returns a linen module.
       num_classes: number of logits.
       width: multiplies the channels and hidden features.
-      dropout: rate; None for the network's own.
+      dropout: dropout rate; None for the network's default.
       init_scale: multiplies the standard deviation of the initialisation (the paper's mode E: 3).
-      axis_name: the mapped axis over which a batch is shared.
+      axis_name: mapped axis that shards the batch.
 
     Returns:
-      A module called as ``module(images, train)``, ``images`` float32 ``[B, H, W, C]``, which
+      A module called as ``module(images, train)`` with float32 ``images [B, H, W, C]``, which
       returns logits ``[B, num_classes]``.
 
     Raises:
-      ValueError: an unknown name, a setting out of range or one that the factory does not take,
-        a factory that cannot be imported, or one that returns no linen module.
+      ValueError: the name is unknown, a setting is out of range or not accepted by the factory, the
+        factory cannot be imported, or it does not return a linen module.
     """
-    settings = {
+    settings: dict[str, Any] = {
         "num_classes": num_classes,
         "width": width,
         "dropout": dropout,
@@ -81,9 +81,11 @@ def create(
     return _FACTORIES[name](**settings)
 
 
-def _check(num_classes, width, dropout, init_scale, **_):
+def _check(
+    num_classes: int, width: float, dropout: float | None, init_scale: float, **_: Any
+) -> None:
     if num_classes < 1:
-        raise ValueError(f"num_classes is {num_classes}: a network needs at least one")
+        raise ValueError(f"num_classes is {num_classes}: it must be at least one")
     for name, value in (("width", width), ("init_scale", init_scale)):
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"{name} is {value}: it must be a positive number")
@@ -95,7 +97,7 @@ def _import_users(name: str) -> Callable[..., Any]:
     module_name, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever the user's module raises while it is imported
+    except Exception as error:  # whatever the user's module raises on import
         raise ValueError(
             f"model {name!r}: importing {module_name!r} failed: {type(error).__name__}: {error}"
         ) from error
@@ -105,8 +107,8 @@ def _import_users(name: str) -> Callable[..., Any]:
     return factory
 
 
-def _call_users(name, factory, settings) -> nn.Module:
-    """Calls a user's factory with those of the settings that it takes."""
+def _call_users(name: str, factory: Callable[..., Any], settings: dict[str, Any]) -> nn.Module:
+    """Calls a user's factory with the settings that it accepts."""
     signature = inspect.signature(factory)
     takes = signature.parameters.values()
     everything = any(p.kind is p.VAR_KEYWORD for p in takes)
@@ -118,7 +120,9 @@ def _call_users(name, factory, settings) -> nn.Module:
         if k in settings and k not in given and settings[k] != _DEFAULTS.get(k)
     }
     if ignored:
-        raise ValueError(f"model {name!r} takes no {', '.join(ignored)}: {ignored} would be lost")
+        raise ValueError(
+            f"model {name!r} does not accept {', '.join(ignored)}: {ignored} would be lost"
+        )
     try:
         signature.bind(**given)
     except TypeError as error:

@@ -1,9 +1,10 @@
 """A multilayer perceptron, the smallest network for trying things out."""
 
 import flax.linen as nn
-import jax
 
 from mcjax.flax.ops import layers
+from mcjax.flax.ops.layers import AnyArray
+from mcjax.typing import Array, Float
 
 
 class MLP(nn.Module):
@@ -15,7 +16,7 @@ class MLP(nn.Module):
       width: multiplies ``hidden``, rounded, at least one.
       dropout: rate after each hidden layer.
       init_scale: multiplies the standard deviation of `mcjax.flax.ops.layers.he_normal`.
-      axis_name: the mapped axis over which a batch is shared (see `mcjax.flax.ops.layers.Dropout`).
+      axis_name: mapped axis that shards the batch (see `mcjax.flax.ops.layers.Dropout`).
     """
 
     num_classes: int
@@ -26,8 +27,8 @@ class MLP(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
-        """Logits ``[B, num_classes]`` of images ``[B, ...]``, which are flattened."""
+    def __call__(self, images: Float[AnyArray, "b ..."], train: bool) -> Float[Array, "b classes"]:
+        """Flattens the images and returns logits."""
         init = layers.he_normal(self.init_scale)
         x = images.reshape(len(images), -1)
         for features in self.hidden:

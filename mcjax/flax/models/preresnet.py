@@ -1,32 +1,33 @@
 """Residual networks with pre-activation (He et al., 2016) for small images.
 
-"Identity Mappings in Deep Residual Networks", as Garipov et al. (2018) have them: a 3x3
-convolution, three stages of blocks with 16, 32 and 64 planes of which the second and third halve
-the image, batch norm, ReLU, the mean over the image, and a dense layer. Submodules have the names
-that the parameters have there: ``layer2_0/conv1/kernel`` is ``layer2.0.conv1.weight``.
+"Identity Mappings in Deep Residual Networks", as implemented by Garipov et al. (2018): a 3x3
+convolution; three stages of blocks with 16, 32 and 64 planes, the second and third of which halve
+the image; batch norm, ReLU, the mean over the image, and a dense layer. Submodules are named after
+the parameters in that code: ``layer2_0/conv1/kernel`` is ``layer2.0.conv1.weight``.
 """
 
 import functools
 from collections.abc import Callable
 
 import flax.linen as nn
-import jax
 
 from mcjax.flax.models import residual
 from mcjax.flax.ops import layers
+from mcjax.flax.ops.layers import AnyArray
+from mcjax.typing import Array, Float
 
 DEPTHS = (8, 20, 56, 110, 164)
 
 
 class Block(nn.Module):
-    """Batch norm, ReLU and convolution, twice or thrice, beside an identity.
+    """Batch norm, ReLU and convolution, two or three times, plus the shortcut.
 
     Attributes:
       planes: channels of the 3x3 convolutions.
-      stride: of the first 3x3 convolution, and of the shortcut.
-      bottleneck: convolutions of 1x1, 3x3 and 1x1 pixels, the last with ``4 * planes`` channels,
-        instead of two of 3x3.
-      dropout: rate before the last batch norm.
+      stride: stride of the first 3x3 convolution and of the shortcut.
+      bottleneck: whether the convolutions are 1x1, 3x3 and 1x1, the last with ``4 * planes``
+        channels, instead of two 3x3.
+      dropout: dropout rate before the last batch norm.
       init_scale: see `PreResNet`.
       axis_name: see `PreResNet`.
     """
@@ -39,11 +40,13 @@ class Block(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """From ``[B, H, W, C]`` to ``[B, ceil(H / stride), ceil(W / stride), outputs]``.
+    def __call__(
+        self, x: Float[AnyArray, "b h w c"], train: bool
+    ) -> Float[AnyArray, "b h_out w_out features"]:
+        """Returns an image of ``ceil(h / stride)`` x ``ceil(w / stride)`` pixels.
 
-        The shortcut is ``x`` itself where shapes agree, and a 1x1 convolution of ``x`` (named
-        ``downsample``) where they do not. No convolution has a bias.
+        The shortcut is ``x`` if shapes agree, otherwise a 1x1 convolution named ``downsample``. No
+        convolution has a bias.
         """
         conv = functools.partial(
             layers.conv, use_bias=False, kernel_init=layers.he_normal(self.init_scale, outputs=True)
@@ -69,15 +72,15 @@ class PreResNet(nn.Module):
     """Three stages of `Block`.
 
     Attributes:
-      depth: layers with weights: 6n + 2 below 44, with n blocks of two convolutions a stage; 9n + 2
-        from there, with n bottlenecks.
+      depth: number of layers with weights: 6n + 2 below 44, with n blocks of two convolutions per
+        stage; 9n + 2 from 47 on, with n bottlenecks.
       num_classes: number of logits.
       width: multiplies all channels, rounded, at least one.
-      dropout: rate before the last batch norm of each block; the original has none.
-      init_scale: multiplies the standard deviation of the initialisation, that of Garipov's code:
+      dropout: dropout rate before the last batch norm of each block; the original has none.
+      init_scale: multiplies the standard deviation of the initialisation, which is Garipov's:
         `layers.he_normal` with fan-out for convolutions, `layers.uniform` for the dense layer.
-      axis_name: the mapped axis over which a batch is shared: batch norm's statistics are those
-        of the global batch, and dropout does not depend on the devices.
+      axis_name: mapped axis that shards the batch: batch norm uses the statistics of the global
+        batch, and dropout does not depend on the devices.
 
     Raises:
       ValueError: there is no network of this depth.
@@ -90,14 +93,16 @@ class PreResNet(nn.Module):
     init_scale: float = 1.0
     axis_name: str | None = None
 
-    def __post_init__(self):
-        """Refuses a wrong depth where the network is made."""
+    def __post_init__(self) -> None:
+        """Raises for a wrong depth."""
         blocks(self.depth)
         super().__post_init__()
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
-        """Logits ``[B, num_classes]`` of images ``[B, H, W, C]`` of any size."""
+    def __call__(
+        self, images: Float[AnyArray, "b h w c"], train: bool
+    ) -> Float[Array, "b classes"]:
+        """Returns logits; images may have any size."""
         count, bottleneck = blocks(self.depth)
         x = layers.conv(
             layers.scaled(residual.CHANNELS[0], self.width),
@@ -122,7 +127,7 @@ class PreResNet(nn.Module):
 
 
 def blocks(depth: int) -> tuple[int, bool]:
-    """Blocks of each stage, and whether they are bottlenecks.
+    """Returns the number of blocks per stage, and whether they are bottlenecks.
 
     >>> blocks(20), blocks(110)
     ((3, False), (12, True))
@@ -141,7 +146,7 @@ def blocks(depth: int) -> tuple[int, bool]:
 def factories() -> dict[str, Callable[..., PreResNet]]:
     """Constructors by name.
 
-    * ``preresnet8``, ``preresnet20``: two convolutions of 3x3 a block;
+    * ``preresnet8``, ``preresnet20``: two 3x3 convolutions per block;
     * ``preresnet56``, ``preresnet110``, ``preresnet164``: bottlenecks.
     """
     return {f"preresnet{depth}": functools.partial(PreResNet, depth) for depth in DEPTHS}

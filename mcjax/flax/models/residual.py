@@ -1,19 +1,20 @@
-"""What the residual networks for small images share: three stages of blocks, and their end."""
+"""Shared parts of the residual networks for small images: the stages and the last layers."""
 
 from collections.abc import Iterator
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from mcjax.flax.ops import layers
+from mcjax.flax.ops.layers import AnyArray
+from mcjax.typing import Array, Float
 
 CHANNELS = (16, 32, 64)
-"""Of the three stages, before they are widened; the first convolution has those of the first."""
+"""Channels of the three stages before widening; the first convolution has those of the first."""
 
 
 def blocks(count: int) -> Iterator[tuple[str, int, int]]:
-    """Name, channels and stride of each of ``count`` blocks a stage.
+    """Yields name, channels and stride of the blocks, ``count`` per stage.
 
     The second and third stage halve the image in their first block.
 
@@ -26,18 +27,18 @@ def blocks(count: int) -> Iterator[tuple[str, int, int]]:
 
 
 def logits(
-    x: jax.Array,
+    x: Float[AnyArray, "b h w c"],
     train: bool,
     num_classes: int,
     init_scale: float,
     axis_name: str | None,
     names: tuple[str, str],
     momentum: float = 0.9,
-) -> jax.Array:
-    """Batch norm, ReLU, the mean over the image, and a dense layer in PyTorch's initialisation.
+) -> Float[Array, "b classes"]:
+    """Batch norm, ReLU, the mean over the image, and a dense layer with PyTorch's initialisation.
 
-    Call it in a module's compact method: batch norm and dense layer become its, under ``names``.
-    The running averages keep ``momentum`` of themselves a step.
+    Call this in a compact method: batch norm and dense layer become submodules called ``names``.
+    Each step multiplies the running averages by ``momentum``.
     """
     x = nn.relu(layers.batch_norm(train, axis_name, names[0], momentum)(x))
     x = jnp.mean(x, axis=(1, 2))

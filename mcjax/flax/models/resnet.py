@@ -1,7 +1,7 @@
-"""Residual networks (He et al., 2016, "Deep Residual Learning") as torchvision has them.
+"""Residual networks (He et al., 2016, "Deep Residual Learning") as implemented in torchvision.
 
-A 7x7 convolution of stride two and a 3x3 max pooling, four stages of blocks with 64, 128, 256 and
-512 planes of which the last three halve the image, the mean over the image, and a dense layer.
+A 7x7 convolution of stride two and 3x3 max pooling; four stages of blocks with 64, 128, 256 and 512
+planes, the last three of which halve the image; the mean over the image, and a dense layer.
 Submodules have torchvision's names: ``layer2_0/downsample_0/kernel`` is
 ``layer2.0.downsample.0.weight``.
 """
@@ -10,25 +10,26 @@ import functools
 from collections.abc import Callable
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from mcjax.flax.ops import convolution, layers
+from mcjax.flax.ops.layers import AnyArray
+from mcjax.typing import Array, Float
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
-"""Blocks of each stage by depth; from 50 on they are bottlenecks."""
+"""Number of blocks in each stage, by depth; from 50 on they are bottlenecks."""
 CHANNELS = (64, 128, 256, 512)
-"""Planes of the four stages; the first convolution has those of the first."""
+"""Planes of the four stages; the first convolution has those of the first stage."""
 
 
 class Block(nn.Module):
-    """Convolutions with batch norm and ReLU between them, beside a shortcut; then ReLU.
+    """Convolutions with batch norm, ReLU between them, plus the shortcut; then ReLU.
 
     Attributes:
       planes: channels of the 3x3 convolutions.
-      stride: of the first 3x3 convolution, and of the shortcut.
-      bottleneck: convolutions of 1x1, 3x3 and 1x1 pixels, the last with ``4 * planes`` channels,
-        instead of two of 3x3.
+      stride: stride of the first 3x3 convolution and of the shortcut.
+      bottleneck: whether the convolutions are 1x1, 3x3 and 1x1, the last with ``4 * planes``
+        channels, instead of two 3x3.
       init_scale: see `ResNet`.
       axis_name: see `ResNet`.
     """
@@ -40,11 +41,13 @@ class Block(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """From ``[B, H, W, C]`` to ``[B, ceil(H / stride), ceil(W / stride), outputs]``.
+    def __call__(
+        self, x: Float[AnyArray, "b h w c"], train: bool
+    ) -> Float[Array, "b h_out w_out features"]:
+        """Returns an image of ``ceil(h / stride)`` x ``ceil(w / stride)`` pixels.
 
-        The shortcut is ``x`` itself where shapes agree; elsewhere a 1x1 convolution and a batch
-        norm, named ``downsample_0`` and ``downsample_1``. No convolution has a bias.
+        The shortcut is ``x`` if shapes agree, otherwise a 1x1 convolution and a batch norm, named
+        ``downsample_0`` and ``downsample_1``. No convolution has a bias.
         """
         norm = functools.partial(layers.batch_norm, train, self.axis_name)
         convolutions = (
@@ -70,13 +73,13 @@ class ResNet(nn.Module):
       depth: one of `BLOCKS`.
       num_classes: number of logits.
       width: multiplies all channels, rounded, at least one.
-      dropout: rate before the dense layer; the original has none.
+      dropout: dropout rate before the dense layer; the original has none.
       init_scale: multiplies the standard deviation of the initialisation, which is torchvision's:
         `layers.he_normal` with fan-out for convolutions, `layers.uniform` for the dense layer.
-      small_images: the first convolution is 3x3 with stride one, and there is no max pooling, as
-        is usual for images of 32x32 pixels.
-      axis_name: the mapped axis over which a batch is shared: batch norm's statistics are those
-        of the global batch, and dropout does not depend on the devices.
+      small_images: whether the first convolution is 3x3 with stride one and there is no max
+        pooling, as is usual for 32x32 pixels.
+      axis_name: mapped axis that shards the batch: batch norm uses the statistics of the global
+        batch, and dropout does not depend on the devices.
     """
 
     depth: int
@@ -88,8 +91,10 @@ class ResNet(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
-        """Logits ``[B, num_classes]`` of images ``[B, H, W, C]`` of any size."""
+    def __call__(
+        self, images: Float[AnyArray, "b h w c"], train: bool
+    ) -> Float[Array, "b classes"]:
+        """Returns logits; images may have any size."""
         size, stride = (3, 1) if self.small_images else (7, 2)
         first = layers.scaled(CHANNELS[0], self.width)
         x = _conv(first, size, stride, self.init_scale, "conv1")(images)
@@ -111,7 +116,7 @@ class ResNet(nn.Module):
 
 
 def blocks(depth: int) -> list[tuple[str, int, int]]:
-    """Name, stage from 0, and stride of each block.
+    """Returns name, stage (from 0) and stride of each block.
 
     >>> blocks(18)[1:4]
     [('layer1_1', 0, 1), ('layer2_0', 1, 2), ('layer2_1', 1, 1)]
@@ -126,7 +131,7 @@ def blocks(depth: int) -> list[tuple[str, int, int]]:
 def factories() -> dict[str, Callable[..., ResNet]]:
     """Constructors by name.
 
-    * ``resnet18``, ``resnet34``: two convolutions of 3x3 a block; ``resnet50``: bottlenecks. They
+    * ``resnet18``, ``resnet34``: two 3x3 convolutions per block; ``resnet50``: bottlenecks. They
       halve the image five times, so 224x224 pixels end as 7x7 and 32x32 as 1x1.
     * ``resnet18_cifar`` and so on: with ``small_images``; 32x32 pixels end as 4x4.
     """
@@ -135,6 +140,6 @@ def factories() -> dict[str, Callable[..., ResNet]]:
     return plain | small
 
 
-def _conv(features, size, stride, scale, name):
+def _conv(features: int, size: int, stride: int, scale: float, name: str) -> nn.Conv:
     init = layers.he_normal(scale, outputs=True)
     return layers.conv(features, size, stride, use_bias=False, kernel_init=init, name=name)

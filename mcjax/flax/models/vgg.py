@@ -1,19 +1,20 @@
-"""VGG networks (Simonyan & Zisserman, 2015) for small images, as Garipov et al. (2018) have them.
+"""VGG networks (Simonyan & Zisserman, 2015) for small images, as in Garipov et al. (2018).
 
 The paper's section 3 trains VGG16 on CIFAR-10: thirteen 3x3 convolutions with biases, pooling after
-each stage, and three dense layers of 512, 512 and the classes with dropout before the first two.
-A name counts the layers with weights.
+each stage, and dense layers of 512, 512 and the number of classes, with dropout before the first
+two. The number in a name counts the layers with weights.
 """
 
 import functools
 from collections.abc import Callable
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax import lax
 
 from mcjax.flax.ops import convolution, layers
+from mcjax.flax.ops.layers import AnyArray
+from mcjax.typing import Array, Float
 
 STAGES: dict[str, tuple[tuple[int, ...], ...]] = {
     "vgg11": ((64,), (128,), (256,) * 2, (512,) * 2, (512,) * 2),
@@ -28,15 +29,15 @@ class VGG(nn.Module):
     """Stages of 3x3 convolutions, each followed by 2x2 max pooling, then dense layers.
 
     Attributes:
-      stages: channels of each convolution, stage by stage.
+      stages: channels of the convolutions in each stage.
       num_classes: number of logits.
       dense: features of the hidden dense layers, each with dropout before it.
       width: multiplies all channels and ``dense``, rounded, at least one.
-      dropout: rate before each hidden dense layer.
+      dropout: dropout rate before each hidden dense layer.
       init_scale: multiplies the standard deviation of `mcjax.flax.ops.layers.he_normal`.
-      batch_norm: normalises after each convolution (Ioffe & Szegedy, 2015).
-      axis_name: the mapped axis over which a batch is shared: batch norm's statistics are those
-        of the global batch, and dropout does not depend on the devices.
+      batch_norm: whether to normalise after each convolution (Ioffe & Szegedy, 2015).
+      axis_name: mapped axis that shards the batch: batch norm uses the statistics of the global
+        batch, and dropout does not depend on the devices.
     """
 
     stages: tuple[tuple[int, ...], ...]
@@ -49,10 +50,12 @@ class VGG(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
-        """Logits ``[B, num_classes]`` of images ``[B, H, W, C]`` of any size.
+    def __call__(
+        self, images: Float[AnyArray, "b h w c"], train: bool
+    ) -> Float[Array, "b classes"]:
+        """Returns logits; images may have any size.
 
-        Pooling leaves a dimension of one pixel as it is.
+        Pooling leaves a dimension of one pixel unchanged.
         """
         init = layers.he_normal(self.init_scale)
         x = self._features(images, init, train)
@@ -62,14 +65,16 @@ class VGG(nn.Module):
             x = nn.relu(nn.Dense(layers.scaled(features, self.width), kernel_init=init)(x))
         return nn.Dense(self.num_classes, kernel_init=init)(x)
 
-    def _features(self, x, init, train):
+    def _features(self, x: AnyArray, init: nn.initializers.Initializer, train: bool) -> AnyArray:
         for channels in self.stages:
             for features in channels:
                 x = self._convolve(x, features, init, train)
             x = convolution.max_pool_2x2(x)
         return x
 
-    def _convolve(self, x, features, init, train):
+    def _convolve(
+        self, x: AnyArray, features: int, init: nn.initializers.Initializer, train: bool
+    ) -> Array:
         x = nn.Conv(
             layers.scaled(features, self.width),
             (3, 3),
@@ -82,19 +87,21 @@ class VGG(nn.Module):
 
 
 class TorchvisionVGG(VGG):
-    """The same convolutions, then torchvision's classifier, which was made for 224x224 pixels.
+    """The same convolutions with torchvision's classifier, designed for 224x224 pixels.
 
-    The last images are averaged to 7x7 pixels, those smaller than that repeat theirs; each hidden
-    dense layer has dropout after it. Initialised as in torchvision:
-    `mcjax.flax.ops.layers.he_normal` with fan-out for convolutions, a normal distribution of
-    standard deviation 0.01 for dense layers, both times ``init_scale``.
+    The last images are averaged to 7x7 pixels; smaller ones repeat theirs. Dropout follows each
+    hidden dense layer. Initialised as in torchvision: `mcjax.flax.ops.layers.he_normal` with
+    fan-out for convolutions, a normal distribution with standard deviation 0.01 for dense layers,
+    both scaled by ``init_scale``.
     """
 
     dense: tuple[int, ...] = (4096, 4096)
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
-        """Logits ``[B, num_classes]`` of images ``[B, H, W, C]`` of any size."""
+    def __call__(
+        self, images: Float[AnyArray, "b h w c"], train: bool
+    ) -> Float[Array, "b classes"]:
+        """Returns logits; images may have any size."""
         init = nn.initializers.normal(0.01 * self.init_scale)
         x = self._features(images, layers.he_normal(self.init_scale, outputs=True), train)
         x = adaptive_mean(x, 7)
@@ -105,12 +112,13 @@ class TorchvisionVGG(VGG):
         return nn.Dense(self.num_classes, kernel_init=init)(x)
 
 
-def adaptive_mean(x: jax.Array, size: int) -> jax.Array:
-    """Means over ``size`` x ``size`` windows that cover the image, as PyTorch's adaptive pooling.
+def adaptive_mean(x: Float[AnyArray, "b h w c"], size: int) -> Float[Array, "b {size} {size} c"]:
+    """Averages ``size`` x ``size`` windows that cover the image, as PyTorch's adaptive pooling.
 
-    Of H rows, window i has those from ``floor(i H / size)`` to before ``ceil((i + 1) H / size)``:
-    they overlap where ``size`` does not divide H. From ``[B, H, W, C]`` to ``[B, size, size, C]``.
+    Window i has the rows from ``floor(i h / size)`` up to but excluding ``ceil((i + 1) h / size)``:
+    windows overlap if ``size`` does not divide ``h``.
     """
+    x = jnp.asarray(x)
     for axis in (1, 2):
         length = x.shape[axis]
         windows = [(i * length // size, -(-(i + 1) * length // size)) for i in range(size)]
@@ -123,10 +131,10 @@ def factories() -> dict[str, Callable[..., VGG]]:
     """Constructors by name, each also with batch norm (``_bn``).
 
     * ``vgg11``, ``vgg13``, ``vgg16`` (the paper's), ``vgg19``;
-    * ``vgg10``: eight convolutions of 32 to 128 channels, a dense layer of 64, no dropout. For
-      images of 14 to 16 pixels; with batch norm it shows SGDR's barriers within minutes on CPU;
-    * ``vgg7``: four convolutions of 32 and 64 channels, two dense layers of 128, no dropout. For
-      digits of 8x8 pixels, 116 thousand parameters;
+    * ``vgg10``: eight convolutions with 32 to 128 channels, a dense layer of 64, no dropout. For
+      14x14 to 16x16 pixels; with batch norm it shows SGDR's barriers within minutes on CPU;
+    * ``vgg7``: four convolutions with 32 and 64 channels, two dense layers of 128, no dropout. For
+      digits of 8x8 pixels; 116 thousand parameters;
     * ``torchvision_vgg11`` to ``torchvision_vgg19``: `TorchvisionVGG`.
     """
     plain = {name: functools.partial(VGG, stages) for name, stages in STAGES.items()}

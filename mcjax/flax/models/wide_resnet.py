@@ -1,29 +1,30 @@
-"""Wide residual networks (Zagoruyko & Komodakis, 2016), as Garipov et al. (2018) have them.
+"""Wide residual networks (Zagoruyko & Komodakis, 2016), as in Garipov et al. (2018).
 
-A 3x3 convolution of 16 channels, three stages of blocks with 16k, 32k and 64k channels of which the
-second and third halve the image, batch norm, ReLU, the mean over the image, and a dense layer.
-Submodules have the names that the parameters have there: ``layer2_0/conv1/kernel`` is
-``layer2.0.conv1.weight``. The running averages of the last batch norm keep 0.1 of themselves a
-step, the others' 0.9: so it is there, where ``momentum=0.9`` is what is replaced.
+A 3x3 convolution with 16 channels; three stages of blocks with 16k, 32k and 64k channels, the
+second and third of which halve the image; batch norm, ReLU, the mean over the image, and a dense
+layer. Submodules are named after the parameters in Garipov's code: ``layer2_0/conv1/kernel`` is
+``layer2.0.conv1.weight``. As there, each step multiplies the running averages of the last batch
+norm by 0.1 and the others by 0.9: in PyTorch, ``momentum=0.9`` is the fraction that is replaced.
 """
 
 import functools
 from collections.abc import Callable
 
 import flax.linen as nn
-import jax
 
 from mcjax.flax.models import residual
 from mcjax.flax.ops import layers
+from mcjax.flax.ops.layers import AnyArray
+from mcjax.typing import Array, Float
 
 
 class Block(nn.Module):
-    """Batch norm, ReLU and a 3x3 convolution, twice, with dropout between, beside an identity.
+    """Batch norm, ReLU and a 3x3 convolution, twice with dropout between, plus the shortcut.
 
     Attributes:
       features: channels of both convolutions.
-      stride: of the second convolution, and of the shortcut.
-      dropout: rate after the first convolution.
+      stride: stride of the second convolution and of the shortcut.
+      dropout: dropout rate after the first convolution.
       init_scale: see `WideResNet`.
       axis_name: see `WideResNet`.
     """
@@ -35,11 +36,13 @@ class Block(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """From ``[B, H, W, C]`` to ``[B, ceil(H / stride), ceil(W / stride), features]``.
+    def __call__(
+        self, x: Float[AnyArray, "b h w c"], train: bool
+    ) -> Float[AnyArray, "b h_out w_out features"]:
+        """Returns an image of ``ceil(h / stride)`` x ``ceil(w / stride)`` pixels.
 
-        The shortcut is ``x`` itself where shapes agree, and a 1x1 convolution of ``x`` (named
-        ``shortcut``) where they do not. All convolutions have biases.
+        The shortcut is ``x`` if shapes agree, otherwise a 1x1 convolution named ``shortcut``. All
+        convolutions have biases.
         """
         y = nn.relu(layers.batch_norm(train, self.axis_name, "bn1")(x))
         y = _conv(y, self.features, 3, 1, self.init_scale, "conv1")
@@ -55,15 +58,15 @@ class WideResNet(nn.Module):
     """Three stages of `Block`.
 
     Attributes:
-      depth: 6n + 4 for n blocks a stage.
-      widen: the factor k of a stage's channels.
+      depth: 6n + 4 for n blocks per stage.
+      widen: factor k of the stages' channels.
       num_classes: number of logits.
-      width: multiplies all channels, rounded, at least one; the first 16, too.
-      dropout: rate between the convolutions of each block.
-      init_scale: multiplies the standard deviation of the initialisation, that of Garipov's code:
+      width: multiplies all channels, including the first 16, rounded, at least one.
+      dropout: dropout rate between the convolutions of each block.
+      init_scale: multiplies the standard deviation of the initialisation, which is Garipov's:
         `layers.uniform` for all kernels and biases.
-      axis_name: the mapped axis over which a batch is shared: batch norm's statistics are those
-        of the global batch, and dropout does not depend on the devices.
+      axis_name: mapped axis that shards the batch: batch norm uses the statistics of the global
+        batch, and dropout does not depend on the devices.
 
     Raises:
       ValueError: there is no network of this depth.
@@ -77,15 +80,17 @@ class WideResNet(nn.Module):
     init_scale: float = 1.0
     axis_name: str | None = None
 
-    def __post_init__(self):
-        """Refuses a wrong depth where the network is made."""
+    def __post_init__(self) -> None:
+        """Raises for a wrong depth."""
         if self.depth < 10 or (self.depth - 4) % 6:
             raise ValueError(f"depth is {self.depth}: use 6n + 4 (10, 16, ...)")
         super().__post_init__()
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
-        """Logits ``[B, num_classes]`` of images ``[B, H, W, C]`` of any size."""
+    def __call__(
+        self, images: Float[AnyArray, "b h w c"], train: bool
+    ) -> Float[Array, "b classes"]:
+        """Returns logits; images may have any size."""
         first = layers.scaled(residual.CHANNELS[0], self.width)
         x = _conv(images, first, 3, 1, self.init_scale, "conv1")
         for name, channels, stride in residual.blocks((self.depth - 4) // 6):
@@ -108,7 +113,7 @@ def factories() -> dict[str, Callable[..., WideResNet]]:
     return {f"wrn{d}x{k}": functools.partial(WideResNet, d, k) for d, k in ((28, 10), (16, 4))}
 
 
-def _conv(x, features, size, stride, scale, name):
-    """A convolution with bias, in PyTorch's initialisation, applied to ``x``."""
+def _conv(x: AnyArray, features: int, size: int, stride: int, scale: float, name: str) -> Array:
+    """Applies a convolution with bias and PyTorch's initialisation."""
     init = layers.uniform(size * size * x.shape[-1], scale)
     return layers.conv(features, size, stride, kernel_init=init, bias_init=init, name=name)(x)

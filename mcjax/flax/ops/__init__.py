@@ -1,1 +1,1 @@
-"""Convolutions and layers that are fast on CPU."""
+"""Convolutions that are fast on CPU and GPU, and the layers of the networks."""

@@ -1,20 +1,24 @@
-"""What the models share: initialisation, widths, layers that know their backend and no devices."""
+"""Shared parts of the models: initialisation, widths, and layers that fit the backend."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from mcjax.flax.ops import convolution
+from mcjax.flax.ops.convolution import AnyArray
+from mcjax.typing import Array, Float
 
 
 def he_normal(scale: float = 1.0, *, outputs: bool = False) -> nn.initializers.Initializer:
-    """Normal with standard deviation ``scale * sqrt(2 / n)``, ``n`` inputs of the neuron.
+    """Normal with standard deviation ``scale * sqrt(2 / n)``, where ``n`` is the fan-in.
 
-    He et al. (2015) with fan-in, as the paper's section 3 initialises; its mode E has ``scale=3``.
-    The distribution is not truncated. With ``outputs``, ``n`` is fan-out: a kernel's elements times
-    its output channels, as Garipov et al. (2018) initialise residual networks.
+    This is He et al. (2015), the initialisation of the paper's section 3; its mode E has
+    ``scale=3``. The distribution is not truncated. With ``outputs``, ``n`` is the fan-out (a
+    kernel's size times its output channels), as Garipov et al. (2018) initialise residual networks.
     """
     fan = "fan_out" if outputs else "fan_in"
     return nn.initializers.variance_scaling(2 * scale**2, fan, "normal")
@@ -24,7 +28,12 @@ def uniform(fan_in: int, scale: float = 1.0) -> nn.initializers.Initializer:
     """Uniform in ``scale / sqrt(fan_in) * [-1, 1]``: PyTorch's default for kernels and biases."""
     bound = scale / fan_in**0.5
 
-    def init(key, shape, dtype=jnp.float32, out_sharding=None):
+    def init(
+        key: jax.Array,
+        shape: Sequence[int],
+        dtype: DTypeLike = jnp.float32,
+        out_sharding: Any = None,
+    ) -> Array:
         return jax.random.uniform(key, shape, dtype, -bound, bound, out_sharding=out_sharding)
 
     return init
@@ -33,8 +42,8 @@ def uniform(fan_in: int, scale: float = 1.0) -> nn.initializers.Initializer:
 def conv(features: int, size: int, stride: int = 1, **options: Any) -> nn.Conv:
     """A convolution of `ops.convolution`, padded on all sides by half of its odd ``size``.
 
-    So PyTorch pads. Flax's SAME pads an image of even size less before than after at stride two,
-    which shifts the whole network. ``options`` are those of `flax.linen.Conv`.
+    PyTorch pads this way. At stride two, Flax's SAME pads an image of even size less before than
+    after, which shifts the whole network. ``options`` are passed to `flax.linen.Conv`.
     """
     return nn.Conv(
         features,
@@ -49,17 +58,17 @@ def conv(features: int, size: int, stride: int = 1, **options: Any) -> nn.Conv:
 def batch_norm(
     train: bool, axis_name: str | None, name: str | None = None, momentum: float = 0.9
 ) -> nn.BatchNorm:
-    """Batch norm (Ioffe & Szegedy, 2015) with the statistics of the batch over all devices.
+    """Batch norm (Ioffe & Szegedy, 2015) with the statistics of the global batch.
 
-    The running averages keep ``momentum`` of themselves a step; 0.9, PyTorch's ``momentum=0.1``,
-    and epsilon are PyTorch's defaults. The variances averaged are biased (divided by ``n``, the
-    numbers a channel has in the batch) where PyTorch's running ones are unbiased (``n - 1``).
+    Each step multiplies the running averages by ``momentum``; 0.9 (PyTorch's ``momentum=0.1``) and
+    epsilon are PyTorch's defaults. The averaged variances are biased (divided by ``n``, the number
+    of values of a channel in the batch); PyTorch's are unbiased (``n - 1``).
     """
     return nn.BatchNorm(not train, momentum=momentum, epsilon=1e-5, axis_name=axis_name, name=name)
 
 
 def scaled(features: int, width: float) -> int:
-    """``features`` times ``width``, rounded, at least one.
+    """Returns ``features * width``, rounded, at least one.
 
     >>> scaled(512, 0.25), scaled(64, 0.001)
     (128, 1)
@@ -68,24 +77,24 @@ def scaled(features: int, width: float) -> int:
 
 
 class Dropout(nn.Module):
-    """Dropout whose mask is a function of the key and the example's place in the global batch.
+    """Dropout whose mask depends only on the key and the example's position in the global batch.
 
-    Flax's own draws one mask for the array it sees, so on several devices every share would get
-    the same mask, and one device another. Here row ``i`` draws from ``fold_in(key, i)``, ``i``
-    counted over all devices: results do not depend on their number.
+    Flax's own dropout draws one mask for the array it sees, so every shard would get the same mask,
+    and results would depend on the number of devices. Here row ``i`` of the global batch draws from
+    ``fold_in(key, i)``.
 
     Attributes:
-      rate: probability that a value is dropped, in ``[0, 1)``; the others are scaled by
+      rate: probability of dropping a value, in ``[0, 1)``; the others are scaled by
         ``1 / (1 - rate)``.
-      axis_name: the mapped axis over which a batch is shared, in equal contiguous parts.
+      axis_name: mapped axis that shards the batch into equal contiguous parts.
     """
 
     rate: float
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Drops values of ``x [B, ...]``; needs the stream ``dropout`` only if it drops any."""
+    def __call__(self, x: Float[AnyArray, "b ..."], train: bool) -> Float[AnyArray, "b ..."]:
+        """Drops values; needs the stream ``dropout`` only if there is something to drop."""
         if not 0 <= self.rate < 1:
             raise ValueError(f"dropout rate {self.rate} is not in [0, 1)")
         if self.rate == 0 or not train or self.is_initializing():
@@ -95,7 +104,7 @@ class Dropout(nn.Module):
         if self.axis_name is not None:
             positions += jax.lax.axis_index(self.axis_name) * len(x)
 
-        def row(position):
+        def row(position: Array) -> Array:
             return jax.random.bernoulli(
                 jax.random.fold_in(key, position), 1 - self.rate, x.shape[1:]
             )

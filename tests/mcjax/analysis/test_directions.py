@@ -150,14 +150,14 @@ def test_what_is_wrong_is_said():
     for given, message in (
         ([ones], "two directions, got 1"),
         ([ones, {"w": jnp.zeros(4)}], "direction 2 is zero"),
-        ([{"w": jnp.full(4, jnp.nan)}, ones], "direction 1 holds values that are not finite"),
+        ([{"w": jnp.full(4, jnp.nan)}, ones], "direction 1 has values that are not finite"),
         ([ones, {"w": jnp.ones(3)}], "do not match"),
     ):
         with pytest.raises(ValueError, match=message):
             directions.around(w, given)
     line = [{"w": t * jnp.arange(4.0)} for t in (0.0, 1.0, 3.0, 4.5)]
     for given, message in (
-        (line[:2], "2 points have no two principal directions"),
+        (line[:2], "2 points do not have two principal directions"),
         (line, "on a line"),
         ([*line, {"w": jnp.full(4, jnp.inf)}], "not finite"),
         ([w, ones, {"v": jnp.ones(4)}], "different tree structures"),

@@ -9,7 +9,7 @@ from mcjax.flax import models
 from mcjax.flax.objective import cross_entropy
 from tests import nets
 from tests.mcjax import small
-from tests.mcjax.test_evaluation import SPLITS, by_numpy, combined, control_points, make
+from tests.mcjax.engine.test_evaluation import SPLITS, by_numpy, combined, control_points, make
 
 RNG = np.random.default_rng(0)
 ROWS = np.array([[1.0, 0.0, 0.0], [0.2, 0.5, 0.3], [0.0, 0.0, 1.0]])

@@ -116,7 +116,7 @@ def test_without_a_home_folder_nothing_is_kept(monkeypatch, source_file):
     for name in ("MCJAX_CACHE", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", no_entry)
-    with pytest.warns(UserWarning, match="a is not kept .* set MCJAX_CACHE to a folder"):
+    with pytest.warns(UserWarning, match="a is not cached: .* set MCJAX_CACHE to a folder"):
         assert_same(cache.cached("a", [source_file], built), built())
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from mcjax import data
 from mcjax.data import cifar, pickles
-from tests.mcjax import data_sets
+from tests.mcjax.data import data_sets
 
 RNG = np.random.default_rng(11)
 
@@ -69,7 +69,7 @@ def test_links_in_an_archive_are_not_followed(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda b: b[:-1], "data_batch_3.*records of 3073"),
+        (lambda b: b[:-1], "data_batch_3.*number of 3073-byte records"),
         (lambda b: b"", "data_batch_3.*0 labels"),
         (lambda b: b"\x0a" + b[1:], r"data_batch_3.*0\.\.9"),
     ],

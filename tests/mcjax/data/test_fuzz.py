@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mcjax import data
 from mcjax.data import cifar, idx
 from tests.fuzzing import CASES, fuzz
-from tests.mcjax import data_sets
+from tests.mcjax.data import data_sets
 
 
 def damaged(size):

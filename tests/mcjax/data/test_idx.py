@@ -7,7 +7,7 @@ import pytest
 
 from mcjax import data
 from mcjax.data import sources
-from tests.mcjax import data_sets
+from tests.mcjax.data import data_sets
 
 RNG = np.random.default_rng(11)
 

@@ -103,7 +103,7 @@ def test_pad_keeps_the_image_in_the_middle():
         ("tfds:", "unknown"),
         ("tfds:cifar1", "did you mean tfds:cifar10"),
         ("tfds:no/such/thing", "expected tfds:NAME"),
-        ("tfds:glue", "no data set"),
+        ("tfds:glue", "does not have images"),
         ("tfds:stanford_dogs", "different sizes"),
     ],
 )

@@ -1,0 +1,32 @@
+"""Profiles, surfaces and sharpness: the types that calls return and figures draw.
+
+Metrics are indexed by split and name, ``found.curve.metrics["train"]["loss"]``, and so are their
+summaries, ``found.curve.barriers["train"]["loss"].over_max``. The types hold numpy arrays, computed
+by `mcjax.analysis`.
+
+**Files.** `Profile`, `Surface` and `Sharpness` have ``to_arrays()`` and ``from_arrays(arrays)``.
+The keys of ``curve.npz``, ``surface.npz`` and ``sharpness.npz`` are defined only here. Reading and
+rewriting a file changes no key, dtype or value: unknown arrays, and parts of an incomplete summary,
+are kept in ``extra``.
+
+>>> import numpy as np
+>>> losses = np.array([0.1, 0.4, 0.2])
+>>> curve = PathMetrics({"train": {"loss": losses}})
+>>> found = Profile(np.linspace(0, 1, 3), {"curve": curve})
+>>> list(found.to_arrays())
+['t', 'curve_train_loss']
+>>> Profile.from_arrays(found.to_arrays()).curve.metrics["train"]["loss"]
+array([0.1, 0.4, 0.2])
+"""
+
+from mcjax.results.metrics import SPLITS, Arrays, Metrics, Values, named, unnamed
+from mcjax.results.paths import ALIGNED_PATHS, PATHS, Heights, Means, PathMetrics, Profile, Slopes
+from mcjax.results.sharpness import PointSharpness, Sharpness
+from mcjax.results.surfaces import CurveOnPlane, Directions, Iterates, Points, Surface
+
+__all__ = [
+    "ALIGNED_PATHS", "PATHS", "SPLITS", "Arrays",
+    "CurveOnPlane", "Directions", "Heights", "Iterates", "Means",
+    "Metrics", "PathMetrics", "PointSharpness", "Points", "Profile", "Sharpness", "Slopes",
+    "Surface", "Values", "named", "unnamed",
+]  # fmt: skip

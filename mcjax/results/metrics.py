@@ -1,0 +1,88 @@
+"""Metrics by split and name, and their keys in files."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from mcjax.typing import Float
+
+Arrays = dict[str, np.ndarray]
+"""The arrays of an ``.npz`` file by key."""
+
+Metrics = dict[str, dict[str, np.ndarray]]
+"""``metrics[split][name]``; a mean over the split's examples."""
+
+SPLITS = ("train", "validation", "test")
+NONE: Mapping[str, Any] = {}  # never modified; a mappingproxy could not be pickled
+_Value = TypeVar("_Value")
+
+
+class Values(NamedTuple):
+    """Metrics of some points.
+
+    Attributes:
+      metrics: ``metrics[split][name]``, one entry per point.
+      l2: squared norms of the points, if known.
+    """
+
+    metrics: Metrics
+    l2: Float[np.ndarray, "*points"] | None = None
+
+    @classmethod
+    def joined(cls, blocks: Sequence[Metrics]) -> "Values":
+        """Concatenates the blocks of `mcjax.engine.evaluation.Evaluator.blocks`."""
+        found = {
+            split: {name: np.concatenate([b[split][name] for b in blocks]) for name in metrics}
+            for split, metrics in blocks[0].items()
+        }
+        return cls(found, found.pop("params")["l2"])
+
+    def to_arrays(self) -> Arrays:
+        """``SPLIT_METRIC`` and ``l2``."""
+        return values_arrays(self.metrics, self.l2, "")
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Values":
+        """Inverts `to_arrays` for a list of points."""
+        left = dict(arrays)
+        return cls(take_metrics(left, "", 1), left.pop("l2", None))
+
+
+def named(metrics: Mapping[str, Mapping[str, _Value]]) -> dict[str, _Value]:
+    """Flattens metrics to the names in flags, figures and files, such as ``train_loss``.
+
+    >>> list(named({"train": {"loss": np.ones(3)}, "validation": {"loss": np.ones(3)}}))
+    ['train_loss', 'validation_loss']
+    """
+    return {f"{split}_{name}": x for split, found in metrics.items() for name, x in found.items()}
+
+
+def unnamed(by_name: Mapping[str, _Value]) -> dict[str, dict[str, _Value]]:
+    """Inverts `named`: returns ``metrics[split][name]``."""
+    metrics: dict[str, dict[str, _Value]] = {}
+    for key, value in by_name.items():
+        split, _, name = key.partition("_")
+        metrics.setdefault(split, {})[name] = value
+    return metrics
+
+
+def require(arrays: Mapping[str, np.ndarray], keys: Sequence[str], what: str) -> Arrays:
+    """Copies the arrays; raises ValueError if a required key is missing."""
+    missing = [key for key in keys if key not in arrays]
+    if missing:
+        raise ValueError(f"{what} needs {', '.join(keys)}; {', '.join(missing)} is missing")
+    return dict(arrays)
+
+
+def values_arrays(metrics: Metrics, l2: Float[np.ndarray, "*points"] | None, prefix: str) -> Arrays:
+    """Metrics and squared norms by key, with a prefix."""
+    arrays = {f"{prefix}{key}": x for key, x in named(metrics).items()}
+    return arrays if l2 is None else arrays | {f"{prefix}l2": l2}
+
+
+def take_metrics(left: Arrays, prefix: str, ndim: int) -> Metrics:
+    """Removes the arrays ``PREFIX SPLIT_METRIC`` of ``ndim`` axes from ``left``."""
+    starts = tuple(f"{prefix}{split}_" for split in SPLITS)
+    keys = [k for k, x in left.items() if k.startswith(starts) and np.ndim(x) == ndim]
+    return unnamed({key.removeprefix(prefix): left.pop(key) for key in keys})

@@ -1,0 +1,206 @@
+"""Surfaces: metrics on a grid of a plane, and what is drawn on it."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mcjax.results.metrics import NONE, Arrays, Metrics, require, take_metrics, values_arrays
+from mcjax.typing import Float, Integer, Num, Shaped
+
+
+class Points(NamedTuple):
+    """The points that span a plane, or those of them that are networks.
+
+    Attributes:
+      xy: coordinates, in units of weight distance.
+      name: names for figures.
+      metrics: ``metrics[split][name]`` of shape ``[N]``.
+      l2: squared norms.
+    """
+
+    xy: Num[np.ndarray, "N 2"]
+    name: Shaped[np.ndarray, " N"]
+    metrics: Metrics
+    l2: Float[np.ndarray, " N"] | None = None
+
+
+class CurveOnPlane(NamedTuple):
+    """A curve with K control points, projected onto a plane at P points.
+
+    Attributes:
+      t: parameters of the points.
+      xy: affine projections of ``phi(t)``.
+      distance: weight distances of ``phi(t)`` from the plane.
+      control_xy: affine projections of the control points.
+    """
+
+    t: Float[np.ndarray, " P"]
+    xy: Float[np.ndarray, "P 2"]
+    distance: Float[np.ndarray, " P"]
+    control_xy: Float[np.ndarray, "K 2"]
+
+
+class Iterates(NamedTuple):
+    """N iterates of a training run, projected onto a plane.
+
+    Attributes:
+      xy: affine projections.
+      distance: weight distances from the plane.
+      epoch: epochs of the iterates.
+      metrics: ``metrics[split][name]`` of shape ``[N]``, at the iterates themselves.
+      l2: squared norms.
+      affine: coefficients of the affine projections.
+      span: coefficients of the projections onto the span (A.2).
+      span_distance: weight distances from the span.
+      variance_share: share of the iterates' variance that lies in the plane.
+      name: names for tables and pages.
+    """
+
+    xy: Float[np.ndarray, "N 2"]
+    distance: Float[np.ndarray, " N"]
+    epoch: Integer[np.ndarray, " N"]
+    metrics: Metrics
+    l2: Float[np.ndarray, " N"] | None = None
+    affine: Float[np.ndarray, "N 3"] | None = None
+    span: Float[np.ndarray, "N 3"] | None = None
+    span_distance: Float[np.ndarray, " N"] | None = None
+    variance_share: float | None = None
+    name: Shaped[np.ndarray, " N"] | None = None
+
+
+class Directions(NamedTuple):
+    """The two directions of a surface around one point.
+
+    Attributes:
+      norm: lengths, in units of weight distance.
+      explained_variance: variances along principal directions.
+      explained_variance_ratio: their shares of the total variance.
+      eigenvalues: eigenvalues of eigenvectors of the Hessian.
+      residuals: error bounds: the Hessian has an eigenvalue this close to each.
+    """
+
+    norm: Float[np.ndarray, "2"]
+    explained_variance: Float[np.ndarray, "2"] | None = None
+    explained_variance_ratio: Float[np.ndarray, "2"] | None = None
+    eigenvalues: Float[np.ndarray, "2"] | None = None
+    residuals: Float[np.ndarray, "2"] | None = None
+
+
+class Surface(NamedTuple):
+    """Metrics on a grid of a plane, and what is drawn on it: ``surface.npz``.
+
+    Attributes:
+      x: coordinates of the columns, in units of weight distance from the first point.
+      y: coordinates of the rows, likewise.
+      metrics: ``metrics[split][name]`` of shape ``[H, W]``.
+      points: the three points of the plane.
+      l2: squared norms.
+      curve: a curve, projected onto the plane.
+      iterates: iterates of a run, projected onto the plane.
+      directions: for a surface around its first point, whose other two points are the tips of the
+        directions.
+      extra: other arrays of the file, by key.
+    """
+
+    x: Float[np.ndarray, " W"]
+    y: Float[np.ndarray, " H"]
+    metrics: Metrics
+    points: Points
+    l2: Float[np.ndarray, "H W"] | None = None
+    curve: CurveOnPlane | None = None
+    iterates: Iterates | None = None
+    directions: Directions | None = None
+    extra: Mapping[str, np.ndarray] = NONE
+
+    @property
+    def networks(self) -> Points:
+        """The points that are networks: all, or only the first for a surface along directions."""
+        count = len(self.points.xy) if self.directions is None else 1
+        metrics = {
+            split: {name: values[:count] for name, values in found.items()}
+            for split, found in self.points.metrics.items()
+        }
+        l2 = self.points.l2
+        return Points(
+            self.points.xy[:count],
+            self.points.name[:count],
+            metrics,
+            None if l2 is None else l2[:count],
+        )
+
+    def to_arrays(self) -> Arrays:
+        """``x``, ``y``, ``SPLIT_METRIC`` and what is drawn on them, such as ``iterate_xy``."""
+        arrays = values_arrays(self.points.metrics, self.points.l2, "point_")
+        arrays |= {"point_xy": self.points.xy, "point_name": self.points.name}
+        if self.directions is not None:
+            found = {k: x for k, x in self.directions._asdict().items() if x is not None}
+            arrays |= {k: x for k, x in found.items() if k != "norm"}
+            arrays["direction_norm"] = found["norm"]
+        if self.curve is not None:
+            arrays |= {f"curve_{k}": x for k, x in self.curve._asdict().items()}
+        if self.iterates is not None:
+            arrays |= _iterate_arrays(self.iterates)
+        grid = values_arrays(self.metrics, self.l2, "")
+        return {**arrays, "x": self.x, "y": self.y, **grid, **self.extra}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Surface":
+        """Inverts `to_arrays`.
+
+        Raises:
+          ValueError: the grid, or part of what is drawn on it, is missing.
+        """
+        left = require(arrays, ("x", "y", "point_xy", "point_name"), "a surface")
+        points = Points(
+            left.pop("point_xy"),
+            left.pop("point_name"),
+            take_metrics(left, "point_", 1),
+            left.pop("point_l2", None),
+        )
+        curve = None
+        if "curve_xy" in left:
+            require(left, [f"curve_{k}" for k in CurveOnPlane._fields], "a surface's curve")
+            curve = CurveOnPlane(*(left.pop(f"curve_{k}") for k in CurveOnPlane._fields))
+        directions = None
+        if "direction_norm" in left:
+            others = {k: left.pop(k) for k in Directions._fields[1:] if k in left}
+            directions = Directions(left.pop("direction_norm"), **others)
+        return cls(
+            left.pop("x"),
+            left.pop("y"),
+            take_metrics(left, "", 2),
+            points,
+            left.pop("l2", None),
+            curve,
+            _take_iterates(left),
+            directions,
+            left,
+        )
+
+
+def _iterate_arrays(iterates: Iterates) -> Arrays:
+    found = {k: x for k, x in iterates._asdict().items() if x is not None}
+    first = {k: found[k] for k in _PROJECTED if k in found}
+    last = {k: np.asarray(found[k]) for k in ("epoch", "variance_share", "name") if k in found}
+    arrays = {f"iterate_{k}": x for k, x in first.items()} | values_arrays(
+        iterates.metrics, iterates.l2, "iterate_"
+    )
+    return arrays | {f"iterate_{k}": x for k, x in last.items()}
+
+
+_PROJECTED = ("xy", "distance", "affine", "span", "span_distance")
+
+
+def _take_iterates(left: Arrays) -> Iterates | None:
+    if "iterate_xy" not in left:
+        return None
+    required = ("xy", "distance", "epoch")
+    require(left, [f"iterate_{k}" for k in required], "a surface's iterates")
+    taken: dict[str, Any] = {k: left.pop(f"iterate_{k}") for k in required}
+    taken["metrics"] = take_metrics(left, "iterate_", 1)
+    others = [k for k in Iterates._fields[4:] if f"iterate_{k}" in left]
+    taken |= {k: left.pop(f"iterate_{k}") for k in others}
+    if "variance_share" in taken:
+        taken["variance_share"] = taken["variance_share"][()]
+    return Iterates(**taken)

@@ -1,0 +1,27 @@
+"""Modes with an objective of the user's own, and recorded traces."""
+
+import pytest
+
+from experiments import landscapes, train_mode
+
+from .small import MODE, change, profile_of
+
+pytestmark = pytest.mark.usefixtures("png_only")
+
+
+def test_an_objective_of_the_user_s_own(tmp_path):
+    """Nothing but a loss is measured: no accuracy is asked for anywhere."""
+    run = train_mode.run(
+        change(MODE, objective="tests.nets:no_accuracy", epochs=1, keep=(), workdir=str(tmp_path))
+    )
+    assert set(run.info["final"]["validation"]) == {"loss"}
+    assert set(run.metrics()[0]["train"]) == {"loss", "l2"}
+    summary = landscapes.profiles.summarize(profile_of([1.0, 4.0, 2.0]))
+    assert "accuracy" not in summary
+    assert "highest training loss 4 (t=0.50), barrier yes (2 over the higher end)" in summary
+
+
+def test_a_trace_can_be_recorded(tmp_path):
+    run = train_mode.run(change(MODE, epochs=3, keep=(), profile=True, workdir=str(tmp_path)))
+    (trace,) = run.path.glob("profile/plugins/profile/*/perfetto_trace.json.gz")
+    assert trace.stat().st_size > 1000
