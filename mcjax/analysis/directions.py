@@ -55,7 +55,7 @@ def around(params: curves.Params, directions: Sequence[curves.Params]) -> tuple[
     return params, first, second
 
 
-def random(params: curves.Params, key: jax.Array, ignore_vectors: bool = False) -> Any:
+def random(params: curves.Params, key: jax.Array | np.ndarray, ignore_vectors: bool = False) -> Any:
     """A Gaussian direction, as long as the parameters: ``d ||w|| / ||d||``.
 
     Args:
@@ -80,7 +80,9 @@ def random(params: curves.Params, key: jax.Array, ignore_vectors: bool = False) 
     return jax.tree.map(lambda d: _scaled(d, scale), drawn)
 
 
-def filter_normalized(params: curves.Params, key: jax.Array, ignore_vectors: bool = True) -> Any:
+def filter_normalized(
+    params: curves.Params, key: jax.Array | np.ndarray, ignore_vectors: bool = True
+) -> Any:
     """A Gaussian direction, its filters as long as the parameters' (Li et al., 2018, section 4).
 
     ``d_ij <- d_ij ||w_ij|| / ||d_ij||`` for filter ``j`` of layer ``i``. A filter computes one
@@ -159,7 +161,7 @@ def _arrays(params: curves.Params) -> Any:
     return jax.tree.map(jnp.asarray, params)
 
 
-def _gaussian(params: curves.Params, key: jax.Array) -> Any:
+def _gaussian(params: curves.Params, key: jax.Array | np.ndarray) -> Any:
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(interop.typed_key(key), len(leaves))
     drawn = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from mcjax import curves
@@ -15,7 +16,7 @@ from mcjax.engine.objectives import Objective, Sums, exact_cross_entropy
 from mcjax.flax.ops import layers
 from mcjax.typing import Array, Float
 
-Batch = Mapping[str, jax.Array]
+Batch = Mapping[str, jax.Array | np.ndarray]
 
 
 @runtime_checkable
@@ -74,7 +75,7 @@ def cross_entropy(model: Classifier, dtype: jax.typing.DTypeLike | None = None) 
         # where, not a product: padding with overflowing logits must not count, nor pass NaNs on to
         # the gradient.
         logits = jnp.where(weight[:, None] > 0, logits, 0)
-        losses = loss_of(logits, batch["labels"])
+        losses = loss_of(logits, jnp.asarray(batch["labels"]))
         # argmax picks a class even among NaNs: a diverged network must not look like a guess.
         best = jnp.argmax(logits, -1)
         right = (best == batch["labels"].astype(best.dtype)) & jnp.isfinite(losses)

@@ -1,13 +1,12 @@
 """Places labels beside points so that they cover neither each other nor the points."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backend_bases import RendererBase
 from matplotlib.text import Text
 
 from mcjax.typing import Bool, Float, Int, Num
@@ -81,7 +80,7 @@ class Labels(Artist):
             for one in labels
         ]  # fmt: skip
 
-    def draw(self, renderer: RendererBase) -> None:
+    def draw(self, renderer: Any) -> None:  # a proxy in PDF and SVG
         """Moves the texts to their places."""
         points_to_pixels = self._on.figure.dpi / 72
         transform = lambda xy: self._on.transData.transform(xy) / points_to_pixels  # noqa: E731

@@ -24,7 +24,7 @@ Permutations = Mapping[str, np.ndarray | jax.Array | Sequence[Any]]
 """By group, the old index of each new position: ``[size]`` or ``[layers, size]``."""
 
 
-def random(spec: Spec, key: jax.Array) -> dict[str, np.ndarray]:
+def random(spec: Spec, key: jax.Array | np.ndarray) -> dict[str, np.ndarray]:
     """Draws a uniformly random permutation of every group."""
 
     def draw(key: jax.Array, group: Group) -> np.ndarray:

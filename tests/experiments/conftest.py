@@ -1,8 +1,12 @@
 """Programs are compiled in haste and kept: many tests here train the same small network."""
 
+import functools
+
 import jax
 import pytest
 
+from experiments.training import problem
+from mcjax import data
 from mcjax.plots import profile_plots
 
 
@@ -22,6 +26,16 @@ def _compiled_programs(tmp_path_factory, request):
     yield
     for name, value in before.items():
         jax.config.update(name, value)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_problems():
+    """Problems of equal flags are made once, with the programs that their evaluators compile."""
+    make = problem._make
+    shared = functools.lru_cache(maxsize=8)(lambda load, mode: make(mode))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(problem, "_make", lambda mode: shared(data.load, mode))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -88,13 +88,13 @@ def test_paraviews_file_says_what_it_clips_and_has_the_curve(folder, capsys):
         ({"run": "curve"}, "curve holds a curve; give the folder of a finished surface"),
         ({"run": "curve", "format": "h5"}, "holds a curve"),
         ({"run": "half"}, "half is not finished: run its command again"),
-        ({"run": "failed", "format": "garipov"}, "failed and left no curve.npz: lr"),
+        ({"run": "failed", "format": "garipov"}, "failed and has no curve.npz: lr"),
         ({"metric": "train_nll"}, "--metric=train_nll: .* has train_loss, validation_loss"),
         ({"metric": "l2"}, "--metric=l2"),
         ({"clip": 0.0}, "--clip=0.0: use more than 0"),
         ({"output": "surface"}, "--output=.* is a folder"),
         ({"output": "curve/run.json/x"}, "--output=.* cannot be written"),
-        ({"output": "surface/other.npz"}, "the .npz files of a run folder are its own"),
+        ({"output": "surface/other.npz"}, "whose .npz files belong to the run"),
     ],
 )
 def test_wrong_input(folder, changes, words):

@@ -88,7 +88,7 @@ def test_exported(done, runs, tmp_path, form):
 def test_viewed(done, tmp_path):
     page = view.run(ViewConfig(run=str(done.path), output=str(tmp_path / "page.html"))).read_text()
     assert all(word in page for word in ('"segment"', '"iterates"', "Plane through a, b and ab"))
-    assert "was not found" not in page
+    assert "was not found: the curve" not in page
 
 
 def test_points_and_iterates_reproduce_their_checkpoints(done, runs):

@@ -38,5 +38,5 @@ def test_zero_hessian_has_no_directions(certain, tmp_path):
     config = SurfaceConfig(
         workdir=str(tmp_path / "s"), points=(str(certain.parent / "a"),), directions="hessian"
     )
-    with pytest.raises(UsageError, match="--directions=hessian: the Hessian is zero there; take"):
+    with pytest.raises(UsageError, match="--directions=hessian: the Hessian is zero there; use"):
         loss_surface.run(config)

@@ -54,7 +54,7 @@ MODE_FLAGS = to_flags(MODE).split()
     [
         (["--dataset=digit"], ["'digit'", "did you mean digits"]),
         (["--dataset=cifar"], ["'cifar'", "cifar10"]),
-        (["--dataset=fashion_mnist", "--data_dir=/nowhere"], ["/nowhere", "no folder"]),
+        (["--dataset=fashion_mnist", "--data_dir=/nowhere"], ["/nowhere", "is not a folder"]),
         (["--model=vgg61"], ["'vgg61'", "did you mean", "vgg16"]),
         (["--model=no_such_package:net"], ["no_such_package"]),
         (["--schedule=stp"], ["--schedule=stp", "did you mean step"]),
