@@ -54,7 +54,7 @@ def cross_entropy(model: Classifier, dtype: jax.typing.DTypeLike | None = None) 
       `exact_cross_entropy`; training uses that of optax, whose gradient is just as exact.
     """
 
-    def cast(x: jax.Array) -> jax.Array:
+    def cast(x: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
         moved = dtype is not None and jnp.issubdtype(x.dtype, jnp.floating)
         return x.astype(dtype) if moved else x
 

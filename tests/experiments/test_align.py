@@ -211,6 +211,7 @@ def test_networks_that_are_not_finite_are_refused(runs, tmp_path, which):
         align.run(config(runs, tmp_path / "run", **{which: "nan"}))
 
 
+@pytest.mark.long
 def test_a_curve_to_an_aligned_end(runs, aligned, tmp_path, monkeypatch):
     """Its own end is the aligned one; it is resumed with it, and not if the end is another."""
     flags = change(CURVE, start=str(runs / "a"), end=str(runs / "b"), align="weights",
@@ -242,6 +243,7 @@ def test_a_curve_to_an_aligned_end(runs, aligned, tmp_path, monkeypatch):
     assert again.info["aligned"]["moved"] == 0
 
 
+@pytest.mark.long
 def test_a_surface_through_an_aligned_point(runs, aligned, tmp_path):
     """The second point is aligned with the first, as if an aligned run were given."""
     flags = {"grid": "2x2", "points": tuple(str(runs / n) for n in ("a", "b", "b@1"))}

@@ -13,6 +13,7 @@ from mcjax.flax import models
 from mcjax.flax.ops import convolution_table as committed
 
 
+@pytest.mark.long
 def test_rows_and_table(tmp_path, monkeypatch):
     tiny = benchmark.Net("a tiny net", "mlp", 0.125, (8, 8, 1), 200)
     monkeypatch.setitem(benchmark.NETS, "digits", tiny)

@@ -14,12 +14,14 @@ def ground(tmp_path_factory):
     return folder, kills.prepare(folder, ("mode",))
 
 
+@pytest.mark.long
 def test_two_kills(ground, tmp_path):
     trials = kills.run(ground[1], tmp_path, 2, seed=1, report=lambda _: None, workers=1)
     assert sum(t.kills for t in trials) >= 2
     assert not [t.why for t in trials if t.why]
 
 
+@pytest.mark.long
 def test_every_file_of_a_mode_damaged(ground, tmp_path):
     """In a process of its own: what orbax leaves behind of a damaged checkpoint goes with it."""
     whole, alone = ground[0] / "whole", multiprocessing.get_context("spawn")

@@ -49,7 +49,7 @@ def check(found, said):
 @pytest.mark.parametrize(
     ("example", "options"),
     [
-        (nnx, {"epochs": 4}),
+        pytest.param(nnx, {"epochs": 4}, marks=pytest.mark.long),
         pytest.param(equinox_mlp, {"epochs": 4}, marks=pytest.mark.long),
         pytest.param(language_model, {"epochs": 1, "points": 3}, marks=pytest.mark.long),
     ],

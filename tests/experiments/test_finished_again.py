@@ -155,6 +155,7 @@ def test_an_interrupted_evaluation_of_a_done_curve_is_resumed(curve, monkeypatch
     assert run.info["flags"]["eval_epochs"] == []
 
 
+@pytest.mark.long
 def test_a_finished_surface_is_evaluated_again_on_another_grid(finished, tmp_path, monkeypatch):
     points = tuple(str(finished / name) for name in ("G", "B", "GB"))
     config = SurfaceConfig(points=points, grid="2", workdir=str(tmp_path / "plane"))

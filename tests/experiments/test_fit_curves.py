@@ -86,6 +86,7 @@ def test_curves_are_named_while_they_are_evaluated(base, capsys):
     assert Run(base / "pairs" / "A_B").status == "done"
 
 
+@pytest.mark.long
 def test_shards_need_nobody_and_can_be_put_together(base, capsys):
     short = {"epochs": 1, "eval_epochs": (), "points": 3}
     names = [
@@ -130,6 +131,7 @@ def test_goes_on_where_it_was_stopped(base, monkeypatch):
         assert [m["train"] for m in one.metrics()] == [m["train"] for m in two.metrics()]
 
 
+@pytest.mark.long
 def test_one_that_fails_stops_no_other(base, capsys, monkeypatch):
     drawn = []
     plain = plots.barrier_matrix
@@ -152,6 +154,7 @@ def test_one_that_fails_stops_no_other(base, capsys, monkeypatch):
     assert "not finite" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_seeds(base):
     rows = fit_curves.run(
         config(base, "seeds", modes=(), pairs=(f"{base}/A:{base}/B",), seeds=2, epochs=1,

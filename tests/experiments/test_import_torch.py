@@ -92,6 +92,7 @@ def test_flagfile_imports_it_again(trained, tmp_path):
     assert import_torch.run(again).info["final"] == run.info["final"]
 
 
+@pytest.mark.long
 def test_normalization(trained, tmp_path):
     """The same numbers said outright give the same metrics; others give others, and no curve.
 

@@ -153,6 +153,7 @@ def wait_for_epoch(run, epoch):
     raise AssertionError(f"{run} has not come to epoch {epoch}")
 
 
+@pytest.mark.long
 def test_sigterm_of_one_saves_all_and_eight_devices_go_on(start, modes, tmp_path):
     flags = (*MODE, "--epochs=400", "--seed=2", "--eval_every=0")
     run = tmp_path / "run"

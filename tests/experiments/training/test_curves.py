@@ -183,6 +183,7 @@ def test_what_is_printed(base):
     assert Run(base / "GB").info["summary"] == "\n".join(whole)
 
 
+@pytest.mark.long
 def test_a_curve_between_named_points(base, tmp_path):
     """Bezier, a t for each half of the batch; from a point of another curve to an epoch."""
     config = change(
@@ -200,6 +201,7 @@ def test_a_curve_between_named_points(base, tmp_path):
         assert arrays[f"curve_{split}_loss"][3] == pytest.approx(loss, rel=1e-5)
 
 
+@pytest.mark.long
 def test_free_ends_leave_their_modes(base, tmp_path):
     config = curve_config(
         base, workdir=str(tmp_path / "free"), free_ends=True, bends=2, points=5,

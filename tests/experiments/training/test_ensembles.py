@@ -91,6 +91,7 @@ def test_a_done_run_without_ensembles_stays_so(base, tmp_path):
     assert len(run.info["summary"].splitlines()) == 3
 
 
+@pytest.mark.long
 def test_wrong_modes_for_an_ensemble(base, tmp_path):
     other = train_mode.run(change(MODE, width=0.3, epochs=1, keep=(), workdir=str(tmp_path / "o")))
     for names, message in (

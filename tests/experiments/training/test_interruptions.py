@@ -54,6 +54,7 @@ def newest(run):
         return saved.steps()[-1]
 
 
+@pytest.mark.long
 def test_an_interrupted_mode_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     config = change(MODE, crop_padding=1, lr=0.05, workdir=str(tmp_path / "whole"), epochs=3)
     whole = train_mode.run(config)
@@ -111,6 +112,7 @@ def test_a_curve_does_not_go_on_between_other_modes(base, tmp_path, monkeypatch)
         fit_curve.run(config)
 
 
+@pytest.mark.long
 def test_a_fork_goes_on_under_other_flags(base, tmp_path):
     first = Run(base / "G")
     config = change(parse_flagfile(ModeConfig, first.path / "flags.cfg"), lr=0.02, epochs=6)

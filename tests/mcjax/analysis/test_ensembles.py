@@ -114,6 +114,7 @@ def test_members_are_the_points_networks(devices, batch_size):
         assert metrics.accuracy == pytest.approx(own["accuracy"][i], rel=1e-12)
 
 
+@pytest.mark.long
 def test_members_have_their_own_batch_norm_statistics():
     model = nets.Normed(3, parallel.DATA_AXIS)
     points, state = control_points(model)

@@ -72,7 +72,12 @@ def test_steps_by_hand(devices, strata):
 
 @pytest.mark.parametrize(
     ("name", "batch_size", "dropout", "strata"),
-    [("mlp", 20, 0.5, 1), ("mlp", 20, 0.0, 4), ("mlp", 7, 0.0, 1), ("vgg7_bn", 24, 0.0, 1)],
+    [
+        ("mlp", 20, 0.5, 1),
+        pytest.param("mlp", 20, 0.0, 4, marks=pytest.mark.long),
+        ("mlp", 7, 0.0, 1),
+        pytest.param("vgg7_bn", 24, 0.0, 1, marks=pytest.mark.long),
+    ],
 )
 def test_numbers_do_not_depend_on_the_devices(name, batch_size, dropout, strata):
     states = []
@@ -163,6 +168,7 @@ def test_first_bad_step_is_kept():
     assert int(state.bad_step) == 2
 
 
+@pytest.mark.long
 def test_curve_training_moves_the_bends_and_not_the_ends():
     objective, start, _ = small.network("mlp")
     _, end, _ = small.network("mlp", seed=1)
@@ -220,7 +226,9 @@ def test_epoch_order_is_a_permutation_of_its_own_for_each_epoch():
     assert (orders[0] != np.arange(50)).any()
 
 
-@pytest.mark.parametrize(("rows", "together"), [(1, True), (2, False)])
+@pytest.mark.parametrize(
+    ("rows", "together"), [pytest.param(1, True, marks=pytest.mark.long), (2, False)]
+)
 def test_several_runs_at_once_are_the_runs_alone(rows, together):
     objective, params, state = small.network("vgg7")
     train = objectives.at_point(objectives.with_l2(objective, 1e-3))

@@ -127,6 +127,7 @@ def test_precision_reaches_every_product(form):
     assert all(e.params["precision"] == (lax.Precision.HIGHEST,) * 2 for e in products)
 
 
+@pytest.mark.long
 def test_the_value_alone_has_a_form_of_its_own():
     shape, kernel = (2, 32, 32, 16), (3, 3, 16, 16)
     assert convolution.choose(shape, kernel).__name__ == "_lax"

@@ -188,6 +188,7 @@ DEVICES = """
 """
 
 
+@pytest.mark.long
 def test_one_and_eight_devices_agree():
     """Dropout and batch norm see the global batch, under ``shard_map`` with its checks on."""
     result = subprocess.run(

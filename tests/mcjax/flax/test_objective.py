@@ -173,6 +173,7 @@ def test_small_losses_keep_their_digits_under_large_logits():
 LOGITS = jnp.array([[8.0, 0.0], [9.0, 0.5]])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", [models.create("mlp", num_classes=4), nets.normed(4, None)])
 def test_in_bfloat16_parameters_averages_and_sums_stay_float32(model):
     rng = np.random.default_rng(1)

@@ -44,6 +44,7 @@ def test_evaluation_keeps_four_digits_of_small_losses(margin):
     np.testing.assert_allclose(-found, exact(logits, labels), rtol=1e-10)
 
 
+@pytest.mark.long
 def test_large_losses_gradients_and_hessians_are_those_of_optax():
     def mean(loss, logits):
         return loss(logits, jnp.asarray(LABELS)).mean()
