@@ -64,9 +64,8 @@ def init(example):
     return example.Net().init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), False)["params"]
 
 
-@pytest.mark.parametrize(
-    "example", [dropout_nnx, pytest.param(dropout_linen, marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("example", [dropout_nnx, dropout_linen])
 def test_dropout_is_on_in_training_only_and_f1_is_measured(example, capsys):
     metrics = example.main(epochs=2, points=3).curve.metrics
     train = metrics["train"]

@@ -108,6 +108,7 @@ def test_shards_need_nobody_and_can_be_put_together(base, capsys):
         assert first[0] == pytest.approx(first[1], rel=1e-4)
 
 
+@pytest.mark.long
 def test_goes_on_where_it_was_stopped(base, monkeypatch):
     seen = []
 

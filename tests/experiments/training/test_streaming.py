@@ -52,6 +52,7 @@ def small_device(monkeypatch):
     return start
 
 
+@pytest.mark.long
 def test_a_mode_of_streamed_data_is_the_same(tmp_path, small_device, capsys):
     resident = modes(tmp_path / "resident", None, 1)
     small_device()
