@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-if TYPE_CHECKING:
+try:
     from jaxtyping import (
         Array,
         ArrayLike,
@@ -22,22 +22,8 @@ if TYPE_CHECKING:
         PyTree,
         Shaped,
     )
-else:
-    try:
-        from jaxtyping import (
-            Array,
-            ArrayLike,
-            Bool,
-            Float,
-            Inexact,
-            Int,
-            Integer,
-            Key,
-            Num,
-            PyTree,
-            Shaped,
-        )
-    except ImportError:
+except ImportError:
+    if not TYPE_CHECKING:
 
         class _Any:
             """Takes any shape."""
