@@ -23,11 +23,8 @@ import numpy as np
 from mcjax import curves
 from mcjax.engine import derivatives, objectives, parallel, streams
 from mcjax.engine.streams import Fetch
+from mcjax.results import Metrics
 from mcjax.typing import Array, Float, Int, Integer, PyTree, Shaped
-
-Metrics = dict[str, dict[str, np.ndarray]]
-"""``metrics[split][name]``, each of shape ``[points]``; a mean over the split's examples."""
-
 
 STATISTICS_BATCH = 128
 """Examples per batch for batch-norm statistics, in the library and the commands: Garipov et al.'s.
