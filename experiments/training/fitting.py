@@ -1,12 +1,12 @@
 """Training curves, one or several at once, from checked flags to the last epoch."""
 
-from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from collections.abc import Collection, Iterable
 
 import jax
 
 from mcjax import curves
 from mcjax.engine import objectives, parallel
+from mcjax.engine.objectives import StratumLoss
 from mcjax.results import Profile
 
 from ..cli import RunFailed, UsageError, identity, say
@@ -99,7 +99,7 @@ def _groups(fits: Iterable[Fit]) -> list[list[Fit]]:
     return [group for group in (fresh, begun) if group]
 
 
-def _prepare(fit: Fit, problem: Problem) -> tuple[Callable[..., Any], loop.Start]:
+def _prepare(fit: Fit, problem: Problem) -> tuple[StratumLoss, loop.Start]:
     """Loads the ends, saves a copy of them with the curve, and places the bends on the segment.
 
     Returns:

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from mcjax.engine import parallel, schedules, training
+from mcjax.engine.objectives import StratumLoss
 
 from ..cli import Interrupted, RunFailed, Training, collect_signals, say
 from ..runs import Run
@@ -46,7 +47,7 @@ def train(
     run: Run,
     config: Training,
     problem: Problem,
-    function: Callable[..., Any],
+    function: StratumLoss,
     start: Start,
     *,
     strata: int = 1,
@@ -88,7 +89,7 @@ def train_together(
     runs: Sequence[Run],
     config: Training,
     problem: Problem,
-    function: Callable[..., Any],
+    function: StratumLoss,
     starts: Sequence[Start],
     *,
     strata: int = 1,
@@ -128,7 +129,7 @@ def train_together(
 def _trainer(
     config: Training,
     problem: Problem,
-    function: Callable[..., Any],
+    function: StratumLoss,
     mesh: jax.sharding.Mesh,
     strata: int,
     runs: int | None = None,

@@ -1,12 +1,10 @@
 """A run's optimization, from its flags: learning-rate schedule, weight decay, augmentation."""
 
-from collections.abc import Callable
-from typing import Any
-
 import optax
 
 from mcjax.data import augmentation, batches
 from mcjax.engine import objectives, schedules
+from mcjax.engine.streams import Fetch
 
 from ..cli import Training, UsageError
 from . import trackers
@@ -34,7 +32,7 @@ def steps_per_epoch(problem: Problem, config: Training) -> int:
     return len(problem.dataset.train.labels) // config.batch_size
 
 
-def train_batches(problem: Problem, config: Training) -> Callable[..., Any]:
+def train_batches(problem: Problem, config: Training) -> Fetch:
     """The function that fetches a training batch, with the run's augmentation."""
     augment = augmentation.Augmentation(padding=config.crop_padding, flip=config.flip)
     return batches.image_batches(problem.mean, problem.std, augment)
