@@ -5,7 +5,7 @@ bias, batch norm's scale and bias. Its result is the last such value that carrie
 leaves contribute, before any nonlinearity: the units' pre-activations.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +17,7 @@ from mcjax.symmetries import axes as trees
 from mcjax.symmetries import finding, folds, layers, origins, programs, tracing
 from mcjax.symmetries import spec as specs
 from mcjax.symmetries.folds import Fold
-from mcjax.typing import Array, Float, Num
+from mcjax.typing import Array, Float, Num, PyTree
 
 NO_DATA = "activations need data: there are no batches; give tuples of the function's inputs"
 
@@ -30,6 +30,9 @@ class Tap(NamedTuple):
       axes: the value's, in one iteration of a scan.
       units: indices of the axes that groups permute.
       layers: iterations of the scan around it, or None.
+      readable: whether it can be read and replaced: not in a scan within a scan, and not if no
+        single value carries everything that its leaves contribute.
+      leaves: names of the leaves of its layer.
       factors: sizes whose product is the number of units, as `folds.Fold.places` counts them.
       folds: by leaf name; empty if rescaling leaves cannot rescale the layer.
       offset: the leaf that is added to it and its sign, 1 or -1; or None.
@@ -39,6 +42,8 @@ class Tap(NamedTuple):
     axes: tuple[specs.Axis, ...]
     units: tuple[int, ...]
     layers: int | None
+    readable: bool = True
+    leaves: frozenset[str] = frozenset()
     factors: tuple[int, ...] = ()
     folds: dict[str, Fold] = {}  # noqa: RUF012
     offset: tuple[str, int] | None = None
@@ -48,12 +53,14 @@ class Tap(NamedTuple):
         """The units as one axis."""
         return specs.Product(tuple(self.axes[i] for i in self.units))
 
-    def rows(self, value: jax.Array) -> Float[Array, "samples units"]:
+    def rows(self, value: Float[Array, "..."]) -> Float[Array, "samples units"]:
         """A value with its units on one axis, behind one of samples."""
         last = range(value.ndim - len(self.units), value.ndim)
         return jnp.moveaxis(value, self.units, last).reshape(-1, specs.extent(self.joint))
 
-    def like(self, rows: Float[Array, "samples units"], value: jax.Array) -> jax.Array:
+    def like(
+        self, rows: Float[Array, "samples units"], value: Float[Array, "*shape"]
+    ) -> Float[Array, "*shape"]:
         """The inverse of `rows`, in the shape and dtype of ``value``."""
         last = range(value.ndim - len(self.units), value.ndim)
         shape = jnp.moveaxis(value, self.units, last).shape
@@ -61,7 +68,7 @@ class Tap(NamedTuple):
 
     def spread(
         self, name: str, values: Num[np.ndarray, "layers units"], shape: Sequence[int]
-    ) -> np.ndarray:
+    ) -> Num[np.ndarray, "..."]:
         """A number per unit, put where the unit lies in a leaf of some shape."""
         fold = self.folds[name]
         order = [0, *(1 + np.argsort(fold.places))]
@@ -82,17 +89,21 @@ class _Scope(NamedTuple):
       program: its equations.
       arguments: origins of its arguments.
       names: names of the leaves that may be rescaled here, by variable.
+      sources: by variable, the names of all leaves that it is made of.
       layers: iterations of the scan, or None.
+      nested: whether it is in a scan within a scan.
     """
 
     program: core.Jaxpr
     arguments: list[origins.Origin]
     names: dict[core.Var, str]
+    sources: dict[core.Var, frozenset[str]]
     layers: int | None = None
+    nested: bool = False
 
 
 def read(
-    spec: specs.Spec, function: programs.Function, params: Any, *inputs: Any
+    spec: specs.Spec, function: programs.Function, params: PyTree, *inputs: PyTree
 ) -> tuple[core.ClosedJaxpr, list[Tap]]:
     """The flat program of ``function(params, *inputs)`` and its taps.
 
@@ -103,11 +114,12 @@ def read(
       *inputs: the inputs, or their shapes.
 
     Returns:
-      The program and the results of its layers in order. A group that permutes none of them is
-      represented by the last value that it permutes.
+      The program and the results of its layers in order, unreadable ones too. A group that
+      permutes none of the others is represented by the last value that it permutes, if the program
+      shows one.
 
     Raises:
-      ValueError: there are no inputs, or a group has no activation.
+      ValueError: there are no inputs, or the parameters do not fit the spec.
     """
     programs.check_call(function, params, inputs)
     specs.check_names(spec, params)
@@ -120,7 +132,9 @@ def read(
     leaves = program.jaxpr.invars[: len(spec.leaves)]
     arguments = [origins.leaf(v) for v in leaves]
     arguments += [origins.DATA] * (len(program.jaxpr.invars) - len(leaves))
-    scope = _Scope(program.jaxpr, arguments, dict(zip(leaves, spec.leaves, strict=True)))
+    own_names = dict(zip(leaves, spec.leaves, strict=True))
+    sources = {var: frozenset([name]) for var, name in own_names.items()}
+    scope = _Scope(program.jaxpr, arguments, own_names, sources)
     taps: list[Tap] = []
     others: dict[str, Tap] = {}
     for tap, is_layer in _of_scope(scope, tracer, names):
@@ -128,19 +142,35 @@ def read(
             taps.append(tap)
         else:
             others |= dict.fromkeys(tap.groups(), tap)
-    missing = set(spec.groups) - {name for tap in taps for name in tap.groups()}
-    missing -= {name for name, group in spec.groups.items() if group.size == 1}
-    for name in sorted(missing):
-        if name not in others:
-            raise ValueError(
-                f"the program shows no activation of group {name}: match by weights instead"
-            )
-        if others[name] not in taps:
+    for name in hidden(spec, [tap for tap in taps if tap.readable]):
+        if name in others and others[name] not in taps:
             taps.append(others[name])
     return program, taps
 
 
-def as_inputs(batch: Any) -> tuple[Any, ...]:
+def hidden(spec: specs.Spec, taps: Sequence[Tap]) -> list[str]:
+    """Names of the groups of two or more units that permute none of the taps."""
+    shown = {name for tap in taps for name in tap.groups()}
+    return sorted(n for n, group in spec.groups.items() if n not in shown and group.size > 1)
+
+
+def left(spec: specs.Spec, taps: Sequence[Tap]) -> tuple[str, ...]:
+    """Names of the leaves of all layers that rescaling leaves cannot rescale.
+
+    Of a group that no layer shows, such as one in a branch of a cond, these are all leaves that it
+    permutes.
+    """
+    without = set(hidden(spec, [tap for tap in taps if tap.leaves]))
+    unseen = {
+        leaf
+        for leaf, axes in spec.leaves.items()
+        if any(factor.group in without for axis in axes for factor in specs.factors(axis))
+    }
+    fixed = {leaf for tap in taps if not tap.folds for leaf in tap.leaves}
+    return tuple(sorted((unseen | fixed) - {leaf for tap in taps for leaf in tap.folds}))
+
+
+def as_inputs(batch: PyTree) -> tuple[PyTree, ...]:
     """A batch's inputs; raises ValueError unless it is a tuple or list."""
     if not isinstance(batch, (tuple, list)):
         raise ValueError(
@@ -157,7 +187,7 @@ def _of_scope(
     known, operands = origins.trace(scope.program, scope.arguments)
     uses = layers.uses_of(scope.program)
     for equation, found in zip(scope.program.eqns, operands, strict=True):
-        if equation.primitive.name == "scan" and scope.layers is None:
+        if equation.primitive.name == "scan":
             yield from _of_scope(_body(equation, found, scope, uses), tracer, names)
 
     def tap(var: core.Var) -> Tap | None:
@@ -166,18 +196,24 @@ def _of_scope(
         )
         units = [i for i, axis in enumerate(axes) if any(f.group for f in specs.factors(axis))]
         floating = jnp.issubdtype(var.aval.dtype, jnp.floating)  # pyrefly: ignore
-        return Tap(var, axes, tuple(units), scope.layers) if units and floating else None
+        if not (units and floating):
+            return None
+        return Tap(var, axes, tuple(units), scope.layers, not scope.nested)
 
     for var, origin in known.items():
-        found = tap(var) if origin.data else None
+        found = tap(var) if origin.data and not scope.nested else None
         if found is not None:
             yield found, False
     for members in layers.regions(known):
-        cuts = [v for v in layers.cuts(scope.program, members, known, uses) if tap(v) is not None]
-        if cuts:
-            best = ([v for v in cuts if known[v].offsets] or cuts)[-1]
-            found = tap(best)
+        within = [v for v in members if known[v].data and tap(v) is not None]
+        cuts = [v for v in layers.cuts(scope.program, members, known, uses) if v in within]
+        if within:
+            found = tap(([v for v in cuts if known[v].offsets] or cuts or within)[-1])
             assert found is not None
+            found = found._replace(
+                readable=found.readable and bool(cuts),
+                leaves=_union(scope, {leaf for v in members for leaf in known[v].leaves}),
+            )
             yield _with_folds(found, scope, known, members), True
 
 
@@ -189,6 +225,7 @@ def _body(
     first, last = params["num_consts"], params["num_consts"] + params["num_carry"]
     body = params["jaxpr"].jaxpr
     names: dict[core.Var, str] = {}
+    sources: dict[core.Var, frozenset[str]] = {}
     arguments: list[origins.Origin] = []
     for i, (var, atom, origin) in enumerate(zip(body.invars, equation.invars, found, strict=True)):
         if origin.data or first <= i < last:
@@ -197,9 +234,16 @@ def _body(
             arguments.append(origins.CONSTANT)
         else:
             arguments.append(origins.leaf(var))
+            sources[var] = _union(scope, origin.leaves)
             if i >= last and len(uses[atom]) == 1 and atom in scope.names:
                 names[var] = scope.names[atom]
-    return _Scope(body, arguments, names, params["length"])
+    nested = scope.layers is not None
+    return _Scope(body, arguments, {} if nested else names, sources, params["length"], nested)
+
+
+def _union(scope: _Scope, leaves: Iterable[core.Var]) -> frozenset[str]:
+    """Names of all leaves that some variables of a scope are made of."""
+    return frozenset().union(*(scope.sources.get(v, ()) for v in leaves))
 
 
 def _with_folds(
@@ -211,7 +255,7 @@ def _with_folds(
     residual stream ties its layers' inputs and outputs, that are separate here.
     """
     leaves = known[tap.var].leaves
-    if not all(v in scope.names for v in leaves):
+    if not (tap.readable and all(v in scope.names for v in leaves)):
         return tap
     env = folds.axes_within(scope.program, set(members), tap.var)
     units = [leaf for i in tap.units for leaf in trees.leaves(env[tap.var][i])]
