@@ -148,7 +148,7 @@ class Training(Machine):
     fork: str | None = flag(
         None,
         "A run of the same kind to continue from its last checkpoint, with the flags given here, "
-        "in a new --workdir.",
+        "in a new --workdir; from an imported or aligned mode, with a new optimizer, at epoch 1.",
         identity=False,
     )
     tracker: tuple[str, ...] = flag(
