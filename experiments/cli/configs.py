@@ -400,6 +400,8 @@ class AlignConfig(Drawing):
         "What to match: weights, or activations on the training split.",
         ("weights", "activations"),
     )
+    restarts: int = flag(1, "Number of random orders in which to match; the best result is kept.")
+    seed: int = flag(0, "Seed of these orders.")
     points: int = flag(25, "Number of points of each profile, t equally spaced from 0 to 1.")
 
 

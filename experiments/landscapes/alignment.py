@@ -33,6 +33,7 @@ from . import drawing
 
 FILE, REPORT = "align.npz", "align.json"
 BATCH_NORM = "batch norm's statistics, recomputed at every point of every path"
+IDENTITY = ("start", "end", "method", "points", "restarts", "seed")
 REPAIR_IMAGES = 10_000
 """REPAIR computes its statistics on this many training images, the first ones."""
 REPAIR = f"REPAIR with at most the first {REPAIR_IMAGES} training images"
@@ -52,14 +53,18 @@ def check_flags(config: AlignConfig) -> Run:
             raise UsageError(f"--{name} is missing")
     if config.points < 2:
         raise UsageError(f"--points={config.points}: use 2 or more, since both ends are points")
+    if config.restarts < 1:
+        raise UsageError(f"--restarts={config.restarts}: use 1 or more")
+    if config.seed < 0:
+        raise UsageError(f"--seed={config.seed}: use 0 or more")
     drawing.check_style(config.style)
     folder = Run(config.workdir)
     info = folder.info
     there = info.get("aligned", {}) if info.get("kind") == "mode" else {}
     differing = [
-        f"--{name}: {there[name]} there, {value} now"
+        f"--{name}: {before} there, {value} now"
         for name, value in _identity(config).items()
-        if there and there[name] != value
+        if there and (before := there.get(name, getattr(AlignConfig, name))) != value
     ]
     if info and (differing or not there):
         what = f"with other flags ({'; '.join(differing)})" if there else "that is not aligned"
@@ -69,7 +74,7 @@ def check_flags(config: AlignConfig) -> Run:
 
 def _identity(config: AlignConfig) -> dict[str, Any]:
     """The flags that identify an aligned run."""
-    return {name: getattr(config, name) for name in ("start", "end", "method", "points")}
+    return {name: getattr(config, name) for name in IDENTITY}
 
 
 def resolve(config: AlignConfig) -> tuple[End, End]:
@@ -130,7 +135,8 @@ def _aligned(folder: Run, config: AlignConfig, problem: Problem, start: Point, e
     if steps:
         tree = restore(folder, steps[-1])
         return Point(tree["params"], tree["model_state"])
-    point, facts = alignment.align(problem, start, end, config.method, f"--end={config.end}")
+    method = alignment.Method(config.method, config.restarts, config.seed)
+    point, facts = alignment.align(problem, start, end, method, f"--end={config.end}")
     folder.update(aligned=folder.info["aligned"] | facts)
     step = folder.info["flags"]["epochs"]
     tree = {"params": point.params, "model_state": point.state}
