@@ -130,6 +130,26 @@ def test_curve_and_surface_over_two_processes(start, modes, tmp_path):
 
 
 @pytest.mark.long
+def test_alignment_by_activations_over_two_processes(start, modes, tmp_path):
+    """By the command, and on the way to a curve."""
+    ends = (f"--start={modes}/A", f"--end={modes}/B", "--points=3")
+    for count in (1, 2):
+        flags = ("--method=activations", f"--workdir={tmp_path}/{count}")
+        said = end(start("align", *ends, *flags, processes=count))
+        assert "barrier of the training loss" in said[0][0]
+        assert not any(out for out, _ in said[1:])
+    np.testing.assert_array_equal(final(tmp_path / "1"), final(tmp_path / "2"))
+    one, two = (json.loads((tmp_path / n / "align.json").read_text()) for n in "12")
+    assert one["moved"] == two["moved"] > 0
+    for path, splits in one["barriers"].items():
+        here = two["barriers"][path]["train"]["loss"]["over_max"]
+        assert here == pytest.approx(splits["train"]["loss"]["over_max"], rel=1e-3), path
+    curve = ("--align=activations", "--epochs=1", "--batch_size=30", f"--workdir={tmp_path}/curve")
+    end(start("fit_curve", *ends, *curve, processes=2))
+    assert Run(tmp_path / "curve").info["aligned"]["moved"] == one["moved"]
+
+
+@pytest.mark.long
 def test_four_processes_and_curves_side_by_side(start, modes, tmp_path):
     """Three pairs on four processes, two rows of two: the curves of one process."""
     end(start("train_mode", *MODE, "--epochs=3", "--seed=3", f"--workdir={modes}/C", processes=4))
