@@ -14,7 +14,7 @@ from experiments.runs.folder import Run
 from mcjax.results import Heights, PathMetrics, Profile
 
 CONFIG = AlignBenchmarkConfig(
-    train_size=60, validation_size=20, batch_size=20, epochs=4, widths=("0.1",), pairs=1,
+    train_size=200, validation_size=60, batch_size=20, epochs=4, widths=("0.25",), pairs=1,
     points=3, curve_epochs=2, lr=0.1,
 )  # fmt: skip
 
@@ -73,7 +73,7 @@ def test_a_small_benchmark(png_only, tmp_path, capsys, monkeypatch):
     ((pair,),) = align_benchmark.run(config).values()
     text = capsys.readouterr().out
     assert (tmp_path / "tables.md").read_text() == text
-    here = tmp_path / "0.1"
+    here = tmp_path / "0.25"
     for method in ("weights", "activations"):
         facts = json.loads((here / f"0_1_{method}" / "align.json").read_text())
         assert facts["method"] == method
