@@ -1,4 +1,7 @@
-"""Eight fake CPU devices for every test, before the backend starts; never a GPU or TPU."""
+"""Eight fake CPU devices for every test, before the backend starts; never a GPU or TPU.
+
+Programs are compiled without most optimizations and kept on disk: tests run each a few times only.
+"""
 
 import importlib.util
 import os
@@ -21,6 +24,24 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 TYPED: list[str] = ["mcjax"]
 """Packages whose calls are checked against their annotations, shapes included."""
 jaxtyping.install_import_hook(TYPED, f"{checker.__name__}.check")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_programs(tmp_path_factory, request):
+    base = tmp_path_factory.getbasetemp()  # of pytest-xdist's workers each has one, in a common one
+    shared = base.parent if hasattr(request.config, "workerinput") else base
+    settings = {
+        "jax_compilation_cache_dir": str(shared / "programs"),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": 0,
+        "jax_disable_most_optimizations": True,
+    }
+    before = {name: jax.config.values[name] for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 @pytest.fixture
