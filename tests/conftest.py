@@ -7,6 +7,7 @@ import importlib.util
 import os
 
 os.environ["JAX_PLATFORMS"] = "cpu"  # of the commands that tests start, too
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 from collections.abc import Iterator
 
@@ -34,7 +35,6 @@ def _compiled_programs(tmp_path_factory, request):
         "jax_compilation_cache_dir": str(shared / "programs"),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": 0,
-        "jax_disable_most_optimizations": True,
     }
     before = {name: jax.config.values[name] for name in settings}
     for name, value in settings.items():
