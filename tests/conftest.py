@@ -1,13 +1,19 @@
 """Eight fake CPU devices for every test, before the backend starts; never a GPU or TPU.
 
-Programs are compiled without most optimizations and kept on disk: tests run each a few times only.
+Programs are compiled in haste and kept on disk, for tests run each a few times only. Set
+``XLA_FLAGS= JAX_DISABLE_MOST_OPTIMIZATIONS=0`` to test them as users compile them.
 """
 
 import importlib.util
 import os
 
-os.environ["JAX_PLATFORMS"] = "cpu"  # of the commands that tests start, too
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+import jaxlib.version
+
+# In the environment, so that the commands that tests start have them, too.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+if jaxlib.version.__version_info__ < (0, 13):  # XLA aborts on flags that it does not know
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 from collections.abc import Iterator
 

@@ -23,7 +23,7 @@ from tests.surface_runs import make, mode
 
 
 @pytest.fixture(scope="module")
-def runs(png_only, tmp_path_factory):
+def runs(tmp_path_factory):
     """Two modes, a curve between them, one of another network, of zeros and of NaNs."""
     folder = tmp_path_factory.mktemp("runs")
 
