@@ -222,6 +222,7 @@ def surface(
         raise ValueError(f"{len(names)} names: a plane has three points")
     if extent is not None and not 0 < extent < np.inf:
         raise ValueError(f"extent={extent}: use a positive number")
+    surfaces.check_grid(grid, margin)
     evaluator, mesh = _evaluator(loss, points, data, validation, batch_size)
     points, state = parallel.replicate((tuple(points), _or_empty(state)), mesh)
     plane = planes.plane(points)

@@ -116,12 +116,13 @@ def _moments(
 
 def _merged(a: Moments, b: Moments) -> Moments:
     """Moments of both sets of samples together (Chan et al., 1979), in float64."""
-    count = float(a.count) + float(b.count)
+    first, second = float(a.count), float(b.count)  # a product of two int32 overflows
+    count = first + second
     apart = np.asarray(b.means, np.float64) - a.means
-    weight = a.count * b.count / count
+    weight = first * second / count
     return Moments(
         count,
-        a.means + apart * (b.count / count),
+        a.means + apart * (second / count),
         a.squares + b.squares + weight * apart**2,
         a.products + b.products + weight * apart[0][:, :, None] * apart[1][:, None, :],
     )

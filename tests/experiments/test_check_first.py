@@ -72,6 +72,8 @@ WRONG = [
     ("train_mode", {"objective": "json:loads", "precision": "bf16"}, "--precision=bf16"),
     ("train_mode", {"lr": -1.0}, "--lr=-1"),
     ("train_mode", {"keep": (3,)}, "--keep=3"),
+    ("train_mode", {"fork": "nowhere"}, "--fork=nowhere: its kind is missing, not mode"),
+    ("train_mode", {"batch_size": 0}, "--batch_size=0"),
     *(
         (command, changes, message)
         for command in ("fit_curve", "fit_curves")
@@ -85,6 +87,8 @@ WRONG = [
         )
     ),
     ("fit_curve", {"end": "d.cfg"}, "no flagfile d.cfg"),
+    ("fit_curve", {"fork": "a"}, "--fork=a: its kind is mode, not curve"),
+    ("fit_curve", {"fork": "ab", "align": "weights"}, "has --align=None, not weights"),
     ("fit_curve", {"end": "a~0.5"}, "only a curve has points"),
     ("fit_curves", {"shard": "1/2"}, "b is not trained"),
     ("fit_curves", {"pairs": ("a",)}, "--pairs=a"),
