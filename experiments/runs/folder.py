@@ -100,7 +100,7 @@ class Run:
         """Starts the run, or resumes it.
 
         Args:
-          kind: of the run: mode, curve, surface, sharpness or reproduction.
+          kind: of the run: mode, curve, surface, interpolation, sharpness or reproduction.
           config: its flags.
           **facts: written into ``run.json`` of a new run.
 
@@ -153,7 +153,8 @@ class Run:
             _check_fork(kind, config)
             return
         if info["kind"] != kind:
-            raise UsageError(f"{self.path} holds a {info['kind']}, not a {kind}")
+            there, here = names.a_kind(info["kind"]), names.a_kind(kind)
+            raise UsageError(f"{self.path} holds {there}, not {here}")
         mine = json_text.encoded(identity(config))
         # Older runs lack flags that were added later: they ran with the defaults.
         there = identity(type(config)()) | info["flags"]

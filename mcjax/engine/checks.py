@@ -52,6 +52,14 @@ def parameters(number: int, params: PyTree) -> None:
             )
 
 
+def finite(what: str, params: PyTree) -> None:
+    """Raises ValueError, ``what`` and the leaf, if a parameter is not finite."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not jnp.isfinite(leaf).all():
+            where = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise ValueError(f"{what}: {where or 'a parameter'} is not finite")
+
+
 def num_examples(data: PyTree) -> int:
     """The number of examples; raises ValueError if the leaves differ in it or are not arrays."""
     is_iterator = lambda x: hasattr(x, "__next__")  # noqa: E731

@@ -164,7 +164,7 @@ def ends(tmp_path):
         (["--end=wide.cfg"], ["they differ in --width: 0.25 and 0.5"]),
         (["--start=B.cfg", "--end=other/B.cfg"], ["would both be trained in run/modes/B"]),
         (["--points=1"], ["--points=1", "two ends"]),
-        (["--bends=0"], ["--bends=0", "use 1 or more"]),
+        (["--bends=0"], ["--bends=0", "use 1 or more", "experiments.interpolate --points"]),
         (["--t_strata=3"], ["--t_strata=3 does not divide --batch_size=40"]),
         (["--batch_size=400"], ["--batch_size=400", "200 examples"]),
         (["--eval_epochs=2,5"], ["no epoch 5", "--epochs=4"]),
