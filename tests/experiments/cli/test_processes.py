@@ -84,7 +84,9 @@ def final(run):
 def by_two(start, tmp_path_factory):
     """Mode B, trained by two processes."""
     run = tmp_path_factory.mktemp("modes") / "B"
-    said = end(start("train_mode", *MODE, "--epochs=3", "--seed=2", f"--workdir={run}", processes=2))
+    said = end(
+        start("train_mode", *MODE, "--epochs=3", "--seed=2", f"--workdir={run}", processes=2)
+    )
     assert said[1] == ("", "")  # only the first one speaks
     assert [line["epoch"] for line in Run(run).metrics()] == [1, 2, 3]
     return run
