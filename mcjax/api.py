@@ -1,4 +1,4 @@
-"""A few calls for any JAX model: fit a curve, profile it, evaluate a plane, measure sharpness.
+"""A few calls for any JAX model: fit, profile, interpolate, evaluate a plane, measure sharpness.
 
 They need parameters (pytrees of floating-point arrays, from any library), data (a pytree of arrays
 with a leading axis of examples), and a loss, ``loss(params, batch)`` or ``loss(params, batch,
@@ -41,7 +41,7 @@ import numpy as np
 import optax
 
 from mcjax import curves, planes, results
-from mcjax.analysis import hessian, profiles, surfaces
+from mcjax.analysis import hessian, interpolation, profiles, surfaces
 from mcjax.engine import checks, evaluation, interop, objectives, parallel, streams, training
 from mcjax.engine.evaluation import Progress
 from mcjax.typing import Array, Float, PyTree
@@ -104,7 +104,9 @@ def fit_curve(
     )
     objective, fetch, mesh = _prepare(loss, (start, end), data)
     if curve.num_bends < 1:
-        raise ValueError(f"a {curve.name} has no bends: nothing to fit")
+        raise ValueError(
+            f"a {curve.name} has no bends: nothing to fit; interpolate evaluates segments"
+        )
     trainer = training.make_trainer(
         objectives.on_curve(curve, objective), fetch, optimizer,
         size=checks.num_examples(data), batch_size=batch_size, mesh=mesh,
@@ -172,6 +174,66 @@ def profile(
     )
 
 
+def interpolate(
+    loss: Loss,
+    networks: Sequence[PyTree],
+    data: PyTree,
+    validation: PyTree = None,
+    *,
+    names: Sequence[str] | None = None,
+    points: int = 25,
+    t_range: tuple[float, float] = (0.0, 1.0),
+    batch_size: int | None = None,
+    state: PyTree = None,
+    progress: Progress = _no_progress,
+) -> results.Interpolation:
+    """Evaluates the loss on the segments between every two of several networks.
+
+    Args:
+      loss: see the module.
+      networks: K parameter pytrees, two or more.
+      data: the training split.
+      validation: another split, of the same structure.
+      names: names of the networks, for figures; default: their numbers.
+      points: number of ``t`` on each segment, equally spaced.
+      t_range: the first and the last ``t``; the networks are at 0 and 1, beyond is extrapolation.
+      batch_size: examples per forward pass; default: the backend's.
+      state: an objective's state.
+      progress: called with the number of points done.
+
+    Returns:
+      The input of `mcjax.plots.barriers_figure` and `mcjax.plots.pairs_figure`:
+      ``found.matrix("train_loss")`` ``[K, K]``, the barriers over the higher end, ``found.t``, and
+      ``found.paths["segment"].metrics["train"]["loss"]`` with a row for each of its ``pairs``.
+      Barriers are between the networks, whatever ``t_range``. ``found.to_arrays()`` returns the
+      arrays of ``interpolation.npz``.
+
+    Raises:
+      ValueError: an argument is wrong, or a parameter is not finite; raised before any long work.
+
+    >>> from mcjax import api
+    >>> loss = lambda w, batch: jnp.mean((w[0] ** 2 - 1) ** 2 + 0 * batch)  # low at -1 and 1
+    >>> networks = [jnp.full(1, w) for w in (-1.0, 1.0, 1.1)]
+    >>> found = api.interpolate(loss, networks, np.zeros(4, np.float32), points=5)
+    >>> found.matrix("train_loss").round(2)
+    array([[0.  , 1.  , 0.95],
+           [1.  , 0.  , 0.  ],
+           [0.95, 0.  , 0.  ]])
+    """
+    points = checks.whole_number("points", points, 2)
+    if len(networks) < 2:
+        raise ValueError(f"{len(networks)} networks: interpolation is between two or more")
+    names = [str(k) for k in range(len(networks))] if names is None else names
+    if len(set(names)) != len(networks):
+        raise ValueError(f"names={names!r}: give {len(networks)} different names")
+    t = interpolation.positions(t_range, points)
+    evaluator, mesh = _evaluator(loss, networks, data, validation, batch_size)
+    for name, params in zip(names, networks, strict=True):
+        checks.finite(f"network {name} cannot be interpolated", params)
+    networks, state = parallel.replicate((tuple(networks), _or_empty(state)), mesh)
+    return interpolation.interpolate(evaluator, networks, names, t, state, progress)
+
+
 def surface(
     loss: Loss,
     points: Sequence[PyTree],
@@ -222,6 +284,7 @@ def surface(
         raise ValueError(f"{len(names)} names: a plane has three points")
     if extent is not None and not 0 < extent < np.inf:
         raise ValueError(f"extent={extent}: use a positive number")
+    surfaces.check_grid(grid, margin)
     evaluator, mesh = _evaluator(loss, points, data, validation, batch_size)
     points, state = parallel.replicate((tuple(points), _or_empty(state)), mesh)
     plane = planes.plane(points)

@@ -1,9 +1,19 @@
-"""Eight fake CPU devices for every test, before the backend starts; never a GPU or TPU."""
+"""Eight fake CPU devices for every test, before the backend starts; never a GPU or TPU.
+
+Programs are compiled in haste and kept on disk, for tests run each a few times only. Set
+``XLA_FLAGS= JAX_DISABLE_MOST_OPTIMIZATIONS=0`` to test them as users compile them.
+"""
 
 import importlib.util
 import os
 
-os.environ["JAX_PLATFORMS"] = "cpu"  # of the commands that tests start, too
+import jaxlib.version
+
+# In the environment, so that the commands that tests start have them, too.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+if jaxlib.version.__version_info__ < (0, 13):  # XLA aborts on flags that it does not know
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 from collections.abc import Iterator
 
@@ -21,6 +31,23 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 TYPED: list[str] = ["mcjax"]
 """Packages whose calls are checked against their annotations, shapes included."""
 jaxtyping.install_import_hook(TYPED, f"{checker.__name__}.check")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_programs(tmp_path_factory, request):
+    base = tmp_path_factory.getbasetemp()  # of pytest-xdist's workers each has one, in a common one
+    shared = base.parent if hasattr(request.config, "workerinput") else base
+    settings = {
+        "jax_compilation_cache_dir": str(shared / "programs"),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": 0,
+    }
+    before = {name: jax.config.values[name] for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 @pytest.fixture

@@ -386,6 +386,42 @@ class SurfaceConfig(Measuring):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class InterpolateConfig(Measuring):
+    """The segments between every two of several checkpoints, with their data and model."""
+
+    divides: ClassVar[bool] = True
+    topic: ClassVar[str] = "interpolation"
+    unused: ClassVar[tuple[str, ...]] = ("checkpoint_seconds",)
+    points: tuple[str, ...] = flag(
+        (),
+        "Checkpoints RUN[@EPOCH][~T], two or more; the ends of a single --curve by default.",
+    )
+    against: tuple[str, ...] = flag(
+        (),
+        "Checkpoints of a second group, such as other seeds: means and 95 % intervals between the "
+        "groups and within each are added.",
+    )
+    curve: tuple[str, ...] = flag(
+        (), "Fitted curves to show beside their segments, RUN[@EPOCH]; none by default."
+    )
+    align: str | None = flag(
+        None,
+        "Also permute the units of each pair's second network to match its first, by their weights "
+        "or their activations, and evaluate the segment between these.",
+        ("weights", "activations"),
+    )
+    t_range: str = flag(
+        "0,1",
+        "The first and the last t, such as -0.5,1.5: the networks are at 0 and 1, beyond is "
+        "extrapolation.",
+        evaluation=True,
+    )
+    num_points: int = flag(
+        25, "Number of points on each segment, equally spaced over --t_range.", evaluation=True
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class AlignConfig(Drawing):
     """A network with its units permuted to match another's, with their data set and model."""
 

@@ -134,13 +134,18 @@ def _measure(
             bars[path].close()
 
     try:
-        return profiles.profile(
+        found = profiles.profile(
             problem.evaluator, curve.family, curve.points, t, curve.state, slopes=True,
             segment=segment, progress=progress,
         )  # fmt: skip
     finally:
         for bar in bars.values():
             bar.close()
+    if curve.family.num_bends:
+        return found
+    slopes = profiles.end_slopes(problem.evaluator, curve.family, curve.points, curve.state)
+    line = found.segment  # free ends without bends
+    return found._replace(paths={"curve": line._replace(slopes=slopes), "segment": line})
 
 
 def _profile(folder: Run, name: str, made: Mapping[str, Profile]) -> Profile:

@@ -1,6 +1,5 @@
 """The inputs of a surface: names in flags are resolved, then checked and loaded."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,20 +11,17 @@ from mcjax.results import Directions
 
 from ..cli import ModeConfig, SurfaceConfig, UsageError
 from ..runs import (
-    Checkpoint,
     Name,
     Point,
     Run,
     checkpoint_steps,
     curve_name,
-    find_checkpoint,
     label,
     load_curve,
     load_point,
-    parse_name,
 )
-from ..training import Problem, alignment, check_measured, check_problem, same_problem
-from . import surface_directions
+from ..training import Problem, alignment, check_measured, check_problem
+from . import references, surface_directions
 
 
 class Found(NamedTuple):
@@ -86,11 +82,11 @@ def resolve(config: SurfaceConfig) -> Found:
         there are too few iterates.
     """
     check_measured(config.splits, config.metrics)
-    curve = _find("--curve", config.curve) if config.curve else None
+    curve = references.find("--curve", config.curve) if config.curve else None
     if curve:
         curve_name(config.curve)
     others = [curve] if curve else []
-    others += [_find("--iterates", text) for text in config.iterates]
+    others += [references.find("--iterates", text) for text in config.iterates]
     iterates = tuple(one for text in config.iterates for one in _iterates(text))
     if config.directions == "pca" and len(iterates) < 3:
         raise UsageError(
@@ -98,8 +94,8 @@ def resolve(config: SurfaceConfig) -> Found:
             f"or more, got {len(iterates)}; train with --keep, or name them RUN@1,RUN@2,RUN@3"
         )
     texts = config.points or (iterates[-1][0],)
-    found = [_find("--points", text) for text in texts]
-    mode = _shared_mode(config, [*found, *others])
+    found = [references.find("--points", text) for text in texts]
+    mode = references.shared_mode([*found, *others], config.data_dir, "share a plane")
     check_problem(mode)
     names = tuple(one.name for one in found)
     return Found(mode, texts, names, curve.name if curve else None, iterates)
@@ -154,32 +150,9 @@ def _around(
     return chosen._replace(names=(*names, *chosen.names))
 
 
-def _shared_mode(config: SurfaceConfig, found: Sequence[Checkpoint]) -> ModeConfig:
-    """The flags of the first checkpoint's mode, whose problem all others must share."""
-    mode = dataclasses.replace(found[0].mode, data_dir=config.data_dir)
-    for one in found:
-        differing = same_problem(mode, one.mode)
-        if differing:
-            raise UsageError(
-                f"{found[0].name.run} and {one.name.run} do not share a plane: they differ in "
-                f"{differing[0]}"
-            )
-    return mode
-
-
-def _find(flag: str, text: str) -> Checkpoint:
-    """Finds the checkpoint of a mode or curve; raises UsageError if it does not exist."""
-    run = Run(parse_name(text).run)
-    kind = run.info.get("kind")
-    if kind not in ("mode", "curve"):
-        what = f"holds a {kind}" if kind else "is not a run"
-        raise UsageError(f"{flag}={text}: {run.path} {what}; give a mode's or curve's run folder")
-    return find_checkpoint(text)
-
-
 def _iterates(text: str) -> list[tuple[str, int]]:
     """Names and epochs: of ``RUN@30`` itself, of ``RUN`` all its kept epochs."""
-    name = _find("--iterates", text).name
+    name = references.find("--iterates", text).name
     if name.epoch is not None:
         return [(text, name.epoch)]
     run = Run(name.run)

@@ -141,11 +141,11 @@ def _handles(panels: Sequence[Panel]) -> list[Line2D]:
         for holds, (color, label) in LOOKS.items()
         if holds in kinds
     ]  # fmt: skip
-    count = max(len(p.seeds) for p in panels)
-    if count > 1:
+    measured = sorted({k for p in panels for k, seed in enumerate(p.seeds) if seed.measurements})
+    if measured[1:]:
         handles += [
             Line2D([], [], color="0.5", marker=MARKERS[k % len(MARKERS)], ls="", ms=4,
                    label=f"seed {k}")
-            for k in range(count)
+            for k in measured
         ]  # fmt: skip
     return [*handles, Line2D([], [], color="black", lw=0.9, ls="--", label="threshold")]

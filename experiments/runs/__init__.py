@@ -7,7 +7,7 @@ from .files import write_atomically
 from .folder import Run
 from .locks import in_use
 from .metrics import add_metrics, cut_metrics
-from .names import Name, label, parse_name
+from .names import Name, a_kind, label, parse_name
 from .points import (
     Checkpoint,
     Point,
@@ -42,6 +42,7 @@ __all__ = [
     "Run",
     "SavedCurve",
     "Status",
+    "a_kind",
     "add_metrics",
     "along_curve",
     "begin_evaluation",

@@ -106,13 +106,13 @@ class Run:
         """Starts the run, or resumes it.
 
         Args:
-          kind: of the run: mode, curve, surface, sharpness or reproduction.
+          kind: of the run: mode, curve, surface, interpolation, sharpness or reproduction.
           config: its flags.
           **facts: written into ``run.json`` of a new run.
 
         Raises:
           UsageError: the folder cannot be written, is damaged, or holds a run of another kind or
-            with other flags.
+            with other flags; or the run cannot continue from --fork.
         """
         self.check_same(kind, config)
         locks.check_writable(self.path)
@@ -122,27 +122,24 @@ class Run:
             metrics.check_epochs(self.path, self.metrics(), config.epochs)
         if not info and getattr(config, "fork", None):
             facts["forked_from"] = config.fork
-            self._copy_from(Run(config.fork), kind, facts)
+            self._copy_from(Run(config.fork), facts)
         files.write_atomically(self.path / "flags.cfg", to_flags(config))
         if not info:
             made_by = {"flags": recorded(config), "versions": _versions(), "device": _device()}
             self.move_to(Status.RUNNING, format=FORMAT, kind=kind, **made_by, **facts)
 
-    def _copy_from(self, other: "Run", kind: str, facts: dict[str, Any]) -> None:
+    def _copy_from(self, other: "Run", facts: dict[str, Any]) -> None:
         """Copies the checkpoints and metrics of another run, to continue from them.
 
         An imported or aligned mode has none of an optimizer: `training.modes` starts from it.
         """
         info = other.info
-        if kind == "mode" and other.is_made:
+        if other.is_made:
             return
-        for name, there, here in (
-            ("kind", info.get("kind", "missing"), kind),
-            ("steps_per_epoch", info.get("steps_per_epoch"), facts.get("steps_per_epoch")),
-        ):
-            if there != here:
-                raise UsageError(f"--fork={other.path}: its {name} is {there}, not {here}")
-        if kind == "curve" and "aligned" in info:
+        there, here = info.get("steps_per_epoch"), facts.get("steps_per_epoch")
+        if there != here:
+            raise UsageError(f"--fork={other.path}: its steps_per_epoch is {there}, not {here}")
+        if info["kind"] == "curve" and "aligned" in info:
             facts["aligned"] = info["aligned"]
         if not parallel.is_first():
             return
@@ -155,12 +152,19 @@ class Run:
                 shutil.copyfile(source, target)
 
     def check_same(self, kind: str, config: Any) -> None:
-        """Raises UsageError if the folder holds a run of another kind, or one with other flags."""
+        """Checks the folder, without reading data.
+
+        Raises:
+          UsageError: it holds a run of another kind or with other flags; or there is no run in it,
+            and a new one cannot continue from --fork.
+        """
         info = self.info
         if not info:
+            _check_fork(kind, config)
             return
         if info["kind"] != kind:
-            raise UsageError(f"{self.path} holds a {info['kind']}, not a {kind}")
+            there, here = names.a_kind(info["kind"]), names.a_kind(kind)
+            raise UsageError(f"{self.path} holds {there}, not {here}")
         mine = json_text.encoded(identity(config))
         # Older runs lack flags that were added later: they ran with the defaults.
         there = identity(type(config)()) | info["flags"]
@@ -174,6 +178,22 @@ class Run:
                 f"{self.path} holds a run with other flags ({'; '.join(differing)}); use another "
                 "--workdir (with --fork to continue from this run's last checkpoint), or delete it"
             )
+
+
+def _check_fork(kind: str, config: Any) -> None:
+    """Raises UsageError if --fork is a run of another kind, or a curve with another --align."""
+    if not getattr(config, "fork", None):
+        return
+    info = Run(config.fork).info
+    there = info.get("kind", "missing")
+    if there != kind:
+        raise UsageError(f"--fork={config.fork}: its kind is {there}, not {kind}")
+    before = info["flags"].get("align")
+    if kind == "curve" and before != config.align:
+        raise UsageError(
+            f"--fork={config.fork} has --align={before}, not {config.align}: the ends of its curve "
+            "are kept"
+        )
 
 
 def _versions() -> dict[str, str]:

@@ -51,6 +51,15 @@ def label(text: str) -> str:
     return Path(text).name.removesuffix(".cfg")
 
 
+def a_kind(kind: str) -> str:
+    """A run's kind with its article.
+
+    >>> a_kind("mode"), a_kind("interpolation")
+    ('a mode', 'an interpolation')
+    """
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
 def is_run(folder: Path) -> bool:
     """Whether a folder holds a run, of any status."""
     return os.path.isfile(folder / "run.json")

@@ -10,24 +10,39 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
-from mcjax.results import CurveOnPlane, PathMetrics, Profile, Sharpness, Surface, named, unnamed
+from mcjax.results import (
+    CurveOnPlane,
+    Interpolation,
+    PathMetrics,
+    Profile,
+    Sharpness,
+    Surface,
+    named,
+    unnamed,
+)
 
 from ..cli import UsageError, configs, say
 from . import points
 from .arrays import as_result, load_arrays, load_result
 from .folder import Run
-from .names import Name, parse_name
+from .names import Name, a_kind, parse_name
 from .status import Status
 
-TYPES: dict[str, Any] = {"curve": Profile, "surface": Surface, "sharpness": Sharpness}
+TYPES: dict[str, Any] = {
+    "curve": Profile,
+    "surface": Surface,
+    "interpolation": Interpolation,
+    "sharpness": Sharpness,
+}
 """The type of a run's result, by the run's kind."""
 FILES = {kind: f"{kind}.npz" for kind in TYPES}
 """The file of a run's result, by the run's kind."""
-Result = Profile | Surface | Sharpness
+Result = Profile | Surface | Interpolation | Sharpness
 CONFIGS = {
     "mode": configs.ModeConfig,
     "curve": configs.CurveConfig,
     "surface": configs.SurfaceConfig,
+    "interpolation": configs.InterpolateConfig,
     "sharpness": configs.SharpnessConfig,
     "reproduction": configs.ReproduceConfig,
 }
@@ -44,8 +59,8 @@ class Loaded(NamedTuple):
         without a network. At points on a curve, recompute batch norm's statistics
         (`mcjax.engine.evaluation.Evaluator.statistics`).
       metrics: ``metrics.jsonl``, a dict per epoch.
-      arrays: the arrays of ``curve.npz`` (``curve@EPOCH.npz``), ``surface.npz`` or
-        ``sharpness.npz``, by name; empty for a mode and before evaluation.
+      arrays: the arrays of ``curve.npz`` (``curve@EPOCH.npz``), ``surface.npz``,
+        ``interpolation.npz`` or ``sharpness.npz``, by name; empty for a mode and before evaluation.
       result: the same as one of the types of `mcjax.results`; None without arrays.
       config: the run's recorded flags, all others at their defaults.
       info: ``run.json``.
@@ -127,7 +142,7 @@ def finished(path: str, kinds: tuple[str, ...]) -> Results:
     if not info:
         raise UsageError(f"--run={path}: there is no run; {wanted}")
     if info["kind"] not in kinds:
-        raise UsageError(f"--run={path} holds a {info['kind']}; {wanted}")
+        raise UsageError(f"--run={path} holds {a_kind(info['kind'])}; {wanted}")
     if info["status"] not in (Status.DONE, Status.FAILED):
         raise UsageError(f"--run={path} is not finished: run its command again")
     file = folder.path / FILES[info["kind"]]

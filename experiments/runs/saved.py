@@ -66,7 +66,7 @@ def step_of(run: Run, epoch: int | None) -> int:
     if not info:
         raise UsageError(f"there is no run at {run.path}; {names.SYNTAX}")
     if info["kind"] not in ("mode", "curve"):
-        raise UsageError(f"{run.path} is a {info['kind']}: it has no checkpoints")
+        raise UsageError(f"{run.path} is {names.a_kind(info['kind'])}: it has no checkpoints")
     if info["status"] == Status.RUNNING and epoch is None:
         raise UsageError(f"{run.path} is not finished: run its command again")
     per_epoch = info["steps_per_epoch"]

@@ -3,7 +3,7 @@
 import math
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcjax import symmetries
-from mcjax.engine import parallel
+from mcjax.engine import checks, parallel
 from mcjax.symmetries.matching import Match
 from mcjax.symmetries.programs import Function
 from mcjax.symmetries.spec import Spec
@@ -63,8 +63,7 @@ def align(problem: Problem, start: Point, end: Point, method: Method, name: str)
       UsageError: a weight is not finite, or the network's symmetries cannot be verified.
     """
     began = time.monotonic()
-    for point, which in ((start, "the start"), (end, name)):
-        check_finite(point, which)
+    check_finite("aligned", {"the start": start, name: end})
     function = logits(problem)
     try:
         spec = find(problem, function, end)
@@ -172,12 +171,13 @@ def moved_units(spec: Spec, permutations: dict[str, np.ndarray]) -> dict[str, An
     return {"units": units, "moved": moved / max(1, units)}
 
 
-def check_finite(point: Point, name: str) -> None:
-    """Raises UsageError, with the network's name, if one of its parameters is not finite."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(point.params):
-        if not np.isfinite(np.asarray(leaf, np.float32)).all():
-            where = jax.tree_util.keystr(path, simple=True, separator="/")
-            raise UsageError(f"{name} cannot be aligned: {where} is not finite")
+def check_finite(what: str, points: Mapping[str, Point]) -> None:
+    """Raises UsageError, "NAME cannot be WHAT", for a point with a parameter that is not finite."""
+    for name, point in points.items():
+        try:
+            checks.finite(f"{name} cannot be {what}", point.params)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
 
 
 def checksum(params: Any) -> int:

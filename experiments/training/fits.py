@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from ..cli import CurveConfig, UsageError, identity, say
+from ..cli import CurveConfig, UsageError, identity, launch, say
 from ..runs import (
     UNTRAINED,
     Name,
@@ -84,7 +84,10 @@ def _check_values(config: CurveConfig) -> None:
     if config.points < 2:
         raise UsageError(f"--points={config.points}: use 2, the two ends, or more")
     if config.bends < 0 or (config.bends == 0 and not config.free_ends):
-        raise UsageError(f"--bends={config.bends}: nothing to fit; use 1 or more")
+        raise UsageError(
+            f"--bends={config.bends}: nothing to fit; use 1 or more, or evaluate the segment "
+            f"without a fit: {launch.usage('interpolate')} --points=RUN,RUN"
+        )
     if config.t_strata < 1 or config.batch_size % config.t_strata:
         raise UsageError(
             f"--t_strata={config.t_strata} does not divide --batch_size={config.batch_size}"

@@ -15,12 +15,14 @@ def check_training(config: Training) -> None:
     """Raises UsageError for a training flag that is out of range, or a missing tracker."""
     trackers.check(config.tracker)
     for name, lowest in (
-        ("epochs", 1), ("eval_every", 0), ("crop_padding", 0), ("sgdr_t0", 1), ("sgdr_mult", 1),
-        ("lr", 0), ("weight_decay", 0),
+        ("epochs", 1), ("batch_size", 1), ("eval_every", 0), ("crop_padding", 0), ("sgdr_t0", 1),
+        ("sgdr_mult", 1), ("lr", 0), ("weight_decay", 0), ("momentum", 0), ("decay_factor", 0),
     ):  # fmt: skip
         value = getattr(config, name)
         if not lowest <= value < float("inf"):
             raise UsageError(f"--{name}={value}: use {lowest} or more")
+    if min(config.milestones, default=0) < 0:
+        raise UsageError(f"--milestones={','.join(map(str, config.milestones))}: use 0 or more")
     if config.schedule == "sgdr" and not 0 <= config.lr_min <= config.lr > 0:
         raise UsageError(
             f"--lr={config.lr} with sgdr: use a positive rate of at least --lr_min={config.lr_min}"

@@ -40,6 +40,20 @@ def heights(losses: Num[np.ndarray, "..."], t: Num[np.ndarray, "..."]) -> Height
     )
 
 
+def worse(metric: str) -> int:
+    """The direction in which a metric gets worse: 1 for a loss or error, -1 for an accuracy.
+
+    Returns:
+      0 for any other metric, for which there is no barrier.
+
+    >>> worse("loss"), worse("top5_accuracy"), worse("margin")
+    (1, -1, 0)
+    """
+    if metric.endswith("accuracy"):
+        return -1
+    return int(metric.endswith(("loss", "error")))
+
+
 def minimax_height(
     surface: Num[np.ndarray, "rows columns"], start: tuple[int, int], end: tuple[int, int]
 ) -> float:

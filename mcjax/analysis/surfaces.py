@@ -121,9 +121,7 @@ def grid(
     >>> grid(plane, (3, 2), margin=0.25)
     (array([-1.,  2.,  5.]), array([-1.,  4.]))
     """
-    _check_shape(shape)
-    if not 0 <= margin < np.inf:
-        raise ValueError(f"margin {margin}: use 0 or more")
+    check_grid(shape, margin)
     covered = plane.anchors if others is None else np.concatenate([plane.anchors, others])
     low, high = covered.min(axis=0), covered.max(axis=0)
     if not np.isfinite(high - low).all():
@@ -148,14 +146,24 @@ def grid_around(
     Raises:
       ValueError: a side has fewer than 2 points.
     """
-    _check_shape(shape)
+    check_grid(shape)
     x, y = (np.linspace(-r, r, n) for r, n in zip(half_widths, shape, strict=True))
     return x, y
 
 
-def _check_shape(shape: tuple[int, int]) -> None:
+def check_grid(shape: tuple[int, int], margin: float = 0.0) -> None:
+    """Checks the arguments of `grid`, before any long work.
+
+    Raises:
+      ValueError: the shape is not two numbers of at least 2, or the margin is negative or not
+        finite.
+    """
+    if np.shape(shape) != (2,):
+        raise ValueError(f"grid={shape!r}: give the points along x and along y, such as (21, 21)")
     if min(shape) < 2:
         raise ValueError(f"a grid of {shape[0]} x {shape[1]} points: a side needs at least 2")
+    if not 0 <= margin < np.inf:
+        raise ValueError(f"margin {margin}: use 0 or more")
 
 
 def evaluate(

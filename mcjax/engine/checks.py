@@ -44,12 +44,20 @@ def parameters(number: int, params: PyTree) -> None:
         is_array = isinstance(leaf, jax.Array | np.ndarray | np.generic)
         if not (is_array and jnp.issubdtype(leaf.dtype, jnp.inexact)):
             name = jax.tree_util.keystr(path) or "(the whole tree)"
-            what = f"of dtype {leaf.dtype}" if is_array else f"a {_type(leaf)}"
+            what = f"of dtype {leaf.dtype}" if is_array else f"of type {_type(leaf)}"
             raise ValueError(
                 f"leaf {name} of control point {number} is {what}: keep floating-point arrays in "
                 "the parameters and the rest in the loss (Equinox: eqx.partition(model, "
                 "eqx.is_inexact_array); NNX: nnx.split(model, nnx.Param, ...))"
             )
+
+
+def finite(what: str, params: PyTree) -> None:
+    """Raises ValueError, ``what`` and the leaf, if a parameter is not finite."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not jnp.isfinite(leaf).all():
+            where = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise ValueError(f"{what}: {where or 'a parameter'} is not finite")
 
 
 def num_examples(data: PyTree) -> int:
@@ -62,8 +70,8 @@ def num_examples(data: PyTree) -> int:
         name = jax.tree_util.keystr(path) or "(the whole tree)"
         if not isinstance(leaf, jax.Array | np.ndarray):
             raise ValueError(
-                f"leaf {name} of the data is a {_type(leaf)}: expected numpy or jax arrays with a "
-                "leading axis of examples; convert other tensors with numpy.asarray(tensor)"
+                f"leaf {name} of the data is of type {_type(leaf)}: expected numpy or jax arrays "
+                "with a leading axis of examples; convert other tensors with numpy.asarray(tensor)"
             )
         if leaf.dtype.kind in "OSUT":
             raise ValueError(f"leaf {name} of the data has dtype {leaf.dtype}: expected numbers")

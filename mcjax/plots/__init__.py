@@ -1,8 +1,8 @@
 """Figures of results.
 
-Panels (`profile`, `surface`, `barriers`) draw into given axes, in the current style, and return
-them. Figures (`curve_figure`, `surface_figure`, `barrier_matrix`) compose panels, as wide as the
-style's ``figure.figsize``. The context `style` applies mcjax's look:
+Panels (`profile`, `surface`, `barriers`, `matrix`) draw into given axes, in the current style, and
+return them. Figures (`curve_figure`, `surface_figure`, `barrier_matrix`, `pairs_figure`) compose
+panels, as wide as the style's ``figure.figsize``. The context `style` applies mcjax's look:
 
 >>> import numpy as np
 >>> from matplotlib.figure import Figure
@@ -21,6 +21,14 @@ from mcjax import extras
 with extras.needed_by(__name__):
     from mcjax.plots.barrier_plots import barrier_matrix, barriers
     from mcjax.plots.colour_scale import default_clip
+    from mcjax.plots.interpolation_plots import (
+        PAIR_STYLES,
+        PATH_WORDS,
+        barriers_figure,
+        groups_figure,
+        matrix,
+        pairs_figure,
+    )
     from mcjax.plots.profile_plots import (
         FORMATS,
         PATH_STYLES,
@@ -48,8 +56,9 @@ with extras.needed_by(__name__):
     from mcjax.plots.surface_plots import off_plane, percent, surface, surface_figure
 
 __all__ = [
-    "COLORS", "FORMATS", "METRIC_LABELS", "PATH_STYLES", "STYLE", "barrier_matrix", "barriers",
-    "color", "curve_figure", "default_clip", "drawn", "grid", "is_loss", "is_whole",
-    "metric_label", "metric_names", "metric_words", "off_plane", "percent", "plain", "profile",
+    "COLORS", "FORMATS", "METRIC_LABELS", "PAIR_STYLES", "PATH_STYLES", "PATH_WORDS", "STYLE",
+    "barrier_matrix", "barriers", "barriers_figure", "color", "curve_figure", "default_clip",
+    "drawn", "grid", "groups_figure", "is_loss", "is_whole", "matrix", "metric_label",
+    "metric_names", "metric_words", "off_plane", "pairs_figure", "percent", "plain", "profile",
     "save", "sharpness", "sharpness_figure", "style", "surface", "surface_figure",
 ]  # fmt: skip

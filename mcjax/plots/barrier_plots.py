@@ -13,6 +13,8 @@ from matplotlib.image import AxesImage
 from mcjax.plots import colour_scale, styles
 from mcjax.typing import Float
 
+TITLE = "barriers: segments above\nthe diagonal, curves below it"
+LABEL = "training loss over the higher end"
 FAILED: dict[str, Any] = {"fc": "0.9", "ec": "0.6", "hatch": "////", "lw": 0}
 
 
@@ -34,6 +36,8 @@ def barriers(
     ax: Axes,
     curves: Sequence[tuple[str, str, float]],
     segments: Sequence[tuple[str, str, float]],
+    title: str = TITLE,
+    label: str = LABEL,
 ) -> Axes:
     """Barriers between pairs of modes: curves below the diagonal, segments above it.
 
@@ -45,11 +49,13 @@ def barriers(
       curves: two modes and their curve's height over the higher end, NaN if it failed. Several
         heights of a pair (seeds) are averaged, without NaN.
       segments: likewise for segments.
+      title: of the axes.
+      label: of the colour bar: what the heights are.
     """
     names = list(dict.fromkeys(name for pair in (*curves, *segments) for name in pair[:2]))
     heights = _heights(names, curves, segments)
     image = _image(ax, np.array([[heights.get((r, c), np.nan) for c in range(len(names))]
-                                 for r in range(len(names))]))  # fmt: skip
+                                 for r in range(len(names))]), label)  # fmt: skip
     digits = _digits_of_a_cell(ax, len(names))
     texts = dict(zip(heights, styles.numbers(list(heights.values()), 2, digits), strict=True))
     for (row, column), height in heights.items():
@@ -66,7 +72,7 @@ def barriers(
     ax.set_yticks(range(len(names)), shown)
     ax.spines[:].set_visible(False)
     ax.grid(False)
-    ax.set_title("barriers: segments above\nthe diagonal, curves below it")
+    ax.set_title(title)
     return ax
 
 
@@ -76,7 +82,7 @@ def _digits_of_a_cell(ax: Axes, count: int) -> int:
     return int(np.clip(cell / 0.055 - 2, 2, 5))
 
 
-def _image(ax: Axes, heights: Float[np.ndarray, "modes modes"]) -> AxesImage:
+def _image(ax: Axes, heights: Float[np.ndarray, "modes modes"], label: str) -> AxesImage:
     """Draws the coloured cells, and a colour bar if any barrier is above zero."""
     positive = heights[np.isfinite(heights) & (heights > 0)]
     low, high = (positive.min(), positive.max()) if positive.size else (1.0, 1.0)
@@ -84,7 +90,7 @@ def _image(ax: Axes, heights: Float[np.ndarray, "modes modes"]) -> AxesImage:
     cmap = plt.get_cmap().reversed()
     image = ax.imshow(np.where(heights > 0, heights, np.nan), norm=norm, cmap=cmap)
     if positive.size:
-        bar = ax.figure.colorbar(image, ax=ax, label="training loss over the higher end")
+        bar = ax.figure.colorbar(image, ax=ax, label=label)
         at = colour_scale.round_ticks(low, max(high, 1.01 * low))
         bar.set_ticks(at.tolist(), labels=styles.numbers(at))
         bar.minorticks_off()

@@ -29,7 +29,7 @@ class Moments(NamedTuple):
       products: sums of products of deviations, of a unit of A and one of B.
     """
 
-    count: float
+    count: Any
     means: Float[Array | np.ndarray, "2 layers units"]
     squares: Float[Array | np.ndarray, "2 layers units"]
     products: Float[Array | np.ndarray, "layers units units"]
@@ -131,12 +131,13 @@ def _moments(
 
 def _merged(a: Moments, b: Moments) -> Moments:
     """Moments of both sets of samples together (Chan et al., 1979), in float64."""
-    count = a.count + b.count
+    first, second = float(a.count), float(b.count)  # a product of two int32 overflows
+    count = first + second
     apart = np.asarray(b.means, np.float64) - a.means
-    weight = a.count * b.count / count
+    weight = first * second / count
     return Moments(
         count,
-        a.means + apart * (b.count / count),
+        a.means + apart * (second / count),
         a.squares + b.squares + weight * apart**2,
         a.products + b.products + weight * apart[0][:, :, None] * apart[1][:, None, :],
     )

@@ -23,9 +23,14 @@ class Fold(NamedTuple):
 
 
 def axes_within(program: core.Jaxpr, inside: set[core.Var], last: core.Var) -> dict[core.Var, Axes]:
-    """Axes of a region's values, traced on their own up to ``last``."""
+    """Axes of a region's values, traced on their own up to ``last``.
+
+    Axes that are summed over, or dropped otherwise, are frozen: each result depends on all of their
+    positions, so rescaling one of them rescales no unit.
+    """
     tracer = tracing.Tracer()
     env: dict[core.Var, Axes] = {}
+    dropped: list[trees.Leaf] = []
 
     def axes(atom: Any) -> Axes:
         if isinstance(atom, core.Literal):
@@ -34,11 +39,20 @@ def axes_within(program: core.Jaxpr, inside: set[core.Var], last: core.Var) -> d
 
     for equation in program.eqns:
         if any(v in inside for v in equation.outvars):
-            results = tracer.equation(equation, [axes(v) for v in equation.invars], None)
+            operands = [axes(v) for v in equation.invars]
+            results = tracer.equation(equation, operands, None)
             env.update(zip(equation.outvars, results, strict=True))
+            kept = {id(leaf) for leaf in _leaves(results)}
+            dropped += [leaf for leaf in _leaves(operands) if id(leaf) not in kept]
         if last in equation.outvars:
             break
+    for leaf in dropped:
+        trees.freeze(leaf, "an axis that is summed over")
     return env
+
+
+def _leaves(values: Sequence[Axes]) -> list[trees.Leaf]:
+    return [leaf for value in values for axis in value for leaf in trees.leaves(axis)]
 
 
 def of_leaf(axes: Axes, units: Sequence[trees.Leaf]) -> Fold | None:

@@ -18,6 +18,7 @@ class Origin(NamedTuple):
     Attributes:
       data: whether it depends on the inputs.
       params: whether it depends on the parameters.
+      depends: the leaves that it depends on in any way.
       leaves: the leaves in which it is homogeneous.
       copy: the leaf that it copies, reshaped or repeated, and the sign, 1 or -1; or None.
       offsets: leaves that were added to it, with their signs.
@@ -26,6 +27,7 @@ class Origin(NamedTuple):
 
     data: bool = False
     params: bool = False
+    depends: frozenset[core.Var] = frozenset()
     leaves: frozenset[core.Var] = frozenset()
     copy: tuple[core.Var, int] | None = None
     offsets: tuple[tuple[core.Var, int], ...] = ()
@@ -51,7 +53,8 @@ PRODUCTS = frozenset(["conv_general_dilated", "dot_general", "mul"])
 
 def leaf(var: core.Var) -> Origin:
     """The origin of a parameter."""
-    return Origin(params=True, leaves=frozenset([var]), copy=(var, 1))
+    own = frozenset([var])
+    return Origin(params=True, depends=own, leaves=own, copy=(var, 1))
 
 
 def trace(
@@ -73,7 +76,8 @@ def _result(equation: Any, operands: list[Origin]) -> Origin:
     data = any(o.data for o in operands)
     meets = data and any(o.leaves and not o.data for o in operands)
     depth = max((o.depth for o in operands), default=0) + meets
-    plain = Origin(data, any(o.params for o in operands), depth=depth)
+    depends = frozenset[core.Var]().union(*(o.depends for o in operands))
+    plain = Origin(data, any(o.params for o in operands), depends, depth=depth)
     if not operands or not jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.inexact):
         return plain
     first = operands[0]
@@ -87,7 +91,7 @@ def _result(equation: Any, operands: list[Origin]) -> Origin:
     if name in PRODUCTS:
         return plain._replace(**_product(*operands))
     if name == "div":
-        return plain._replace(leaves=first.leaves)
+        return plain._replace(**_scaled(first, operands[1]))
     if name == "pad" and _is_zero(equation.invars[1]):
         return plain._replace(leaves=first.leaves)
     if name in INDEXING and not any(o.leaves for o in operands[1:]):
@@ -112,8 +116,13 @@ def _sum(a: Origin, b: Origin) -> dict[str, Any]:
 
 def _product(a: Origin, b: Origin) -> dict[str, Any]:
     """Of a layer's input and its parameters, only the parameters' leaves count."""
-    one = max((a, b), key=lambda o: (bool(o.leaves), not o.data, o.depth))
-    return {"leaves": one.leaves}
+    one, other = sorted((a, b), key=lambda o: (bool(o.leaves), not o.data, o.depth), reverse=True)
+    return _scaled(one, other)
+
+
+def _scaled(value: Origin, by: Origin) -> dict[str, Any]:
+    """A multiple of a value; if the factor depends on its leaves, it is not homogeneous in them."""
+    return {"leaves": frozenset() if value.leaves & by.depends else value.leaves}
 
 
 def _is_zero(atom: Any) -> bool:

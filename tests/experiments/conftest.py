@@ -1,31 +1,12 @@
-"""Programs are compiled in haste and kept: many tests here train the same small network."""
+"""Problems are shared: many tests here train the same small network."""
 
 import functools
 
-import jax
 import pytest
 
 from experiments.training import problem
 from mcjax import data
 from mcjax.plots import profile_plots
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _compiled_programs(tmp_path_factory, request):
-    base = tmp_path_factory.getbasetemp()  # of pytest-xdist's workers each has one, in a common one
-    shared = base.parent if hasattr(request.config, "workerinput") else base
-    settings = {
-        "jax_compilation_cache_dir": str(shared / "programs"),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": 0,
-        "jax_disable_most_optimizations": True,
-    }
-    before = {name: jax.config.values[name] for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -60,9 +60,9 @@ def test_the_table_of_convolutions_is_the_one_that_was_written(monkeypatch):
     for table in (committed.FORWARD, committed.STEP):
         assert set(table) == set(convolution_table.SHAPES)
     monkeypatch.setattr(convolution_table, "BATCH", 2)
-    monkeypatch.setattr(convolution_table, "SHAPES", ((4, 8, 8), (4, 3, 8)))
+    monkeypatch.setattr(convolution_table, "SHAPES", ((2, 4, 4),))
     forward, step = convolution_table.run(convolution_table.TableConfig(seconds=1e-4))
-    assert set(forward) == set(step) == {(4, 8, 8), (4, 3, 8)}
+    assert set(forward) == set(step) == {(2, 4, 4)}
     assert all(set(times) == {"direct", "winograd", "lax"} for times in forward.values())
     assert all(set(times) == {"direct", "winograd"} for times in step.values())
     assert all(

@@ -4,10 +4,11 @@ import dataclasses
 
 import pytest
 
-from experiments import fit_curve, fit_curves, loss_surface, sharpness, train_mode
+from experiments import fit_curve, fit_curves, interpolate, loss_surface, sharpness, train_mode
 from experiments.cli.configs import (
     CurveConfig,
     CurvesConfig,
+    InterpolateConfig,
     ModeConfig,
     SharpnessConfig,
     SurfaceConfig,
@@ -27,6 +28,7 @@ COMMANDS = {
     "fit_curve": (fit_curve, CurveConfig(start="a", end="b.cfg", batch_size=20)),
     "fit_curves": (fit_curves, CurvesConfig(modes=("a", "b.cfg"), batch_size=20)),
     "loss_surface": (loss_surface, SurfaceConfig(points=("a", "ab~0.2", "ab"), grid="2")),
+    "interpolate": (interpolate, InterpolateConfig(points=("a", "ab~0.2"), curve=("ab",))),
     "sharpness": (sharpness, SharpnessConfig(curve="ab")),
 }
 
@@ -72,6 +74,8 @@ WRONG = [
     ("train_mode", {"objective": "json:loads", "precision": "bf16"}, "--precision=bf16"),
     ("train_mode", {"lr": -1.0}, "--lr=-1"),
     ("train_mode", {"keep": (3,)}, "--keep=3"),
+    ("train_mode", {"fork": "nowhere"}, "--fork=nowhere: its kind is missing, not mode"),
+    ("train_mode", {"batch_size": 0}, "--batch_size=0"),
     *(
         (command, changes, message)
         for command in ("fit_curve", "fit_curves")
@@ -85,6 +89,8 @@ WRONG = [
         )
     ),
     ("fit_curve", {"end": "d.cfg"}, "no flagfile d.cfg"),
+    ("fit_curve", {"fork": "a"}, "--fork=a: its kind is mode, not curve"),
+    ("fit_curve", {"fork": "ab", "align": "weights"}, "has --align=None, not weights"),
     ("fit_curve", {"end": "a~0.5"}, "only a curve has points"),
     ("fit_curves", {"shard": "1/2"}, "b is not trained"),
     ("fit_curves", {"pairs": ("a",)}, "--pairs=a"),
@@ -92,6 +98,7 @@ WRONG = [
     ("loss_surface", {"metrics": "json"}, "--metrics=json"),
     ("loss_surface", {"curve": "ab@7"}, "no checkpoint of epoch 7"),
     ("loss_surface", {"grid": "1"}, "--grid=1"),
+    ("interpolate", {"points": ("a",)}, "--points=a"),
     ("sharpness", {"curve": "a"}, "--curve=a"),
     ("sharpness", {"curve": "ab@7"}, "no checkpoint of epoch 7"),
     ("sharpness", {"eigenvalues": 0}, "--eigenvalues=0"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mcjax import results
-from mcjax.results import PointSharpness, Profile, Sharpness, Surface, Values
+from mcjax.results import Interpolation, PointSharpness, Profile, Sharpness, Surface, Values
 
 ROOT = Path(results.__file__).parents[2]
 RNG = np.random.default_rng(5)
@@ -54,6 +54,23 @@ def hessian():
     return {name: RNG.random(shape) for name, shape in shapes.items()}
 
 
+def between():
+    """Every key of ``interpolation.npz``: three networks, two pairs of them with curves."""
+    arrays = {"t": np.linspace(-1, 1, 4), "name": np.array(["a", "b", "c"])}
+    arrays |= {"group": np.array([0, 0, 1]), "network_l2": RNG.random(3)}
+    for path, pairs in (("segment", [[0, 1], [0, 2], [1, 2]]), ("aligned", [[0, 1]]),
+                        ("curve", [[1, 2], [0, 1]])):  # fmt: skip
+        arrays |= {f"{path}_pairs": np.array(pairs), f"{path}_l2": RNG.random((len(pairs), 4))}
+        arrays[f"{path}_length"] = RNG.random(len(pairs))
+        for split in results.SPLITS:
+            arrays[f"network_{split}_loss"] = RNG.random(3)
+            arrays[f"{path}_{split}_loss"] = RNG.random((len(pairs), 4))
+            arrays[f"{path}_{split}_margin"] = RNG.random((len(pairs), 4))
+            for how in ("max", "mean", "chord"):
+                arrays[f"{path}_{split}_loss_over_{how}"] = RNG.random(len(pairs))
+    return arrays
+
+
 def assert_same(found, arrays):
     assert found.keys() == arrays.keys()
     for name, values in arrays.items():
@@ -67,7 +84,13 @@ EXTRA = {"curve_note": np.array("a word"), "train_loss_over_max": np.array(0.5, 
 
 @pytest.mark.parametrize(
     ("kind", "make"),
-    [(Profile, recorded), (Profile, aligned), (Surface, on_plane), (Sharpness, hessian)],
+    [
+        (Profile, recorded),
+        (Profile, aligned),
+        (Surface, on_plane),
+        (Sharpness, hessian),
+        (Interpolation, between),
+    ],
 )
 def test_a_file_read_and_written_again_is_the_same(kind, make):
     arrays = make()
@@ -117,6 +140,20 @@ def test_a_metric_whose_name_ends_as_a_summary_does_is_a_metric():
     assert_same(found.to_arrays(), arrays)
 
 
+def test_the_matrix_of_an_interpolation_has_each_pair_twice():
+    arrays = between()
+    found = Interpolation.from_arrays(arrays)
+    a, b, c = arrays["segment_train_loss_over_chord"]
+    matrix = found.matrix("train_loss", height="over_chord")
+    np.testing.assert_array_equal(matrix, [[0, a, b], [a, 0, c], [b, c, 0]])
+    c, a = arrays["curve_validation_loss_over_max"]
+    expected = [[0, a, np.nan], [a, 0, c], [np.nan, c, 0]]
+    np.testing.assert_array_equal(found.matrix("validation_loss", "curve"), expected)
+    assert set(found.paths["curve"].barriers["test"]) == {"loss"}
+    with pytest.raises(ValueError, match="train_margin has no barriers; there are train_loss"):
+        found.matrix("train_margin")
+
+
 def test_only_networks_are_networks():
     arrays = on_plane()
     around = Surface.from_arrays(arrays)
@@ -145,6 +182,7 @@ def test_rows_and_points_become_what_the_file_has():
     [
         (Profile, {"curve_train_loss": np.ones(2)}, "a profile needs t; t is missing"),
         (Surface, {"x": np.ones(2), "y": np.ones(2)}, "point_xy, point_name is missing"),
+        (Interpolation, {"t": np.ones(2)}, "an interpolation needs t, name; name is missing"),
         (Sharpness, {"t": np.ones(2)}, "eigenvalues, residuals, train_loss is missing"),
         (
             Surface,

@@ -57,9 +57,12 @@ JOIN = r"pass one pytree of all examples: jax.tree.map\(lambda \*x: numpy.concat
     [
         (
             {"data": {**DATA, "x": Tensor()}},
-            r"leaf \['x'\] of the data is a tests.Tensor: .*asarray",
+            r"leaf \['x'\] of the data is of type tests.Tensor: .*asarray",
         ),
-        ({"data": iter(BATCHES)}, r"of the data is a list_iterator: expected numpy or jax arrays"),
+        (
+            {"data": iter(BATCHES)},
+            r"of the data is of type list_iterator: expected",
+        ),
         ({"data": BATCHES}, f"loss failed on a batch of one example.*TypeError: .*{JOIN}"),
         ({"data": [BATCHES[0], DATA]}, rf"leaf \[1\]\['label'\] of the data has shape.*{JOIN}"),
         ({"data": {"x": DATA["x"]}}, r"loss failed on .*float32\[1, 3\].*KeyError: 'label'"),
@@ -80,6 +83,10 @@ def test_wrong_arguments_of_a_fit(options, message):
     assert "\n" not in str(error.value)
 
 
+def unusable(params, batch):
+    raise AssertionError("the loss was called")
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -89,6 +96,12 @@ def test_wrong_arguments_of_a_fit(options, message):
             lambda: api.surface(loss, (*ENDS, -ENDS[0]), DATA, curve=("x", ENDS)),
             "curve='x' is not a curve",
         ),
+        (  # before the loss is called
+            lambda: api.surface(unusable, (*ENDS, -ENDS[0]), DATA, grid=5),
+            r"grid=5: give the points along x and along y, such as \(21, 21\)",
+        ),
+        (lambda: api.surface(unusable, (*ENDS, -ENDS[0]), DATA, grid=(1, 5)), "at least 2"),
+        (lambda: api.surface(unusable, (*ENDS, -ENDS[0]), DATA, margin=-1.0), "margin -1.0"),
         (lambda: api.sharpness(loss, ENDS[0], DATA, count=6), "6 eigenvalues of a matrix of 6"),
         (lambda: api.sharpness(loss, ENDS[0], DATA, samples=1), "samples=1: use 2 or more"),
         (lambda: curves.point("bezier", ENDS, 0.5), "curve='bezier' is not a curve"),

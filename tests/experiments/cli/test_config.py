@@ -17,6 +17,7 @@ COMMANDS = {
     "fit_curve": "CurveConfig",
     "fit_curves": "CurvesConfig",
     "loss_surface": "SurfaceConfig",
+    "interpolate": "InterpolateConfig",
     "sharpness": "SharpnessConfig",
     "reproduce": "ReproduceConfig",
 }

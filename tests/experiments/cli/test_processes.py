@@ -81,25 +81,31 @@ def final(run):
 
 
 @pytest.fixture(scope="module")
-def modes(start, tmp_path_factory):
-    """Mode A trained by one process, B by two."""
-    folder = tmp_path_factory.mktemp("modes")
-    end(start("train_mode", *MODE, "--epochs=3", "--seed=1", f"--workdir={folder}/A"))
+def by_two(start, tmp_path_factory):
+    """Mode B, trained by two processes."""
+    run = tmp_path_factory.mktemp("modes") / "B"
     said = end(
-        start("train_mode", *MODE, "--epochs=3", "--seed=2", f"--workdir={folder}/B", processes=2)
+        start("train_mode", *MODE, "--epochs=3", "--seed=2", f"--workdir={run}", processes=2)
     )
     assert said[1] == ("", "")  # only the first one speaks
-    assert [line["epoch"] for line in Run(folder / "B").metrics()] == [1, 2, 3]
-    return folder
+    assert [line["epoch"] for line in Run(run).metrics()] == [1, 2, 3]
+    return run
 
 
-def test_results_do_not_depend_on_the_machine(start, modes, tmp_path):
+@pytest.fixture(scope="module")
+def modes(start, by_two):
+    """The folder of B and of mode A, trained by one process."""
+    end(start("train_mode", *MODE, "--epochs=3", "--seed=1", f"--workdir={by_two.parent}/A"))
+    return by_two.parent
+
+
+def test_results_do_not_depend_on_the_machine(start, by_two, tmp_path):
     seed2 = (*MODE, "--epochs=3", "--seed=2")
     end(start("train_mode", *seed2, f"--workdir={tmp_path}/one"))
     end(start("train_mode", *seed2, f"--workdir={tmp_path}/eight", devices=8))
-    np.testing.assert_allclose(final(tmp_path / "one"), final(modes / "B"), **TOLERANCE)
+    np.testing.assert_allclose(final(tmp_path / "one"), final(by_two), **TOLERANCE)
     np.testing.assert_allclose(final(tmp_path / "one"), final(tmp_path / "eight"), **TOLERANCE)
-    two, one = Run(modes / "B").info, Run(tmp_path / "one").info
+    two, one = Run(by_two).info, Run(tmp_path / "one").info
     assert two["device"].startswith("2 x")
     assert two["final"]["train"]["loss"] == pytest.approx(one["final"]["train"]["loss"], rel=1e-3)
 
@@ -237,8 +243,8 @@ def test_no_cluster(start):
     assert "--coordinator=HOST:PORT" in said[0][1]
 
 
-def test_flags_of_a_launch_are_not_in_the_folder_that_it_leaves(modes):
-    there = parse_flagfile(ModeConfig, modes / "B" / "flags.cfg")
+def test_flags_of_a_launch_are_not_in_the_folder_that_it_leaves(by_two):
+    there = parse_flagfile(ModeConfig, by_two / "flags.cfg")
     assert [getattr(there, name) for name in LAUNCH] == [False, None, None, None]
 
 

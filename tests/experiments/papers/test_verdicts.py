@@ -105,7 +105,7 @@ def test_claims_json_has_every_number_of_every_seed_and_is_json():
     assert measured[0]["threshold"] == 5
 
 
-def test_the_picture_has_a_panel_a_quantity_and_a_dot_a_pair_and_seed():
+def test_the_figure_has_a_panel_per_quantity_and_a_dot_per_pair_and_seed():
     seeds = [
         [claim(1, reading(REPRODUCED, (HEIGHT, "a", 9.0), (HEIGHT, "b", 1e4), (BULGE, "a", 3.0)))],
         [claim(1, reading(NOT_REPRODUCED, (HEIGHT, "a", 2.0), (BULGE, "a", float("inf"))))],
@@ -119,3 +119,11 @@ def test_the_picture_has_a_panel_a_quantity_and_a_dot_a_pair_and_seed():
     assert any(list(line.get_xdata()) == [25, 25] for line in bulges.lines)
     assert heights.get_xscale() == "symlog"
     assert verdict_figure.draw([[claim(1, reading(NOT_RUN))]]) is None
+
+
+@pytest.mark.parametrize(("measured", "named"), [([0], []), ([0, 2], ["seed 0", "seed 2"])])
+def test_the_legend_names_the_seeds_that_were_measured_if_there_are_several(measured, named):
+    one = {True: reading(REPRODUCED, (HEIGHT, "a", 9.0)), False: reading(NOT_RUN)}
+    figure = verdict_figure.draw([[claim(1, one[seed in measured])] for seed in range(3)])
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["holds", *named, "threshold"]

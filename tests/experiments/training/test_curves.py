@@ -222,6 +222,18 @@ def test_free_ends_leave_their_modes(base, tmp_path):
         assert arrays["curve_train_loss"][index] == pytest.approx(loss, rel=1e-5)
 
 
+def test_free_ends_without_bends(base, tmp_path):
+    """The curve is the trained segment itself."""
+    config = curve_config(
+        base, workdir=str(tmp_path / "free"), free_ends=True, bends=0, points=3, epochs=1,
+        eval_epochs=(), keep=(), allow_failed=True,
+    )  # fmt: skip
+    arrays = load_arrays(fit_curve.run(config).path / "curve.npz")
+    for name in (n.removeprefix("segment_") for n in arrays if n.startswith("segment_")):
+        np.testing.assert_array_equal(arrays[f"curve_{name}"], arrays[f"segment_{name}"])
+    assert np.isfinite(arrays["curve_train_loss_start_slope"])
+
+
 def test_batch_norm(base, tmp_path):
     """The ends keep their own networks' metrics, though statistics are recomputed everywhere."""
     mode = change(MODE, **NORMED, epochs=2, keep=())

@@ -119,7 +119,7 @@ def collectives(compiled):
 
 @pytest.mark.parametrize("on_curve", [False, True])
 def test_a_step_communicates_the_gradient_once_and_nothing_else(on_curve):
-    objective, params, model_state = small.network("vgg7")
+    objective, params, model_state = small.network("mlp")
     fixed = (params, params) if on_curve else ()
     curve = curves.polygonal_chain(1)
     train = objectives.on_curve(curve, objective) if on_curve else objectives.at_point(objective)
@@ -230,7 +230,7 @@ def test_epoch_order_is_a_permutation_of_its_own_for_each_epoch():
     ("rows", "together"), [pytest.param(1, True, marks=pytest.mark.long), (2, False)]
 )
 def test_several_runs_at_once_are_the_runs_alone(rows, together):
-    objective, params, state = small.network("vgg7")
+    objective, params, state = small.network("mlp")
     train = objectives.at_point(objectives.with_l2(objective, 1e-3))
     data, seeds = small.data(), (3, 4, 5, 6)
     options = {"size": 90, "batch_size": 20}

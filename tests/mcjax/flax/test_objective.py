@@ -225,9 +225,9 @@ def test_in_bfloat16_gradients_of_biases_are_summed_in_float32():
     exact = cross_entropy(Layered())
     rng = np.random.default_rng(0)
     batch = {
-        "images": jnp.asarray(rng.normal(size=(64, 32, 32, 8)), jnp.float32),
-        "labels": jnp.zeros(64, jnp.int32),  # so that the sums are not of mean zero
-        "weight": jnp.ones(64),
+        "images": jnp.asarray(rng.normal(size=(16, 16, 16, 8)), jnp.float32),
+        "labels": jnp.zeros(16, jnp.int32),  # so that the sums are not of mean zero
+        "weight": jnp.ones(16),
     }
     state = dict(Layered().init(KEY, batch["images"], False))
     params = state.pop("params")

@@ -107,6 +107,18 @@ def test_it_is_the_best_assignment_of_correlations_over_all_batches():
     assert done == [1, 2, 3]
 
 
+def test_batches_whose_product_of_counts_exceeds_an_int32():
+    one, two = fill(HIDDEN, 1), fill(HIDDEN, 2)
+    spec = symmetries.find(hidden, one, inputs(2, 3))
+    x = np.concatenate([inputs(50_000, 3), 3 + inputs(50_000, 3)])
+    whole, halves = (
+        symmetries.match_activations(spec, hidden, one, two, batches)
+        for batches in ([(x,)], [(x[:50_000],), (x[50_000:],)])
+    )
+    np.testing.assert_array_equal(halves.permutations["P0"], whole.permutations["P0"])
+    assert halves.inner_product == pytest.approx(whole.inner_product, rel=1e-4)
+
+
 def test_units_in_the_middle_of_a_reversed_scan():
     """Of a value ``[time, units, examples]``, stacked by a scan from the last to the first."""
 

@@ -239,3 +239,40 @@ def test_wrong_input():
         symmetries.repair(spec, mlp, params, params | {"b0": jnp.full(8, jnp.inf)}, [(x,)])
     with pytest.raises(ValueError, match="b0 has shape"):
         symmetries.repair(spec, mlp, params, params | {"b0": jnp.ones(9)}, [(x,)])
+
+
+HIDDEN = {"w": jnp.zeros((3, 6)), "scale": jnp.zeros(6), "bias": jnp.zeros(6)}
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        lambda p, x: x @ (p["w"] * p["w"]) + p["bias"][None],
+        lambda p, x: (x @ p["w"]) * (x @ p["w"]) + p["bias"][None],
+        lambda p, x: (y := x @ p["w"] + p["bias"][None]) - y.mean(1, keepdims=True),
+    ],
+    ids=["a kernel squared", "a product squared", "centred over units"],
+)
+def test_leaves_whose_rescaling_does_not_rescale_a_unit_are_left(hidden):
+    function = lambda p, x: jax.nn.relu(hidden(p, x)) @ p["out"]  # noqa: E731
+    shapes = {"w": HIDDEN["w"], "bias": HIDDEN["bias"], "out": jnp.zeros((6, 2))}
+    one, two, x = fill(shapes, 1), fill(shapes, 2), inputs(50, 3)
+    spec = symmetries.find(function, one, x)
+    with pytest.raises(ValueError, match="no layer of this function"):
+        symmetries.repair(spec, function, one, two, [(x,)])
+
+
+def test_weight_normalization_is_corrected_by_its_scale():
+    def hidden(p, x):
+        kernel = p["scale"][None] * p["w"] / jnp.linalg.norm(p["w"], axis=0, keepdims=True)
+        return x @ kernel + p["bias"][None]
+
+    function = lambda p, x: jax.nn.relu(hidden(p, x)) @ p["out"]  # noqa: E731
+    shapes = HIDDEN | {"out": jnp.zeros((6, 2))}
+    one, two, x = fill(shapes, 1), fill(shapes, 2), inputs(50, 3)
+    found = symmetries.repair(symmetries.find(function, one, x), function, one, two, [(x,)])
+    assert found.corrected == ("bias", "scale")
+    for moment in (jnp.mean, jnp.std):
+        ends = [moment(hidden(p, x), 0) for p in (one, two)]
+        goal = (ends[0] + ends[1]) / 2
+        np.testing.assert_allclose(moment(hidden(found.params, x), 0), goal, rtol=1e-4, atol=1e-5)

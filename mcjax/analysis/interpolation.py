@@ -1,0 +1,238 @@
+"""Interpolation between every two of several networks, without a fit.
+
+Each pair has a path, a list of coefficient vectors over all networks, and all of them go through
+the evaluator in one pass (`evaluate`). A curve adds its bends to the control points. Barriers are
+those of Frankle et al. (2020) and Ainsworth et al. (2023), in three measures; see `barriers`.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+from mcjax import curves, results
+from mcjax.analysis import barriers, profiles
+from mcjax.engine import evaluation
+from mcjax.results import Metrics, Values
+from mcjax.typing import Float, Integer, Num
+
+SEGMENT = curves.segment()
+Pair = tuple[int, int]
+"""Indices of the networks at ``t = 0`` and ``t = 1``, in rising order."""
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+def interpolate(
+    evaluator: evaluation.Evaluator,
+    networks: Sequence[Any],
+    names: Sequence[str],
+    t: Num[np.ndarray, " points"],
+    state: Any,
+    progress: Callable[[int], None] = lambda done: None,
+) -> results.Interpolation:
+    """Metrics on the segments between every two networks.
+
+    Args:
+      evaluator: for the network and data.
+      networks: their parameters, all finite: a point of one pair is a combination of all.
+      names: the networks' names, all different.
+      t: rising; barriers are over those from 0 to 1.
+      state: the networks' state; its batch-norm averages are replaced at every point.
+      progress: called with how many points are done.
+    """
+    count, found = len(networks), every_pair(len(networks))
+    rows: dict[Pair | None, Any] = {None: np.eye(count)}
+    rows |= {pair: on_segment(pair, t, count) for pair in found}
+    values = dict(evaluate(evaluator, networks, rows, state, progress))
+    own = values.pop(None)
+    lengths = [length(SEGMENT, [networks[i] for i in pair]) for pair in found]
+    segments = collect([values[pair] for pair in found], found, own, t, lengths)
+    return results.Interpolation(t, np.array(list(names)), own, {"segment": segments})
+
+
+def every_pair(count: int) -> list[Pair]:
+    """Every two of ``count`` networks.
+
+    >>> every_pair(3)
+    [(0, 1), (0, 2), (1, 2)]
+    """
+    return list(itertools.combinations(range(count), 2))
+
+
+def positions(t_range: tuple[float, float], points: int) -> Float[np.ndarray, " points"]:
+    """Equally spaced ``t``, of which some are between the networks at 0 and 1.
+
+    Raises:
+      ValueError: the range is not one, or no point is between the networks.
+    """
+    low, high = t_range
+    if not (low < high and np.isfinite([low, high]).all()):
+        raise ValueError(f"t from {low:g} to {high:g}: give two numbers, the lower one first")
+    t = np.round(np.linspace(low, high, points), 12)  # exactly 0 and 1, which a curve ends at
+    if not ((t > 0) & (t < 1)).any():
+        raise ValueError(
+            f"{points} points from t = {low:g} to {high:g}: none is between the networks, at 0 "
+            "and 1; use more points or another range"
+        )
+    return t
+
+
+def on_segment(
+    pair: Pair, t: Num[np.ndarray, " points"], count: int
+) -> Float[np.ndarray, "points count"]:
+    """Coefficients of a pair's segment over ``count`` control points; ``t`` may be any numbers."""
+    rows = np.zeros((len(t), count))
+    rows[:, pair[0]], rows[:, pair[1]] = 1 - t, t
+    return rows
+
+
+def evaluate(
+    evaluator: evaluation.Evaluator,
+    control_points: Sequence[Any],
+    rows: Mapping[_Key, Num[np.ndarray, "_ k"]],
+    state: Any,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Iterator[tuple[_Key, Values]]:
+    """Evaluates lists of points in one pass over all of them, so that no block is padded but one.
+
+    Args:
+      evaluator: for the network and data.
+      control_points: K parameter pytrees.
+      rows: lists of coefficient vectors over the control points, by any key; the first is not
+        empty.
+      state: the network's state.
+      progress: called with how many points are done.
+
+    Yields:
+      A key and the metrics of its points, in order, as soon as they are known.
+    """
+    if not rows:
+        return
+    blocks = evaluator.blocks(control_points, np.concatenate(list(rows.values())), state)
+    waiting: list[Metrics] = []
+    done = taken = 0
+    for key, own in rows.items():
+        while done - taken < len(own):
+            first, metrics = next(blocks)
+            waiting.append(metrics)
+            done = first + len(metrics["params"]["l2"])
+            progress(done)
+        head, waiting = _split(waiting, len(own))
+        taken += len(own)
+        yield key, Values.joined([head])
+
+
+def _split(blocks: Sequence[Metrics], count: int) -> tuple[Metrics, list[Metrics]]:
+    """The metrics of the first ``count`` points of the blocks, and those of the others."""
+    names = [(split, name) for split, found in blocks[0].items() for name in found]
+    head: Metrics = {split: {} for split, _ in names}
+    rest: Metrics = {split: {} for split, _ in names}
+    for split, name in names:
+        whole = np.concatenate([block[split][name] for block in blocks])
+        head[split][name], rest[split][name] = whole[:count], whole[count:]
+    return head, [rest]
+
+
+def on_curve(
+    family: curves.Curve, t: Num[np.ndarray, " points"], reverse: bool = False
+) -> Float[np.ndarray, "inside k"]:
+    """Coefficients of a curve at those ``t`` where it is defined, from 0 to 1.
+
+    Args:
+      family: the curve's.
+      t: positions.
+      reverse: whether ``t = 0`` is the end of the curve.
+    """
+    inside = t[(t >= 0) & (t <= 1)]
+    return profiles.coefficients(family, 1 - inside if reverse else inside)
+
+
+def spread(values: Values, t: Num[np.ndarray, " points"]) -> Values:
+    """The metrics of the points of `on_curve` as those of all ``t``, with NaN off the curve."""
+    inside = (t >= 0) & (t <= 1)
+
+    def whole(x: np.ndarray) -> np.ndarray:
+        full = np.full(len(t), np.nan)
+        full[inside] = x
+        return full
+
+    return Values(*jax.tree.map(whole, tuple(values)))
+
+
+def length(curve: curves.Curve, control_points: Sequence[Any]) -> float:
+    """A curve's length, in units of weight distance; compiled once for `SEGMENT`."""
+    return float(_length(curve, tuple(control_points)))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _length(curve: curves.Curve, control_points: tuple[Any, ...]) -> jax.Array:
+    t = np.linspace(0, 1, 33 if curve.num_bends else 2, dtype=np.float32)
+    return curves.arc_lengths(curve, control_points, t)[-1]
+
+
+def collect(
+    found: Sequence[Values],
+    pairs: Sequence[Pair],
+    networks: Values,
+    t: Num[np.ndarray, " points"],
+    lengths: Sequence[float],
+) -> results.PairPaths:
+    """Metrics of paths of one kind, with their barriers.
+
+    Args:
+      found: the metrics of each path at every ``t``.
+      pairs: the networks at their ends.
+      networks: the metrics of all networks, from which barriers are measured.
+      t: rising, and any range: barriers are over the points between the ends.
+      lengths: the paths' lengths.
+    """
+    metrics = {
+        split: {name: np.stack([one.metrics[split][name] for one in found]) for name in of_split}
+        for split, of_split in found[0].metrics.items()
+    }
+    squares = [one.l2 for one in found if one.l2 is not None]
+    heights: dict[str, dict[str, results.PairHeights]] = {}
+    ends = np.array(pairs)
+    for split, of_split in metrics.items():
+        for name, values in of_split.items():
+            if barriers.worse(name):
+                own = networks.metrics[split][name]
+                heights.setdefault(split, {})[name] = _heights(name, values, own[ends], t)
+    l2 = np.stack(squares) if squares else None
+    return results.PairPaths(ends, metrics, l2, np.array(lengths), heights)
+
+
+def _heights(
+    name: str,
+    values: Num[np.ndarray, "pairs points"],
+    ends: Num[np.ndarray, "pairs 2"],
+    t: Num[np.ndarray, " points"],
+) -> results.PairHeights:
+    between = (t > 0) & (t < 1)
+    along = np.concatenate([[0.0], t[between], [1.0]])
+    whole = np.concatenate([ends[:, :1], values[:, between], ends[:, 1:]], axis=1)
+    rows = [barriers.heights(barriers.worse(name) * row, along) for row in whole]
+    return results.PairHeights(*np.array(rows).T)
+
+
+def kinds(
+    pairs: Integer[np.ndarray, "pairs 2"], group: Integer[np.ndarray, " networks"]
+) -> dict[str, Integer[np.ndarray, " pairs_of_kind"]]:
+    """Indices of the pairs between two groups of networks and within each, where there are any.
+
+    Args:
+      pairs: indices of networks.
+      group: 0 or 1 for each network.
+
+    Returns:
+      Indices by ``between``, ``first`` and ``second``.
+    """
+    of_ends = group[pairs].sum(axis=1)
+    rows = {
+        name: np.flatnonzero(of_ends == value)
+        for name, value in (("between", 1), ("first", 0), ("second", 2))
+    }
+    return {name: found for name, found in rows.items() if len(found)}
