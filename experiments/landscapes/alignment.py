@@ -191,8 +191,10 @@ def _repaired(
     state = parallel.replicate(networks["start"].state, problem.mesh)
     blocks = []
     try:
-        for number, params in enumerate(corrected, 1):
-            one = parallel.replicate(params, problem.mesh)
+        for number, found in enumerate(corrected, 1):
+            if number == 1:
+                say_what_is_left(folder, found)
+            one = parallel.replicate(found.params["params"], problem.mesh)
             blocks.append(problem.evaluator((one,), [[1.0]], state))
             bar.update(number)
     finally:
@@ -201,14 +203,25 @@ def _repaired(
     return profiles.summarize(PathMetrics(values.metrics, values.l2, after.arc_length), t)
 
 
-def _corrected(problem: Problem, networks: dict[str, Point], t: np.ndarray) -> Iterator[Any]:
-    """Yields the parameters of the corrected network at every ``t``."""
+def say_what_is_left(folder: Run, found: symmetries.Repaired) -> None:
+    """Records the leaves that REPAIR corrects, and reports those that it does not or in part."""
+    leaves = {name: list(getattr(found, name)) for name in ("corrected", "scaled", "left")}
+    folder.update(repair=leaves)
+    for name, words in (("scaled", "sets no means, for want of a bias, in"), ("left", "skips")):
+        if leaves[name]:
+            more = ", ..." if leaves[name][5:] else ""
+            say(f"note: REPAIR {words} {', '.join(leaves[name][:5])}{more}")
+
+
+def _corrected(
+    problem: Problem, networks: dict[str, Point], t: np.ndarray
+) -> Iterator[symmetries.Repaired]:
+    """Yields the corrected network at every ``t``."""
     function = alignment.logits(problem)
     spec = alignment.find(problem, function, networks["start"])
     start, end = (alignment.variables(networks[name]) for name in ("start", "after"))
     batches = list(alignment.training_images(problem, REPAIR_IMAGES))
-    path = symmetries.repair_path(spec, function, start, end, batches, t.tolist())
-    return (found.params["params"] for found in path)
+    return symmetries.repair_path(spec, function, start, end, batches, t.tolist())
 
 
 def _report(folder: Run, found: Profile, batch_norm: bool) -> None:
@@ -224,6 +237,7 @@ def _report(folder: Run, found: Profile, batch_norm: bool) -> None:
     facts = folder.info["aligned"] | {
         "distance": {path: float(x[-1]) for path, x in lengths.items() if x is not None},
         "correction": REPAIR if "repaired" in barriers else BATCH_NORM if batch_norm else None,
+        "repair": folder.info.get("repair"),
         "barriers": barriers,
     }
     if batch_norm:

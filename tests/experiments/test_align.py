@@ -127,8 +127,11 @@ def test_profiles_are_those_of_the_segments(runs, aligned, problem):
     function, ends = alignment.logits(problem), (point(runs / "a"), point(aligned.path))
     trees = map(alignment.variables, ends)
     spec = spec_of(problem, runs / "a")
-    corrected = symmetries.repair(spec, function, *trees, [images]).params["params"]
-    loss = middle(corrected, at=[1.0])
+    corrected = symmetries.repair(spec, function, *trees, [images])
+    leaves = json.loads((aligned.path / "align.json").read_text())["repair"]
+    assert leaves == {k: list(getattr(corrected, k)) for k in ("corrected", "scaled", "left")}
+    assert len(leaves["corrected"]) == 4
+    loss = middle(corrected.params["params"], at=[1.0])
     assert found.paths["repaired"].metrics["train"]["loss"][1] == pytest.approx(loss, rel=1e-5)
     assert (aligned.path / "figures" / "align.png").stat().st_size > 5000
 
