@@ -286,16 +286,13 @@ def test_a_surface_through_an_aligned_point(runs, aligned, tmp_path):
     plane = loss_surface.run(SurfaceConfig(workdir=str(tmp_path / "v"), **flags))
     losses = load_result(Surface, plane.path / "surface.npz").points.metrics["train"]["loss"]
     assert losses[1] == pytest.approx(losses[2], rel=1e-5) != losses[0]
+    alone = {"points": (str(runs / "a"),), "directions": "random", "align": "weights"}
     with pytest.raises(UsageError, match="no second point to align"):
-        loss_surface.run(
-            SurfaceConfig(points=(str(runs / "a"),), directions="random", align="weights",
-                          workdir=str(tmp_path / "u"))
-        )  # fmt: skip
+        loss_surface.run(SurfaceConfig(workdir=str(tmp_path / "u"), **alone))
 
 
 def test_a_network_at_chance_is_aligned_and_has_failed(runs, tmp_path):
-    if not (runs / "zero").exists():
-        copy(runs, "zero", lambda tree: jax.tree.map(lambda x: 0 * x, tree))
+    copy(runs, "zero", lambda tree: jax.tree.map(lambda x: 0 * x, tree))
     flags = config(runs, tmp_path / "run", end="zero")
     for message in ("aligned network is at chance", "failed before"):
         with pytest.raises(RunFailed, match=message):
