@@ -35,6 +35,12 @@ def check_flags(config: ModeConfig) -> Run:
     check_problem(config)
     folder = Run(config.workdir)
     folder.check_same("mode", config)
+    if folder.is_made:
+        made = "imported" if "imported" in folder.info else "aligned"
+        raise UsageError(
+            f"{folder.path} holds an {made} network, which was not trained there: use another "
+            f"--workdir, and --fork={folder.path} to train on from it"
+        )
     return folder
 
 
