@@ -234,10 +234,10 @@ def test_changed_data_are_refused(tmp_path):
 @pytest.mark.parametrize("change", ["pixels", "name"])
 def test_a_changed_folder_is_refused(change, tmp_path):
     name = data.pinned(f"folder:{write_images(tmp_path)}")
-    file = tmp_path / "class0" / "03.png"
+    file = tmp_path / "class0" / "06.png"  # the last of its class: a new name keeps the order
     if change == "name":
-        os.rename(file, tmp_path / "class1" / "03.png")
+        os.rename(file, tmp_path / "class1" / "06.png")
     else:
-        Image.fromarray(255 - IMAGES[3]).save(file)
+        Image.fromarray(255 - IMAGES[6]).save(file)
     with pytest.raises(ValueError, match="has changed"):
         data.load(name)
