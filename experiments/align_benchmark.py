@@ -93,7 +93,7 @@ def _modes(config: AlignBenchmarkConfig, width: str) -> list[ModeConfig]:
 
 def _pairs(config: AlignBenchmarkConfig, width: str) -> list[Pair]:
     """Makes all runs of a width."""
-    all_modes = _modes(config, width)
+    all_modes = [modes.check_flags(mode) for mode in _modes(config, width)]
     problem = make_problem(all_modes[0], config.precision)
     for mode in all_modes:
         modes.train(mode, problem)

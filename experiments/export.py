@@ -112,7 +112,8 @@ def _weights(file_format: str, config: ExportConfig) -> bytes:
         config.run, file_format, config.data_dir, config.name_map, config.precision
     )
     mean, std = (", ".join(f"{x:.4g}" for x in values) for values in (found.mean, found.std))
-    say(f"normalize its images by (pixels / 255 - mean) / std, mean {mean}, std {std}")
+    pixels = "pixels / 255" if found.full_range == 255 else "pixels"
+    say(f"normalize its images by ({pixels} - mean) / std, mean {mean}, std {std}")
     if found.skipped_by_garipov:
         say(
             "note: VGG16BN and VGG19BN in Garipov's code skip layers (its issue 2): they load "

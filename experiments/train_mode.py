@@ -18,7 +18,7 @@ def run(config: ModeConfig) -> Run:
       RunFailed: the mode did not train; the run is marked as failed.
       Interrupted: a signal came.
     """
-    modes.check_flags(config)
+    config = modes.check_flags(config)
     folder = modes.train(config, make_problem(config))
     show(modes.result(folder))
     return folder

@@ -11,6 +11,7 @@ EXTRAS = {
     "importlib_resources": "data",
     "array_record": "data",
     "sklearn": "data",
+    "PIL": "data",
     "matplotlib": "plots",
     "torch": "torch",
     "safetensors": "safetensors",

@@ -27,7 +27,8 @@ class Machine:
     )
     data_dir: str | None = flag(
         None,
-        "Folder with data files that you already have; missing ones are downloaded.",
+        "Folder with data files that you already have; missing ones are downloaded. Paths of "
+        "your own data are relative to it.",
         identity=False,
     )
     precision: str = flag(
@@ -169,7 +170,9 @@ class Network(Machine):
     """A network and its data set."""
 
     dataset: str = flag(
-        "digits", "Data set: digits, fashion_mnist, mnist, cifar10, cifar100 or tfds:NAME."
+        "digits",
+        "Data set: digits, fashion_mnist, mnist, cifar10, cifar100, tfds:NAME, or your own: "
+        "npz:FILE with the arrays images and labels, folder:DIR with the images CLASS/*.png.",
     )
     use_test: bool = flag(
         False, "Train on all training images and validate on the test images, as the paper does."

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mcjax.data import augmentation
 from mcjax.engine import parallel
 from mcjax.exchange import torch_files, torch_weights
 from mcjax.flax.models import vgg
@@ -19,14 +20,16 @@ class Exported(NamedTuple):
 
     Attributes:
       content: the file's bytes.
-      mean: per channel; its images are normalized by ``(pixels / 255 - mean) / std``.
+      mean: per channel; its images are normalized by ``(pixels / full_range - mean) / std``.
       std: per channel.
+      full_range: 255, or 1 if the training images are float.
       skipped_by_garipov: whether Garipov's network of this name skips some of the layers.
     """
 
     content: bytes
     mean: np.ndarray
     std: np.ndarray
+    full_range: int
     skipped_by_garipov: bool
 
 
@@ -69,4 +72,5 @@ def export_torch(
         raise UsageError(f"{name}: {error}") from None
     garipovs = name_map is None and type(problem.model) is vgg.VGG
     skipped = garipovs and problem.model.batch_norm
-    return Exported(content, problem.mean, problem.std, skipped)
+    full_range = augmentation.full_range(problem.dataset.train.images[:1])
+    return Exported(content, problem.mean, problem.std, full_range, skipped)

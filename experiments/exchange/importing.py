@@ -12,7 +12,7 @@ from mcjax.exchange.mismatch import Mismatch
 
 from ..cli import ImportConfig, ModeConfig, Network, UsageError, say, show, to_flags
 from ..runs import Run, Status, open_checkpoints, write_atomically
-from ..training import Problem, check_problem, make_problem, modes, shapes
+from ..training import Problem, check_problem, make_problem, modes, pin_data, shapes
 
 OWN = "own"
 """The `--normalization` by the training split's own mean and deviation."""
@@ -99,7 +99,7 @@ def check_flags(config: ImportConfig) -> ModeConfig:
         raise UsageError(f"--file={config.file}: there is no file {config.file}")
     mode = _mode(config)
     check_problem(mode)
-    return mode
+    return pin_data(mode)
 
 
 def load(config: ImportConfig, mode: ModeConfig, form: Format[Any]) -> Imported:
@@ -166,7 +166,8 @@ def run(config: ImportConfig, form: Format[Any]) -> Run:
         )
     with folder.locked():
         folder.open("mode", found.mode, steps_per_epoch=1, imported=found.facts)
-        write_atomically(folder.path / "flags.cfg", to_flags(config))
+        pinned = dataclasses.replace(config, dataset=mode.dataset)
+        write_atomically(folder.path / "flags.cfg", to_flags(pinned))
         if folder.status != Status.DONE:
             _import(folder, found)
     show(modes.result(folder))

@@ -4,7 +4,7 @@ from . import json_text
 from .arrays import load_arrays, load_result, save_arrays
 from .evaluations import begin_evaluation, changed_flags
 from .files import write_atomically
-from .folder import Run
+from .folder import Run, same_value
 from .locks import in_use
 from .metrics import add_metrics, cut_metrics
 from .names import Name, a_kind, label, parse_name
@@ -70,6 +70,7 @@ __all__ = [
     "provenance",
     "restore",
     "restore_ends",
+    "same_value",
     "save_arrays",
     "step_of",
     "write_atomically",

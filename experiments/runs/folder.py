@@ -17,6 +17,7 @@ from typing import Any
 import jax
 
 import mcjax
+from mcjax import data
 from mcjax.engine import parallel
 
 from ..cli import UsageError, identity, recorded, to_flags
@@ -171,13 +172,18 @@ class Run:
         differing = [
             f"--{name}: {there[name]} there, {value} now"
             for name, value in mine.items()
-            if there[name] != value
+            if not same_value(name, there[name], value)
         ]
         if differing:
             raise UsageError(
                 f"{self.path} holds a run with other flags ({'; '.join(differing)}); use another "
                 "--workdir (with --fork to continue from this run's last checkpoint), or delete it"
             )
+
+
+def same_value(flag: str, a: Any, b: Any) -> bool:
+    """Whether two values of a flag are the same; data that were moved are."""
+    return a == b or (flag == "dataset" and data.without_folder(a) == data.without_folder(b))
 
 
 def _check_fork(kind: str, config: Any) -> None:

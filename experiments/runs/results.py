@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
+from mcjax import data
 from mcjax.results import (
     CurveOnPlane,
     Interpolation,
@@ -222,8 +223,10 @@ def provenance(info: dict[str, Any]) -> str:
     """The version of mcjax, the data set and the network, in one line."""
     mode = info.get("mode", {})
     words = [f"mcjax {info.get('versions', {}).get('mcjax', 'of unknown version')}"]
-    words += [f"{title} {mode[key]}" for title, key in
-              (("data set", "dataset"), ("model", "model")) if mode.get(key)]  # fmt: skip
+    if mode.get("dataset"):
+        words.append(f"data set {data.without_folder(mode['dataset'])}")
+    if mode.get("model"):
+        words.append(f"model {mode['model']}")
     if mode.get("width", 1) != 1:
         words.append(f"width {mode['width']:g}")
     return ", ".join(words)

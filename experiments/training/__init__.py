@@ -9,6 +9,7 @@ from .problem import (
     check_problem,
     make_problem,
     measuring,
+    pin_data,
     same_problem,
     shapes,
 )  # fmt: skip
@@ -30,6 +31,7 @@ __all__ = [
     "measuring",
     "modes",
     "pairs",
+    "pin_data",
     "same_problem",
     "shapes",
 ]

@@ -51,7 +51,8 @@ def resolve(text: str, modes_dir: Path, config: CurveConfig) -> End:
         precision=config.precision,
         tracker=config.tracker or mode.tracker,
     )
-    run = modes.check_flags(mode)
+    mode = modes.check_flags(mode)
+    run = Run(mode.workdir)
     return End(Name(run.path, None, None), mode, run.status in UNTRAINED)
 
 

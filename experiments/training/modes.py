@@ -11,14 +11,14 @@ from mcjax.engine import objectives
 from ..cli import ModeConfig, RunFailed, UsageError
 from ..runs import Name, Run, Status, checkpoint_steps, load_point
 from . import failures, loop, optimization
-from .problem import Problem, check_batch, check_problem, for_mode, init
+from .problem import Problem, check_batch, check_problem, for_mode, init, pin_data
 
 
-def check_flags(config: ModeConfig) -> Run:
-    """Checks a mode's flags and run folder, without reading data.
+def check_flags(config: ModeConfig) -> ModeConfig:
+    """Checks a mode's flags and run folder, without loading data.
 
     Returns:
-      The run folder.
+      The flags, with the user's own data completed by `pin_data`.
 
     Raises:
       UsageError: one of them is wrong.
@@ -33,6 +33,7 @@ def check_flags(config: ModeConfig) -> Run:
             f"--keep={epochs}: the run has epochs 1 to {config.epochs}; give another --keep"
         )
     check_problem(config)
+    config = pin_data(config)
     folder = Run(config.workdir)
     folder.check_same("mode", config)
     if folder.is_made:
@@ -41,7 +42,7 @@ def check_flags(config: ModeConfig) -> Run:
             f"{folder.path} holds an {made} network, which was not trained there: use another "
             f"--workdir, and --fork={folder.path} to train on from it"
         )
-    return folder
+    return config
 
 
 def train(config: ModeConfig, problem: Problem) -> Run:

@@ -15,6 +15,7 @@ from mcjax.data import augmentation, batches
 from mcjax.engine import evaluation, objectives, parallel, streams
 
 from ..cli import ModeConfig, UsageError, say
+from ..runs import same_value
 from . import networks
 
 SPLITS = ("train", "validation")
@@ -68,6 +69,18 @@ def check_problem(mode: ModeConfig) -> None:
         if value is not None and value < 1:
             raise UsageError(f"--{name}={value}: use 1 or more")
     networks.check_network(mode)
+
+
+def pin_data(mode: ModeConfig) -> ModeConfig:
+    """Completes the name of the user's own data by path and checksum, which a run records.
+
+    Raises:
+      UsageError: they cannot be read.
+    """
+    try:
+        return dataclasses.replace(mode, dataset=data.pinned(mode.dataset, mode.data_dir))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def check_measured(splits: tuple[str, ...], metrics: str | None) -> None:
@@ -218,8 +231,12 @@ def check_batch(problem: Problem, mode: ModeConfig, batch_size: int, strata: int
 
 def same_problem(a: ModeConfig, b: ModeConfig) -> list[str]:
     """The differing flags that prevent two modes from being connected; empty if they can be."""
-    differing = (name for name in PROBLEM_FLAGS if getattr(a, name) != getattr(b, name))
-    return [f"--{n}: {getattr(a, n)} and {getattr(b, n)}" for n in differing if n != "dropout"]
+    pairs = [(name, getattr(a, name), getattr(b, name)) for name in PROBLEM_FLAGS]
+    return [
+        f"--{name}: {there} and {here}"
+        for name, there, here in pairs
+        if name != "dropout" and not same_value(name, there, here)
+    ]
 
 
 def _place(

@@ -6,15 +6,20 @@
 """
 
 from mcjax.data import sources, splits
+from mcjax.data.arrays import from_arrays
+from mcjax.data.own import pinned, without_folder
 from mcjax.data.reachable import DataUnavailable
 from mcjax.data.sources import check, names
-from mcjax.data.splits import Dataset, Split
+from mcjax.data.splits import Dataset, Source, Split
 
-__all__ = ["DataUnavailable", "Dataset", "Split", "check", "load", "names"]
+__all__ = [
+    "DataUnavailable", "Dataset", "Source", "Split", "check", "from_arrays", "load", "names",
+    "pinned", "without_folder",
+]  # fmt: skip
 
 
 def load(
-    name: str,
+    name: str | Source,
     *,
     data_dir: str | None = None,
     cache_dir: str | None = None,
@@ -28,9 +33,13 @@ def load(
     """Reads a data set and splits it.
 
     Args:
-      name: one of `names`, with ``NAME`` in ``tfds:NAME`` replaced by a data set of tfds.
+      name: one of `names`: ``tfds:NAME`` is any image classification data set of tfds. ``npz:FILE``
+        is a numpy file with the arrays ``train_images``, ``train_labels``, ``test_images`` and
+        ``test_labels``, or ``images`` and ``labels``, as in `from_arrays`. ``folder:DIR`` is a
+        folder with the images ``CLASS/*.png``, or ``train/CLASS/*.png`` and ``test/CLASS/*.png``.
+        Or a source from `from_arrays`.
       data_dir: folder with the official files, directly or in a subfolder named after the data
-        set, or with prepared tfds data sets. Ignored for digits.
+        set, with prepared tfds data sets, or with your own data. Ignored for digits.
       cache_dir: cache folder for data sets that are slow to read; see `mcjax.data.cache`.
       use_test: train on all training images and validate on the test images. Otherwise, the last
         ``validation_fraction`` of the training images is the validation split.
@@ -41,11 +50,13 @@ def load(
       pad_to: pads images with zeros to this height and width, after ``downsample``.
 
     Raises:
-      ValueError: an argument is invalid, or a file is damaged.
+      ValueError: an argument is invalid, a file is damaged, or the content of a `pinned` name has
+        changed.
       DataUnavailable: (a ValueError) the data are not on this machine and cannot be downloaded.
-      ImportError: scikit-learn, which ships the digits, is not installed.
+      ImportError: scikit-learn, which ships the digits, or Pillow, which reads a folder of images,
+        is not installed.
     """
-    source = sources.read(name, data_dir, cache_dir)
+    source = sources.read(name, data_dir, cache_dir) if isinstance(name, str) else name
     train, validation = splits.divide(source, use_test, validation_fraction)
     chosen = (
         splits.first(train, train_size, "train_size"),
@@ -57,4 +68,5 @@ def load(
         return Split(splits.pad(splits.downsample(split.images, downsample), pad_to), split.labels)
 
     train, validation, test = map(resized, chosen)
-    return Dataset(name, train, validation, test, source.num_classes)
+    title = name if isinstance(name, str) else "arrays"
+    return Dataset(title, train, validation, test, source.num_classes)

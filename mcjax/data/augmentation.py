@@ -47,7 +47,7 @@ def augment(
     Args:
       augmentation: static under jit.
       key: key of the step.
-      images: uint8, before `normalize`.
+      images: uint8 or float32, before `normalize`.
       examples: numbers of the examples in the data set.
 
     Raises:
@@ -67,7 +67,7 @@ def random_crop(
 
     Args:
       key: key of the step.
-      images: uint8.
+      images: uint8 or float32.
       examples: numbers of the examples in the data set.
       padding: pixels on each side; static under jit.
 
@@ -96,7 +96,7 @@ def random_flip(
 
     Args:
       key: key of the step.
-      images: uint8.
+      images: uint8 or float32.
       examples: numbers of the examples in the data set.
     """
 
@@ -110,26 +110,40 @@ def random_flip(
 def statistics(split: Split, chunk: int = 1024) -> Statistics:
     """Computes each channel's mean and standard deviation over all pixels of a split, on the host.
 
-    Pixels are counted by value, so the sums are exact and the images are not copied.
+    The pixels of uint8 images are counted by value, so the sums are exact and the images are not
+    copied.
 
     Args:
       split: usually the training split.
       chunk: number of images at a time.
 
     Returns:
-      float32, in units of the full range of a pixel (255). The deviation of a constant channel is
-      1, so that `normalize` makes it zero.
+      float32, in units of the full range of a pixel (255), or of the images themselves if they are
+      float. The deviation of a constant channel is 1, so that `normalize` makes it zero.
     """
-    channels = split.images.shape[-1]
+    if split.images.dtype != np.uint8:
+        mean, std = _float_statistics(split.images)
+    else:
+        mean, std = _counted_statistics(split.images, chunk)
+    return mean.astype(np.float32), np.where(std > 0, std, 1).astype(np.float32)
+
+
+def _float_statistics(images: np.ndarray) -> Statistics:
+    mean = images.mean((0, 1, 2), np.float64)
+    squares = [np.square(x - mean).mean((0, 1)) for x in images]
+    return mean, np.sqrt(np.mean(squares, 0))
+
+
+def _counted_statistics(pixels: np.ndarray, chunk: int) -> Statistics:
+    channels = pixels.shape[-1]
     counts = np.zeros((channels, 256))
-    for start in range(0, len(split.images), chunk):
-        images = split.images[start : start + chunk]
+    for start in range(0, len(pixels), chunk):
+        images = pixels[start : start + chunk]
         for c in range(channels):
             counts[c] += np.bincount(images[..., c].ravel(), minlength=256)
     values, shares = np.arange(256) / 255, counts / counts.sum(1, keepdims=True)
     mean = shares @ values
-    std = np.sqrt((shares * np.square(values - mean[:, None])).sum(1))
-    return mean.astype(np.float32), np.where(std > 0, std, 1).astype(np.float32)
+    return mean, np.sqrt((shares * np.square(values - mean[:, None])).sum(1))
 
 
 def fixed_statistics(text: str, channels: int) -> Statistics:
@@ -171,17 +185,23 @@ def check_statistics(text: str) -> None:
     fixed_statistics(text, channels)
 
 
+def full_range(images: Num[ArrayLike, "... c"]) -> int:
+    """The pixel value that `normalize` takes as 1: 255 for uint8 images, 1 for float ones."""
+    return 255 if jnp.asarray(images).dtype == jnp.uint8 else 1
+
+
 def normalize(
     images: Num[ArrayLike, "... c"], mean: ArrayLike, std: ArrayLike
 ) -> Float[Array, "... c"]:
-    """Returns ``(images / 255 - mean) / std`` as float32.
+    """Returns ``(images / 255 - mean) / std`` as float32; float images are not divided by 255.
 
     Args:
-      images: uint8.
+      images: uint8 or float32.
       mean: one number per channel, from `statistics` or `fixed_statistics`.
       std: likewise.
     """
     mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
-    images = jnp.asarray(images).astype(jnp.float32) / 255
+    images = jnp.asarray(images)
+    images = images.astype(jnp.float32) / full_range(images)
     mean, std = (jnp.expand_dims(x, range(images.ndim - x.ndim)) for x in (mean, std))
     return (images - mean) / std

@@ -7,19 +7,23 @@ from typing import Any
 import numpy as np
 
 from mcjax import extras, spelling
-from mcjax.data import cache, cifar, idx, tfds_source
+from mcjax.data import cache, cifar, idx, own, tfds_source
 from mcjax.data.reachable import DataUnavailable
-from mcjax.data.splits import Source, Split
+from mcjax.data.splits import Source, Split, fixed_order
 
 DEBIAN = {"fashion_mnist": Path("/usr/share/datasets/fashion-mnist")}
 TFDS = "tfds:"
 _IDX = ("fashion_mnist", "mnist")
-_DIGITS_TRAIN, _DIGITS_SEED = 1437, 0
+_DIGITS_TRAIN = 1437
 
 
 def names() -> tuple[str, ...]:
-    """Names for `mcjax.data.load`; ``tfds:NAME`` is any image classification data set of tfds."""
-    return ("digits", *_IDX, *cifar.LAYOUTS, "tfds:NAME")
+    """Names for `mcjax.data.load`, which describes the last three."""
+    return (*_plain(), "tfds:NAME", "npz:FILE", "folder:DIR")
+
+
+def _plain() -> tuple[str, ...]:
+    return ("digits", *_IDX, *cifar.LAYOUTS)
 
 
 def read(name: str, data_dir: str | None = None, cache_dir: str | None = None) -> Source:
@@ -27,35 +31,37 @@ def read(name: str, data_dir: str | None = None, cache_dir: str | None = None) -
     check(name, data_dir)
     if name == "digits":
         return _digits()
+    if found := own.parse(name, data_dir):
+        return own.read(found, cache_dir)
     if name.startswith(TFDS):
         return _tfds(name.removeprefix(TFDS), data_dir, cache_dir)
     return _official(name, data_dir, cache_dir)
 
 
 def check(name: str, data_dir: str | None = None) -> None:
-    """Checks the name of a data set and its folder without reading any data.
+    """Checks the name of a data set and its folder without reading any images.
 
     Raises:
-      ValueError: the data set is unknown, or the folder does not exist.
+      ValueError: the data set is unknown, or the folder does not exist; or data of one's own do
+        not exist or have other names than expected.
+      ImportError: Pillow, which reads a folder of images, is not installed.
     """
-    known = name in names()[:-1] or (name.startswith(TFDS) and name != TFDS)
-    if not known:
+    found = own.parse(name, data_dir)
+    if not (found or name in _plain() or (name.startswith(TFDS) and name != TFDS)):
         raise ValueError(f"dataset {name!r} is unknown: {spelling.hint(name, names())}")
     if name != "digits" and data_dir is not None and not Path(data_dir).is_dir():
         raise ValueError(f"data_dir={data_dir!r} is not a folder; create it or omit data_dir")
+    if found:
+        own.check(found)
 
 
 def _digits() -> Source:
-    """The 1,797 digits of scikit-learn, 8x8 with 17 grey levels, in a fixed shuffled order.
-
-    The order sorts the raw output of a bit generator, which numpy guarantees never to change; what
-    its methods draw may change.
-    """
+    """The 1,797 digits of scikit-learn, 8x8 with 17 grey levels, in `fixed_order`."""
     with extras.needed_by("the data set digits"):
         from sklearn import datasets  # takes a second
 
     bunch: Any = datasets.load_digits()
-    order = np.argsort(np.random.PCG64(_DIGITS_SEED).random_raw(len(bunch.target)), kind="stable")
+    order = fixed_order(len(bunch.target))
     images = np.rint(bunch.images[order, ..., None] * 255 / 16).astype(np.uint8)
     labels = bunch.target[order].astype(np.int32)
     here, there = np.split(images, [_DIGITS_TRAIN]), np.split(labels, [_DIGITS_TRAIN])

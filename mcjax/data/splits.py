@@ -11,7 +11,7 @@ class Split(NamedTuple):
     """Images and labels, in a fixed order.
 
     Attributes:
-      images: uint8, pixels 0..255.
+      images: uint8, pixels 0..255; or float32 in any range, from `mcjax.data.from_arrays`.
       labels: int32, classes from 0.
     """
 
@@ -70,6 +70,15 @@ def divide(source: Source, use_test: bool, validation_fraction: float) -> tuple[
     return Split(images[:cut], labels[:cut]), Split(images[cut:], labels[cut:])
 
 
+def fixed_order(size: int) -> np.ndarray:
+    """Returns ``0..size-1`` in a shuffled order that is always the same.
+
+    It sorts the raw output of a bit generator, which numpy guarantees never to change; what its
+    methods draw may change.
+    """
+    return np.argsort(np.random.PCG64(0).random_raw(size), kind="stable")
+
+
 def first(split: Split, size: int | None, argument: str) -> Split:
     """Returns the first ``size`` examples, or all if None.
 
@@ -89,14 +98,14 @@ def first(split: Split, size: int | None, argument: str) -> Split:
 def downsample(
     images: Num[np.ndarray, "n h w c"], factor: int
 ) -> Num[np.ndarray, "n h_small w_small c"]:
-    """Averages squares of ``factor`` x ``factor`` pixels, rounded to uint8 (halves to even).
+    """Averages squares of ``factor`` x ``factor`` pixels.
 
     Args:
-      images: uint8.
+      images: uint8 or float32.
       factor: must divide height and width; 1 returns the images unchanged.
 
     Returns:
-      uint8, height and width divided by ``factor``.
+      The same dtype, height and width divided by ``factor``; uint8 is rounded (halves to even).
 
     Raises:
       ValueError: the factor does not divide them, or is not positive.
@@ -110,6 +119,8 @@ def downsample(
     if factor == 1:
         return images
     squares = images.reshape(n, height // factor, factor, width // factor, factor, channels)
+    if images.dtype == np.float32:
+        return squares.mean(axis=(2, 4))
     return np.rint(squares.sum(axis=(2, 4), dtype=np.uint32) / factor**2).astype(np.uint8)
 
 
@@ -119,7 +130,7 @@ def pad(
     """Pads images with zeros equally on all sides; an odd pixel goes to the bottom and right.
 
     Args:
-      images: uint8.
+      images: uint8 or float32.
       size: height and width of the result; None returns the images unchanged.
 
     Raises:

@@ -66,6 +66,9 @@ def unread(*_, **__):
 WRONG = [
     ("train_mode", {"dataset": "digit"}, "dataset 'digit' is unknown"),
     ("train_mode", {"dataset": "mnist", "data_dir": "nowhere"}, "nowhere"),
+    ("train_mode", {"dataset": "npz:nowhere.npz"}, "there is no file"),
+    ("train_mode", {"dataset": "npz:b.cfg"}, "b.cfg cannot be read"),
+    ("train_mode", {"dataset": "folder:a"}, "has no images"),
     ("train_mode", {"train_size": 0}, "--train_size=0"),
     ("train_mode", {"normalization": "1/2/3"}, "normalization='1/2/3'"),
     ("train_mode", {"model": "mpl"}, "unknown model 'mpl'"),

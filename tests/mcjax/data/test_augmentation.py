@@ -132,6 +132,16 @@ def test_statistics_and_normalize():
     np.testing.assert_allclose(np.std(normal, axis=(0, 1, 2)), 1, atol=1e-5)
 
 
+def test_float_images_are_normalized_in_their_own_units():
+    images = np.random.default_rng(5).normal([3, -20], [2, 5], (9, 4, 5, 2)).astype(np.float32)
+    mean, std = augmentation.statistics(Split(images, np.zeros(9, np.int32)))
+    assert mean.dtype == std.dtype == np.float32
+    np.testing.assert_allclose(mean, images.mean((0, 1, 2), np.float64), rtol=1e-6)
+    np.testing.assert_allclose(std, images.std((0, 1, 2), np.float64), rtol=1e-6)
+    normal = augmentation.normalize(images, mean, std)
+    np.testing.assert_allclose(normal, (images - mean) / std, rtol=1e-5, atol=1e-6)
+
+
 def test_a_constant_channel_becomes_zero():
     images = np.full((3, 2, 2, 1), 77, np.uint8)
     mean, std = augmentation.statistics(Split(images, np.zeros(3, np.int32)))

@@ -111,3 +111,22 @@ def test_array_records(cases, tmp_path, monkeypatch):
             assert sorted(x.tobytes() for x in found.test.images) == sorted(
                 x.tobytes() for x, _ in content["test"]
             )
+
+
+@CASES
+def test_damaged_npz(cases, tmp_path):
+    """A changed byte or an end cut off gives the same data or a ValueError that names the file."""
+    path = tmp_path / "mine.npz"
+    np.savez(path, images=np.arange(20, dtype=np.uint8).reshape(20, 1, 1), labels=np.arange(20))
+    whole = path.read_bytes()
+    expected = data.load(f"npz:{path}").train.images
+
+    @fuzz(cases, damaged(len(whole)))
+    def one(damage):
+        path.write_bytes(damage(whole))
+        try:
+            found = data.load(f"npz:{path}")
+        except ValueError as error:
+            assert str(path) in str(error)
+        else:
+            np.testing.assert_array_equal(found.train.images, expected)

@@ -120,5 +120,6 @@ def test_a_folder_that_is_not_there():
 def test_names_are_what_load_takes():
     assert set(data.names()) == {
         "digits", "fashion_mnist", "mnist", "cifar10", "cifar100", "tfds:NAME",
+        "npz:FILE", "folder:DIR",
     }  # fmt: skip
     assert len(idx.FILES) == 4

@@ -1,0 +1,136 @@
+"""Data sets of one's own, ``npz:FILE`` and ``folder:DIR``.
+
+A run records a `pinned` name, with the absolute path and a checksum of the content:
+``npz:/data/mine.npz#crc32=1a2b3c4d``. Reading it fails if the content has changed.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from mcjax.data import cache, folder, npz
+from mcjax.data.arrays import num_classes
+from mcjax.data.splits import Source
+
+
+class Kind(NamedTuple):
+    """A form that data of one's own may have; each function takes the path."""
+
+    check: Callable[[Path], None]
+    crc32: Callable[[Path], int]
+    read: Callable[[Path], Source]
+
+
+class Own(NamedTuple):
+    """A parsed name; ``crc32`` is None unless it is pinned."""
+
+    kind: str
+    path: Path
+    crc32: str | None
+
+
+KINDS = {
+    "npz": Kind(npz.check, npz.crc32, npz.read),
+    "folder": Kind(folder.check, folder.crc32, folder.read),
+}
+_NAME = re.compile(rf"({'|'.join(KINDS)}):(.+?)(?:#crc32=([0-9a-f]{{8}}))?", re.DOTALL)
+
+
+def parse(name: str, data_dir: str | None = None) -> Own | None:
+    """Parses a name; None if it is not one of data of one's own.
+
+    Args:
+      name: as in `mcjax.data.load`.
+      data_dir: where a relative path starts, by default the current folder; also the folder of a
+        file that was moved, if it has that file.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    path = Path(os.path.expanduser(match[2]))
+    if data_dir is not None:
+        there = Path(data_dir, path.name if path.is_absolute() else path)
+        path = there if there.exists() else path
+    return Own(match[1], Path(os.path.abspath(path)), match[3])
+
+
+def check(own: Own) -> None:
+    """Checks that the data are there, without reading images.
+
+    Raises:
+      ValueError: there are none, or their names are not the expected ones.
+      MissingExtraError: Pillow is not installed, for a folder of images.
+    """
+    with _readable(own):
+        KINDS[own.kind].check(own.path)
+
+
+def read(own: Own, cache_dir: str | None = None) -> Source:
+    """Reads the data; a pinned name only if they have not changed.
+
+    Decoded images of a folder are cached by their checksum.
+
+    Raises:
+      ValueError: they have changed, are damaged, or do not fit.
+    """
+    crc32 = _crc32(own)
+    if own.crc32 not in (None, crc32):
+        raise ValueError(
+            f"{own.path} has changed since the run recorded it (CRC-32 {crc32}, not {own.crc32}): "
+            "restore it, or start again in another folder"
+        )
+    with _readable(own):
+        if own.kind != "folder":
+            return KINDS[own.kind].read(own.path)
+        title = f"folder {own.path.name[:40]} {crc32}"
+        build = lambda: folder.read(own.path)[:2]  # noqa: E731
+        train, test = cache.cached(title, [], build, cache_dir)
+        return Source(train, test, num_classes(train, test))
+
+
+def pinned(name: str, data_dir: str | None = None) -> str:
+    """Returns the name of a data set as a run should record it.
+
+    Args:
+      name: as in `mcjax.data.load`.
+      data_dir: likewise.
+
+    Returns:
+      The name, for data of one's own with the absolute path and the checksum of the content. A name
+      that has a checksum keeps it.
+
+    Raises:
+      ValueError: the data are not there.
+    """
+    own = parse(name, data_dir)
+    if own is None:
+        return name
+    return f"{own.kind}:{own.path}#crc32={own.crc32 or _crc32(own)}"
+
+
+def without_folder(name: str) -> str:
+    """Returns the name without the folder: data that were moved have the same.
+
+    >>> without_folder("npz:/data/mine.npz#crc32=1a2b3c4d"), without_folder("digits")
+    ('npz:mine.npz#crc32=1a2b3c4d', 'digits')
+    """
+    match = _NAME.fullmatch(name)
+    if match is None or match[3] is None:
+        return name
+    return f"{match[1]}:{Path(match[2]).name}#crc32={match[3]}"
+
+
+def _crc32(own: Own) -> str:
+    with _readable(own):
+        return f"{KINDS[own.kind].crc32(own.path):08x}"
+
+
+@contextlib.contextmanager
+def _readable(own: Own) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{own.path} cannot be read: {error}") from None
