@@ -29,7 +29,7 @@ with extras.needed_by(__name__):
         matrix,
         pairs_figure,
     )
-    from mcjax.plots.layer_plots import CHORD_WORDS, LAYER_WORDS, layers_figure, worse_words
+    from mcjax.plots.layer_plots import CHORD_WORDS, LAYER_WORDS, layers_figure
     from mcjax.plots.profile_plots import (
         FORMATS,
         PATH_STYLES,
@@ -62,5 +62,5 @@ __all__ = [
     "curve_figure", "default_clip", "drawn", "grid", "groups_figure", "is_loss", "is_whole",
     "layers_figure", "matrix", "metric_label", "metric_names", "metric_words", "off_plane",
     "pairs_figure", "percent", "plain", "profile", "save", "sharpness", "sharpness_figure", "style",
-    "surface", "surface_figure", "worse_words",
+    "surface", "surface_figure",
 ]  # fmt: skip
