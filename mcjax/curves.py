@@ -135,7 +135,7 @@ def combine(
       ValueError: the control points differ in structure, shape or dtype, have leaves that are not
         floating-point, or differ in number from the coefficients; or these are not a prefix.
 
-    >>> a, b = ({"first": x, "second": {"w": x, "b": x}} for x in (jnp.zeros(1), jnp.ones(1)))
+    >>> a, b = ({"first": x, "second": {"w": x, "b": x}} for x in (jnp.float32(0), jnp.float32(1)))
     >>> found = combine([a, b], {"first": jnp.array([1, 0]), "second": jnp.array([0.5, 0.5])})
     >>> jax.tree.map(float, found)
     {'first': 0.0, 'second': {'b': 0.5, 'w': 0.5}}

@@ -84,15 +84,12 @@ def summarize(found: Layers) -> str:
 
 
 def _table(found: Layers, metric: str) -> Iterator[str]:
-    """The barriers of one metric: a row per layer, over the chord and over the worse network."""
+    """The barriers of one metric over the chord, a row per layer."""
     width = max(map(len, found.layer))
-    ways = {"over_chord": plots.CHORD_WORDS, "over_max": plots.worse_words(metric)}
-    for how, words in ways.items():
-        columns = [
-            plots.drawn(metric, getattr(named(one.barriers)[metric], how))
-            for one in found.paths.values()
-        ]
-        yield f"barriers of the {plots.metric_words(metric)} {words}, for layers that move:"
-        yield " " * width + "".join(f"{plots.LAYER_WORDS[p]:>{WIDTH}}" for p in found.paths)
-        for layer, heights in zip(found.layer, np.transpose(columns), strict=True):
-            yield f"{layer!s:{width}}" + "".join(f"{x:>{WIDTH}.4g}" for x in heights)
+    columns = [
+        plots.drawn(metric, named(one.barriers)[metric].over_chord) for one in found.paths.values()
+    ]
+    yield f"barriers of the {plots.metric_words(metric)} {plots.CHORD_WORDS}, for layers that move"
+    yield " " * width + "".join(f"{plots.LAYER_WORDS[path]:>{WIDTH}}" for path in found.paths)
+    for layer, heights in zip(found.layer, np.transpose(columns), strict=True):
+        yield f"{layer!s:{width}}" + "".join(f"{x:>{WIDTH}.4g}" for x in heights)
