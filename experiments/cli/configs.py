@@ -148,7 +148,7 @@ class Training(Machine):
     fork: str | None = flag(
         None,
         "A run of the same kind to continue from its last checkpoint, with the flags given here, "
-        "in a new --workdir.",
+        "in a new --workdir; from an imported or aligned mode, with a new optimizer, at epoch 1.",
         identity=False,
     )
     tracker: tuple[str, ...] = flag(
@@ -460,6 +460,8 @@ class AlignConfig(Drawing):
         "What to match: weights, or activations on the training split.",
         ("weights", "activations"),
     )
+    restarts: int = flag(1, "Number of random orders in which to match; the best result is kept.")
+    seed: int = flag(0, "Seed of these orders.")
     points: int = flag(25, "Number of points of each profile, t equally spaced from 0 to 1.")
 
 

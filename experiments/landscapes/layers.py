@@ -141,7 +141,8 @@ def _evaluated(folder: Run, config: LayersConfig, inputs: Inputs) -> Layers:
     problem, (start, end) = inputs.problem, inputs.points.values()
     if config.align:
         name = f"--end={config.end}"
-        end, facts = alignment.align(problem, start, end, config.align, name)
+        method = alignment.Method(config.align)
+        end, facts = alignment.align(problem, start, end, method, name)
         folder.update(aligned=facts)
     layer, t = order(problem, start), np.linspace(0, 1, config.num_points)
     rows = layers.rows(start.params, layer, t)

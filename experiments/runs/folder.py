@@ -92,6 +92,12 @@ class Run:
         """Locks the folder against other processes; see `locks.locked`."""
         return locks.locked(self.path)
 
+    @property
+    def is_made(self) -> bool:
+        """Whether it is a mode without a training: imported or aligned."""
+        info = self.info
+        return info.get("kind") == "mode" and bool({"imported", "aligned"} & info.keys())
+
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of ``metrics.jsonl``; see `metrics.read_metrics`."""
         return metrics.read_metrics(self.path)
@@ -112,8 +118,7 @@ class Run:
         self.check_same(kind, config)
         locks.check_writable(self.path)
         info = self.info
-        made = kind == "mode" and {"imported", "aligned"} & info.keys()
-        trained = kind in ("mode", "curve") and not made
+        trained = kind in ("mode", "curve") and not self.is_made
         if trained and self.status in (Status.FITTED, Status.DONE):
             metrics.check_epochs(self.path, self.metrics(), config.epochs)
         if not info and getattr(config, "fork", None):
@@ -125,8 +130,13 @@ class Run:
             self.move_to(Status.RUNNING, format=FORMAT, kind=kind, **made_by, **facts)
 
     def _copy_from(self, other: "Run", facts: dict[str, Any]) -> None:
-        """Copies the checkpoints and metrics of another run, to continue from them."""
+        """Copies the checkpoints and metrics of another run, to continue from them.
+
+        An imported or aligned mode has none of an optimizer: `training.modes` starts from it.
+        """
         info = other.info
+        if other.is_made:
+            return
         there, here = info.get("steps_per_epoch"), facts.get("steps_per_epoch")
         if there != here:
             raise UsageError(f"--fork={other.path}: its steps_per_epoch is {there}, not {here}")

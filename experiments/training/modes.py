@@ -1,13 +1,15 @@
 """Training modes, and the metrics of a trained or imported one."""
 
+from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from mcjax.engine import objectives
 
 from ..cli import ModeConfig, RunFailed, UsageError
-from ..runs import Run, Status
+from ..runs import Name, Run, Status, checkpoint_steps, load_point
 from . import failures, loop, optimization
 from .problem import Problem, check_batch, check_problem, for_mode, init
 
@@ -33,6 +35,12 @@ def check_flags(config: ModeConfig) -> Run:
     check_problem(config)
     folder = Run(config.workdir)
     folder.check_same("mode", config)
+    if folder.is_made:
+        made = "imported" if "imported" in folder.info else "aligned"
+        raise UsageError(
+            f"{folder.path} holds an {made} network, which was not trained there: use another "
+            f"--workdir, and --fork={folder.path} to train on from it"
+        )
     return folder
 
 
@@ -66,7 +74,7 @@ def _train(folder: Run, config: ModeConfig, problem: Problem) -> None:
         raise RunFailed(f"{folder.path} failed before: {folder.info['reason']}")
     if folder.status == Status.DONE:
         return
-    params, model_state = init(problem, config, jax.random.key(config.seed))
+    params, model_state = _start(folder, config, problem)
     objective = optimization.with_weight_decay(config, problem.objective)
     state = loop.train(
         folder,
@@ -78,6 +86,22 @@ def _train(folder: Run, config: ModeConfig, problem: Problem) -> None:
         validate=lambda s: problem.evaluator.dispatch(s.params, s.model_state, "validation"),
     )
     finish(folder, problem, state.params, state.model_state, "the last epoch's network")
+
+
+def _start(folder: Run, config: ModeConfig, problem: Problem) -> tuple[Any, Any]:
+    """A new network's parameters and state, or those of the imported or aligned mode to fork.
+
+    Raises:
+      UsageError: that mode is of another network, or is gone although nothing is saved here yet.
+    """
+    new = init(problem, config, jax.random.key(config.seed))
+    other = folder.info.get("forked_from")
+    if not other or checkpoint_steps(folder):
+        return new
+    made = load_point(Name(Path(other), None, None))
+    if jax.tree.map(jnp.shape, tuple(made)) != jax.tree.map(jnp.shape, new):
+        raise UsageError(f"the checkpoints of --fork={other} do not fit this model")
+    return tuple(made)
 
 
 def finish(
