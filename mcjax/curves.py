@@ -166,7 +166,7 @@ def is_prefix(coefficients: Any, axes: int = 1) -> bool:
     if len(leaves) == 1 and leaves[0] is coefficients:
         return False
     own = any(getattr(leaf, "ndim", 0) >= axes for leaf in leaves)
-    return own or not isinstance(coefficients, list | tuple)
+    return own or not isinstance(coefficients, Sequence)
 
 
 def _at_leaves(coefficients: Any, control_points: Sequence[Params]) -> Params:

@@ -163,8 +163,8 @@ def order(problem: Problem, point: Point) -> list[str]:
     images = next(alignment.training_images(problem, most=2))[0]
     network = alignment.logits(problem)
 
-    def function(params: Any, images: Any) -> Any:
-        return network({"params": params, **point.state}, images)
+    def function(params: Any, *inputs: Any) -> Any:
+        return network({"params": params, **point.state}, *inputs)
 
     return layers.order(function, point.params, images)
 

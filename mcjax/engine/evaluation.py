@@ -439,7 +439,7 @@ def _as_rows(coefficients: Any) -> tuple[Any, int]:
         return rows, len(rows)
     leaves = jax.tree_util.tree_leaves_with_path(coefficients)
     shapes = {jax.tree_util.keystr(path): np.shape(x) for path, x in leaves}
-    first = next(iter(shapes.values()), ())
+    first: tuple[int, ...] = next(iter(shapes.values()), ())
     for name, shape in shapes.items():
         if len(shape) != 2 or shape != first:
             raise ValueError(
