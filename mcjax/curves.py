@@ -116,7 +116,7 @@ FAMILIES = {"chain": polygonal_chain, "bezier": bezier}
 
 def combine(
     control_points: Sequence[Params],
-    coefficients: jax.typing.ArrayLike | Sequence[jax.typing.ArrayLike],
+    coefficients: jax.typing.ArrayLike | Sequence[jax.typing.ArrayLike] | Params,
 ) -> Params:
     """The linear combination ``sum_k c_k w_k`` of parameter pytrees.
 
@@ -125,24 +125,24 @@ def combine(
 
     Args:
       control_points: K pytrees of the same structure, shapes and dtypes.
-      coefficients: real numbers of shape ``[K]``.
+      coefficients: real numbers of shape ``[K]``; or, for coefficients of their own in parts of the
+        parameters, a pytree prefix of a control point with an array ``[K]`` at each of its leaves.
 
     Returns:
       A pytree like each of the control points.
 
     Raises:
       ValueError: the control points differ in structure, shape or dtype, have leaves that are not
-        floating-point, or differ in number from the coefficients.
+        floating-point, or differ in number from the coefficients; or these are not a prefix.
+
+    >>> a, b = ({"first": x, "second": {"w": x, "b": x}} for x in (jnp.float32(0), jnp.float32(1)))
+    >>> found = combine([a, b], {"first": jnp.array([1, 0]), "second": jnp.array([0.5, 0.5])})
+    >>> jax.tree.map(float, found)
+    {'first': 0.0, 'second': {'b': 0.5, 'w': 0.5}}
     """
     check_matching(control_points)
-    c = jnp.asarray(coefficients)
-    if c.shape != (len(control_points),):
-        raise ValueError(
-            f"coefficients of shape {c.shape} for {len(control_points)} control points: "
-            f"expected shape ({len(control_points)},)"
-        )
 
-    def mix(*leaves: Any) -> jax.Array:
+    def mix(c: jax.Array, *leaves: Any) -> jax.Array:
         dtype, wider = jnp.result_type(leaves[0]), [wide(leaf) for leaf in leaves]
         weights = c.astype(wider[0].dtype)
         if wider[0].ndim < 2:
@@ -152,7 +152,61 @@ def combine(
         terms = (c * leaf for c, leaf in zip(weights, wider, strict=True))
         return sum(terms, start=jnp.zeros((), weights.dtype)).astype(dtype)
 
-    return jax.tree.map(mix, *control_points)
+    return jax.tree.map(mix, _at_leaves(coefficients, control_points), *control_points)
+
+
+def is_prefix(coefficients: Any, axes: int = 1) -> bool:
+    """Whether coefficients are a pytree prefix of the parameters, not the same for all leaves.
+
+    Args:
+      coefficients: an array, a (nested) sequence of numbers, or a prefix.
+      axes: the least number of axes of a prefix's arrays.
+    """
+    leaves = jax.tree.leaves(coefficients)
+    if len(leaves) == 1 and leaves[0] is coefficients:
+        return False
+    own = any(getattr(leaf, "ndim", 0) >= axes for leaf in leaves)
+    return own or not isinstance(coefficients, Sequence)
+
+
+def _at_leaves(coefficients: Any, control_points: Sequence[Params]) -> Params:
+    """Coefficients ``[K]`` at every leaf of a control point."""
+    example, expected = control_points[0], (len(control_points),)
+    if not is_prefix(coefficients):
+        c = jnp.asarray(coefficients)
+        if c.shape != expected:
+            raise ValueError(
+                f"coefficients of shape {c.shape} for {len(control_points)} control points: "
+                f"expected shape {expected}"
+            )
+        return jax.tree.map(lambda _: c, example)
+    for path, c in jax.tree_util.tree_leaves_with_path(coefficients):
+        shape = getattr(c, "shape", ())
+        if shape != expected:
+            raise ValueError(
+                f"the coefficients at {_name(path)} have shape {shape} for {len(control_points)} "
+                f"control points: expected an array of shape {expected}"
+            )
+    try:
+        return jax.tree.broadcast(jax.tree.map(jnp.asarray, coefficients), example)
+    except ValueError:
+        raise ValueError(_prefix_message(coefficients, example)) from None
+
+
+def _prefix_message(coefficients: Any, params: Params) -> str:
+    """Why coefficients are not a prefix of the parameters."""
+    given, leaves = (
+        [path for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+        for tree in (coefficients, params)
+    )
+    without = [leaf for leaf in leaves if not any(leaf[: len(p)] == p for p in given)]
+    unused = [p for p in given if not any(leaf[: len(p)] == p for leaf in leaves)]
+    detail = "the same names are in different containers"
+    if without:
+        detail = f"leaf {_name(without[0])} has no coefficients"
+    if unused:
+        detail = f"there are coefficients at {_name(unused[0])}, where there is no leaf"
+    return f"the coefficients are not a pytree prefix of the control points: {detail}"
 
 
 def check_curve(curve: Curve) -> None:

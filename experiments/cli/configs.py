@@ -425,6 +425,30 @@ class InterpolateConfig(Measuring):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class LayersConfig(Measuring):
+    """Layer-wise barriers between two checkpoints, with their data set and model."""
+
+    divides: ClassVar[bool] = True
+    topic: ClassVar[str] = "layers"
+    unused: ClassVar[tuple[str, ...]] = ("checkpoint_seconds",)
+    start: str = flag(
+        "",
+        "The network where layers stay: RUN[@EPOCH], or RUN[@EPOCH]~T for a point on a curve. "
+        "Required.",
+    )
+    end: str = flag("", "The network to which layers move, given as --start. Required.")
+    align: str | None = flag(
+        None,
+        "First permute the units of --end to match --start, by their weights or their "
+        "activations; no permutation by default.",
+        ("weights", "activations"),
+    )
+    num_points: int = flag(
+        11, "Number of points on each path, t equally spaced from 0 to 1.", evaluation=True
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class AlignConfig(Drawing):
     """A network with its units permuted to match another's, with their data set and model."""
 

@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from typing import Any
 
 import numpy as np
 
@@ -13,16 +12,15 @@ from mcjax.results import Interpolation, PairPaths, Values
 
 from ..cli import (
     InterpolateConfig,
-    Interrupted,
-    Progress,
     UsageError,
     collect_signals,
     identity,
 )  # fmt: skip
-from ..runs import Run, begin_evaluation, changed_flags, load_arrays, save_arrays
+from ..runs import Run, begin_evaluation, changed_flags, save_arrays
 from ..training import alignment
 from . import drawing
 from .interpolation_inputs import Inputs
+from .saved_paths import SavedPaths
 
 EVALUATION = ("t_range", "num_points", "splits", "metrics")
 """Flags of the evaluation, which runs again if they change."""
@@ -100,31 +98,23 @@ class _Paths:
 
     def __init__(self, folder: Run, config: InterpolateConfig, inputs: Inputs) -> None:
         self._run, self._config, self._inputs = folder, config, inputs
-        self._folder = folder.path / "paths"
-        self._folder.mkdir(exist_ok=True)
         self._t = positions(config)
         self._pairs = interpolation.every_pair(len(inputs.names))
-        self._received: list[int] = []
-        self._done = 0
-        files = sorted(self._folder.glob("*.npz"))
-        self._arrays = {file.stem: load_arrays(file) for file in files}
 
     def evaluated(self) -> Interpolation:
         """Evaluates what is missing, and returns all."""
         rows = self._rows()
         more = len(self._pairs) * len(self._t) if self._config.align else 0
         total = sum(map(len, rows.values())) + more
-        left = {key: one for key, one in rows.items() if key not in self._arrays}
-        known = sum(len(one["l2"]) for one in self._arrays.values())
-        self._bar = Progress(f"{self._run.path.name}: paths", total, "point", known)
-        self._done = known
-        with collect_signals() as self._received:
+        with collect_signals() as received:
+            evaluator, state = self._inputs.problem.evaluator, self._inputs.state
+            self._saved = SavedPaths(self._run, evaluator, state, total, received)
             try:
-                self._evaluate(self._inputs.control, left)
+                self._saved.evaluate(self._inputs.control, rows)
                 if self._config.align:
                     self._evaluate_aligned(self._config.align)
             finally:
-                self._bar.close()
+                self._saved.bar.close()
         return self._collected()
 
     def _rows(self) -> dict[str, np.ndarray]:
@@ -139,30 +129,14 @@ class _Paths:
             rows[f"curve-{index}"][:, curve.control] = own
         return rows
 
-    def _evaluate(self, control: Any, rows: dict[str, np.ndarray], **more: Any) -> None:
-        """Evaluates and saves paths; ``more`` is saved with each."""
-        before = self._done
-
-        def progress(done: int) -> None:
-            self._done = before + done
-            self._bar.update(self._done)
-            if self._received:
-                raise Interrupted(self._received[0])
-
-        evaluator, state = self._inputs.problem.evaluator, self._inputs.state
-        for key, values in interpolation.evaluate(evaluator, control, rows, state, progress):
-            self._arrays[key] = values.to_arrays() | {k: np.asarray(x) for k, x in more.items()}
-            save_arrays(self._folder / f"{key}.npz", self._arrays[key])
-
     def _evaluate_aligned(self, method: str) -> None:
         """Aligns the second network of each pair with the first, and evaluates their segment."""
         inputs = self._inputs
         for pair in self._pairs:
             key = _key("aligned", pair)
-            if key in self._arrays:
+            if key in self._saved.arrays:
                 continue
-            if self._received:
-                raise Interrupted(self._received[0])
+            self._saved.stop_if_signalled()
             start, end = (inputs.points[k] for k in pair)
             first, second = (inputs.names[k] for k in pair)
             words = f"{second}, to match {first},"
@@ -173,7 +147,7 @@ class _Paths:
             control = parallel.replicate((start.params, aligned.params), inputs.problem.mesh)
             length = interpolation.length(interpolation.SEGMENT, control)
             rows = interpolation.on_segment((0, 1), self._t, 2)
-            self._evaluate(control, {key: rows}, length=length)
+            self._saved.evaluate(control, {key: rows}, length=length)
 
     def _collected(self) -> Interpolation:
         inputs, control = self._inputs, self._inputs.control
@@ -182,7 +156,7 @@ class _Paths:
         paths = {"segment": self._path({_key("segment", p): p for p in self._pairs}, lengths)}
         if self._config.align:
             keys = {_key("aligned", pair): pair for pair in self._pairs}
-            lengths = {pair: float(self._arrays[key]["length"]) for key, pair in keys.items()}
+            lengths = {pair: float(self._saved.arrays[key]["length"]) for key, pair in keys.items()}
             paths["aligned"] = self._path(keys, lengths)
         if inputs.curves:
             paths["curve"] = self._curves()
@@ -208,7 +182,7 @@ class _Paths:
         return interpolation.collect(values, [c.pair for c in found], own, self._t, lengths)
 
     def _values(self, key: str) -> Values:
-        return Values.from_arrays(self._arrays[key])
+        return self._saved.values(key)
 
 
 def _key(path: str, pair: Pair) -> str:

@@ -97,13 +97,13 @@ def resolve(config: InterpolateConfig) -> Found:
     lines = [references.find("--curve", text) for text in config.curve]
     mode = references.shared_mode([*found, *lines], config.data_dir, "share a segment")
     check_problem(mode)
-    points = dict(zip(_labels(every), (one.name for one in found), strict=True))
+    points = dict(zip(labels(every), (one.name for one in found), strict=True))
     by_curve = dict(zip(config.curve, (one.name for one in lines), strict=True))
     group = np.repeat([0, 1], [len(g) for g in texts.values()]) if config.against else None
     return Found(mode, points, by_curve, group)
 
 
-def _labels(texts: Sequence[str]) -> list[str]:
+def labels(texts: Sequence[str]) -> list[str]:
     """Short labels if they differ, else the references themselves."""
     short = [label(text) for text in texts]
     return short if len(set(short)) == len(short) else list(texts)

@@ -107,7 +107,8 @@ class Run:
         """Starts the run, or resumes it.
 
         Args:
-          kind: of the run: mode, curve, surface, interpolation, sharpness or reproduction.
+          kind: of the run: mode, curve, surface, interpolation, layers, sharpness or
+            reproduction.
           config: its flags.
           **facts: written into ``run.json`` of a new run.
 

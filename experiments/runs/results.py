@@ -14,6 +14,7 @@ from mcjax import data
 from mcjax.results import (
     CurveOnPlane,
     Interpolation,
+    Layers,
     PathMetrics,
     Profile,
     Sharpness,
@@ -33,17 +34,19 @@ TYPES: dict[str, Any] = {
     "curve": Profile,
     "surface": Surface,
     "interpolation": Interpolation,
+    "layers": Layers,
     "sharpness": Sharpness,
 }
 """The type of a run's result, by the run's kind."""
 FILES = {kind: f"{kind}.npz" for kind in TYPES}
 """The file of a run's result, by the run's kind."""
-Result = Profile | Surface | Interpolation | Sharpness
+Result = Profile | Surface | Interpolation | Layers | Sharpness
 CONFIGS = {
     "mode": configs.ModeConfig,
     "curve": configs.CurveConfig,
     "surface": configs.SurfaceConfig,
     "interpolation": configs.InterpolateConfig,
+    "layers": configs.LayersConfig,
     "sharpness": configs.SharpnessConfig,
     "reproduction": configs.ReproduceConfig,
 }
@@ -61,7 +64,8 @@ class Loaded(NamedTuple):
         (`mcjax.engine.evaluation.Evaluator.statistics`).
       metrics: ``metrics.jsonl``, a dict per epoch.
       arrays: the arrays of ``curve.npz`` (``curve@EPOCH.npz``), ``surface.npz``,
-        ``interpolation.npz`` or ``sharpness.npz``, by name; empty for a mode and before evaluation.
+        ``interpolation.npz``, ``layers.npz`` or ``sharpness.npz``, by name; empty for a mode and
+        before evaluation.
       result: the same as one of the types of `mcjax.results`; None without arrays.
       config: the run's recorded flags, all others at their defaults.
       info: ``run.json``.

@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 
-from mcjax.results import Heights
+from mcjax.results import Heights, Metrics, PairHeights
 from mcjax.typing import Num
 
 
@@ -38,6 +38,29 @@ def heights(losses: Num[np.ndarray, "..."], t: Num[np.ndarray, "..."]) -> Height
         float(top - (start + end) / 2),
         float(max((losses - chord).max(), 0.0)),
     )
+
+
+def of_paths(
+    metrics: Metrics, ends: Metrics, t: Num[np.ndarray, " points"]
+) -> dict[str, dict[str, PairHeights]]:
+    """Barrier heights of N paths, for every loss, error and accuracy.
+
+    Args:
+      metrics: ``metrics[split][name]`` of shape ``[N, points]``.
+      ends: the metrics that the heights are measured from, of shape ``[N, 2]``; a path need not
+        end there.
+      t: rising from 0 to 1, both inclusive or not.
+    """
+    along = np.concatenate([[0.0], t, [1.0]])
+    found: dict[str, dict[str, PairHeights]] = {}
+    for split, of_split in metrics.items():
+        for name, values in of_split.items():
+            if sign := worse(name):
+                start, end = np.split(ends[split][name], 2, axis=1)
+                whole = sign * np.concatenate([start, values, end], axis=1)
+                each = np.array([heights(row, along) for row in whole])
+                found.setdefault(split, {})[name] = PairHeights(*each.T)
+    return found
 
 
 def worse(metric: str) -> int:

@@ -92,7 +92,7 @@ def on_segment(
 def evaluate(
     evaluator: evaluation.Evaluator,
     control_points: Sequence[Any],
-    rows: Mapping[_Key, Num[np.ndarray, "_ k"]],
+    rows: Mapping[_Key, Any],
     state: Any,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Iterator[tuple[_Key, Values]]:
@@ -102,7 +102,7 @@ def evaluate(
       evaluator: for the network and data.
       control_points: K parameter pytrees.
       rows: lists of coefficient vectors over the control points, by any key; the first is not
-        empty.
+        empty. Arrays ``[points, k]``, or pytree prefixes of one structure with such arrays.
       state: the network's state.
       progress: called with how many points are done.
 
@@ -111,17 +111,19 @@ def evaluate(
     """
     if not rows:
         return
-    blocks = evaluator.blocks(control_points, np.concatenate(list(rows.values())), state)
+    whole = jax.tree.map(lambda *parts: np.concatenate(parts), *rows.values())
+    blocks = evaluator.blocks(control_points, whole, state)
     waiting: list[Metrics] = []
     done = taken = 0
     for key, own in rows.items():
-        while done - taken < len(own):
+        count = len(jax.tree.leaves(own)[0])
+        while done - taken < count:
             first, metrics = next(blocks)
             waiting.append(metrics)
             done = first + len(metrics["params"]["l2"])
             progress(done)
-        head, waiting = _split(waiting, len(own))
-        taken += len(own)
+        head, waiting = _split(waiting, count)
+        taken += count
         yield key, Values.joined([head])
 
 
@@ -189,33 +191,21 @@ def collect(
       t: rising, and any range: barriers are over the points between the ends.
       lengths: the paths' lengths.
     """
+    values, ends, between = stack(found), np.array(pairs), (t > 0) & (t < 1)
+    inner = jax.tree.map(lambda x: x[:, between], values.metrics)
+    own = jax.tree.map(lambda x: x[ends], networks.metrics)
+    heights = barriers.of_paths(inner, own, t[between])
+    return results.PairPaths(ends, *values, np.array(lengths), heights)
+
+
+def stack(found: Sequence[Values]) -> Values:
+    """The metrics of several paths of equal length, each of shape ``[paths, points]``."""
     metrics = {
         split: {name: np.stack([one.metrics[split][name] for one in found]) for name in of_split}
         for split, of_split in found[0].metrics.items()
     }
     squares = [one.l2 for one in found if one.l2 is not None]
-    heights: dict[str, dict[str, results.PairHeights]] = {}
-    ends = np.array(pairs)
-    for split, of_split in metrics.items():
-        for name, values in of_split.items():
-            if barriers.worse(name):
-                own = networks.metrics[split][name]
-                heights.setdefault(split, {})[name] = _heights(name, values, own[ends], t)
-    l2 = np.stack(squares) if squares else None
-    return results.PairPaths(ends, metrics, l2, np.array(lengths), heights)
-
-
-def _heights(
-    name: str,
-    values: Num[np.ndarray, "pairs points"],
-    ends: Num[np.ndarray, "pairs 2"],
-    t: Num[np.ndarray, " points"],
-) -> results.PairHeights:
-    between = (t > 0) & (t < 1)
-    along = np.concatenate([[0.0], t[between], [1.0]])
-    whole = np.concatenate([ends[:, :1], values[:, between], ends[:, 1:]], axis=1)
-    rows = [barriers.heights(barriers.worse(name) * row, along) for row in whole]
-    return results.PairHeights(*np.array(rows).T)
+    return Values(metrics, np.stack(squares) if squares else None)
 
 
 def kinds(

@@ -148,30 +148,36 @@ class Evaluator:
     def blocks(
         self,
         control_points: Sequence[PyTree],
-        coefficients: Shaped[Array | np.ndarray, "P K"] | Sequence[Any],
+        coefficients: Shaped[Array | np.ndarray, "P K"] | Sequence[Any] | PyTree,
         state: PyTree,
     ) -> Iterator[tuple[int, Metrics]]:
         """Evaluates points block by block; the next block runs while the current one is read.
 
         Args:
           control_points: K parameter pytrees.
-          coefficients: one row per point.
+          coefficients: one row per point; or a pytree prefix of a control point with an array
+            ``[P, K]`` at each of its leaves, for coefficients of their own in parts of the
+            parameters (`mcjax.curves.combine`).
           state: the network's state; its batch-norm averages are replaced at every point.
 
         Yields:
           The index of a block's first point, and the metrics of its points. The split ``params``
           holds ``l2``, the squared norm of the point.
+
+        Raises:
+          ValueError: a prefix's leaves are not all arrays ``[P, K]``, or it is not a prefix.
         """
-        coefficients = np.asarray(coefficients, np.float32)
+        rows, count = _as_rows(coefficients)
         width = self.points_per_call
         pending = None
-        for first in range(0, len(coefficients), width):
-            rows = coefficients[first : first + width]
-            full = np.concatenate([rows, np.repeat(rows[-1:], width - len(rows), axis=0)])
+        for first in range(0, count, width):
+            here = min(width, count - first)
+            indices = np.minimum(np.arange(first, first + width), count - 1)  # repeats the last one
+            full = jax.tree.map(lambda x, at=indices: x[at], rows)
             result = self._sums_at(self._combine(tuple(control_points), full), state)
             if pending is not None:
                 yield _read(*pending, report=self.objective.metrics)
-            pending = (first, len(rows), *result)
+            pending = (first, here, *result)
         if pending is not None:
             yield _read(*pending, report=self.objective.metrics)
 
@@ -192,7 +198,7 @@ class Evaluator:
     def __call__(
         self,
         control_points: Sequence[PyTree],
-        coefficients: Shaped[Array | np.ndarray, "P K"] | Sequence[Any],
+        coefficients: Shaped[Array | np.ndarray, "P K"] | Sequence[Any] | PyTree,
         state: PyTree,
     ) -> Metrics:
         """As `blocks`, all at once: ``metrics[split][name]`` of shape ``[P]``."""
@@ -424,6 +430,25 @@ def gradient_of_sum(
         return sums["loss"], sums["count"]
 
     return derivatives.gradient(summed)(params)
+
+
+def _as_rows(coefficients: Any) -> tuple[Any, int]:
+    """Coefficients as float32 arrays with an axis of points, and the number of points."""
+    if not curves.is_prefix(coefficients, axes=2):
+        rows = np.asarray(coefficients, np.float32)
+        return rows, len(rows)
+    leaves = jax.tree_util.tree_leaves_with_path(coefficients)
+    shapes = {jax.tree_util.keystr(path): np.shape(x) for path, x in leaves}
+    first: tuple[int, ...] = next(iter(shapes.values()), ())
+    for name, shape in shapes.items():
+        if len(shape) != 2 or shape != first:
+            raise ValueError(
+                f"the coefficients at {name} have shape {list(shape)}: expected arrays of one "
+                "shape [points, control points]"
+            )
+    if not shapes:
+        raise ValueError("the coefficients have no arrays: use one row per point")
+    return jax.tree.map(lambda x: np.asarray(x, np.float32), coefficients), first[0]
 
 
 def _unvmapped(function: Callable[..., Any]) -> Callable[..., Any]:

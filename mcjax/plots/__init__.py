@@ -29,6 +29,7 @@ with extras.needed_by(__name__):
         matrix,
         pairs_figure,
     )
+    from mcjax.plots.layer_plots import CHORD_WORDS, LAYER_WORDS, layers_figure
     from mcjax.plots.profile_plots import (
         FORMATS,
         PATH_STYLES,
@@ -56,9 +57,10 @@ with extras.needed_by(__name__):
     from mcjax.plots.surface_plots import off_plane, percent, surface, surface_figure
 
 __all__ = [
-    "COLORS", "FORMATS", "METRIC_LABELS", "PAIR_STYLES", "PATH_STYLES", "PATH_WORDS", "STYLE",
-    "barrier_matrix", "barriers", "barriers_figure", "color", "curve_figure", "default_clip",
-    "drawn", "grid", "groups_figure", "is_loss", "is_whole", "matrix", "metric_label",
-    "metric_names", "metric_words", "off_plane", "pairs_figure", "percent", "plain", "profile",
-    "save", "sharpness", "sharpness_figure", "style", "surface", "surface_figure",
+    "CHORD_WORDS", "COLORS", "FORMATS", "LAYER_WORDS", "METRIC_LABELS", "PAIR_STYLES",
+    "PATH_STYLES", "PATH_WORDS", "STYLE", "barrier_matrix", "barriers", "barriers_figure", "color",
+    "curve_figure", "default_clip", "drawn", "grid", "groups_figure", "is_loss", "is_whole",
+    "layers_figure", "matrix", "metric_label", "metric_names", "metric_words", "off_plane",
+    "pairs_figure", "percent", "plain", "profile", "save", "sharpness", "sharpness_figure", "style",
+    "surface", "surface_figure",
 ]  # fmt: skip

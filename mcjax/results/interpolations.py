@@ -1,7 +1,7 @@
 """Interpolations: metrics on the paths between every two of several networks."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -135,18 +135,31 @@ def _path_arrays(found: PairPaths, prefix: str) -> Arrays:
     arrays = {f"{prefix}pairs": found.pairs, **values_arrays(found.metrics, found.l2, prefix)}
     if found.length is not None:
         arrays[f"{prefix}length"] = found.length
-    for key, heights in named(found.barriers).items():
-        arrays |= {f"{prefix}{key}_{how}": x for how, x in heights._asdict().items()}
-    return arrays
+    return arrays | heights_arrays(found.barriers, prefix)
+
+
+def heights_arrays(barriers: Mapping[str, Mapping[str, PairHeights]], prefix: str) -> Arrays:
+    """Barrier heights by key, with a prefix."""
+    return {
+        f"{prefix}{key}_{how}": x
+        for key, heights in named(barriers).items()
+        for how, x in heights._asdict().items()
+    }
 
 
 def _take_path(left: Arrays, prefix: str) -> PairPaths:
     metrics = take_metrics(left, prefix, 2)
     pairs, l2, length = (left.pop(f"{prefix}{key}", None) for key in ("pairs", "l2", "length"))
-    barriers: dict[str, Any] = {}
+    barriers = take_heights(left, metrics, prefix)
+    assert pairs is not None  # as `from_arrays` has checked
+    return PairPaths(pairs, metrics, l2, length, barriers)
+
+
+def take_heights(left: Arrays, metrics: Metrics, prefix: str) -> dict[str, dict[str, PairHeights]]:
+    """Removes the barrier heights of metrics from ``left``."""
+    barriers: dict[str, PairHeights] = {}
     for key in named(metrics):
         keys = [f"{prefix}{key}_{how}" for how in PairHeights._fields]
         if all(k in left for k in keys):
             barriers[key] = PairHeights(*(left.pop(k) for k in keys))
-    assert pairs is not None  # as `from_arrays` has checked
-    return PairPaths(pairs, metrics, l2, length, unnamed(barriers))
+    return unnamed(barriers)

@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,6 +100,26 @@ def test_one_compilation_for_many_calls(plain):
     for rows in (POINTS, POINTS[:1], POINTS[[2, 1, 3]]):
         plain(points[::-1], rows, {})
     assert plain._block._cache_size() == max(before, 1)
+
+
+def test_a_prefix_moves_some_leaves_alone(plain):
+    points, _ = control_points(linear())
+    first, *others = points[0]
+    rows = dict.fromkeys(points[0], POINTS) | {first: POINTS[::-1]}
+    found = plain(points, rows, {})
+    still = [combined(points, row) for row in POINTS]
+    by_hand = [a | {first: b[first]} for a, b in zip(still, still[::-1], strict=True)]
+    expected = plain(by_hand, np.eye(len(POINTS)), {})
+    for split in SPLITS:
+        np.testing.assert_allclose(found[split]["loss"], expected[split]["loss"], rtol=1e-5)
+    assert others
+    assert plain._block._cache_size() == 1
+    listed = plain(points, [np.float32(row) for row in POINTS], {})  # rows, not a prefix
+    same = plain(points, POINTS, {})
+    np.testing.assert_array_equal(listed["train"]["loss"], same["train"]["loss"])
+    for wrong, message in ((POINTS[:2], "[2, 3]"), (POINTS[0], "[3]")):
+        with pytest.raises(ValueError, match=re.escape(f"have shape {message}: expected arrays")):
+            plain(points, {**rows, others[0]: wrong}, {})
 
 
 def test_an_end_has_its_own_network_s_metrics(plain):

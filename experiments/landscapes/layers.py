@@ -1,0 +1,173 @@
+"""Layer-wise barriers of two networks: the inputs, and paths that are saved when they are done."""
+
+import shutil
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mcjax import curves
+from mcjax.analysis import layers
+from mcjax.engine import parallel
+from mcjax.results import Layers
+
+from ..cli import LayersConfig, ModeConfig, UsageError, collect_signals, identity
+from ..runs import (
+    Name,
+    Point,
+    Run,
+    begin_evaluation,
+    changed_flags,
+    load_point,
+    save_arrays,
+)
+from ..training import Problem, alignment, check_measured, check_problem
+from . import drawing, references
+from .interpolation_inputs import labels
+from .saved_paths import SavedPaths
+
+EVALUATION = ("num_points", "splits", "metrics")
+"""Flags of the evaluation, which runs again if they change."""
+FILE, REPORT = "layers.npz", "layers.json"
+
+
+class Found(NamedTuple):
+    """The checkpoints that the flags name; both exist and share one problem.
+
+    Attributes:
+      mode: the flags of the first one's mode.
+      points: the two, by their names for figures.
+    """
+
+    mode: ModeConfig
+    points: dict[str, Name]
+
+
+class Inputs(NamedTuple):
+    """The inputs, checked and loaded.
+
+    Attributes:
+      mode: the flags of the first network's mode.
+      problem: its data, network and evaluator.
+      points: the two networks by name, on one device.
+    """
+
+    mode: ModeConfig
+    problem: Problem
+    points: dict[str, Point]
+
+
+def check_flags(config: LayersConfig) -> Run:
+    """Checks the flags by themselves and against the run folder, without reading data.
+
+    Returns:
+      The run folder.
+
+    Raises:
+      UsageError: a flag is wrong, or the folder holds another run.
+    """
+    for name in ("workdir", "start", "end"):
+        if not getattr(config, name):
+            raise UsageError(f"--{name} is missing")
+    if config.start == config.end:
+        raise UsageError(f"--start and --end are both {config.start}: give two checkpoints")
+    if config.num_points < 2:
+        raise UsageError(f"--num_points={config.num_points}: use 2 or more, for t = 0 and t = 1")
+    drawing.check_style(config.style)
+    folder = Run(config.workdir)
+    folder.check_same("layers", config)
+    return folder
+
+
+def is_evaluated(folder: Run, config: LayersConfig) -> bool:
+    """Whether the arrays exist and were evaluated with these flags."""
+    return (folder.path / FILE).exists() and not changed_flags(folder, config, EVALUATION)
+
+
+def resolve(config: LayersConfig) -> Found:
+    """Resolves the names in the flags, without reading data.
+
+    Raises:
+      UsageError: a run or epoch does not exist, or the two differ in network or data.
+    """
+    check_measured(config.splits, config.metrics)
+    texts = (config.start, config.end)
+    found = [references.find(*one) for one in zip(("--start", "--end"), texts, strict=True)]
+    mode = references.shared_mode(found, config.data_dir, "share layers")
+    check_problem(mode)
+    return Found(mode, dict(zip(labels(texts), (one.name for one in found), strict=True)))
+
+
+def load(found: Found, problem: Problem) -> Inputs:
+    """Loads the two networks.
+
+    Raises:
+      UsageError: they do not match, or a parameter is not finite.
+    """
+    points = {name: load_point(place) for name, place in found.points.items()}
+    alignment.check_finite("interpolated", points)
+    try:
+        curves.check_matching([point.params for point in points.values()])
+    except ValueError as error:
+        raise UsageError(f"--start and --end do not match: {error}") from None
+    return Inputs(found.mode, problem, points)
+
+
+def evaluate(folder: Run, config: LayersConfig, inputs: Inputs) -> Layers:
+    """Evaluates the networks and all paths that are not saved yet, and writes the arrays.
+
+    Raises:
+      UsageError: a network was retrained after this run started, or cannot be aligned.
+      Interrupted: a signal came; finished paths are saved.
+    """
+    sums = [alignment.checksum(point.params) for point in inputs.points.values()]
+    if folder.info.get("control_crc32", sums) != sums:
+        raise UsageError(
+            f"--start or --end was retrained since {folder.path} was begun: use another --workdir, "
+            "or delete it"
+        )
+    folder.open("layers", config, mode=identity(inputs.mode), control_crc32=sums)
+    begin_evaluation(folder, config, EVALUATION, (FILE, REPORT, "paths", "figures/*"))
+    began = time.monotonic()
+    found = _evaluated(folder, config, inputs)
+    save_arrays(folder.path / FILE, found.to_arrays())
+    if parallel.is_first():
+        shutil.rmtree(folder.path / "paths", ignore_errors=True)
+    folder.update(evaluate_seconds=time.monotonic() - began)
+    return found
+
+
+def _evaluated(folder: Run, config: LayersConfig, inputs: Inputs) -> Layers:
+    problem, (start, end) = inputs.problem, inputs.points.values()
+    if config.align:
+        name = f"--end={config.end}"
+        method = alignment.Method(config.align)
+        end, facts = alignment.align(problem, start, end, method, name)
+        folder.update(aligned=facts)
+    layer, t = order(problem, start), np.linspace(0, 1, config.num_points)
+    rows = layers.rows(start.params, layer, t)
+    control, state = parallel.replicate(((start.params, end.params), start.state), problem.mesh)
+    total = 2 + (len(rows) - 1) * len(t)
+    with collect_signals() as received:
+        saved = SavedPaths(folder, problem.evaluator, state, total, received)
+        try:
+            saved.evaluate(control, {_key(span): one for span, one in rows.items()})
+        finally:
+            saved.bar.close()
+    values = {span: saved.values(_key(span)) for span in rows}
+    return layers.collect(values, tuple(inputs.points), layer, t)
+
+
+def order(problem: Problem, point: Point) -> list[str]:
+    """The layers of a network, in the order in which it uses them."""
+    images = next(alignment.training_images(problem, most=2))[0]
+    network = alignment.logits(problem)
+
+    def function(params: Any, *inputs: Any) -> Any:
+        return network({"params": params, **point.state}, *inputs)
+
+    return layers.order(function, point.params, images)
+
+
+def _key(span: layers.Span | None) -> str:
+    return "networks" if span is None else f"layers-{span[0]}-{span[1]}"

@@ -1,0 +1,95 @@
+"""Figures, ``layers.json`` and the printed table of layer-wise barriers."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mcjax import plots
+from mcjax.engine import parallel
+from mcjax.results import Layers, named
+
+from ..cli import LayersConfig
+from ..runs import Run, Status, json_text, write_atomically
+from . import drawing
+from .layers import FILE, REPORT
+
+WIDTH = 12
+"""Of a column of numbers."""
+
+
+def finish(folder: Run, config: LayersConfig, found: Layers) -> str:
+    """Writes the report, draws the figures and marks the run done; returns the text to print."""
+    folder.open("layers", config)
+    report = {
+        "networks": _networks(found),
+        "layers": list(_rows(found)),
+        "aligned": folder.info.get("aligned", {}),
+    }
+    write_atomically(folder.path / REPORT, json_text.dumps(report, indent=1) + "\n")
+    drawn = draw(folder, found, config.style) if parallel.is_first() else []
+    summary = summarize(found)
+    folder.move_to(Status.DONE, summary=summary)
+    return summary + "".join(f"\nfigure: {path}" for path in drawn)
+
+
+def _networks(found: Layers) -> list[dict[str, Any]]:
+    """Names and metrics of the two networks."""
+    own = named(found.networks.metrics)
+    return [
+        {"name": str(name)} | {metric: values[k] for metric, values in own.items()}
+        for k, name in enumerate(found.name)
+    ]
+
+
+def _rows(found: Layers) -> Iterator[dict[str, Any]]:
+    """The barriers of each path of each layer."""
+    for k, layer in enumerate(found.layer):
+        for path, one in found.paths.items():
+            heights = named(one.barriers).items()
+            barriers = {m: {how: x[k] for how, x in h._asdict().items()} for m, h in heights}
+            yield {"layer": str(layer), "path": path, "barriers": barriers}
+
+
+def draw(folder: Run, found: Layers, style: Sequence[str]) -> list[Path]:
+    """Draws a figure of each metric with barriers; returns the PNGs, without those that failed."""
+    file, again = folder.path / FILE, drawing.command("layers", folder.path)
+
+    def one(metric: str) -> Path:
+        with plots.style(*style):
+            figure = plots.layers_figure(found, metric)
+            return plots.save(figure, folder.path / "figures" / f"barriers_{metric}")
+
+    heights = found.paths["single"].barriers.values()
+    metrics = dict.fromkeys(name for of_split in heights for name in of_split)
+    drawn = [drawing.attempt(partial(one, metric), file, again) for metric in metrics]
+    return [path for path in drawn if path]
+
+
+def summarize(found: Layers) -> str:
+    """Summarizes the networks, and the barriers of the first metric on each split in a table."""
+    own, order = named(found.networks.metrics), plots.metric_names(found.networks.metrics)
+    lines = [
+        f"network  {name}: "
+        + ", ".join(f"{plots.metric_words(m)} {plots.drawn(m, own[m])[k]:.4g}" for m in order)
+        for k, name in enumerate(found.name)
+    ]
+    having = named(found.paths["single"].barriers)
+    first = next((m.partition("_")[2] for m in order if m in having), None)
+    for metric in (m for m in order if m in having and m.partition("_")[2] == first):
+        lines += _table(found, metric)
+    return "\n".join(lines)
+
+
+def _table(found: Layers, metric: str) -> Iterator[str]:
+    """The barriers of one metric over the chord, a row per layer."""
+    width = max(map(len, found.layer))
+    columns = [
+        plots.drawn(metric, named(one.barriers)[metric].over_chord) for one in found.paths.values()
+    ]
+    yield f"barriers of the {plots.metric_words(metric)} {plots.CHORD_WORDS}, for layers that move"
+    yield " " * width + "".join(f"{plots.LAYER_WORDS[path]:>{WIDTH}}" for path in found.paths)
+    for layer, heights in zip(found.layer, np.transpose(columns), strict=True):
+        yield f"{layer!s:{width}}" + "".join(f"{x:>{WIDTH}.4g}" for x in heights)

@@ -1,0 +1,67 @@
+"""Metrics of paths by key, each saved when it is done."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mcjax.analysis import interpolation
+from mcjax.engine import evaluation
+from mcjax.results import Values
+
+from ..cli import Interrupted, Progress
+from ..runs import Run, load_arrays, save_arrays
+
+
+class SavedPaths:
+    """The metrics of all paths: those saved by an interrupted run, and those evaluated now.
+
+    Args:
+      run: the run, in whose folder ``paths`` they are saved.
+      evaluator: for the network and data.
+      state: the network's state.
+      total: the number of points of all paths.
+      received: signals, as they come.
+
+    Attributes:
+      arrays: the arrays of each path, by key.
+    """
+
+    def __init__(
+        self, run: Run, evaluator: evaluation.Evaluator, state: Any, total: int, received: list[int]
+    ) -> None:
+        self._folder = run.path / "paths"
+        self._folder.mkdir(exist_ok=True)
+        self._evaluator, self._state, self._received = evaluator, state, received
+        files = sorted(self._folder.glob("*.npz"))
+        self.arrays = {file.stem: load_arrays(file) for file in files}
+        self._done = sum(len(one["l2"]) for one in self.arrays.values())
+        self.bar = Progress(f"{run.path.name}: paths", total, "point", self._done)
+
+    def evaluate(self, control: Any, rows: Mapping[str, Any], **more: Any) -> None:
+        """Evaluates and saves the paths that are not there; ``more`` is saved with each.
+
+        Raises:
+          Interrupted: a signal came; finished paths are saved.
+        """
+        before = self._done
+        left = {key: one for key, one in rows.items() if key not in self.arrays}
+
+        def progress(done: int) -> None:
+            self._done = before + done
+            self.bar.update(self._done)
+            self.stop_if_signalled()
+
+        found = interpolation.evaluate(self._evaluator, control, left, self._state, progress)
+        for key, values in found:
+            self.arrays[key] = values.to_arrays() | {k: np.asarray(x) for k, x in more.items()}
+            save_arrays(self._folder / f"{key}.npz", self.arrays[key])
+
+    def stop_if_signalled(self) -> None:
+        """Raises Interrupted if a signal came."""
+        if self._received:
+            raise Interrupted(self._received[0])
+
+    def values(self, key: str) -> Values:
+        """The metrics of a path."""
+        return Values.from_arrays(self.arrays[key])
