@@ -21,6 +21,7 @@ from mcjax import extras
 with extras.needed_by(__name__):
     from mcjax.plots.barrier_plots import barrier_matrix, barriers
     from mcjax.plots.colour_scale import default_clip
+    from mcjax.plots.instability_plots import instability, instability_figure
     from mcjax.plots.interpolation_plots import (
         PAIR_STYLES,
         PATH_WORDS,
@@ -58,7 +59,8 @@ with extras.needed_by(__name__):
 __all__ = [
     "COLORS", "FORMATS", "METRIC_LABELS", "PAIR_STYLES", "PATH_STYLES", "PATH_WORDS", "STYLE",
     "barrier_matrix", "barriers", "barriers_figure", "color", "curve_figure", "default_clip",
-    "drawn", "grid", "groups_figure", "is_loss", "is_whole", "matrix", "metric_label",
+    "drawn", "grid", "groups_figure", "instability", "instability_figure", "is_loss", "is_whole",
+    "matrix", "metric_label",
     "metric_names", "metric_words", "off_plane", "pairs_figure", "percent", "plain", "profile",
     "save", "sharpness", "sharpness_figure", "style", "surface", "surface_figure",
 ]  # fmt: skip
