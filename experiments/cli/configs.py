@@ -134,8 +134,20 @@ class Training(Machine):
     )
     crop_padding: int = flag(0, "Pad images by this many pixels and crop at random; 0 for no crop.")
     flip: bool = flag(False, "Flip images horizontally at random.")
-    seed: int = flag(0, "Seed of initialisation, data order, augmentation, dropout and t.")
-    keep: tuple[int, ...] = flag((), "Epochs whose checkpoints to keep, in addition to the last.")
+    seed: int = flag(
+        0,
+        "Seed of initialisation, data order, augmentation, dropout and t. With --fork, the "
+        "parameters are those of the fork, and another seed means other data order, augmentation "
+        "and dropout.",
+    )
+    keep: tuple[int, ...] = flag(
+        (),
+        "Epochs whose checkpoints to keep, in addition to the last; modes: 0 for the untrained "
+        "network.",
+    )
+    keep_steps: tuple[int, ...] = flag(
+        (), "Steps whose checkpoints to keep, too; their references are RUN@sSTEP."
+    )
     eval_every: int = flag(
         1, "Epochs between validations, in addition to one at the end; 0 for that one alone."
     )
@@ -147,8 +159,9 @@ class Training(Machine):
     )
     fork: str | None = flag(
         None,
-        "A run of the same kind to continue from its last checkpoint, with the flags given here, "
-        "in a new --workdir.",
+        "A run of the same kind to continue from its last checkpoint, or from RUN@EPOCH or "
+        "RUN@sSTEP, with the flags given here, in a new --workdir. Optimizer state, epochs and "
+        "schedule continue from there.",
         identity=False,
     )
     tracker: tuple[str, ...] = flag(
@@ -205,6 +218,13 @@ class Network(Machine):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModeConfig(Network, Training):
     """A mode: a network trained on a data set."""
+
+    fork_weights: bool = flag(
+        False,
+        "Take only the network from --fork, which may be a point of a curve, too: epochs, schedule "
+        "and optimizer start anew, on any data set, batch size or optimizer.",
+        identity=False,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

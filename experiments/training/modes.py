@@ -4,12 +4,15 @@ from typing import Any
 
 import jax
 
+from mcjax import curves
 from mcjax.engine import objectives
 
 from ..cli import ModeConfig, RunFailed, UsageError
-from ..runs import Run, Status
+from ..runs import Point, Run, Status, checkpoint_steps, forks, load_point, parse_name
 from . import failures, loop, optimization
 from .problem import Problem, check_batch, check_problem, for_mode, init
+
+LAST = "the last epoch's network"
 
 
 def check_flags(config: ModeConfig) -> Run:
@@ -24,15 +27,17 @@ def check_flags(config: ModeConfig) -> Run:
     if not config.workdir:
         raise UsageError("--workdir is missing: the run's folder")
     optimization.check_training(config)
-    late = [e for e in config.keep if not 0 < e <= config.epochs]
+    late = [e for e in config.keep if not 0 <= e <= config.epochs]
     if late:
         epochs = ",".join(map(str, late))
         raise UsageError(
-            f"--keep={epochs}: the run has epochs 1 to {config.epochs}; give another --keep"
+            f"--keep={epochs}: the run has epochs 1 to {config.epochs}, and 0 before them; give "
+            "another --keep"
         )
     check_problem(config)
     folder = Run(config.workdir)
     folder.check_same("mode", config)
+    forks.check(folder, "mode", config)
     return folder
 
 
@@ -52,32 +57,76 @@ def train(config: ModeConfig, problem: Problem) -> Run:
       Interrupted: a signal arrived; the state is saved.
     """
     problem = for_mode(problem, config)
-    check_batch(problem, config, config.batch_size)
+    check_data(problem, config)
     folder = Run(config.workdir)
     with folder.locked():
-        _train(folder, config, problem)
+        if _begin(folder, config, problem):
+            state = loop.train(
+                folder,
+                config,
+                problem,
+                _function(config, problem),
+                _start(folder, config, problem),
+                keep=config.keep,
+                validate=_validate(problem),
+            )
+            finish(folder, problem, state.params, state.model_state, LAST)
     return folder
 
 
-def _train(folder: Run, config: ModeConfig, problem: Problem) -> None:
-    """Trains a mode in its locked folder; raises as `train`."""
-    folder.open("mode", config, steps_per_epoch=optimization.steps_per_epoch(problem, config))
+def check_data(problem: Problem, config: ModeConfig) -> None:
+    """Checks what depends on the data, before any long work.
+
+    Raises:
+      UsageError: the batch size, a step of --keep_steps or the network of --fork_weights does not
+        fit.
+    """
+    check_batch(problem, config, config.batch_size)
+    optimization.check_steps(problem, config)
+    if config.fork and config.fork_weights and not Run(config.workdir).info:
+        _network(config.fork, init(problem, config, jax.random.key(0)))
+
+
+def _begin(folder: Run, config: ModeConfig, problem: Problem) -> bool:
+    """Opens a mode's locked folder; returns whether the mode is to be trained.
+
+    Raises:
+      UsageError: the run cannot continue from --fork.
+      RunFailed: it failed before.
+    """
+    steps = optimization.steps_per_epoch(problem, config)
+    facts = forks.begin(folder, config, steps)
+    folder.open("mode", config, steps_per_epoch=steps, **facts)
     if folder.status == Status.FAILED:
         raise RunFailed(f"{folder.path} failed before: {folder.info['reason']}")
-    if folder.status == Status.DONE:
-        return
+    return folder.status != Status.DONE
+
+
+def _function(config: ModeConfig, problem: Problem) -> objectives.StratumLoss:
+    return objectives.at_point(optimization.with_weight_decay(config, problem.objective))
+
+
+def _validate(problem: Problem) -> loop.Validate:
+    return lambda s: problem.evaluator.dispatch(s.params, s.model_state, "validation")
+
+
+def _start(folder: Run, config: ModeConfig, problem: Problem) -> loop.Start:
+    """Where a run without checkpoints starts: a new network, or that of --fork_weights."""
     params, model_state = init(problem, config, jax.random.key(config.seed))
-    objective = optimization.with_weight_decay(config, problem.objective)
-    state = loop.train(
-        folder,
-        config,
-        problem,
-        objectives.at_point(objective),
-        loop.Start(params, (), model_state, config.seed),
-        keep=config.keep,
-        validate=lambda s: problem.evaluator.dispatch(s.params, s.model_state, "validation"),
-    )
-    finish(folder, problem, state.params, state.model_state, "the last epoch's network")
+    source = folder.info.get("weights_from")
+    if source and not checkpoint_steps(folder):
+        params, model_state = _network(source, (params, model_state))
+    return loop.Start(params, (), model_state, config.seed)
+
+
+def _network(source: str, like: tuple[Any, Any]) -> Point:
+    """Loads the network of --fork_weights; raises UsageError if it is of another model."""
+    point = load_point(parse_name(source))
+    try:
+        curves.check_matching((like, tuple(point)))
+    except ValueError as error:
+        raise UsageError(f"--fork={source} is not of this model: {error}") from None
+    return point
 
 
 def finish(
