@@ -1,15 +1,17 @@
 """Training modes, and the metrics of a trained or imported one."""
 
+import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 
 from mcjax import curves
-from mcjax.engine import objectives
+from mcjax.engine import objectives, parallel
 
 from ..cli import ModeConfig, RunFailed, UsageError
-from ..runs import Point, Run, Status, checkpoint_steps, forks, load_point, parse_name
-from . import failures, loop, optimization
+from ..runs import Point, Run, Status, checkpoint_steps, forks, load_point, parse_name, restore
+from . import failures, loop, optimization, run_group
 from .problem import Problem, check_batch, check_problem, for_mode, init
 
 LAST = "the last epoch's network"
@@ -72,6 +74,52 @@ def train(config: ModeConfig, problem: Problem) -> Run:
             )
             finish(folder, problem, state.params, state.model_state, LAST)
     return folder
+
+
+def train_together(configs: Sequence[ModeConfig], problem: Problem) -> None:
+    """Trains modes whose flags differ in the seed alone, divided over the devices, as `train` does.
+
+    Finished modes are left unchanged; the others resume from a checkpoint that they share.
+
+    Args:
+      configs: their flags, checked.
+      problem: their problem.
+
+    Raises:
+      UsageError: the batch size does not fit the data or the devices.
+      RunFailed: one of them did not train; it is marked failed.
+      Interrupted: a signal arrived; the states are saved.
+    """
+    problem = for_mode(problem, configs[0])
+    check_data(problem, configs[0])
+    with contextlib.ExitStack() as locks:
+        by_path = {Run(config.workdir).path: config for config in configs}
+        for path in by_path:
+            locks.enter_context(Run(path).locked())
+        begun = [path for path, config in by_path.items() if _begin(Run(path), config, problem)]
+        for runs in run_group.groups([Run(path) for path in begun]):
+            own = [by_path[run.path] for run in runs]
+            starts = [_start(run, one, problem) for run, one in zip(runs, own, strict=True)]
+            loop.train_together(
+                runs,
+                own[0],
+                problem,
+                _function(own[0], problem),
+                starts,
+                keep=own[0].keep,
+                validate=_validate(problem),
+            )
+            for run in runs:
+                if run.status == Status.FAILED:
+                    raise RunFailed(f"{run.path} failed: {run.info['reason']}")
+                point = parallel.replicate(load_trained(run), problem.mesh)
+                finish(run, problem, point.params, point.state, LAST)
+
+
+def load_trained(run: Run) -> Point:
+    """The network of a run's last epoch, which need not be marked done."""
+    tree = restore(run, run.info["flags"]["epochs"])
+    return Point(tree["params"], tree["model_state"])
 
 
 def check_data(problem: Problem, config: ModeConfig) -> None:
