@@ -442,6 +442,26 @@ class InterpolateConfig(Measuring):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class InstabilityConfig(ModeConfig, Measuring):
+    """Networks that are trained from points of one training on, with other orders of the data."""
+
+    divides: ClassVar[bool] = True
+    topic: ClassVar[str] = "instability"
+    unused: ClassVar[tuple[str, ...]] = ("fork", "fork_weights", "profile")
+    forks: tuple[str, ...] = flag(
+        (),
+        "Points of the parent's training to fork from, two or more: epochs, with 0 for the "
+        "untrained network, or steps such as s40. Required.",
+    )
+    children: int = flag(
+        2, "Number of networks per fork, with the data seeds --seed + 1, --seed + 2 and so on."
+    )
+    num_points: int = flag(
+        25, "Number of points on each segment, equally spaced, with its ends.", evaluation=True
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class AlignConfig(Drawing):
     """A network with its units permuted to match another's, with their data set and model."""
 

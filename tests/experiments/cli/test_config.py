@@ -18,6 +18,7 @@ COMMANDS = {
     "fit_curves": "CurvesConfig",
     "loss_surface": "SurfaceConfig",
     "interpolate": "InterpolateConfig",
+    "instability": "InstabilityConfig",
     "sharpness": "SharpnessConfig",
     "reproduce": "ReproduceConfig",
 }
