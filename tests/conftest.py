@@ -4,6 +4,7 @@ Programs are compiled in haste and kept on disk, for tests run each a few times 
 ``XLA_FLAGS= JAX_DISABLE_MOST_OPTIMIZATIONS=0`` to test them as users compile them.
 """
 
+import gc
 import importlib.util
 import os
 
@@ -48,6 +49,12 @@ def _compiled_programs(tmp_path_factory, request):
     yield
     for name, value in before.items():
         jax.config.update(name, value)
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of traced programs stay alive, and collecting garbage reads them all."""
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 100)
 
 
 @pytest.fixture

@@ -161,7 +161,7 @@ class Training(Machine):
         None,
         "A run of the same kind to continue from its last checkpoint, or from RUN@EPOCH or "
         "RUN@sSTEP, with the flags given here, in a new --workdir. Optimizer state, epochs and "
-        "schedule continue from there.",
+        "schedule continue from there; from an imported or aligned mode they start anew.",
         identity=False,
     )
     tracker: tuple[str, ...] = flag(
@@ -476,6 +476,8 @@ class AlignConfig(Drawing):
         "What to match: weights, or activations on the training split.",
         ("weights", "activations"),
     )
+    restarts: int = flag(1, "Number of random orders in which to match; the best result is kept.")
+    seed: int = flag(0, "Seed of these orders.")
     points: int = flag(25, "Number of points of each profile, t equally spaced from 0 to 1.")
 
 

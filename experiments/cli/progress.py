@@ -19,12 +19,12 @@ class Progress:
 
     Args:
       name: of the task.
-      total: number of units of work.
+      total: number of units of work; None if it is unknown.
       unit: name of a unit.
       done: number of units that were done before.
     """
 
-    def __init__(self, name: str, total: int, unit: str, done: int = 0) -> None:
+    def __init__(self, name: str, total: int | None, unit: str, done: int = 0) -> None:
         self._name, self._total, self._unit = name, total, unit
         self._printed, self._printed_at = done, time.monotonic()
         self._bar = tqdm(
@@ -53,7 +53,8 @@ class Progress:
         overdue = time.monotonic() - self._printed_at > LINE_SECONDS
         if line or (overdue and done > self._printed):
             self._printed, self._printed_at = done, time.monotonic()
-            say(f"{self._name}: {self._unit} {done}/{self._total} {text}".rstrip())
+            of = "" if self._total is None else f"/{self._total}"
+            say(f"{self._name}: {self._unit} {done}{of} {text}".rstrip())
 
     def close(self) -> None:
         """Removes the bar."""

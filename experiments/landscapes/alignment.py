@@ -33,6 +33,7 @@ from . import drawing
 
 FILE, REPORT = "align.npz", "align.json"
 BATCH_NORM = "batch norm's statistics, recomputed at every point of every path"
+IDENTITY = ("start", "end", "method", "points", "restarts", "seed")
 REPAIR_IMAGES = 10_000
 """REPAIR computes its statistics on this many training images, the first ones."""
 REPAIR = f"REPAIR with at most the first {REPAIR_IMAGES} training images"
@@ -52,14 +53,18 @@ def check_flags(config: AlignConfig) -> Run:
             raise UsageError(f"--{name} is missing")
     if config.points < 2:
         raise UsageError(f"--points={config.points}: use 2 or more, since both ends are points")
+    if config.restarts < 1:
+        raise UsageError(f"--restarts={config.restarts}: use 1 or more")
+    if config.seed < 0:
+        raise UsageError(f"--seed={config.seed}: use 0 or more")
     drawing.check_style(config.style)
     folder = Run(config.workdir)
     info = folder.info
     there = info.get("aligned", {}) if info.get("kind") == "mode" else {}
     differing = [
-        f"--{name}: {there[name]} there, {value} now"
+        f"--{name}: {before} there, {value} now"
         for name, value in _identity(config).items()
-        if there and there[name] != value
+        if there and (before := there.get(name, getattr(AlignConfig, name))) != value
     ]
     if info and (differing or not there):
         what = f"with other flags ({'; '.join(differing)})" if there else "that is not aligned"
@@ -69,7 +74,7 @@ def check_flags(config: AlignConfig) -> Run:
 
 def _identity(config: AlignConfig) -> dict[str, Any]:
     """The flags that identify an aligned run."""
-    return {name: getattr(config, name) for name in ("start", "end", "method", "points")}
+    return {name: getattr(config, name) for name in IDENTITY}
 
 
 def resolve(config: AlignConfig) -> tuple[End, End]:
@@ -130,7 +135,8 @@ def _aligned(folder: Run, config: AlignConfig, problem: Problem, start: Point, e
     if steps:
         tree = restore(folder, steps[-1])
         return Point(tree["params"], tree["model_state"])
-    point, facts = alignment.align(problem, start, end, config.method, f"--end={config.end}")
+    method = alignment.Method(config.method, config.restarts, config.seed)
+    point, facts = alignment.align(problem, start, end, method, f"--end={config.end}")
     folder.update(aligned=folder.info["aligned"] | facts)
     step = folder.info["flags"]["epochs"]
     tree = {"params": point.params, "model_state": point.state}
@@ -185,8 +191,10 @@ def _repaired(
     state = parallel.replicate(networks["start"].state, problem.mesh)
     blocks = []
     try:
-        for number, params in enumerate(corrected, 1):
-            one = parallel.replicate(params, problem.mesh)
+        for number, found in enumerate(corrected, 1):
+            if number == 1:
+                say_what_is_left(folder, found)
+            one = parallel.replicate(found.params["params"], problem.mesh)
             blocks.append(problem.evaluator((one,), [[1.0]], state))
             bar.update(number)
     finally:
@@ -195,14 +203,25 @@ def _repaired(
     return profiles.summarize(PathMetrics(values.metrics, values.l2, after.arc_length), t)
 
 
-def _corrected(problem: Problem, networks: dict[str, Point], t: np.ndarray) -> Iterator[Any]:
-    """Yields the parameters of the corrected network at every ``t``."""
+def say_what_is_left(folder: Run, found: symmetries.Repaired) -> None:
+    """Records the leaves that REPAIR corrects, and reports those that it does not or in part."""
+    leaves = {name: list(getattr(found, name)) for name in ("corrected", "scaled", "left")}
+    folder.update(repair=leaves)
+    for name, words in (("scaled", "sets no means, for want of a bias, in"), ("left", "skips")):
+        if leaves[name]:
+            more = ", ..." if leaves[name][5:] else ""
+            say(f"note: REPAIR {words} {', '.join(leaves[name][:5])}{more}")
+
+
+def _corrected(
+    problem: Problem, networks: dict[str, Point], t: np.ndarray
+) -> Iterator[symmetries.Repaired]:
+    """Yields the corrected network at every ``t``."""
     function = alignment.logits(problem)
     spec = alignment.find(problem, function, networks["start"])
     start, end = (alignment.variables(networks[name]) for name in ("start", "after"))
     batches = list(alignment.training_images(problem, REPAIR_IMAGES))
-    path = symmetries.repair_path(spec, function, start, end, batches, t.tolist())
-    return (found.params["params"] for found in path)
+    return symmetries.repair_path(spec, function, start, end, batches, t.tolist())
 
 
 def _report(folder: Run, found: Profile, batch_norm: bool) -> None:
@@ -218,6 +237,7 @@ def _report(folder: Run, found: Profile, batch_norm: bool) -> None:
     facts = folder.info["aligned"] | {
         "distance": {path: float(x[-1]) for path, x in lengths.items() if x is not None},
         "correction": REPAIR if "repaired" in barriers else BATCH_NORM if batch_norm else None,
+        "repair": folder.info.get("repair"),
         "barriers": barriers,
     }
     if batch_norm:

@@ -26,7 +26,7 @@ def check(names: Sequence[str], mode: ModeConfig) -> None:
       UsageError: a mode's checkpoint does not exist, has another problem, or is named twice.
     """
     if len(set(names)) < len(names):
-        raise UsageError(f"--ensemble_with={','.join(names)}: a mode comes twice")
+        raise UsageError(f"--ensemble_with={','.join(names)}: a mode is named twice")
     for text in names:
         name = parse_name(text)
         run = Run(name.run)

@@ -166,7 +166,8 @@ class _Paths:
             start, end = (inputs.points[k] for k in pair)
             first, second = (inputs.names[k] for k in pair)
             words = f"{second}, to match {first},"
-            aligned, facts = alignment.align(inputs.problem, start, end, method, words)
+            how = alignment.Method(method)
+            aligned, facts = alignment.align(inputs.problem, start, end, how, words)
             known = self._run.info.get("aligned", {})
             self._run.update(aligned=known | {f"{first} to {second}": facts})
             control = parallel.replicate((start.params, aligned.params), inputs.problem.mesh)

@@ -90,7 +90,7 @@ def resolve(config: InterpolateConfig) -> Found:
         raise UsageError(f"--points={every[0]}: give two checkpoints or more")
     if len(set(every)) < len(every):
         twice = next(text for text in every if every.count(text) > 1)
-        raise UsageError(f"{twice} comes twice in --points and --against")
+        raise UsageError(f"{twice} is named twice in --points and --against")
     for text in config.curve:
         curve_name(text)
     found = [references.find(flag, text) for flag, group in texts.items() for text in group]

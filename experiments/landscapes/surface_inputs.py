@@ -118,7 +118,8 @@ def load(config: SurfaceConfig, found: Found, problem: Problem) -> Inputs:
     aligned = None
     if config.align:
         name = f"--points: {found.texts[1]}"
-        loaded[1], aligned = alignment.align(problem, loaded[0], loaded[1], config.align, name)
+        method = alignment.Method(config.align)
+        loaded[1], aligned = alignment.align(problem, loaded[0], loaded[1], method, name)
     around = _around(config, found, problem, loaded)
     corners, state = parallel.replicate((around.points, loaded[0].state), problem.mesh)
     plane = _plane(config, corners)

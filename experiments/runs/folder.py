@@ -90,6 +90,12 @@ class Run:
         """Locks the folder against other processes; see `locks.locked`."""
         return locks.locked(self.path)
 
+    @property
+    def is_made(self) -> bool:
+        """Whether it is a mode without a training: imported or aligned."""
+        info = self.info
+        return info.get("kind") == "mode" and bool({"imported", "aligned"} & info.keys())
+
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of ``metrics.jsonl``; see `metrics.read_metrics`."""
         return metrics.read_metrics(self.path)
@@ -110,8 +116,7 @@ class Run:
         self.check_same(kind, config)
         locks.check_writable(self.path)
         info = self.info
-        made = kind == "mode" and {"imported", "aligned"} & info.keys()
-        trained = kind in ("mode", "curve") and not made
+        trained = kind in ("mode", "curve") and not self.is_made
         if trained and self.status in (Status.FITTED, Status.DONE):
             metrics.check_epochs(self.path, self.metrics(), config.epochs)
         files.write_atomically(self.path / "flags.cfg", to_flags(config))

@@ -2,7 +2,7 @@
 
 The checkpoint holds parameters, network state, optimizer state and step, so a fork's epochs and
 schedule continue from there. ``--fork=RUN`` copies all checkpoints of the other run, ``RUN@EPOCH``
-and ``RUN@sSTEP`` this one alone.
+and ``RUN@sSTEP`` this one alone. Imported and aligned modes have a network, and nothing else.
 """
 
 import shutil
@@ -10,7 +10,7 @@ from typing import Any
 
 from mcjax.engine import parallel
 
-from ..cli import UsageError
+from ..cli import ModeConfig, UsageError
 from . import metrics
 from .folder import Run
 from .names import Name, parse_name
@@ -25,12 +25,11 @@ def check(folder: Run, kind: str, config: Any) -> None:
       UsageError: --fork has no such checkpoint, is a run of another kind, or is a curve with
         another --align.
     """
-    weights = getattr(config, "fork_weights", False)
-    if weights and not config.fork:
+    if getattr(config, "fork_weights", False) and not config.fork:
         raise UsageError("--fork_weights needs --fork=RUN[@EPOCH][~T]")
     if folder.info or not config.fork:
         return
-    if weights:
+    if kind == "mode" and takes_weights(config):
         find_checkpoint(config.fork)
         return
     name = parse_name(config.fork)
@@ -48,6 +47,11 @@ def check(folder: Run, kind: str, config: Any) -> None:
             f"--fork={config.fork} has --align={before}, not {config.align}: the ends of its curve "
             "are kept"
         )
+
+
+def takes_weights(config: Any) -> bool:
+    """Whether a mode takes the network alone from --fork: if asked to, or if no more is there."""
+    return bool(config.fork) and (config.fork_weights or Run(parse_name(config.fork).run).is_made)
 
 
 def _check_step(other: Run, name: Name, config: Any) -> None:
@@ -77,8 +81,9 @@ def begin(folder: Run, config: Any, steps_per_epoch: int) -> dict[str, Any]:
     """
     if folder.info or not config.fork:
         return {}
-    if getattr(config, "fork_weights", False):
-        return {"weights_from": config.fork}
+    facts: dict[str, Any] = {"forked_from": config.fork}
+    if isinstance(config, ModeConfig) and takes_weights(config):
+        return facts | {"fork_weights": True}
     name = parse_name(config.fork)
     other = Run(name.run)
     info = other.info
@@ -90,7 +95,6 @@ def begin(folder: Run, config: Any, steps_per_epoch: int) -> dict[str, Any]:
         )
     if parallel.is_first():
         _copy(other, name, folder)
-    facts = {"forked_from": config.fork}
     aligned = info["kind"] == "curve" and "aligned" in info
     return facts | ({"aligned": info["aligned"]} if aligned else {})
 

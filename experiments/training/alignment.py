@@ -24,6 +24,18 @@ BATCH = 500
 """The maximal number of images per batch of activations."""
 
 
+class Method(NamedTuple):
+    """How to match: ``weights`` or ``activations``, and `symmetries.match_weights`'s settings.
+
+    Activations are those on the training split without augmentation, with batch norm's statistics
+    recomputed.
+    """
+
+    name: str
+    restarts: int = 1
+    seed: int = 0
+
+
 class Alignment(NamedTuple):
     """A network with its units permuted to match another's.
 
@@ -37,15 +49,14 @@ class Alignment(NamedTuple):
     facts: dict[str, Any]
 
 
-def align(problem: Problem, start: Point, end: Point, method: str, name: str) -> Alignment:
+def align(problem: Problem, start: Point, end: Point, method: Method, name: str) -> Alignment:
     """Permutes the units of ``end`` to match ``start``; the function of ``end`` does not change.
 
     Args:
       problem: of both networks.
       start: the reference network, on one device.
       end: the network to permute, on one device.
-      method: ``weights`` or ``activations``: activations are those on the training split without
-        augmentation, with batch norm's statistics recomputed.
+      method: what to match, and how often.
       name: of the end, for progress and errors.
 
     Raises:
@@ -62,7 +73,7 @@ def align(problem: Problem, start: Point, end: Point, method: str, name: str) ->
     except ValueError as error:
         raise UsageError(f"{name} cannot be aligned: {error}") from None
     facts = {
-        "method": method,
+        "method": method.name,
         "groups": len(spec.groups),
         **moved_units(spec, match.permutations),
         "rounds": match.rounds,
@@ -86,19 +97,29 @@ def _match(
     spec: Spec,
     start: Point,
     end: Point,
-    method: str,
+    method: Method,
     name: str,
 ) -> Match:
     """Matches the units of ``end`` to those of ``start``; arguments as in `align`."""
-    if method == "weights":
+    settings: dict[str, Any] = {"seed": method.seed, "restarts": method.restarts}
+    if method.name == "weights":
         is_weight = lambda leaf: leaf.startswith("params/")  # noqa: E731
-        return symmetries.match_weights(spec, variables(start), variables(end), counts=is_weight)
+        bar = Progress(f"{name}: weights", None, "group")
+        try:
+            return symmetries.match_weights(
+                spec, variables(start), variables(end), counts=is_weight, progress=bar.update,
+                **settings,
+            )  # fmt: skip
+        finally:
+            bar.close()
     a, b = (variables(_with_statistics(problem, point)) for point in (start, end))
     batches = training_images(problem)
     total = math.ceil(len(problem.dataset.train.labels) / BATCH)
     bar = Progress(f"{name}: activations", total, "batch")
     try:
-        return symmetries.match_activations(spec, function, a, b, batches, progress=bar.update)
+        return symmetries.match_activations(
+            spec, function, a, b, batches, progress=bar.update, **settings
+        )
     finally:
         bar.close()
 

@@ -134,7 +134,8 @@ def _aligned(fit: Fit, problem: Problem, first: Point, last: Point) -> Point:
             )
         return last._replace(params=restore_ends(fit.folder)["end"])
     assert fit.config.align is not None
-    found = alignment.align(problem, first, last, fit.config.align, f"--end={fit.config.end}")
+    method = alignment.Method(fit.config.align)
+    found = alignment.align(problem, first, last, method, f"--end={fit.config.end}")
     fit.folder.update(aligned=found.facts | {"crc32": crc32})
     return found.point
 

@@ -39,6 +39,12 @@ def check_flags(config: ModeConfig) -> Run:
     check_problem(config)
     folder = Run(config.workdir)
     folder.check_same("mode", config)
+    if folder.is_made:
+        made = "imported" if "imported" in folder.info else "aligned"
+        raise UsageError(
+            f"{folder.path} holds an {made} network, which was not trained there: use another "
+            f"--workdir, and --fork={folder.path} to train on from it"
+        )
     forks.check(folder, "mode", config)
     return folder
 
@@ -131,7 +137,7 @@ def check_data(problem: Problem, config: ModeConfig) -> None:
     """
     check_batch(problem, config, config.batch_size)
     optimization.check_steps(problem, config)
-    if config.fork and config.fork_weights and not Run(config.workdir).info:
+    if not Run(config.workdir).info and forks.takes_weights(config):
         _network(config.fork, init(problem, config, jax.random.key(0)))
 
 
@@ -159,21 +165,23 @@ def _validate(problem: Problem) -> loop.Validate:
 
 
 def _start(folder: Run, config: ModeConfig, problem: Problem) -> loop.Start:
-    """Where a run without checkpoints starts: a new network, or that of --fork_weights."""
+    """Where a run without checkpoints starts: a new network, or that of a fork."""
     params, model_state = init(problem, config, jax.random.key(config.seed))
-    source = folder.info.get("weights_from")
-    if source and not checkpoint_steps(folder):
-        params, model_state = _network(source, (params, model_state))
+    info = folder.info
+    if info.get("fork_weights") and not checkpoint_steps(folder):
+        params, model_state = _network(info["forked_from"], (params, model_state))
     return loop.Start(params, (), model_state, config.seed)
 
 
 def _network(source: str, like: tuple[Any, Any]) -> Point:
-    """Loads the network of --fork_weights; raises UsageError if it is of another model."""
+    """Loads the network of a fork; raises UsageError if it is of another model."""
     point = load_point(parse_name(source))
     try:
         curves.check_matching((like, tuple(point)))
     except ValueError as error:
-        raise UsageError(f"--fork={source} is not of this model: {error}") from None
+        raise UsageError(
+            f"the checkpoints of --fork={source} do not fit this model: {error}"
+        ) from None
     return point
 
 

@@ -114,9 +114,11 @@ class RunGroup(contextlib.AbstractContextManager["RunGroup"]):
                 ]
             except checkpoints.Damaged as error:
                 say(f"warning: {error}; resuming from an older one, or from the start")
-        forked_from = self.runs[0].info.get("forked_from")
-        if common and forked_from:
-            raise UsageError(f"the checkpoints of --fork={forked_from} do not fit this model")
+        info = self.runs[0].info
+        if common and "forked_from" in info and "fork_weights" not in info:
+            raise UsageError(
+                f"the checkpoints of --fork={info['forked_from']} do not fit this model"
+            )
         return 0, []
 
     def add(self, chunk: training.Chunk, validation: Readers) -> None:

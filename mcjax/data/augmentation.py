@@ -152,7 +152,7 @@ def fixed_statistics(text: str, channels: int) -> Statistics:
         mean = std = np.zeros(0, np.float32)
     if not (mean.shape == std.shape == (channels,) and np.isfinite(mean).all()):
         raise ValueError(
-            f"normalization={text!r} of images with {channels} channels: use "
+            f"normalization={text!r} for {channels}-channel images: use "
             f"{' or '.join(NORMALIZATIONS)} (3 channels), or as many means and deviations as "
             "channels, MEAN,.../STD,..."
         )

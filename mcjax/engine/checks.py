@@ -44,7 +44,7 @@ def parameters(number: int, params: PyTree) -> None:
         is_array = isinstance(leaf, jax.Array | np.ndarray | np.generic)
         if not (is_array and jnp.issubdtype(leaf.dtype, jnp.inexact)):
             name = jax.tree_util.keystr(path) or "(the whole tree)"
-            what = f"of dtype {leaf.dtype}" if is_array else f"a {_type(leaf)}"
+            what = f"of dtype {leaf.dtype}" if is_array else f"of type {_type(leaf)}"
             raise ValueError(
                 f"leaf {name} of control point {number} is {what}: keep floating-point arrays in "
                 "the parameters and the rest in the loss (Equinox: eqx.partition(model, "
@@ -70,8 +70,8 @@ def num_examples(data: PyTree) -> int:
         name = jax.tree_util.keystr(path) or "(the whole tree)"
         if not isinstance(leaf, jax.Array | np.ndarray):
             raise ValueError(
-                f"leaf {name} of the data is a {_type(leaf)}: expected numpy or jax arrays with a "
-                "leading axis of examples; convert other tensors with numpy.asarray(tensor)"
+                f"leaf {name} of the data is of type {_type(leaf)}: expected numpy or jax arrays "
+                "with a leading axis of examples; convert other tensors with numpy.asarray(tensor)"
             )
         if leaf.dtype.kind in "OSUT":
             raise ValueError(f"leaf {name} of the data has dtype {leaf.dtype}: expected numbers")

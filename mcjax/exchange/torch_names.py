@@ -71,7 +71,7 @@ def layers_of(model: nn.Module) -> tuple[Layer, ...]:
             layers.scaled(residual.CHANNELS[0] * k, model.width) for k in (1, model.widen)
         )
         return _residual(count, parts, "shortcut", narrow != wide, ("bn1", "linear"))
-    raise ValueError(f"no PyTorch names are known for a {type(model).__name__}: give a name map")
+    raise ValueError(f"no PyTorch names are known for {type(model).__name__}: give a name map")
 
 
 def _vgg(model: vgg.VGG) -> tuple[Layer, ...]:

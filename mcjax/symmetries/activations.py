@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend import core
 
 from mcjax.symmetries import matching, programs, taps
 from mcjax.symmetries import spec as specs
-from mcjax.typing import Array, Float
+from mcjax.typing import Array, Float, PyTree
 
 
 class Moments(NamedTuple):
@@ -37,9 +38,9 @@ class Moments(NamedTuple):
 def match_activations(
     spec: specs.Spec,
     function: programs.Function,
-    target: Any,
-    params: Any,
-    batches: Iterable[Any],
+    target: PyTree,
+    params: PyTree,
+    batches: Iterable[PyTree],
     *,
     seed: int = 0,
     restarts: int = 1,
@@ -77,7 +78,7 @@ def match_activations(
     for i, inputs in enumerate(batches):
         inputs = taps.as_inputs(inputs)
         if not found:
-            found = taps.read(spec, function, params, *inputs)[1]
+            found = _read(spec, function, params, *inputs)[1]
         new = [
             jax.tree.map(np.asarray, moments(a, b))
             for a, b in zip(values(target, inputs), values(params, inputs), strict=True)
@@ -89,12 +90,26 @@ def match_activations(
     return _match(spec, found, totals, seed, restarts)
 
 
+def _read(
+    spec: specs.Spec, function: programs.Function, params: PyTree, *inputs: PyTree
+) -> tuple[core.ClosedJaxpr, list[taps.Tap]]:
+    """Readable taps only; raises ValueError if a group has none."""
+    program, found = taps.read(spec, function, params, *inputs)
+    found = [tap for tap in found if tap.readable]
+    missing = taps.hidden(spec, found)
+    if missing:
+        raise ValueError(
+            f"the program shows no activation of group {missing[0]}: match by weights instead"
+        )
+    return program, found
+
+
 def _values(spec: specs.Spec, function: programs.Function) -> Callable[..., list[jax.Array]]:
     """A function of ``(params, inputs)`` to each tap's values, ``[layers, samples, units]``."""
 
     @jax.jit
     def values(params: Any, inputs: tuple[Any, ...]) -> list[jax.Array]:
-        program, found = taps.read(spec, function, params, *inputs)
+        program, found = _read(spec, function, params, *inputs)
         record = {tap.var: programs.Tap(lambda x, _, tap=tap: (x, tap.rows(x))) for tap in found}
         records = programs.evaluate(program, jax.tree.leaves((params, inputs)), record)[1]
         rows = [records[tap.var] for tap in found]

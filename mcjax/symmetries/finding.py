@@ -10,9 +10,10 @@ from mcjax.symmetries import axes as trees
 from mcjax.symmetries import programs, tracing
 from mcjax.symmetries import spec as specs
 from mcjax.symmetries.values import Axes
+from mcjax.typing import PyTree
 
 
-def find(function: programs.Function, params: Any, *inputs: Any) -> specs.Spec:
+def find(function: programs.Function, params: PyTree, *inputs: PyTree) -> specs.Spec:
     """The permutation groups of ``function(params, *inputs)``, read from its jaxpr.
 
     Every axis of a parameter starts as a group of its own; each operation unifies the axes that it

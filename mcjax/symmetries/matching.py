@@ -5,6 +5,8 @@ Permutations P of a spec's groups maximise ``<A, P(B)>`` over all parameters, th
 linear assignment while the others are held, until none improves.
 """
 
+import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -14,10 +16,13 @@ from scipy.optimize import linear_sum_assignment
 
 from mcjax.symmetries import permuting
 from mcjax.symmetries import spec as specs
-from mcjax.typing import Int, Num, Shaped
+from mcjax.typing import Int, Num, PyTree, Shaped
 
+_Leaves = dict[str, Num[np.ndarray, "..."]]
 LEAST_GAIN = 1e-7
 """An assignment is accepted if it raises its leaves' inner product by more than this share."""
+EXACT = 1e-10
+"""An inner product within this share of its upper bound cannot be improved."""
 
 
 class Match(NamedTuple):
@@ -30,7 +35,7 @@ class Match(NamedTuple):
       history: the inner product at the start and after each accepted assignment.
     """
 
-    permutations: dict[str, np.ndarray]
+    permutations: dict[str, permuting.Order]
     inner_product: float
     rounds: int
     history: tuple[float, ...]
@@ -38,8 +43,8 @@ class Match(NamedTuple):
 
 def match_weights(
     spec: specs.Spec,
-    target: Any,
-    params: Any,
+    target: PyTree,
+    params: PyTree,
     *,
     seed: int = 0,
     restarts: int = 1,
@@ -57,7 +62,7 @@ def match_weights(
       counts: whether the objective counts a leaf, by its path. Batch norm's running averages are
         not weights and can be left out, ``lambda name: name.startswith("params/")``; they are
         permuted all the same.
-      progress: called with the number of restarts done.
+      progress: called with the number of groups visited, over all rounds and restarts.
 
     Returns:
       The permutations; ``symmetries.apply(spec, match.permutations, params)`` is the aligned
@@ -80,24 +85,33 @@ def check_restarts(restarts: int) -> None:
 
 def best_of(
     spec: specs.Spec,
-    a: dict[str, np.ndarray],
-    b: dict[str, np.ndarray],
+    a: _Leaves,
+    b: _Leaves,
     seed: int,
     restarts: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Match:
-    """The best of several ascents of ``<A, P(B)>`` over a spec's leaves."""
+    """The best of several ascents of ``<A, P(B)>`` over a spec's leaves.
+
+    The first one that reaches the bound ``sum of ||A|| ||B|| over leaves`` is the last.
+    """
+    bound = sum(
+        math.sqrt(_inner(a[name], a[name]) * _inner(b[name], b[name])) for name in _permuted(spec)
+    )
     best: Match | None = None
+    visits = itertools.count(1)
     for restart in range(restarts):
-        found = _ascend(spec, a, b, np.random.default_rng((seed, restart)))
+        rng = np.random.default_rng((seed, restart))
+        found = _ascend(spec, a, b, rng, lambda: progress(next(visits)))
         if best is None or found.inner_product > best.inner_product:
             best = found
-        progress(restart + 1)
+        if best.inner_product >= (1 - EXACT) * bound:
+            break
     assert best is not None
     return best
 
 
-def named(spec: specs.Spec, tree: Any) -> dict[str, np.ndarray]:
+def named(spec: specs.Spec, tree: PyTree) -> _Leaves:
     """Leaves by name; raises ValueError unless they are the spec's and finite."""
     specs.check_names(spec, tree)
     leaves = {specs.leaf_name(p): _wide(x) for p, x in jax.tree_util.tree_leaves_with_path(tree)}
@@ -107,19 +121,19 @@ def named(spec: specs.Spec, tree: Any) -> dict[str, np.ndarray]:
     return leaves
 
 
-def _wide(x: Any) -> np.ndarray:
+def _wide(x: Any) -> Num[np.ndarray, "..."]:
     """An array on the host, with at least 32 bits per number."""
     x = np.asarray(x)
     return x.astype(np.result_type(x.dtype, np.float32) if x.dtype.kind in "fciub" else np.float32)
 
 
 def _ascend(
-    spec: specs.Spec, a: dict[str, np.ndarray], b: dict[str, np.ndarray], rng: np.random.Generator
+    spec: specs.Spec, a: _Leaves, b: _Leaves, rng: np.random.Generator, visited: Callable[[], None]
 ) -> Match:
     permutations = {name: np.array(x) for name, x in permuting.identity(spec).items()}
     places = {name: list(_places(spec, name)) for name in spec.groups}
     leaves = {name: {place.leaf for place in places[name]} for name in spec.groups}
-    every = {name for found in leaves.values() for name in found}
+    every = _permuted(spec)
     history = [_product(spec, a, b, permutations, every)]
     rounds, improved = 0, True
     while improved:
@@ -132,22 +146,34 @@ def _ascend(
             if after - before > LEAST_GAIN * max(abs(before), abs(after)):
                 permutations, improved = moved, True
                 history.append(history[-1] + after - before)
+            visited()
     return Match(permutations, _product(spec, a, b, permutations, every), rounds, tuple(history))
 
 
 def _product(
     spec: specs.Spec,
-    a: dict[str, np.ndarray],
-    b: dict[str, np.ndarray],
-    permutations: dict[str, np.ndarray],
+    a: _Leaves,
+    b: _Leaves,
+    permutations: dict[str, permuting.Order],
     leaves: set[str],
 ) -> float:
     """``<A, P(B)>`` over some leaves, in float64."""
     total = 0.0
     for name in sorted(leaves):
         moved = permuting.permute_leaf(spec, permutations, name, b[name], np)
-        total += float(np.sum((a[name] * moved.conj()).real, dtype=np.float64))
+        total += _inner(a[name], moved)
     return total
+
+
+def _permuted(spec: specs.Spec) -> set[str]:
+    """Names of the leaves that groups permute."""
+    return {
+        n for n, axes in spec.leaves.items() if any(f.group for x in axes for f in specs.factors(x))
+    }
+
+
+def _inner(a: Num[np.ndarray, "*shape"], b: Num[np.ndarray, "*shape"]) -> float:
+    return float(np.sum((a * b.conj()).real, dtype=np.float64))
 
 
 def _assigned(gains: Num[np.ndarray, "layers new old"]) -> Int[np.ndarray, "layers new"]:
@@ -180,9 +206,9 @@ def _places(spec: specs.Spec, name: str) -> Iterator[_Place]:
 
 def _gains(
     spec: specs.Spec,
-    a: dict[str, np.ndarray],
-    b: dict[str, np.ndarray],
-    permutations: dict[str, np.ndarray],
+    a: _Leaves,
+    b: _Leaves,
+    permutations: dict[str, permuting.Order],
     name: str,
     places: list[_Place],
 ) -> Num[np.ndarray, "layers new old"]:
@@ -213,7 +239,7 @@ def _without(axis: specs.Axis, path: tuple[int, ...]) -> specs.Axis:
 
 
 def _isolated(
-    x: np.ndarray, place: _Place, axes: tuple[specs.Axis, ...], layers: int | None
+    x: Shaped[np.ndarray, "..."], place: _Place, axes: tuple[specs.Axis, ...], layers: int | None
 ) -> Shaped[np.ndarray, "layers size rest"]:
     """An array with the group's positions on an axis of their own."""
     x = np.moveaxis(x, place.axis, 0)

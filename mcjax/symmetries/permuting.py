@@ -19,15 +19,20 @@ from mcjax.symmetries.spec import (
     factors,
     leaf_name,
 )
+from mcjax.typing import Array, ArrayLike, Integer, Key, PyTree
 
-Permutations = Mapping[str, np.ndarray | jax.Array | Sequence[Any]]
-"""By group, the old index of each new position: ``[size]`` or ``[layers, size]``."""
+Order = Integer[np.ndarray, "*_layers _size"]
+"""The old index of each new position: ``[size]``, or ``[layers, size]`` in a scan."""
+Permutations = Mapping[str, Order | Integer[Array, "*_layers _size"] | Sequence[Any]]
+"""By group."""
 
 
-def random(spec: Spec, key: jax.Array | np.ndarray) -> dict[str, np.ndarray]:
+def random(
+    spec: Spec, key: Key[Array, ""] | Integer[Array | np.ndarray, " words"]
+) -> dict[str, Order]:
     """Draws a uniformly random permutation of every group."""
 
-    def draw(key: jax.Array, group: Group) -> np.ndarray:
+    def draw(key: jax.Array, group: Group) -> Order:
         if group.layers is None:
             return np.asarray(jax.random.permutation(key, group.size))
         keys = jax.random.split(key, group.layers)
@@ -37,7 +42,7 @@ def random(spec: Spec, key: jax.Array | np.ndarray) -> dict[str, np.ndarray]:
     return {n: draw(k, g) for k, (n, g) in zip(keys, spec.groups.items(), strict=False)}
 
 
-def identity(spec: Spec) -> dict[str, np.ndarray]:
+def identity(spec: Spec) -> dict[str, Order]:
     """The permutations that change nothing."""
     return {
         name: np.broadcast_to(np.arange(g.size), (g.layers, g.size) if g.layers else (g.size,))
@@ -45,7 +50,7 @@ def identity(spec: Spec) -> dict[str, np.ndarray]:
     }
 
 
-def apply(spec: Spec, permutations: Permutations, params: Any) -> Any:
+def apply(spec: Spec, permutations: Permutations, params: PyTree) -> PyTree:
     """Permutes parameters; the function stays the same if the spec is right.
 
     Args:
@@ -67,7 +72,7 @@ def apply(spec: Spec, permutations: Permutations, params: Any) -> Any:
 
 
 def permute_leaf(
-    spec: Spec, permutations: Permutations, name: str, leaf: Any, xp: Any = jnp
+    spec: Spec, permutations: Permutations, name: str, leaf: ArrayLike, xp: Any = jnp
 ) -> Any:
     """Permutes one parameter, with jax.numpy or numpy."""
     for i, axis in enumerate(spec.leaves[name]):
@@ -84,7 +89,11 @@ def permute_leaf(
 
 
 def check(
-    spec: Spec, function: programs.Function, params: Any, *inputs: Any, tolerance: float = 1e-4
+    spec: Spec,
+    function: programs.Function,
+    params: PyTree,
+    *inputs: PyTree,
+    tolerance: float = 1e-4,
 ) -> float:
     """Verifies a spec by running the function under random permutations.
 
@@ -121,8 +130,8 @@ def check(
     return largest
 
 
-def _order(axis: Axis, permutations: Permutations) -> np.ndarray:
-    """The old index of each new position along an axis, ``[n]`` or ``[layers, n]``."""
+def _order(axis: Axis, permutations: Permutations) -> Order:
+    """The old index of each new position along an axis."""
     if isinstance(axis, Factor):
         return np.asarray(permutations.get(axis.group or "", np.arange(axis.size)))
     orders = [_order(part, permutations) for part in axis.parts]

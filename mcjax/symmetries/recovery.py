@@ -1,13 +1,14 @@
 """Tests a function's symmetries: are permuted copies of its parameters matched back?"""
 
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from mcjax.symmetries import finding, matching, permuting, programs
 from mcjax.symmetries import spec as specs
+from mcjax.typing import PyTree
 
 
 class Recovery(NamedTuple):
@@ -32,7 +33,11 @@ class Recovery(NamedTuple):
 
 
 def recovery(
-    function: programs.Function, params: Any, *inputs: Any, copies: int = 10, restarts: int = 4
+    function: programs.Function,
+    params: PyTree,
+    *inputs: PyTree,
+    copies: int = 10,
+    restarts: int = 4,
 ) -> Recovery:
     """Permutes parameters at random and matches them back by weights, ``copies`` times.
 

@@ -20,7 +20,7 @@ import numpy as np
 from mcjax import curves
 from mcjax.symmetries import matching, programs, taps
 from mcjax.symmetries import spec as specs
-from mcjax.typing import Array, Float
+from mcjax.typing import Array, ArrayLike, Float, Num, PyTree
 
 CONSTANT = 1e-6
 """A unit whose standard deviation is a smaller share of its root mean square stays as it is."""
@@ -33,11 +33,11 @@ class Repaired(NamedTuple):
       params: of the corrected network.
       corrected: leaves of layers whose means and standard deviations were set.
       scaled: leaves of layers without a bias, whose standard deviations alone were set.
-      left: groups of layers that rescaling leaves cannot correct: gates in one kernel, tied
-        embeddings, what all iterations of a scan share.
+      left: leaves of layers that rescaling leaves cannot correct: gates in one kernel, tied
+        embeddings, what all iterations of a scan share, layers in a scan within a scan.
     """
 
-    params: Any
+    params: PyTree
     corrected: tuple[str, ...]
     scaled: tuple[str, ...]
     left: tuple[str, ...]
@@ -46,7 +46,7 @@ class Repaired(NamedTuple):
 class _Statistics(NamedTuple):
     """Means and variances of units over ``count`` samples; no layers within a scan."""
 
-    count: Any
+    count: Num[ArrayLike, "*layers"]
     mean: Float[Array | np.ndarray, "*layers units"]
     variance: Float[Array | np.ndarray, "*layers units"]
 
@@ -58,9 +58,9 @@ _Visit = Callable[[taps.Tap, jax.Array, Any], tuple[jax.Array, _Statistics]]
 def repair(
     spec: specs.Spec,
     function: programs.Function,
-    start: Any,
-    end: Any,
-    batches: Sequence[Any],
+    start: PyTree,
+    end: PyTree,
+    batches: Sequence[PyTree],
     *,
     t: float = 0.5,
     progress: Callable[[int], None] = lambda done: None,
@@ -92,10 +92,10 @@ def repair(
 
 def repair_path(
     spec: specs.Spec,
-    function: Callable[..., Any],
-    start: Any,
-    end: Any,
-    batches: Sequence[Any],
+    function: programs.Function,
+    start: PyTree,
+    end: PyTree,
+    batches: Sequence[PyTree],
     t: Sequence[float],
     *,
     progress: Callable[[int], None] = lambda done: None,
@@ -125,14 +125,19 @@ def repair_path(
     found = taps.read(spec, function, start, *batches[0])[1]
     if not any(tap.folds for tap in found):
         raise ValueError("no layer of this function is corrected by rescaling its leaves")
-    return _path(found, _programs(spec, function), start, end, batches, t, progress)
+    names = [
+        tuple(sorted({n for tap in found if bool(tap.offset) is has for n in tap.folds}))
+        for has in (True, False)
+    ]
+    names.append(taps.left(spec, found))
+    return _path(found, names, _programs(spec, function), (start, end), batches, t, progress)
 
 
 def _path(
     found: list[taps.Tap],
+    names: list[tuple[str, ...]],
     run: tuple[Any, Any],
-    start: Any,
-    end: Any,
+    points: tuple[PyTree, PyTree],
     batches: list[tuple[Any, ...]],
     t: Sequence[float],
     progress: Callable[[int], None],
@@ -140,19 +145,15 @@ def _path(
     """`repair_path`, of arguments that are checked."""
     measure, correct = run
     layers = [tap for tap in found if tap.folds]
-    left = {g for tap in found if not tap.folds for g in tap.groups()}
-    names = [
-        {n for tap in layers if bool(tap.offset) is k for n in tap.folds} for k in (True, False)
-    ]
-    ends = _over([lambda inputs, p=p: measure(p, inputs) for p in (start, end)], batches, progress)
+    ends = _over([lambda inputs, p=p: measure(p, inputs) for p in points], batches, progress)
     for number, place in enumerate(t, 1):
         target = [_interpolated(a, b, place) for a, b in zip(*ends, strict=True)]
-        params = jax.tree.map(lambda a, b, place=place: _mixed(a, b, place), start, end)
+        params = jax.tree.map(lambda a, b, place=place: _mixed(a, b, place), *points)
         there = lambda inputs, p=params, goal=target: correct(p, goal, inputs)  # noqa: E731
         before = number * len(batches)
         (now,) = _over([there], batches, lambda done, before=before: progress(before + done))
         new = _folded(layers, target, now, params)
-        yield Repaired(new, *(tuple(sorted(found)) for found in (*names, left)))
+        yield Repaired(new, *names)
 
 
 def _mixed(a: Any, b: Any, t: float) -> Any:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from mcjax.typing import PyTree
+
 
 class Group(NamedTuple):
     """Positions that may be permuted together wherever they occur.
@@ -65,7 +67,7 @@ class Spec(NamedTuple):
         return _table(self)
 
 
-def by_hand(params: Any, leaves: Mapping[str, Sequence[Any]]) -> Spec:
+def by_hand(params: PyTree, leaves: Mapping[str, Sequence[Any]]) -> Spec:
     """Writes a spec by hand, for a function that `find` cannot analyse.
 
     Args:
@@ -107,7 +109,7 @@ def by_hand(params: Any, leaves: Mapping[str, Sequence[Any]]) -> Spec:
     return Spec(groups, spec)
 
 
-def moved_share(spec: Spec, params: Any) -> float:
+def moved_share(spec: Spec, params: PyTree) -> float:
     """The share of the parameters that some group moves, from 0 to 1."""
     sizes = {leaf_name(p): np.size(x) for p, x in jax.tree_util.tree_flatten_with_path(params)[0]}
     moved = sum(
@@ -142,7 +144,7 @@ def leaf_name(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def check_names(spec: Spec, params: Any) -> None:
+def check_names(spec: Spec, params: PyTree) -> None:
     """Raises ValueError if parameters have other names or shapes than a spec's."""
     found = {
         leaf_name(p): tuple(np.shape(x)) for p, x in jax.tree_util.tree_flatten_with_path(params)[0]

@@ -1,6 +1,7 @@
 """`align`: a permuted copy is recovered, and an aligned run is a reference like any other."""
 
 import dataclasses
+import functools
 import json
 import shutil
 
@@ -9,13 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import align, fit_curve, loss_surface, train_mode
-from experiments.cli.configs import (
-    AlignConfig,
-    CurveConfig,
-    CurvesConfig,
-    ModeConfig,
-    SurfaceConfig,
-)
+from experiments.cli import AlignConfig, CurveConfig, CurvesConfig, ModeConfig, SurfaceConfig
 from experiments.cli.errors import RunFailed, UsageError
 from experiments.landscapes import alignment as aligned_runs
 from experiments.runs import load_point, load_result, open_checkpoints, restore, restore_ends
@@ -24,7 +19,7 @@ from experiments.runs.names import parse_name
 from experiments.training import alignment, make_problem, pairs
 from mcjax import symmetries
 from mcjax.engine import parallel
-from mcjax.results import Profile
+from mcjax.results import Profile, Surface
 from tests.comparison import assert_same_bits
 
 MODE = ModeConfig(
@@ -56,8 +51,8 @@ def runs(png_only, problem, tmp_path_factory):
 
 def copy(folder, name, change_params):
     shutil.copytree(folder / "a", folder / name)
-    run = Run(folder / name)
-    tree, step = restore(run), 15
+    run, step = Run(folder / name), 15
+    tree = restore(run)
     tree["params"] = change_params({"params": tree["params"]})["params"]
     shutil.rmtree(run.path / "checkpoints")
     with open_checkpoints(run) as saved:
@@ -132,8 +127,11 @@ def test_profiles_are_those_of_the_segments(runs, aligned, problem):
     function, ends = alignment.logits(problem), (point(runs / "a"), point(aligned.path))
     trees = map(alignment.variables, ends)
     spec = spec_of(problem, runs / "a")
-    corrected = symmetries.repair(spec, function, *trees, [images]).params["params"]
-    loss = middle(corrected, at=[1.0])
+    corrected = symmetries.repair(spec, function, *trees, [images])
+    leaves = json.loads((aligned.path / "align.json").read_text())["repair"]
+    assert leaves == {k: list(getattr(corrected, k)) for k in ("corrected", "scaled", "left")}
+    assert len(leaves["corrected"]) == 4
+    loss = middle(corrected.params["params"], at=[1.0])
     assert found.paths["repaired"].metrics["train"]["loss"][1] == pytest.approx(loss, rel=1e-5)
     assert (aligned.path / "figures" / "align.png").stat().st_size > 5000
 
@@ -162,9 +160,36 @@ def test_a_stopped_command_resumes_and_a_done_one_only_prints(runs, tmp_path, mo
     assert all(f"{path} " in shown[2] for path in ("before", "after", "repaired"))
     with pytest.raises(UsageError, match="--method: weights there, activations now"):
         align.run(change(flags, method="activations"))
+    with pytest.raises(UsageError, match="--restarts: 1 there, 2 now"):
+        align.run(change(flags, restarts=2))
+    run.update(
+        aligned={k: v for k, v in run.info["aligned"].items() if k != "seed"}
+    )  # an older run
     figure = (run.path / "figures" / "align.png").read_bytes()
     align.run(change(flags, style=("mcjax.one_column",)))
     assert (run.path / "figures" / "align.png").read_bytes() != figure
+
+
+@pytest.mark.parametrize("method", ["weights", "activations"])
+def test_restarts_and_their_seed_reach_the_match(runs, tmp_path, monkeypatch, method):
+    def match(*_, seed, restarts, **__):
+        raise ZeroDivisionError(f"{restarts} from {seed}")
+
+    monkeypatch.setattr(symmetries, f"match_{method}", match)
+    with pytest.raises(ZeroDivisionError, match="4 from 7"):
+        align.run(config(runs, tmp_path / "run", method=method, restarts=4, seed=7))
+
+
+def test_an_aligned_run_is_fine_tuned(runs, aligned, tmp_path):
+    flags = change(MODE, workdir=str(tmp_path / "run"), fork=str(aligned.path), keep=(), epochs=1,
+                   lr=1e-7, weight_decay=0.0)  # fmt: skip
+    run = train_mode.run(flags)
+    assert run.info["forked_from"] == str(aligned.path)
+    assert [line["epoch"] for line in run.metrics()] == [1]
+    same = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+    jax.tree.map(same, point(run.path).params, point(aligned.path).params)
+    with pytest.raises(UsageError, match="do not fit this model"):
+        train_mode.run(change(flags, workdir=str(tmp_path / "wide"), width=0.5))
 
 
 def test_a_retrained_end_is_noticed(runs, tmp_path, monkeypatch):
@@ -184,6 +209,8 @@ def test_a_retrained_end_is_noticed(runs, tmp_path, monkeypatch):
         ({"workdir": ""}, "--workdir is missing"),
         ({"start": ""}, "--start is missing"),
         ({"points": 1}, "--points=1"),
+        ({"restarts": 0}, "--restarts=0"),
+        ({"seed": -1}, "--seed=-1"),
         ({"style": ("nosuch",)}, "--style=nosuch"),
         ({"end": "none"}, "there is no run at none"),
         ({"end": "a@2"}, "has no checkpoint of epoch 2"),
@@ -255,16 +282,17 @@ def test_a_surface_through_an_aligned_point(runs, aligned, tmp_path):
     assert mine.pop("point_name").tolist() == ["a", "b, aligned", "b@1"]
     assert other.pop("point_name").tolist() == ["a", "aligned", "b@1"]
     assert_same_bits(mine, other)
+    flags["points"] = tuple(str(p) for p in (runs / "a", runs / "b", aligned.path))
+    plane = loss_surface.run(SurfaceConfig(workdir=str(tmp_path / "v"), **flags))
+    losses = load_result(Surface, plane.path / "surface.npz").points.metrics["train"]["loss"]
+    assert losses[1] == pytest.approx(losses[2], rel=1e-5) != losses[0]
+    alone = {"points": (str(runs / "a"),), "directions": "random", "align": "weights"}
     with pytest.raises(UsageError, match="no second point to align"):
-        loss_surface.run(
-            SurfaceConfig(points=(str(runs / "a"),), directions="random", align="weights",
-                          workdir=str(tmp_path / "u"))
-        )  # fmt: skip
+        loss_surface.run(SurfaceConfig(workdir=str(tmp_path / "u"), **alone))
 
 
 def test_a_network_at_chance_is_aligned_and_has_failed(runs, tmp_path):
-    if not (runs / "zero").exists():
-        copy(runs, "zero", lambda tree: jax.tree.map(lambda x: 0 * x, tree))
+    copy(runs, "zero", lambda tree: jax.tree.map(lambda x: 0 * x, tree))
     flags = config(runs, tmp_path / "run", end="zero")
     for message in ("aligned network is at chance", "failed before"):
         with pytest.raises(RunFailed, match=message):

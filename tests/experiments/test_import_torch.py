@@ -123,10 +123,13 @@ def test_normalization(trained, tmp_path):
         ({"file": ""}, "--file is missing"),
         ({"file": "/nowhere/x.pt"}, "there is no file /nowhere/x.pt"),
         ({"normalization": None}, "--normalization is missing: how .* imagenet .*or own"),
-        ({"normalization": "imagenet"}, "'imagenet' of images with 1 channels"),
+        ({"normalization": "imagenet"}, "'imagenet' for 1-channel images"),
         ({"epoch": 0}, "--epoch=0: use 1 or more"),
         ({"model": "vgg61"}, "unknown model 'vgg61'"),
-        ({"name_map": None}, "no PyTorch names are known for a Normed: give a name map, --name_"),
+        (
+            {"name_map": None},
+            "no PyTorch names are known for Normed: give a name map, --name_",
+        ),
         ({"name_map": "/nowhere/map"}, "name map /nowhere/map cannot be read"),
         ({"model": "mlp", "width": 0.25}, "the network has no layer 'BatchNorm_0'"),
     ],
@@ -223,7 +226,7 @@ def test_a_trained_mode_is_left_alone(trained, tmp_path):
 
 
 def test_wrong_exports(trained):
-    with pytest.raises(UsageError, match="no PyTorch names are known for a Normed"):
+    with pytest.raises(UsageError, match="no PyTorch names are known for Normed"):
         export_torch(str(trained / "a"), "safetensors")
     with pytest.raises(UsageError, match="is a mode; only a curve has points"):
         export_torch(f"{trained / 'a'}~0.5", "safetensors")

@@ -7,7 +7,7 @@ from mcjax.data import augmentation
 @pytest.mark.parametrize(
     ("text", "channels", "words"),
     [
-        ("imagenet", 1, "'imagenet' of images with 1 channels"),
+        ("imagenet", 1, "'imagenet' for 1-channel images"),
         ("0.1,0.2/1,1", 3, "as many means and deviations"),
         ("image", 3, "imagenet or cifar"),
         ("0.1", 1, "MEAN,.../STD"),

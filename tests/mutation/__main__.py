@@ -18,6 +18,8 @@ def main() -> int:
     parser.add_argument("--only", default="", help="mutants of modules whose path contains it")
     only = parser.parse_args().only
     chosen = [m for m in mutation.mutants() if only in m.module]
+    if not chosen:
+        parser.error(f"--only={only}: no mutated module has that in its path")
     counts = collections.Counter()
     with tempfile.TemporaryDirectory() as folder:
         mutation.copy_to(Path(folder))

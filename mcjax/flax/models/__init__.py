@@ -23,7 +23,7 @@ _FACTORIES: dict[str, Callable[..., nn.Module]] = {
     **preresnet.factories(),
     **resnet.factories(),
     **wide_resnet.factories(),
-    "mlp": mlp.MLP,
+    **mlp.factories(),
 }
 _DEFAULTS = {"width": 1.0, "init_scale": 1.0}
 

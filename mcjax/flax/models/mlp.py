@@ -1,5 +1,8 @@
 """A multilayer perceptron, the smallest network for trying things out."""
 
+import functools
+from collections.abc import Callable
+
 import flax.linen as nn
 
 from mcjax.flax.ops import layers
@@ -35,3 +38,8 @@ class MLP(nn.Module):
             x = nn.relu(nn.Dense(layers.scaled(features, self.width), kernel_init=init)(x))
             x = layers.Dropout(self.dropout, self.axis_name)(x, train)
         return nn.Dense(self.num_classes, kernel_init=init)(x)
+
+
+def factories() -> dict[str, Callable[..., MLP]]:
+    """``mlp``, and ``mlp10`` with ten hidden layers (the MNIST network of Jordan et al., 2023)."""
+    return {"mlp": MLP, "mlp10": functools.partial(MLP, hidden=(128,) * 10)}

@@ -84,7 +84,9 @@ def final(run):
 def by_two(start, tmp_path_factory):
     """Mode B, trained by two processes."""
     run = tmp_path_factory.mktemp("modes") / "B"
-    said = end(start("train_mode", *MODE, "--epochs=3", "--seed=2", f"--workdir={run}", processes=2))
+    said = end(
+        start("train_mode", *MODE, "--epochs=3", "--seed=2", f"--workdir={run}", processes=2)
+    )
     assert said[1] == ("", "")  # only the first one speaks
     assert [line["epoch"] for line in Run(run).metrics()] == [1, 2, 3]
     return run
@@ -99,13 +101,11 @@ def modes(start, by_two):
 
 def test_results_do_not_depend_on_the_machine(start, by_two, tmp_path):
     seed2 = (*MODE, "--epochs=3", "--seed=2")
-    end(start("train_mode", *seed2, f"--workdir={tmp_path}/one"))
     end(start("train_mode", *seed2, f"--workdir={tmp_path}/eight", devices=8))
-    np.testing.assert_allclose(final(tmp_path / "one"), final(by_two), **TOLERANCE)
-    np.testing.assert_allclose(final(tmp_path / "one"), final(tmp_path / "eight"), **TOLERANCE)
-    two, one = Run(by_two).info, Run(tmp_path / "one").info
+    np.testing.assert_allclose(final(tmp_path / "eight"), final(by_two), **TOLERANCE)
+    two, eight = Run(by_two).info, Run(tmp_path / "eight").info
     assert two["device"].startswith("2 x")
-    assert two["final"]["train"]["loss"] == pytest.approx(one["final"]["train"]["loss"], rel=1e-3)
+    assert two["final"]["train"]["loss"] == pytest.approx(eight["final"]["train"]["loss"], rel=1e-3)
 
 
 @pytest.mark.long
@@ -131,6 +131,26 @@ def test_curve_and_surface_over_two_processes(start, modes, tmp_path):
             for count in (1, 2)
         )
         np.testing.assert_allclose(one, two, rtol=1e-3)
+
+
+@pytest.mark.long
+def test_alignment_by_activations_over_two_processes(start, modes, tmp_path):
+    """By the command, and on the way to a curve."""
+    ends = (f"--start={modes}/A", f"--end={modes}/B", "--points=3")
+    for count in (1, 2):
+        flags = ("--method=activations", f"--workdir={tmp_path}/{count}")
+        said = end(start("align", *ends, *flags, processes=count))
+        assert "barrier of the training loss" in said[0][0]
+        assert not any(out for out, _ in said[1:])
+    np.testing.assert_array_equal(final(tmp_path / "1"), final(tmp_path / "2"))
+    one, two = (json.loads((tmp_path / n / "align.json").read_text()) for n in "12")
+    assert one["moved"] == two["moved"] > 0
+    for path, splits in one["barriers"].items():
+        here = two["barriers"][path]["train"]["loss"]["over_max"]
+        assert here == pytest.approx(splits["train"]["loss"]["over_max"], rel=1e-3), path
+    curve = ("--align=activations", "--epochs=1", "--batch_size=30", f"--workdir={tmp_path}/curve")
+    end(start("fit_curve", *ends, *curve, processes=2))
+    assert Run(tmp_path / "curve").info["aligned"]["moved"] == one["moved"]
 
 
 @pytest.mark.long

@@ -10,3 +10,11 @@ def test_an_overdue_line_is_printed_only_if_there_is_progress(monkeypatch, capsy
         bar.update(done, "loss 1", line)
     bar.close()
     assert capsys.readouterr().err.splitlines() == 2 * ["G: epoch 3/40 loss 1"]
+
+
+def test_work_of_unknown_length(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "LINE_SECONDS", -1.0)
+    bar = Progress("B: weights", None, "group")
+    bar.update(7)
+    bar.close()
+    assert capsys.readouterr().err == "B: weights: group 7\n"

@@ -105,7 +105,7 @@ def test_claims_json_has_every_number_of_every_seed_and_is_json():
     assert measured[0]["threshold"] == 5
 
 
-def test_the_picture_has_a_panel_a_quantity_and_a_dot_a_pair_and_seed():
+def test_the_figure_has_a_panel_per_quantity_and_a_dot_per_pair_and_seed():
     seeds = [
         [claim(1, reading(REPRODUCED, (HEIGHT, "a", 9.0), (HEIGHT, "b", 1e4), (BULGE, "a", 3.0)))],
         [claim(1, reading(NOT_REPRODUCED, (HEIGHT, "a", 2.0), (BULGE, "a", float("inf"))))],

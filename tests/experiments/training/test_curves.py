@@ -234,6 +234,7 @@ def test_free_ends_without_bends(base, tmp_path):
     assert np.isfinite(arrays["curve_train_loss_start_slope"])
 
 
+@pytest.mark.long
 def test_batch_norm(base, tmp_path):
     """The ends keep their own networks' metrics, though statistics are recomputed everywhere."""
     mode = change(MODE, **NORMED, epochs=2, keep=())

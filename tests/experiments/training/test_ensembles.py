@@ -97,7 +97,7 @@ def test_wrong_modes_for_an_ensemble(base, tmp_path):
     for names, message in (
         ((other.path,), "differs from --start in --width"),
         (("none",), "no run at"),
-        ((base / "G", base / "G"), "comes twice"),
+        ((base / "G", base / "G"), "is named twice"),
         ((f"{base / 'G'}~0.3",), "is not a mode"),
         ((base / "GB",), "is not a mode"),
     ):

@@ -61,7 +61,7 @@ def test_the_network_alone_may_be_trained_on_other_data(parent, tmp_path):
     flags = {"fork_weights": True, "batch_size": 50, "optimizer": "adam", "lr": 0.0, "epochs": 1}
     child = fork(parent, "@s7", tmp_path / "C", **flags)
     assert_same_bits(tree_of(child)["params"], restore(parent, step=7)["params"])
-    assert child.info["weights_from"] == f"{parent.path}@s7"
+    assert child.info["forked_from"] == f"{parent.path}@s7"
     assert [line["step"] for line in child.metrics()] == [4]
 
 
@@ -73,7 +73,7 @@ def test_the_network_alone_may_be_trained_on_other_data(parent, tmp_path):
         ("@4", {}, "nothing to train, --epochs=4 is not after it"),
         ("@2~0.5", {}, "write RUN, RUN@EPOCH or RUN@sSTEP"),
         ("@2", {"batch_size": 20}, "its steps_per_epoch is 5, not 10; .*--fork_weights"),
-        ("@2", {"fork_weights": True, "width": 0.5}, "is not of this model: .*Dense_0"),
+        ("@2", {"fork_weights": True, "width": 0.5}, "do not fit this model: .*Dense_0"),
         ("@1", {"fork_weights": True}, "no checkpoint of epoch 1"),
         ("none", {"fork_weights": True}, "there is no run"),
         ("", {"fork": None, "fork_weights": True}, "--fork_weights needs --fork"),

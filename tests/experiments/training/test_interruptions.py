@@ -113,7 +113,7 @@ def test_a_curve_does_not_go_on_between_other_modes(base, tmp_path, monkeypatch)
 
 
 @pytest.mark.long
-def test_a_fork_goes_on_under_other_flags(base, tmp_path):
+def test_a_fork_resumes_with_other_flags(base, tmp_path):
     first = Run(base / "G")
     config = change(parse_flagfile(ModeConfig, first.path / "flags.cfg"), lr=0.02, epochs=6)
     with pytest.raises(UsageError, match=r"--lr: 0.1 there, 0.02 now.*--fork"):

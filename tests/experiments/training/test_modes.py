@@ -3,6 +3,8 @@
 import pytest
 
 from experiments import landscapes, train_mode
+from experiments.cli import UsageError
+from experiments.runs import Run
 
 from .small import MODE, change, profile_of
 
@@ -25,3 +27,11 @@ def test_a_trace_can_be_recorded(tmp_path):
     run = train_mode.run(change(MODE, epochs=3, keep=(), profile=True, workdir=str(tmp_path)))
     (trace,) = run.path.glob("profile/plugins/profile/*/perfetto_trace.json.gz")
     assert trace.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("made", ["imported", "aligned"])
+def test_a_network_that_was_not_trained_is_not_the_result_of_a_training(tmp_path, made):
+    config = change(MODE, workdir=str(tmp_path / "run"))
+    Run(tmp_path / "run").open("mode", config, steps_per_epoch=1, **{made: {}})
+    with pytest.raises(UsageError, match=f"an {made} network.* --fork={tmp_path}/run to train on"):
+        train_mode.run(config)

@@ -16,13 +16,13 @@ pytestmark = pytest.mark.usefixtures("unchecked")
     [
         (
             {"start": {**START, "a": jax.nn.relu}},
-            r"leaf \['a'\] of control point 0 is a .*eqx.part",
+            r"leaf \['a'\] of control point 0 is of type .*eqx.part",
         ),
         (
             {"end": {**END, "a": np.array([1, 2])}},
             r"leaf \['a'\] of control point 1 is of dtype int",
         ),
-        ({"start": {**START, "a": 0.5}}, r"leaf \['a'\] of control point 0 is a float"),
+        ({"start": {**START, "a": 0.5}}, r"leaf \['a'\] of control point 0 is of type float"),
         ({"end": {"a": END["a"]}}, r"different tree structures: \['b'\]"),
         ({"end": {**END, "a": np.ones(3, np.float32)}}, r"leaf \['a'\] has shape"),
         ({"data": {}}, "no array"),
@@ -30,7 +30,10 @@ pytestmark = pytest.mark.usefixtures("unchecked")
             {"data": {"x": TARGETS["x"], "y": np.ones(40)}},
             r"leaf \['y'\] of the data has shape \(40",
         ),
-        ({"data": {"x": TARGETS["x"], "y": 3.0}}, r"leaf \['y'\] of the data is a float: expected"),
+        (
+            {"data": {"x": TARGETS["x"], "y": 3.0}},
+            r"leaf \['y'\] of the data is of type float",
+        ),
         ({"data": {"x": np.ones((0, 5))}}, r"leaf \['x'\] of the data has shape \(0, 5\)"),
         (
             {"data": {"x": TARGETS["x"], "y": np.array(["a"] * 41)}},

@@ -46,7 +46,7 @@ def test_name_maps(tmp_path):
 
 
 def test_networks_without_names():
-    with pytest.raises(ValueError, match="no PyTorch names are known for a MLP"):
+    with pytest.raises(ValueError, match="no PyTorch names are known for MLP"):
         torch_names.layers_of(models.create("mlp", num_classes=3))
 
 

@@ -14,15 +14,17 @@ def test_names_and_their_modules():
     residual = {"preresnet8", "preresnet20", "preresnet56", "preresnet110", "preresnet164"}
     torchvision = {f"torchvision_{name}" for name in expected if re.search(r"vgg1[1369]", name)}
     torchvision |= {f"resnet{n}{stem}" for n in (18, 34, 50) for stem in ("", "_cifar")}
+    expected |= {"mlp10"}
     assert set(models.names()) == expected | residual | torchvision | {"wrn16x4", "wrn28x10"}
     for name in expected:
         model = models.create(name, num_classes=3, axis_name="data")
-        assert isinstance(model, mlp.MLP if name == "mlp" else vgg.VGG)
+        assert isinstance(model, mlp.MLP if "mlp" in name else vgg.VGG)
         assert model.axis_name == "data"
         assert getattr(model, "batch_norm", False) == name.endswith("_bn")
-        own = 0.0 if name == "mlp" or name.startswith(("vgg7", "vgg10")) else 0.5
+        own = 0.0 if "mlp" in name or name.startswith(("vgg7", "vgg10")) else 0.5
         assert model.dropout == own
         assert models.create(name, num_classes=3, dropout=0.25).dropout == 0.25
+    assert models.create("mlp10", num_classes=3).hidden == (128,) * 10
 
 
 @pytest.mark.parametrize(

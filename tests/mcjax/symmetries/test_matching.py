@@ -36,7 +36,10 @@ def test_matching_maximises_the_inner_product():
     shapes = {"a": jnp.zeros((3, 6)), "b": jnp.zeros((6, 5)), "c": jnp.zeros((5, 2))}
     one, two = fill(shapes, 1), fill(shapes, 2)
     spec = symmetries.find(network, one, inputs(4, 3))
-    match = symmetries.match_weights(spec, one, two, restarts=3)
+    done: list[int] = []
+    match = symmetries.match_weights(spec, one, two, restarts=3, progress=done.append)
+    assert done == list(range(1, len(done) + 1))
+    assert len(done) >= 3 * 2 * len(spec.groups)  # two rounds or more each; the last improves none
     aligned = symmetries.apply(spec, match.permutations, two)
     product = sum(float((one[n] * np.asarray(aligned[n])).sum()) for n in one)
     assert product == pytest.approx(match.inner_product, rel=1e-5)
@@ -44,6 +47,17 @@ def test_matching_maximises_the_inner_product():
     np.testing.assert_allclose(
         network(aligned, inputs(4, 3)), network(two, inputs(4, 3)), rtol=1e-4
     )
+
+
+def test_no_restart_follows_an_exact_match():
+    shapes = {"x": jnp.zeros((3, 8)), "out": jnp.zeros((8, 2)), "frozen": jnp.zeros(3)}
+    one = fill(shapes)
+    spec = symmetries.by_hand(one, {"x": (None, "P"), "out": ("P", None)})
+    two = symmetries.apply(spec, symmetries.random(spec, jax.random.key(0)), one)
+    for other, visits in ((two, 2), (fill(shapes, 1), 10)):
+        done: list[int] = []
+        symmetries.match_weights(spec, one, other, restarts=5, progress=done.append)
+        assert done == list(range(1, visits + 1))  # one group: a round that improves, and one more
 
 
 def test_matching_ends_where_a_group_occurs_twice_in_a_leaf():

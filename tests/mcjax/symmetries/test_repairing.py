@@ -195,10 +195,39 @@ def test_what_cannot_be_rescaled_is_left_and_said():
     spec = symmetries.find(tied, one, x)
     found = symmetries.repair(spec, tied, one, two, [(x,)])
     assert found.scaled == ("down", "up")  # not the table, which makes the outputs, too
+    assert found.left == ("positions", "table")
     np.testing.assert_allclose(found.params["table"], (one["table"] + two["table"]) / 2, rtol=1e-6)
     spec = symmetries.find(lstm, fill(LSTM), inputs(4, 20, 3))
     with pytest.raises(ValueError, match="no layer of this function"):
         symmetries.repair(spec, lstm, fill(LSTM, 1), fill(LSTM, 2), [(inputs(4, 20, 3),)])
+
+
+def test_layers_that_cannot_be_seen_are_left_and_said():
+    """In a scan within a scan, even of a group that other layers have, and in a branch."""
+
+    def inner(h, w):
+        return jnp.tanh(h @ w["b"]), None
+
+    def outer(h, w):
+        h = h + jax.nn.relu(h @ w["up"]) @ w["down"]
+        return jax.lax.scan(inner, h, w["inner"])[0], None
+
+    def network(params, x):
+        h = jax.lax.scan(outer, x @ params["in"], params["layers"])[0]
+        branch = lambda h: jax.nn.relu(h @ params["a"]) @ params["out"]  # noqa: E731
+        return jax.lax.cond(x[0, 0] > 9, lambda h: h[:, :2], branch, h)
+
+    layers = {"up": jnp.zeros((2, 4, 5)), "down": jnp.zeros((2, 5, 4))}
+    layers["inner"] = {"b": jnp.zeros((2, 3, 4, 4))}
+    shapes = {"in": jnp.zeros((3, 4)), "layers": layers, "a": jnp.zeros((4, 6))}
+    shapes["out"] = jnp.zeros((6, 2))
+    one, two, x = fill(shapes, 1), fill(shapes, 2), inputs(50, 3)
+    spec = symmetries.find(network, one, x)
+    found = symmetries.repair(spec, network, one, two, [(x,)])
+    assert found.scaled == ("in", "layers/down", "layers/up")
+    assert found.left == ("a", "layers/inner/b", "out")
+    with pytest.raises(ValueError, match="shows no activation of group"):
+        symmetries.match_activations(spec, network, one, two, [(x,)])
 
 
 def test_wrong_input():
