@@ -137,7 +137,7 @@ def check_data(problem: Problem, config: ModeConfig) -> None:
     """
     check_batch(problem, config, config.batch_size)
     optimization.check_steps(problem, config)
-    if not Run(config.workdir).info and forks.takes_weights(config):
+    if config.fork and not Run(config.workdir).info and forks.takes_weights(config):
         _network(config.fork, init(problem, config, jax.random.key(0)))
 
 

@@ -38,7 +38,7 @@ def done(tmp_path_factory):
 
     def add(self, chunk, validation):
         plain(self, chunk, validation)
-        if self.runs[0].path.name == "fork_0_1" and chunk.step == 6 and not seen:
+        if self.runs[0].path.name == "fork_0_1" and chunk.step >= 5 and not seen:
             seen.append(1)
             os.kill(os.getpid(), signal.SIGTERM)
 
