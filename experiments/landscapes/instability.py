@@ -28,13 +28,15 @@ def check_flags(config: InstabilityConfig) -> tuple[Run, forking.Sweep]:
     Raises:
       UsageError: a flag is wrong, or the folder holds another run.
     """
+    if not config.workdir:
+        raise UsageError("--workdir is missing: the run's folder")
+    folder = Run(config.workdir)
+    folder.check_same("instability", config)
     sweep = forking.plan(config)
     if config.num_points < 3:
         raise UsageError(f"--num_points={config.num_points}: use 3 or more, one between the ends")
     check_measured(config.splits, config.metrics)
     drawing.check_style(config.style)
-    folder = Run(config.workdir)
-    folder.check_same("instability", config)
     return folder, sweep
 
 

@@ -10,7 +10,7 @@ from ..cli import InstabilityConfig, ModeConfig, UsageError, say
 from ..runs import UNTRAINED, Run
 from . import modes
 from .optimization import steps_per_epoch
-from .problem import Problem
+from .problem import Problem, check_batch
 
 
 class Fork(NamedTuple):
@@ -43,8 +43,6 @@ def plan(config: InstabilityConfig) -> Sweep:
     Raises:
       UsageError: --forks or --children is wrong, or a flag of the networks is.
     """
-    if not config.workdir:
-        raise UsageError("--workdir is missing: the run's folder")
     if config.children < 2:
         raise UsageError(f"--children={config.children}: use 2 or more, to have a segment")
     flag = f"--forks={','.join(config.forks)}"
@@ -94,7 +92,7 @@ def check_data(sweep: Sweep, problem: Problem) -> int:
       UsageError: a fork is at or after the last step, or two forks are at the same step; or the
         batch size does not fit the data or the devices.
     """
-    modes.check_data(problem, sweep.parent)
+    check_batch(problem, sweep.parent, sweep.parent.batch_size)
     per_epoch = steps_per_epoch(problem, sweep.parent)
     last = sweep.parent.epochs * per_epoch
     steps: dict[int, str] = {}
@@ -105,6 +103,7 @@ def check_data(sweep: Sweep, problem: Problem) -> int:
         if step in steps:
             raise UsageError(f"--forks: {steps[step]} and {fork.text} are the same step, {step}")
         steps[step] = fork.text
+    modes.check_data(problem, sweep.parent)
     return per_epoch
 
 

@@ -103,6 +103,8 @@ def test_the_report_the_table_and_the_figure(done, monkeypatch, capsys):
     assert report["stable_from"]["validation_accuracy"] == name
     with pytest.raises(UsageError, match="--children: 3 there, 2 now"):
         instability.run(change(config, children=2))
+    with pytest.raises(UsageError, match=r"run holds a run .*--lr: 0.1 there, 0.2 now"):
+        instability.run(change(config, lr=0.2))
 
 
 def test_other_points_evaluate_again_without_training(done, monkeypatch):
@@ -147,7 +149,7 @@ def test_wrong_flags_are_answered_before_data_are_read(tmp_path, changes, messag
     [
         (("0", "s15"), "s15 is not before the last step, 15"),
         (("1", "s5"), "1 and s5 are the same step, 5"),
-        (("0", "s99"), "--keep_steps=99: the run has steps 0 to 15"),
+        (("0", "s99"), "s99 is not before the last step, 15"),
     ],
 )
 def test_steps_are_checked_before_training(tmp_path, forks, message):
