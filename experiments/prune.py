@@ -3,7 +3,7 @@
     python -m experiments.prune --runs=runs/G,runs/GB
     python -m experiments.prune --runs=runs/sgdr --drop=10,20,40
 
-It keeps the last checkpoint and those of the epochs in the run's own --keep and --eval_epochs, and
+It keeps the last checkpoint and those of the run's own --keep, --keep_steps and --eval_epochs, and
 removes what interruptions left (runs of this version remove it themselves at the end). --drop
 also removes kept epochs.
 """
@@ -35,7 +35,8 @@ def _kept(run: Run, drop: tuple[int, ...]) -> set[int]:
     for epoch in drop:
         if step_of(run, epoch) == last:
             raise UsageError(f"--drop={epoch}: the last checkpoint of {run.path} stays")
-    return {last, *(epoch * info["steps_per_epoch"] for epoch in epochs - set(drop))}
+    steps = info["flags"].get("keep_steps", ())
+    return {last, *steps, *(epoch * info["steps_per_epoch"] for epoch in epochs - set(drop))}
 
 
 def _prune(run: Run, kept: set[int]) -> int:

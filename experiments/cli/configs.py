@@ -135,8 +135,20 @@ class Training(Machine):
     )
     crop_padding: int = flag(0, "Pad images by this many pixels and crop at random; 0 for no crop.")
     flip: bool = flag(False, "Flip images horizontally at random.")
-    seed: int = flag(0, "Seed of initialisation, data order, augmentation, dropout and t.")
-    keep: tuple[int, ...] = flag((), "Epochs whose checkpoints to keep, in addition to the last.")
+    seed: int = flag(
+        0,
+        "Seed of initialisation, data order, augmentation, dropout and t. With --fork, the "
+        "parameters are those of the fork, and another seed means other data order, augmentation "
+        "and dropout.",
+    )
+    keep: tuple[int, ...] = flag(
+        (),
+        "Epochs whose checkpoints to keep, in addition to the last; modes: 0 for the untrained "
+        "network.",
+    )
+    keep_steps: tuple[int, ...] = flag(
+        (), "Steps whose checkpoints to keep, too; their references are RUN@sSTEP."
+    )
     eval_every: int = flag(
         1, "Epochs between validations, in addition to one at the end; 0 for that one alone."
     )
@@ -148,8 +160,9 @@ class Training(Machine):
     )
     fork: str | None = flag(
         None,
-        "A run of the same kind to continue from its last checkpoint, with the flags given here, "
-        "in a new --workdir; from an imported or aligned mode, with a new optimizer, at epoch 1.",
+        "A run of the same kind to continue from its last checkpoint, or from RUN@EPOCH or "
+        "RUN@sSTEP, with the flags given here, in a new --workdir. Optimizer state, epochs and "
+        "schedule continue from there; from an imported or aligned mode they start anew.",
         identity=False,
     )
     tracker: tuple[str, ...] = flag(
@@ -208,6 +221,13 @@ class Network(Machine):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModeConfig(Network, Training):
     """A mode: a network trained on a data set."""
+
+    fork_weights: bool = flag(
+        False,
+        "Take only the network from --fork, which may be a point of a curve, too: epochs, schedule "
+        "and optimizer start anew, on any data set, batch size or optimizer.",
+        identity=False,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -445,6 +465,26 @@ class LayersConfig(Measuring):
     )
     num_points: int = flag(
         11, "Number of points on each path, t equally spaced from 0 to 1.", evaluation=True
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InstabilityConfig(ModeConfig, Measuring):
+    """Networks that are trained from points of one training on, with other orders of the data."""
+
+    divides: ClassVar[bool] = True
+    topic: ClassVar[str] = "instability"
+    unused: ClassVar[tuple[str, ...]] = ("fork", "fork_weights", "profile")
+    forks: tuple[str, ...] = flag(
+        (),
+        "Points of the parent's training to fork from, two or more: epochs, with 0 for the "
+        "untrained network, or steps such as s40. Required.",
+    )
+    children: int = flag(
+        2, "Number of networks per fork, with the data seeds --seed + 1, --seed + 2 and so on."
+    )
+    num_points: int = flag(
+        25, "Number of points on each segment, equally spaced, with its ends.", evaluation=True
     )
 
 

@@ -21,15 +21,15 @@ TOPICS = {
     "optimisation": (
         "epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule",
         "milestones", "decay_factor", "sgdr_t0", "sgdr_mult", "lr_min", "schedule_per_epoch",
-        "seed", "keep_going", "fork",
+        "seed", "keep_going", "fork", "fork_weights",
     ),
     "machine": (
         "cpu_devices", "compilation_cache", "distributed", "coordinator", "num_processes",
         "process_id",
     ),
     "output": (
-        "workdir", "output", "splits", "metrics", "keep", "checkpoint_seconds", "eval_every",
-        "tracker", "profile", "style", "clip",
+        "workdir", "output", "splits", "metrics", "keep", "keep_steps",
+        "checkpoint_seconds", "eval_every", "tracker", "profile", "style", "clip",
     ),
 }  # fmt: skip
 """Flags that several commands have; all others are listed under the command's own ``topic``."""

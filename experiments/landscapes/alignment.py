@@ -124,7 +124,7 @@ def _open(folder: Run, config: AlignConfig, ends: tuple[End, End], crc32: list[i
 def _mode(config: AlignConfig, end: End) -> ModeConfig:
     """The flags of the end's mode, with its epoch as the last."""
     run = Run(end.name.run)
-    epoch = step_of(run, end.name.epoch) // run.info["steps_per_epoch"]
+    epoch = step_of(run, end.name.epoch, end.name.step) // run.info["steps_per_epoch"]
     return dataclasses.replace(end.mode, workdir=config.workdir, epochs=epoch, keep=())
 
 

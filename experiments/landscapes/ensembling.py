@@ -30,7 +30,7 @@ def check(names: Sequence[str], mode: ModeConfig) -> None:
     for text in names:
         name = parse_name(text)
         run = Run(name.run)
-        step_of(run, name.epoch)
+        step_of(run, name.epoch, name.step)
         if name.t is not None or run.info["kind"] != "mode":
             raise UsageError(f"--ensemble_with={text} is not a mode: write RUN[@EPOCH] of a mode")
         differing = same_problem(mode, mode_config(run.info))

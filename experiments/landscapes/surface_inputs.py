@@ -153,6 +153,8 @@ def _around(
 def _iterates(text: str) -> list[tuple[str, int]]:
     """Names and epochs: of ``RUN@30`` itself, of ``RUN`` all its kept epochs."""
     name = references.find("--iterates", text).name
+    if name.step is not None:
+        raise UsageError(f"--iterates={text}: write RUN or RUN@EPOCH")
     if name.epoch is not None:
         return [(text, name.epoch)]
     run = Run(name.run)

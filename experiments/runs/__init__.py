@@ -1,6 +1,6 @@
 """Run folders: their files and status, references to checkpoints, and loading results."""
 
-from . import json_text
+from . import forks, json_text
 from .arrays import load_arrays, load_result, save_arrays
 from .evaluations import begin_evaluation, changed_flags
 from .files import write_atomically
@@ -54,6 +54,7 @@ __all__ = [
     "cut_metrics",
     "find_checkpoint",
     "finished",
+    "forks",
     "in_use",
     "json_text",
     "label",

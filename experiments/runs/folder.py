@@ -9,7 +9,6 @@ several processes the first one writes; all must see the folder, on a shared fil
 import contextlib
 import json
 import platform
-import shutil
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ import jax
 
 import mcjax
 from mcjax import data
-from mcjax.engine import parallel
 
 from ..cli import UsageError, identity, recorded, to_flags
 from . import files, json_text, locks, metrics, names, status
@@ -107,14 +105,14 @@ class Run:
         """Starts the run, or resumes it.
 
         Args:
-          kind: of the run: mode, curve, surface, interpolation, layers, sharpness or
+          kind: of the run: mode, curve, surface, interpolation, instability, layers, sharpness or
             reproduction.
           config: its flags.
           **facts: written into ``run.json`` of a new run.
 
         Raises:
           UsageError: the folder cannot be written, is damaged, or holds a run of another kind or
-            with other flags; or the run cannot continue from --fork.
+            with other flags.
         """
         self.check_same(kind, config)
         locks.check_writable(self.path)
@@ -122,47 +120,19 @@ class Run:
         trained = kind in ("mode", "curve") and not self.is_made
         if trained and self.status in (Status.FITTED, Status.DONE):
             metrics.check_epochs(self.path, self.metrics(), config.epochs)
-        if not info and getattr(config, "fork", None):
-            facts["forked_from"] = config.fork
-            self._copy_from(Run(config.fork), facts)
         files.write_atomically(self.path / "flags.cfg", to_flags(config))
         if not info:
             made_by = {"flags": recorded(config), "versions": _versions(), "device": _device()}
             self.move_to(Status.RUNNING, format=FORMAT, kind=kind, **made_by, **facts)
 
-    def _copy_from(self, other: "Run", facts: dict[str, Any]) -> None:
-        """Copies the checkpoints and metrics of another run, to continue from them.
-
-        An imported or aligned mode has none of an optimizer: `training.modes` starts from it.
-        """
-        info = other.info
-        if other.is_made:
-            return
-        there, here = info.get("steps_per_epoch"), facts.get("steps_per_epoch")
-        if there != here:
-            raise UsageError(f"--fork={other.path}: its steps_per_epoch is {there}, not {here}")
-        if info["kind"] == "curve" and "aligned" in info:
-            facts["aligned"] = info["aligned"]
-        if not parallel.is_first():
-            return
-        for name in (metrics.FILE, "ends", "checkpoints"):
-            source, target = other.path / name, self.path / name
-            shutil.rmtree(target, ignore_errors=True)
-            if source.is_dir():
-                shutil.copytree(source, target)
-            elif source.exists():
-                shutil.copyfile(source, target)
-
     def check_same(self, kind: str, config: Any) -> None:
         """Checks the folder, without reading data.
 
         Raises:
-          UsageError: it holds a run of another kind or with other flags; or there is no run in it,
-            and a new one cannot continue from --fork.
+          UsageError: it holds a run of another kind or with other flags.
         """
         info = self.info
         if not info:
-            _check_fork(kind, config)
             return
         if info["kind"] != kind:
             there, here = names.a_kind(info["kind"]), names.a_kind(kind)
@@ -185,22 +155,6 @@ class Run:
 def same_value(flag: str, a: Any, b: Any) -> bool:
     """Whether two values of a flag are the same; data that were moved are."""
     return a == b or (flag == "dataset" and data.without_folder(a) == data.without_folder(b))
-
-
-def _check_fork(kind: str, config: Any) -> None:
-    """Raises UsageError if --fork is a run of another kind, or a curve with another --align."""
-    if not getattr(config, "fork", None):
-        return
-    info = Run(config.fork).info
-    there = info.get("kind", "missing")
-    if there != kind:
-        raise UsageError(f"--fork={config.fork}: its kind is {there}, not {kind}")
-    before = info["flags"].get("align")
-    if kind == "curve" and before != config.align:
-        raise UsageError(
-            f"--fork={config.fork} has --align={before}, not {config.align}: the ends of its curve "
-            "are kept"
-        )
 
 
 def _versions() -> dict[str, str]:

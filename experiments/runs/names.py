@@ -1,4 +1,4 @@
-"""References to checkpoints and to points on curves: ``RUN[@EPOCH][~T]``."""
+"""References to checkpoints and to points on curves: ``RUN[@EPOCH][~T]``, ``RUN@sSTEP``."""
 
 import os
 import re
@@ -7,19 +7,20 @@ from typing import NamedTuple
 
 from ..cli import UsageError, local_text
 
-SYNTAX = "write RUN[@EPOCH][~T]"
+SYNTAX = "write RUN[@EPOCH][~T] or RUN@sSTEP"
 
 
 class Name(NamedTuple):
-    """A parsed reference ``RUN[@EPOCH][~T]``; parts that are not given are None."""
+    """A parsed reference; parts that are not given are None."""
 
     run: Path
     epoch: int | None
     t: float | None
+    step: int | None = None
 
 
 def parse_name(text: str) -> Name:
-    """Parses a reference: splits off a final ``@EPOCH`` and ``~T``.
+    """Parses a reference: splits off a final ``@EPOCH`` or ``@sSTEP``, and ``~T``.
 
     A run whose folder itself has such a name, like ``lr~0.1``, is found if there is no run ``lr``;
     with a trailing slash, ``lr~0.1/``, it is found in any case.
@@ -28,18 +29,22 @@ def parse_name(text: str) -> Name:
       UsageError: the text is not a reference.
 
     >>> parse_name("runs/digits/GA@20~0.25")
-    Name(run=PosixPath('runs/digits/GA'), epoch=20, t=0.25)
+    Name(run=PosixPath('runs/digits/GA'), epoch=20, t=0.25, step=None)
+    >>> parse_name("runs/digits/G@s17").step
+    17
     """
     text = _text(text)
-    match = re.fullmatch(r"(.+?)(?:@(\d+))?(?:~(\d*\.?\d+(?:[eE]-?\d+)?))?", text)
+    match = re.fullmatch(r"(.+?)(?:@(s?)(\d+))?(?:~(\d*\.?\d+(?:[eE]-?\d+)?))?", text)
     if match is None:
         raise UsageError(f"{text!r} is not a checkpoint: {SYNTAX}")
-    run, epoch, t = match.groups()
+    run, is_step, number, t = match.groups()
     if is_run(Path(text)) and not is_run(Path(run)):
         return Name(Path(text), None, None)
     if t is not None and float(t) > 1:
         raise UsageError(f"{text!r}: T must be from 0 to 1")
-    return Name(Path(run), None if epoch is None else int(epoch), None if t is None else float(t))
+    count = None if number is None else int(number)
+    epoch, step = (None, count) if is_step else (count, None)
+    return Name(Path(run), epoch, None if t is None else float(t), step)
 
 
 def label(text: str) -> str:

@@ -51,7 +51,7 @@ def find_checkpoint(text: str, data_dir: str | None = None) -> Checkpoint:
     """Finds a checkpoint without loading it.
 
     Args:
-      text: ``RUN[@EPOCH][~T]``.
+      text: ``RUN[@EPOCH][~T]`` or ``RUN@sSTEP[~T]``.
       data_dir: the data folder to set in the mode's flags.
 
     Raises:
@@ -59,7 +59,7 @@ def find_checkpoint(text: str, data_dir: str | None = None) -> Checkpoint:
     """
     name = parse_name(text)
     run = Run(name.run)
-    saved.step_of(run, name.epoch)
+    saved.step_of(run, name.epoch, name.step)
     info = run.info
     if name.t is not None and info["kind"] != "curve":
         raise UsageError(f"{text}: {name.run} is a mode; only a curve has points ~T")
@@ -80,7 +80,7 @@ def load_point(name: Name) -> Point:
       UsageError: there is no such checkpoint.
     """
     run = Run(name.run)
-    tree = saved.restore(run, name.epoch)
+    tree = saved.restore(run, name.epoch, name.step)
     if run.info["kind"] == "mode":
         return Point(tree["params"], tree["model_state"])
     curve = _curve(run, tree)
@@ -108,10 +108,14 @@ def curve_name(text: str) -> Name:
     """Parses the reference of ``--curve``, without checking that the curve exists.
 
     Raises:
-      UsageError: it is a point on a curve, or a run of another kind.
+      UsageError: it is a point on a curve, a step, or a run of another kind.
     """
     name = parse_name(text)
-    if name.t is not None or Run(name.run).info.get("kind", "curve") != "curve":
+    if (
+        name.t is not None
+        or name.step is not None
+        or Run(name.run).info.get("kind", "curve") != "curve"
+    ):
         raise UsageError(f"--curve={text}: write RUN[@EPOCH] of a curve")
     return name
 

@@ -13,6 +13,7 @@ from scipy.interpolate import RegularGridInterpolator
 from mcjax import data
 from mcjax.results import (
     CurveOnPlane,
+    Instability,
     Interpolation,
     Layers,
     PathMetrics,
@@ -35,18 +36,20 @@ TYPES: dict[str, Any] = {
     "surface": Surface,
     "interpolation": Interpolation,
     "layers": Layers,
+    "instability": Instability,
     "sharpness": Sharpness,
 }
 """The type of a run's result, by the run's kind."""
 FILES = {kind: f"{kind}.npz" for kind in TYPES}
 """The file of a run's result, by the run's kind."""
-Result = Profile | Surface | Interpolation | Layers | Sharpness
+Result = Profile | Surface | Interpolation | Instability | Layers | Sharpness
 CONFIGS = {
     "mode": configs.ModeConfig,
     "curve": configs.CurveConfig,
     "surface": configs.SurfaceConfig,
     "interpolation": configs.InterpolateConfig,
     "layers": configs.LayersConfig,
+    "instability": configs.InstabilityConfig,
     "sharpness": configs.SharpnessConfig,
     "reproduction": configs.ReproduceConfig,
 }
@@ -64,8 +67,8 @@ class Loaded(NamedTuple):
         (`mcjax.engine.evaluation.Evaluator.statistics`).
       metrics: ``metrics.jsonl``, a dict per epoch.
       arrays: the arrays of ``curve.npz`` (``curve@EPOCH.npz``), ``surface.npz``,
-        ``interpolation.npz``, ``layers.npz`` or ``sharpness.npz``, by name; empty for a mode and
-        before evaluation.
+        ``interpolation.npz``, ``instability.npz``, ``layers.npz`` or ``sharpness.npz``, by name;
+        empty for a mode and before evaluation.
       result: the same as one of the types of `mcjax.results`; None without arrays.
       config: the run's recorded flags, all others at their defaults.
       info: ``run.json``.
@@ -96,7 +99,7 @@ def load(name: str) -> Loaded:
     kind = info.get("kind", "mode")
     if place.t is not None and kind != "curve":
         raise UsageError(f"{name}: {run.path} is not a curve; only a curve has points ~T")
-    if kind in ("mode", "curve") or place.epoch is not None:
+    if kind in ("mode", "curve") or (place.epoch, place.step) != (None, None):
         point = points.load_point(place)
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in info["flags"].items()}
     make: Any = CONFIGS[kind]
@@ -110,6 +113,8 @@ def load(name: str) -> Loaded:
 def _file(place: Name, info: dict[str, Any], name: str) -> Path:
     """The file of a checkpoint's arrays; that of the last epoch has no ``@EPOCH``."""
     file = place.run / name
+    if place.step is not None:
+        return file.with_stem(f"{file.stem}@s{place.step}")
     if place.epoch in (None, info.get("flags", {}).get("epochs")):
         return file
     return file.with_stem(f"{file.stem}@{place.epoch}")

@@ -35,13 +35,13 @@ def checkpoint_steps(run: Run) -> list[int]:
         return saved.steps()
 
 
-def restore(run: Run, epoch: int | None = None) -> Any:
-    """Restores the checkpoint of an epoch, by default the last, on the first local device.
+def restore(run: Run, epoch: int | None = None, step: int | None = None) -> Any:
+    """Restores a checkpoint, named as for `step_of`, on the first local device.
 
     Raises:
       UsageError: there is none, or it is damaged.
     """
-    step = step_of(run, epoch)
+    step = step_of(run, epoch, step)
     with open_checkpoints(run, read_only=True) as saved:
         return _intact(saved, step)
 
@@ -56,29 +56,37 @@ def restore_ends(run: Run) -> Any:
         return _intact(saved, 0)
 
 
-def step_of(run: Run, epoch: int | None) -> int:
-    """The step of an epoch's checkpoint, by default the last.
+def step_of(run: Run, epoch: int | None, step: int | None = None) -> int:
+    """The step of a checkpoint: of an epoch, of the step itself, or by default the last.
 
     Raises:
-      UsageError: there is no such run, it is not finished, or the epoch was not kept.
+      UsageError: there is no such run, it is not finished, or the checkpoint was not kept.
     """
     info = run.info
     if not info:
         raise UsageError(f"there is no run at {run.path}; {names.SYNTAX}")
     if info["kind"] not in ("mode", "curve"):
         raise UsageError(f"{run.path} is {names.a_kind(info['kind'])}: it has no checkpoints")
-    if info["status"] == Status.RUNNING and epoch is None:
+    if info["status"] == Status.RUNNING and epoch is None and step is None:
         raise UsageError(f"{run.path} is not finished: run its command again")
     per_epoch = info["steps_per_epoch"]
-    epochs = [s // per_epoch for s in checkpoint_steps(run) if s % per_epoch == 0]
+    steps = checkpoint_steps(run)
+    if step is not None:
+        if step not in steps:
+            raise UsageError(f"{run.path} has no checkpoint of step {step}; it has {_list(steps)}")
+        return step
+    epochs = [s // per_epoch for s in steps if s % per_epoch == 0]
     if epoch is None:
         if not epochs:
             raise UsageError(f"{run.path} has no checkpoint: its status is {info['status']}")
         return epochs[-1] * per_epoch
     if epoch not in epochs:
-        have = ", ".join(map(str, epochs)) or "none"
-        raise UsageError(f"{run.path} has no checkpoint of epoch {epoch}; it has {have}")
+        raise UsageError(f"{run.path} has no checkpoint of epoch {epoch}; it has {_list(epochs)}")
     return epoch * per_epoch
+
+
+def _list(numbers: Collection[int]) -> str:
+    return ", ".join(map(str, numbers)) or "none"
 
 
 def _intact(saved: checkpoints.Checkpoints, step: int) -> Any:

@@ -1,6 +1,6 @@
 """Training modes and curves, from their flags to the last epoch."""
 
-from . import alignment, ends, fits, fitting, modes, pairs
+from . import alignment, ends, fits, fitting, forking, modes, pairs
 from .failures import fail
 from .fits import EVALUATION, Fit, evaluated_epochs, labels
 from .problem import (
@@ -26,6 +26,7 @@ __all__ = [
     "fail",
     "fits",
     "fitting",
+    "forking",
     "labels",
     "make_problem",
     "measuring",

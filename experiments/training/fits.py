@@ -11,11 +11,12 @@ from ..runs import (
     Status,
     changed_flags,
     checkpoint_steps,
+    forks,
     mode_config,
     step_of,
 )
 from .ends import End, check_alike, check_shapes, resolve
-from .optimization import check_training
+from .optimization import check_steps, check_training
 from .problem import Problem, check_batch, check_measured, check_problem
 
 EVALUATION = ("points", "splits", "metrics")
@@ -63,6 +64,7 @@ def check_flags(config: CurveConfig) -> Fit:
     _check_values(config)
     folder = Run(config.workdir)
     folder.check_same("curve", config)
+    forks.check(folder, "curve", config)
     _check_kept(folder, config)
     modes_dir = Path(config.modes_dir) if config.modes_dir else folder.path / "modes"
     start, end = (_end(text, modes_dir, folder, config) for text in (config.start, config.end))
@@ -133,6 +135,7 @@ def check_data(fit: Fit, problem: Problem) -> None:
     """
     check_shapes(problem, fit.start, fit.end)
     check_batch(problem, fit.start.mode, fit.config.batch_size, fit.config.t_strata)
+    check_steps(problem, fit.config)
     if fit.folder.status in UNTRAINED:
         _note_seeds(fit.start, fit.end)
 

@@ -1,6 +1,6 @@
 """Training curves, one or several at once, from checked flags to the last epoch."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 import jax
 
@@ -14,12 +14,12 @@ from ..runs import (
     Point,
     Status,
     check_unchanged,
-    checkpoint_steps,
+    forks,
     load_point,
     open_ends,
     restore_ends,
 )
-from . import alignment, loop
+from . import alignment, loop, run_group
 from .ends import train_if_needed
 from .failures import chance_failure, mark_failed
 from .fits import Fit
@@ -33,12 +33,9 @@ def begin(fit: Fit, problem: Problem) -> None:
     Raises:
       RunFailed: a mode did not train, or the curve failed earlier.
     """
-    fit.folder.open(
-        "curve",
-        fit.config,
-        steps_per_epoch=steps_per_epoch(problem, fit.config),
-        mode=identity(fit.start.mode),
-    )
+    steps = steps_per_epoch(problem, fit.config)
+    facts = forks.begin(fit.folder, fit.config, steps) | {"mode": identity(fit.start.mode)}
+    fit.folder.open("curve", fit.config, steps_per_epoch=steps, **facts)
     if fit.folder.status == Status.FAILED and not fit.config.allow_failed:
         raise RunFailed(f"{fit.folder.path} failed before: {fit.folder.info['reason']}")
     for one in (fit.start, fit.end):
@@ -71,7 +68,9 @@ def train_together(fits: Collection[Fit], problem: Problem) -> None:
       UsageError: an end has been retrained since its curve was started.
       Interrupted: a signal arrived.
     """
-    for group in _groups([fit for fit in fits if fit.folder.status == Status.RUNNING]):
+    by_path = {fit.folder.path: fit for fit in fits if fit.folder.status == Status.RUNNING}
+    for runs in run_group.groups([fit.folder for fit in by_path.values()]):
+        group = [by_path[run.path] for run in runs]
         config, own = group[0].config, for_mode(problem, group[0].start.mode)
         say(f"training {len(group)} curves at once on {own.mesh.size} devices")
         functions, starts = zip(*(_prepare(fit, own) for fit in group), strict=True)
@@ -87,16 +86,6 @@ def train_together(fits: Collection[Fit], problem: Problem) -> None:
         for fit in group:
             if fit.folder.status == Status.RUNNING:
                 fit.folder.move_to(Status.FITTED)
-
-
-def _groups(fits: Iterable[Fit]) -> list[list[Fit]]:
-    """Groups of curves that resume from a common checkpoint, or that all start from the segment."""
-    steps = {fit.folder.path: set(checkpoint_steps(fit.folder)) for fit in fits}
-    fresh = [fit for fit in fits if not steps[fit.folder.path]]
-    begun = [fit for fit in fits if steps[fit.folder.path]]
-    if begun and not set.intersection(*(steps[fit.folder.path] for fit in begun)):
-        return [group for group in (fresh, *([fit] for fit in begun)) if group]
-    return [group for group in (fresh, begun) if group]
 
 
 def _prepare(fit: Fit, problem: Problem) -> tuple[StratumLoss, loop.Start]:

@@ -94,6 +94,7 @@ def train_together(
     *,
     strata: int = 1,
     keep: tuple[int, ...] = (),
+    validate: Validate | None = None,
 ) -> None:
     """Trains several runs at once, divided over the devices, as `train` does each.
 
@@ -108,6 +109,7 @@ def train_together(
       starts: one per run.
       strata: number of parts of the batch, each with its own ``t``.
       keep: epochs whose checkpoints to keep.
+      validate: validates the state of one run; None for no validation.
 
     Raises:
       Interrupted: a signal arrived; the states are saved.
@@ -123,7 +125,7 @@ def train_together(
     state = trainer.init(params, fixed, model_state, problem.train)
     keys = jnp.stack([jax.random.key(starts[min(i, count - 1)].seed) for i in range(length)])
     with RunGroup(runs, config, trainer, keep, mesh) as group:
-        _loop(group, problem, state, fixed, keys)
+        _loop(group, problem, state, fixed, keys, validate)
 
 
 def _trainer(
@@ -162,15 +164,19 @@ def _loop(
     validated = {*range(every, config.epochs, every), config.epochs} if every else set()
     with collect_signals() as received:
         state = group.restore(state)
+        if 0 in group.kept and training.steps_done(state) == 0:
+            group.save(0, state)
         saved_at = time.monotonic()
-        chunks = training.chunks(trainer, state, fixed, problem.train, config.epochs, key)
+        chunks = training.chunks(
+            trainer, state, fixed, problem.train, config.epochs, key, stops=group.kept
+        )
         if config.profile:
             chunks = _profiled(chunks, group.runs[0].path / "profile")
         for chunk in chunks:
             state = chunk.state
             epoch, rest = divmod(chunk.step, per_epoch)
-            due = rest == 0 and epoch in validated
-            group.add(chunk, validate(state) if validate and due else None)
+            due = group.alive if validate and rest == 0 and epoch in validated else ()
+            group.add(chunk, {i: validate(group.pick(state, i)) for i in due if validate})
             now = time.monotonic()
             signum = parallel.max_over_processes(received[0] if received else 0)
             late = parallel.broadcast_from_first(now - saved_at > config.checkpoint_seconds)

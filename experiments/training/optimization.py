@@ -21,8 +21,10 @@ def check_training(config: Training) -> None:
         value = getattr(config, name)
         if not lowest <= value < float("inf"):
             raise UsageError(f"--{name}={value}: use {lowest} or more")
-    if min(config.milestones, default=0) < 0:
-        raise UsageError(f"--milestones={','.join(map(str, config.milestones))}: use 0 or more")
+    for name in ("milestones", "keep_steps"):
+        if min(getattr(config, name), default=0) < 0:
+            values = ",".join(map(str, getattr(config, name)))
+            raise UsageError(f"--{name}={values}: use 0 or more")
     if config.schedule == "sgdr" and not 0 <= config.lr_min <= config.lr > 0:
         raise UsageError(
             f"--lr={config.lr} with sgdr: use a positive rate of at least --lr_min={config.lr_min}"
@@ -32,6 +34,15 @@ def check_training(config: Training) -> None:
 def steps_per_epoch(problem: Problem, config: Training) -> int:
     """Number of full batches in the training split."""
     return len(problem.dataset.train.labels) // config.batch_size
+
+
+def check_steps(problem: Problem, config: Training) -> None:
+    """Raises UsageError for a step of --keep_steps after the last epoch."""
+    last = config.epochs * steps_per_epoch(problem, config)
+    late = [step for step in config.keep_steps if step > last]
+    if late:
+        steps = ",".join(map(str, late))
+        raise UsageError(f"--keep_steps={steps}: the run has steps 0 to {last}")
 
 
 def train_batches(problem: Problem, config: Training) -> Fetch:

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, Self
 
 import jax
@@ -13,7 +13,7 @@ import numpy as np
 from mcjax.engine import checkpoints, parallel, training
 
 from ..cli import Progress, Training, UsageError, say
-from ..runs import Run, add_metrics, cut_metrics, open_checkpoints
+from ..runs import Run, add_metrics, checkpoint_steps, cut_metrics, open_checkpoints
 from . import trackers
 from .failures import mark_failed
 from .optimization import make_schedule
@@ -25,6 +25,10 @@ class Reader(Protocol):
     def __call__(self) -> dict[str, float]:
         """Waits for the metrics and returns them, by name."""
         ...
+
+
+Readers = Mapping[int, Reader]
+"""Validations in progress, by the index of the run."""
 
 
 class RunGroup(contextlib.AbstractContextManager["RunGroup"]):
@@ -62,7 +66,7 @@ class RunGroup(contextlib.AbstractContextManager["RunGroup"]):
         self._name = name if len(runs) == 1 else f"{name} and {len(runs) - 1} more"
         self.alive = list(range(len(runs)))
         self.failures: list[str] = []
-        self.kept = {e * self.per_epoch for e in (*keep, config.epochs)}
+        self.kept = {e * self.per_epoch for e in (*keep, config.epochs)} | {*config.keep_steps}
         self.config = config
         self._schedule = jax.jit(make_schedule(config, self.per_epoch))
         self._row: Callable[[training.TrainState, int], training.TrainState] | None = None
@@ -70,7 +74,7 @@ class RunGroup(contextlib.AbstractContextManager["RunGroup"]):
             replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
             row = lambda tree, i: jax.tree.map(lambda x: x[i], tree)  # noqa: E731
             self._row = jax.jit(row, out_shardings=replicated)
-        self._pending: tuple[training.Chunk, Reader | None] | None = None
+        self._pending: tuple[training.Chunk, Readers] | None = None
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -105,17 +109,25 @@ class RunGroup(contextlib.AbstractContextManager["RunGroup"]):
         for step in sorted(common, reverse=True):
             try:
                 return step, [
-                    checkpoint.restore(step, like=self._pick(state, i))
+                    checkpoint.restore(step, like=self.pick(state, i))
                     for i, checkpoint in enumerate(self._saved)
                 ]
             except checkpoints.Damaged as error:
                 say(f"warning: {error}; resuming from an older one, or from the start")
-        if common and self.config.fork:
-            raise UsageError(f"the checkpoints of --fork={self.config.fork} do not fit this model")
+        info = self.runs[0].info
+        if common and "forked_from" in info and "fork_weights" not in info:
+            raise UsageError(
+                f"the checkpoints of --fork={info['forked_from']} do not fit this model"
+            )
         return 0, []
 
-    def add(self, chunk: training.Chunk, validation: Reader | None) -> None:
-        """Takes a chunk; its metrics are read when the next one is added."""
+    def add(self, chunk: training.Chunk, validation: Readers) -> None:
+        """Takes a chunk; its metrics are read when the next one is added.
+
+        Args:
+          chunk: of all runs.
+          validation: for each run that has not failed, if this chunk is validated.
+        """
         if self.mesh is not None:
             numbers = parallel.replicate((chunk.sums, chunk.bad_step), self.mesh)
             chunk = chunk._replace(sums=numbers[0], bad_step=numbers[1])
@@ -131,7 +143,7 @@ class RunGroup(contextlib.AbstractContextManager["RunGroup"]):
         """Saves the runs that have not failed."""
         self.read()
         for i in self.alive:
-            self._saved[i].save(step, self._pick(state, i))
+            self._saved[i].save(step, self.pick(state, i))
             if self.mesh is not None and jax.process_count() > 1:
                 self._saved[i].wait()  # orbax's barriers do not support concurrent saves
 
@@ -140,11 +152,11 @@ class RunGroup(contextlib.AbstractContextManager["RunGroup"]):
         for i in self.alive:
             self._saved[i].keep_only(self.kept)
 
-    def _pick(self, state: training.TrainState, i: int) -> training.TrainState:
+    def pick(self, state: training.TrainState, i: int) -> training.TrainState:
         """The state of run ``i``, on every device."""
         return self._row(state, i) if self._row else state
 
-    def _read(self, pending: tuple[training.Chunk, Reader | None] | None) -> None:
+    def _read(self, pending: tuple[training.Chunk, Readers] | None) -> None:
         """Reads a chunk's metrics, and at the end of an epoch records them."""
         if pending is None:
             return
@@ -172,7 +184,7 @@ class RunGroup(contextlib.AbstractContextManager["RunGroup"]):
                 say(f"warning: {self.runs[i].path}: not finite at step {bad[i]}; continuing")
 
     def _lines(
-        self, epoch: int, chunk: training.Chunk, validation: Reader | None
+        self, epoch: int, chunk: training.Chunk, validation: Readers
     ) -> list[dict[str, Any]]:
         """The epoch's line of ``metrics.jsonl`` for each run that has not failed."""
         sums = {name: np.atleast_1d(x).astype(float) for name, x in chunk.sums.items()}
@@ -183,8 +195,8 @@ class RunGroup(contextlib.AbstractContextManager["RunGroup"]):
         lines = []
         for i in self.alive:
             line = shared | {"train": {name: float(x[i]) for name, x in means.items()}}
-            if validation is not None:
-                line["validation"] = validation()
+            if validation:
+                line["validation"] = validation[i]()
             lines.append(line | {"seconds": seconds})
         return lines
 
@@ -199,6 +211,16 @@ class RunGroup(contextlib.AbstractContextManager["RunGroup"]):
         )
         self.alive.remove(i)
         self.failures.append(mark_failed(self.runs[i], reason))
+
+
+def groups(runs: Collection[Run]) -> list[list[Run]]:
+    """Groups of runs that resume from a common checkpoint, or that all have none yet."""
+    steps = {run.path: set(checkpoint_steps(run)) for run in runs}
+    fresh = [run for run in runs if not steps[run.path]]
+    begun = [run for run in runs if steps[run.path]]
+    if begun and not set.intersection(*(steps[run.path] for run in begun)):
+        return [group for group in (fresh, *([run] for run in begun)) if group]
+    return [group for group in (fresh, begun) if group]
 
 
 def lay_out(trees: Sequence[Any], length: int, mesh: jax.sharding.Mesh) -> Any:

@@ -13,7 +13,7 @@ epoch that is not a multiple of the chunk, a slow network) and nothing different
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -387,6 +387,7 @@ def chunks(
     epochs: int,
     key: Any,
     *,
+    stops: Collection[int] = (),
     seconds: float = 2.0,
 ) -> Iterator[Chunk]:
     """Trains up to ``epochs`` in chunks of about ``seconds``; no chunk spans two epochs.
@@ -403,6 +404,7 @@ def chunks(
         differ in their order of examples: each device then gets the examples of all runs.
       epochs: where to stop, counted from step 0.
       key: made from the run's seed, typed or legacy; an array of keys for several runs.
+      stops: steps at which a chunk ends, in addition to the ends of epochs.
       seconds: target wall-clock length of a chunk.
 
     Yields:
@@ -420,7 +422,8 @@ def chunks(
         epoch, offset = divmod(step, per_epoch)
         if order is None or offset == 0:
             order = epoch_order(order_key, epoch, trainer.size)  # [..., size]
-        count = min(count, per_epoch - offset, longest)
+        until = min((stop for stop in stops if stop > step), default=step + longest)
+        count = min(count, per_epoch - offset, longest, until - step)
         examples = order[..., offset * batch : (offset + count) * batch]
         examples = _padded(examples, longest * batch)
         rows, source = _chosen(data, examples) if streamed else (examples, data)

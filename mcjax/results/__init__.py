@@ -1,13 +1,14 @@
-"""Profiles, surfaces, interpolations and sharpness: the types that calls return and figures draw.
+"""Profiles, surfaces, interpolations, ...: the types that calls return and figures draw.
 
 Metrics are indexed by split and name, ``found.curve.metrics["train"]["loss"]``, and so are their
 summaries, ``found.curve.barriers["train"]["loss"].over_max``. The types hold numpy arrays, computed
 by `mcjax.analysis`.
 
-**Files.** `Profile`, `Surface`, `Interpolation`, `Layers` and `Sharpness` have ``to_arrays()`` and
-``from_arrays(arrays)``. The keys of ``curve.npz``, ``surface.npz``, ``interpolation.npz``,
-``layers.npz`` and ``sharpness.npz`` are defined only here. Reading and rewriting a file changes no
-key, dtype or value: unknown arrays, and parts of an incomplete summary, are kept in ``extra``.
+**Files.** `Profile`, `Surface`, `Interpolation`, `Instability`, `Layers` and `Sharpness` have
+``to_arrays()`` and ``from_arrays(arrays)``. The keys of ``curve.npz``, ``surface.npz``,
+``interpolation.npz``, ``instability.npz``, ``layers.npz`` and ``sharpness.npz`` are defined only
+here. Reading and rewriting a file changes no key, dtype or value: unknown arrays, and parts of an
+incomplete summary, are kept in ``extra``.
 
 >>> import numpy as np
 >>> losses = np.array([0.1, 0.4, 0.2])
@@ -19,6 +20,7 @@ key, dtype or value: unknown arrays, and parts of an incomplete summary, are kep
 array([0.1, 0.4, 0.2])
 """
 
+from mcjax.results.instability import Instability, Spread
 from mcjax.results.interpolations import (
     PAIR_PATHS,
     Interpolation,
@@ -33,9 +35,8 @@ from mcjax.results.sharpness import PointSharpness, Sharpness
 from mcjax.results.surfaces import CurveOnPlane, Directions, Iterates, Points, Surface
 
 __all__ = [
-    "ALIGNED_PATHS", "LAYER_PATHS", "PAIR_PATHS", "PATHS", "SPLITS", "Arrays",
-    "CurveOnPlane", "Directions", "Heights", "Interpolation", "Interval", "Iterates", "LayerPaths",
-    "Layers", "Means",
-    "Metrics", "PairHeights", "PairPaths", "PathMetrics", "PointSharpness", "Points", "Profile",
-    "Sharpness", "Slopes", "Surface", "Values", "named", "unnamed",
+    "ALIGNED_PATHS", "LAYER_PATHS", "PAIR_PATHS", "PATHS", "SPLITS", "Arrays", "CurveOnPlane",
+    "Directions", "Heights", "Instability", "Interpolation", "Interval", "Iterates", "LayerPaths",
+    "Layers", "Means", "Metrics", "PairHeights", "PairPaths", "PathMetrics", "PointSharpness",
+    "Points", "Profile", "Sharpness", "Slopes", "Spread", "Surface", "Values", "named", "unnamed",
 ]  # fmt: skip

@@ -18,6 +18,7 @@ COMMANDS = {
     "fit_curves": "CurvesConfig",
     "loss_surface": "SurfaceConfig",
     "interpolate": "InterpolateConfig",
+    "instability": "InstabilityConfig",
     "sharpness": "SharpnessConfig",
     "reproduce": "ReproduceConfig",
 }
@@ -29,7 +30,7 @@ MODE = ModeConfig(
     0.2, weight_decay=0.0, schedule="sgdr", milestones=(), decay_factor=1 / 3, sgdr_t0=4,
     sgdr_mult=3, lr_min=1e-9, schedule_per_epoch=True, crop_padding=2, flip=True, seed=11,
     keep=(1, 3), tracker=("tensorboard",), eval_every=0, profile=True,
-    keep_going=True, fork="runs/o",
+    keep_going=True, fork="runs/o", fork_weights=True, keep_steps=(4,),
     dataset="tfds:svhn_cropped", use_test=True, train_size=99,
     validation_size=13, downsample=2, pad_to=32, normalization="imagenet",
     model="my.package:net", width=0.25, dropout=0.0, init_scale=3.0, objective="my.package:loss",

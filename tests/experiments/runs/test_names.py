@@ -36,7 +36,7 @@ from experiments.training import pairs
     ],
 )
 def test_only_final_digits_and_t_are_parsed_of_a_name(text, name):
-    assert names.parse_name(text) == (Path(name[0]), *name[1:])
+    assert names.parse_name(text)[:3] == (Path(name[0]), *name[1:])
 
 
 @pytest.mark.parametrize("text", ["", "a\nb", "a\0b", "gs://b/G@3"])
@@ -57,11 +57,12 @@ def test_a_run_whose_own_name_looks_like_a_checkpoint_s(tmp_path, own_name):
     run = folder.Run(tmp_path / own_name)
     run.open("mode", ModeConfig(), steps_per_epoch=5)
     for text in (f"{run.path}", f"{run.path}/"):
-        assert names.parse_name(text) == (run.path, None, None)
-    assert names.parse_name(f"{run.path}@7") == (run.path, 7, None)
+        assert names.parse_name(text) == (run.path, None, None, None)
+    assert names.parse_name(f"{run.path}@7") == (run.path, 7, None, None)
     other = folder.Run(tmp_path / "lr")
     other.open("mode", ModeConfig(), steps_per_epoch=5)
-    assert names.parse_name(f"{other.path}@3") == (other.path, 3, None)
+    assert names.parse_name(f"{other.path}@3") == (other.path, 3, None, None)
+    assert names.parse_name(f"{other.path}@s17") == (other.path, None, None, 17)
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_a_tilde_is_the_home_folder_in_every_flag(home):
     assert config.points == (f"{home}/a@3", f"{home}/b", "c~0.5")
     assert (config.curve, config.style) == (f"{home}/ab", (f"{home}/x",))
     assert folder.Run("~/m").path == home / "m"
-    assert names.parse_name("~/m@3~0.5") == (home / "m", 3, 0.5)
+    assert names.parse_name("~/m@3~0.5") == (home / "m", 3, 0.5, None)
     home.mkdir()
     (home / "G.cfg").write_text("--epochs=3\n")
     assert flags.find_flagfile("~/G.cfg") == home / "G.cfg"

@@ -60,3 +60,15 @@ def test_a_batch_may_be_the_whole_data_set():
         quadratic, rows_of_x, SGD, size=24, batch_size=24, mesh=small.mesh(1)
     )
     assert trainer.steps_per_epoch == 1
+
+
+def test_chunks_end_at_the_stops():
+    def line(params, fixed, state, batch, key, stratum):
+        count = jnp.sum(batch["weight"])
+        return params, ({"loss": params * count, "count": count}, state)
+
+    data = {"x": np.zeros(24, np.float32)}
+    trainer = training.make_trainer(line, rows_of_x, SGD, size=24, batch_size=2, mesh=small.mesh(1))
+    state = trainer.init(jnp.float32(3), (), {}, data)
+    chunks = training.chunks(trainer, state, (), data, 2, jax.random.key(7), stops={0, 5, 6, 24})
+    assert {5, 6, 12, 24} <= {chunk.step for chunk in chunks}

@@ -1,0 +1,90 @@
+"""The figure, ``instability.json`` and the printed table of an instability analysis."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mcjax import plots
+from mcjax.engine import parallel
+from mcjax.results import Instability, named
+
+from ..cli import InstabilityConfig
+from ..runs import Run, Status, json_text, write_atomically
+from . import drawing
+from .instability import FILE, REPORT
+
+WIDTH = 20
+"""Of a column of the table."""
+
+
+def finish(folder: Run, config: InstabilityConfig, found: Instability) -> str:
+    """Writes the report, draws the figure and marks the run done; returns the text to print."""
+    folder.open("instability", config)
+    report = {
+        "forks": list(_rows(found)),
+        "stable_from": {metric: _stable(found, metric) for metric in _judged(found)},
+    }
+    write_atomically(folder.path / REPORT, json_text.dumps(report, indent=1) + "\n")
+    figure = None
+    if parallel.is_first():
+        again = drawing.command("instability", folder.path)
+        figure = drawing.attempt(partial(_draw, folder, config, found), folder.path / FILE, again)
+    summary = table(found)
+    folder.move_to(Status.DONE, summary=summary)
+    return summary + (f"\nfigure: {figure}" if figure else "")
+
+
+def _draw(folder: Run, config: InstabilityConfig, found: Instability) -> Path:
+    with plots.style(*config.style):
+        figure = plots.instability_figure(found)
+        return plots.save(figure, folder.path / "figures" / "instability")
+
+
+def _rows(found: Instability) -> Iterator[dict[str, Any]]:
+    """The barriers of each fork."""
+    heights = named(found.barriers)
+    for k, name in enumerate(found.name):
+        barriers = {
+            metric: {how: x[k] for how, x in found.spread(metric)._asdict().items()}
+            | {"pairs": values[k].tolist()}
+            for metric, values in heights.items()
+        }
+        step, epoch = int(found.step[k]), float(found.epoch[k])
+        yield {"fork": str(name), "step": step, "epoch": epoch, "barriers": barriers}
+
+
+def _judged(found: Instability) -> list[str]:
+    """The metrics that have a threshold of stability."""
+    return [metric for metric in named(found.barriers) if metric.endswith(("accuracy", "error"))]
+
+
+def _stable(found: Instability, metric: str) -> str | None:
+    first = found.stable_from(metric)
+    return None if first is None else str(found.name[first])
+
+
+def table(found: Instability) -> str:
+    """A row per fork: mean and standard deviation of the barriers over its pairs."""
+    metrics = [m for m in plots.metric_names(found.metrics) if m in named(found.barriers)]
+    metrics.sort(key=plots.is_loss)
+    pairs = found.pairs.shape[0]
+    lines = [f"barriers over the mean of the ends, mean ± deviation over {pairs} pairs of children"]
+    heads = [f"{metric.replace('accuracy', 'error').replace('_', ' ')}" for metric in metrics]
+    lines.append(f"{'fork':>8}{'epoch':>8}" + "".join(f"{head:>{WIDTH}}" for head in heads))
+    for k, name in enumerate(found.name):
+        cells = (_cell(found, metric, k) for metric in metrics)
+        row = "".join(f"{cell:>{WIDTH}}" for cell in cells)
+        lines.append(f"{name!s:>8}{found.epoch[k]:>8.3g}{row}")
+    for metric in _judged(found):
+        first = _stable(found, metric)
+        words = metric.replace("accuracy", "error").replace("_", " ")
+        verdict = "no fork is stable up to the last" if first is None else f"stable from {first} on"
+        lines.append(f"{words}: {verdict} (mean barrier below 2 points)")
+    return "\n".join(lines)
+
+
+def _cell(found: Instability, metric: str, k: int) -> str:
+    mean, std = (plots.drawn(metric, x)[k] for x in found.spread(metric)[:2])
+    unit = " %" if metric.endswith("accuracy") else ""
+    return f"{mean:.3g} ± {std:.2g}{unit}"

@@ -1,0 +1,67 @@
+"""Figures of instability analyses: the barrier against the fork point."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mcjax import results
+from mcjax.plots import styles
+from mcjax.results.instability import STABLE
+
+TICKS = [m * 10.0**e for e in range(-4, 6) for m in (1, 2, 5)]
+
+
+def instability_figure(found: results.Instability) -> Figure:
+    """Mean barriers against the fork point with their range over pairs, a panel a metric."""
+    names = list(dict.fromkeys(name for own in found.barriers.values() for name in own))
+    names.sort(key=styles.is_loss)  # errors first
+    columns = min(len(names), 2) if plt.rcParams["figure.figsize"][0] > 5 else 1
+    figure, axes = styles.grid(-(-len(names) // columns), columns, 0.72)
+    for ax, name in zip(axes.flat, names, strict=False):
+        instability(ax, found, name)
+    for ax in axes.flat[len(names) :]:
+        ax.set_axis_off()
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=3)
+    return figure
+
+
+def instability(ax: Axes, found: results.Instability, metric: str) -> Axes:
+    """One metric's barriers on all splits against the fork point.
+
+    Args:
+      ax: where to draw.
+      found: the analysis.
+      metric: its name without a split; the barrier of an accuracy is that of the error, in
+        percentage points, and has a line where stability begins.
+    """
+    percent = styles.is_percent(metric)
+    for index, (split, own) in enumerate(found.barriers.items()):
+        if metric not in own:
+            continue
+        mean, _, low, high = (styles.drawn(metric, x) for x in found.spread(f"{split}_{metric}"))
+        color = styles.color(index)
+        ax.plot(found.epoch, mean, "o-", ms=3, color=color, label=styles.SPLIT_WORDS[split])
+        ax.fill_between(found.epoch, low, high, color=color, alpha=0.2, lw=0)
+    if percent or metric.endswith("error"):
+        limit = styles.drawn(metric, np.array([STABLE]))
+        ax.axhline(limit[0], color="0.4", lw=0.8, ls=":", label="stable below 2 points")
+    words = metric.replace("accuracy", "error").replace("_", " ")
+    ax.set_ylabel(styles.plain(f"{words} barrier" + (" (points)" if percent else "")))
+    ax.set_xlabel("epoch of the fork")
+    _scale(ax, found)
+    return ax
+
+
+def _scale(ax: Axes, found: results.Instability) -> None:
+    """A logarithmic axis of epochs that has room for 0, if the forks are far apart."""
+    positive, last = found.epoch[found.epoch > 0], float(found.epoch.max())
+    low = float(positive.min()) if positive.size else 1.0
+    if last > 8 * low:
+        ax.set_xscale("symlog", linthresh=low, linscale=0.6)
+        ticks = [0, *(x for x in TICKS if low <= x <= last)]
+        ax.set_xticks(ticks, labels=[f"{x:g}" for x in ticks])
+        ax.minorticks_off()
+        ax.set_xlim(-0.1 * low if found.epoch.min() == 0 else 0.9 * low, 1.2 * last)
+    ax.set_ylim(bottom=0, top=1.05 * ax.get_ylim()[1])
