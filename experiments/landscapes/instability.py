@@ -12,7 +12,7 @@ from mcjax.results import Instability, Interpolation
 
 from ..cli import InstabilityConfig, Interrupted, Progress, UsageError, collect_signals
 from ..runs import Run, begin_evaluation, changed_flags, load_result, save_arrays
-from ..training import Problem, check_measured, forking, modes
+from ..training import Problem, check_measured, forking, modes, pin_data
 from . import drawing
 
 EVALUATION = ("num_points", "splits", "metrics")
@@ -31,10 +31,10 @@ def check_flags(config: InstabilityConfig) -> tuple[InstabilityConfig, Run, fork
     """
     if not config.workdir:
         raise UsageError("--workdir is missing: the run's folder")
-    sweep = forking.plan(config)
-    config = dataclasses.replace(config, dataset=sweep.parent.dataset)
+    config = dataclasses.replace(config, dataset=pin_data(config).dataset)
     folder = Run(config.workdir)
     folder.check_same("instability", config)
+    sweep = forking.plan(config)
     if config.num_points < 3:
         raise UsageError(f"--num_points={config.num_points}: use 3 or more, one between the ends")
     check_measured(config.splits, config.metrics)

@@ -64,8 +64,7 @@ def plan(config: InstabilityConfig) -> Sweep:
         keep=tuple(sorted({*config.keep, *epochs})),
         keep_steps=tuple(sorted({*config.keep_steps, *steps})),
     )
-    parent = modes.check_flags(parent)
-    alike = dataclasses.replace(alike, dataset=parent.dataset)  # with its checksum
+    modes.check_flags(parent)
     forks = (Fork(text, _children(config, alike, text)) for text in config.forks)
     return Sweep(parent, tuple(forks))
 
