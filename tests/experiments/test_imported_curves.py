@@ -31,6 +31,7 @@ def curve(trained):
     return fit_curve.run(config)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["weights", "activations"])
 def test_an_imported_network_aligns_and_is_exported(trained, curve, tmp_path, method):
     """Batch norm's averages are permuted along; it corrects every path, so there is no third."""

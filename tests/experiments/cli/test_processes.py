@@ -219,6 +219,7 @@ def test_a_killed_process_ends_the_others(start, tmp_path, victim):
     end(one, 75)
 
 
+@pytest.mark.long
 def test_wrong_flags_are_said_once_and_end_all(start, tmp_path):
     both = start("train_mode", "--model=none", f"--workdir={tmp_path}", processes=2)
     said = end(both, 2)

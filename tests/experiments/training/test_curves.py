@@ -222,6 +222,7 @@ def test_free_ends_leave_their_modes(base, tmp_path):
         assert arrays["curve_train_loss"][index] == pytest.approx(loss, rel=1e-5)
 
 
+@pytest.mark.long
 def test_free_ends_without_bends(base, tmp_path):
     """The curve is the trained segment itself."""
     config = curve_config(

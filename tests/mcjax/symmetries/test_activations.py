@@ -79,8 +79,11 @@ def matched_back(function, params, x, seed):
 
 @pytest.mark.parametrize(
     "name",
-    ["gates", "nnx", "transformer"]
-    + [pytest.param(n, marks=pytest.mark.long) for n in ("plain", "tied", "equinox", "vgg")],
+    ["gates", "nnx"]
+    + [
+        pytest.param(n, marks=pytest.mark.long)
+        for n in ("plain", "tied", "equinox", "transformer", "vgg")
+    ],
 )
 def test_permuted_copies_are_matched_back_exactly(name):
     assert matched_back(*CASES[name](), 0)

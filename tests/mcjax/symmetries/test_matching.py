@@ -21,7 +21,9 @@ def matched_back(function, params, x, seed):
     )
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 10))]
+)
 def test_permuted_copies_are_matched_back_exactly(seed):
     model = models.create("vgg7_bn", num_classes=10, width=0.25)
     assert matched_back(*linen(model, inputs(2, 8, 8, 1), False), seed)
