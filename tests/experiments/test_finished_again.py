@@ -177,6 +177,7 @@ def test_a_finished_surface_is_evaluated_again_on_another_grid(finished, tmp_pat
     assert loss_surface.run(config).status == "done"
 
 
+@pytest.mark.long
 def test_sharpness_is_evaluated_again_at_other_points(finished, tmp_path, monkeypatch):
     def fake(evaluator, points, coefficients, state, k, progress, skip):
         for index in range(len(coefficients)):

@@ -18,6 +18,7 @@ from experiments.runs import open_checkpoints, restore, step_of
 from experiments.runs.arrays import load_arrays, save_arrays
 from experiments.runs.folder import Run
 from mcjax.analysis import surfaces as surface_analysis
+from mcjax.plots import profile_plots
 from tests.comparison import assert_same_bits
 from tests.surface_runs import make, mode
 
@@ -44,7 +45,9 @@ def runs(tmp_path_factory):
         workdir=str(folder / "ab"), start=str(folder / "a"), end=str(folder / "b"), epochs=2,
         batch_size=50, points=3, lr=0.05, allow_failed=True,
     )  # fmt: skip
-    fit_curve.run(curve)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(profile_plots, "FORMATS", ("png",))
+        fit_curve.run(curve)
     return folder
 
 

@@ -47,6 +47,7 @@ def test_a_lost_figure_or_array_is_made_again(base):
     np.testing.assert_array_equal(again["segment_train_loss"], arrays["segment_train_loss"])
 
 
+@pytest.mark.long
 def test_another_style_draws_a_done_run_again(base, tmp_path):
     png = base / "GB" / "figures" / "curve@1.png"
     plain = png.read_bytes()

@@ -75,7 +75,7 @@ def test_steps_by_hand(devices, strata):
     [
         ("mlp", 20, 0.5, 1),
         pytest.param("mlp", 20, 0.0, 4, marks=pytest.mark.long),
-        ("mlp", 7, 0.0, 1),
+        pytest.param("mlp", 7, 0.0, 1, marks=pytest.mark.long),
         pytest.param("vgg7_bn", 24, 0.0, 1, marks=pytest.mark.long),
     ],
 )
