@@ -15,6 +15,7 @@ def mode_job(tmp_path, name, needs=(), **changes):
     return jobs.Job(name, "train_mode", dataclasses.replace(config, **changes), needs)
 
 
+@pytest.mark.long
 def test_jobs_run_fail_and_are_found_done(tmp_path):
     todo = [
         mode_job(tmp_path, "bad", lr=1e9),

@@ -47,6 +47,7 @@ def curve(base):
     file.write_bytes(before)
 
 
+@pytest.mark.long
 def test_ensembles_of_a_curve(base, curve):
     other = str(base / "G@2")
     fit_curve.run(curve_config(base, ensemble_with=(other,)))

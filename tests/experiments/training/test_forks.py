@@ -57,6 +57,7 @@ def test_another_seed_is_another_order_of_the_data_from_the_fork_on(parent, tmp_
     assert lines_of(again) == lines_of(child)
 
 
+@pytest.mark.long
 def test_the_network_alone_may_be_trained_on_other_data(parent, tmp_path):
     flags = {"fork_weights": True, "batch_size": 50, "optimizer": "adam", "lr": 0.0, "epochs": 1}
     child = fork(parent, "@s7", tmp_path / "C", **flags)
