@@ -15,7 +15,7 @@ from mcjax.results import Instability
 
 from .cli import InstabilityConfig, identity, main, show
 from .landscapes import instability, instability_report
-from .runs import Run, load_result
+from .runs import Run, is_evaluated, load_result
 from .training import forking, make_problem, measuring
 
 
@@ -28,7 +28,7 @@ def run(config: InstabilityConfig) -> Run:
       Interrupted: a signal came; finished networks and segments are saved.
     """
     config, folder, sweep = instability.check_flags(config)
-    if instability.is_evaluated(folder, config):
+    if is_evaluated(folder, config, instability.FILE, instability.EVALUATION):
         with folder.locked():
             found = load_result(Instability, folder.path / instability.FILE)
             show(instability_report.finish(folder, config, found))

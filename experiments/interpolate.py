@@ -20,7 +20,7 @@ from mcjax.results import Interpolation
 
 from .cli import InterpolateConfig, main, show
 from .landscapes import interpolation, interpolation_inputs, interpolation_report
-from .runs import Run, load_result
+from .runs import Run, is_evaluated, load_result
 from .training import make_problem, measuring
 
 
@@ -33,7 +33,7 @@ def run(config: InterpolateConfig) -> Run:
     """
     folder = interpolation.check_flags(config)
     inputs = None
-    if not interpolation.is_evaluated(folder, config):
+    if not is_evaluated(folder, config, interpolation.FILE, interpolation.EVALUATION):
         found = interpolation_inputs.resolve(config)
         problem = make_problem(found.mode, config.precision)
         problem = measuring(problem, config.splits, config.metrics)

@@ -18,7 +18,7 @@ from mcjax.results import Layers
 
 from .cli import LayersConfig, main, show
 from .landscapes import layers, layers_report
-from .runs import Run, load_result
+from .runs import Run, is_evaluated, load_result
 from .training import make_problem, measuring
 
 
@@ -31,7 +31,7 @@ def run(config: LayersConfig) -> Run:
     """
     folder = layers.check_flags(config)
     inputs = None
-    if not layers.is_evaluated(folder, config):
+    if not is_evaluated(folder, config, layers.FILE, layers.EVALUATION):
         found = layers.resolve(config)
         problem = make_problem(found.mode, config.precision)
         problem = measuring(problem, config.splits, config.metrics)

@@ -19,7 +19,7 @@ from mcjax.results import Surface
 
 from .cli import SurfaceConfig, main, show
 from .landscapes import surface_inputs, surfaces
-from .runs import Run, load_result
+from .runs import Run, is_evaluated, load_result
 from .training import make_problem, measuring
 
 
@@ -32,7 +32,7 @@ def run(config: SurfaceConfig) -> Run:
     """
     folder = surfaces.check_flags(config)
     inputs = None
-    if not surfaces.is_evaluated(folder, config):
+    if not is_evaluated(folder, config, surfaces.FILE, surfaces.EVALUATION):
         found = surface_inputs.resolve(config)
         problem = make_problem(found.mode, config.precision)
         problem = measuring(problem, config.splits, config.metrics)

@@ -13,7 +13,7 @@ from mcjax.results import Sharpness
 
 from .cli import SharpnessConfig, main, show
 from .landscapes import sharpness
-from .runs import Run, load_result
+from .runs import Run, is_evaluated, load_result
 from .training import make_problem
 
 
@@ -26,7 +26,7 @@ def run(config: SharpnessConfig) -> Run:
     """
     folder = sharpness.check_flags(config)
     inputs = None
-    if not sharpness.is_evaluated(folder, config):
+    if not is_evaluated(folder, config, sharpness.FILE, sharpness.EVALUATION):
         curve = sharpness.resolve(config)
         problem = make_problem(curve.mode, config.precision)
         inputs = sharpness.load(config, curve, problem)

@@ -11,7 +11,7 @@ from mcjax.engine import parallel
 from mcjax.results import Instability, Interpolation
 
 from ..cli import InstabilityConfig, Interrupted, Progress, UsageError, collect_signals
-from ..runs import Run, begin_evaluation, changed_flags, load_result, save_arrays
+from ..runs import Run, begin_evaluation, load_result, save_arrays
 from ..training import Problem, check_measured, forking, modes, pin_data
 from . import drawing
 
@@ -40,11 +40,6 @@ def check_flags(config: InstabilityConfig) -> tuple[InstabilityConfig, Run, fork
     check_measured(config.splits, config.metrics)
     drawing.check_style(config.style)
     return config, folder, sweep
-
-
-def is_evaluated(folder: Run, config: InstabilityConfig) -> bool:
-    """Whether the arrays exist and were evaluated with these flags."""
-    return (folder.path / FILE).exists() and not changed_flags(folder, config, EVALUATION)
 
 
 def evaluate(

@@ -16,7 +16,7 @@ from ..cli import (
     collect_signals,
     identity,
 )  # fmt: skip
-from ..runs import Run, begin_evaluation, changed_flags, save_arrays
+from ..runs import Run, begin_evaluation, save_arrays
 from ..training import alignment
 from . import drawing
 from .interpolation_inputs import Inputs
@@ -62,11 +62,6 @@ def positions(config: InterpolateConfig) -> np.ndarray:
         return interpolation.positions((low, high), config.num_points)
     except ValueError as error:
         raise UsageError(f"--t_range={config.t_range}: {error}") from None
-
-
-def is_evaluated(folder: Run, config: InterpolateConfig) -> bool:
-    """Whether the arrays exist and were evaluated with these flags."""
-    return (folder.path / FILE).exists() and not changed_flags(folder, config, EVALUATION)
 
 
 def evaluate(folder: Run, config: InterpolateConfig, inputs: Inputs) -> Interpolation:

@@ -17,7 +17,6 @@ from ..runs import (
     Point,
     Run,
     begin_evaluation,
-    changed_flags,
     load_point,
     save_arrays,
 )
@@ -77,11 +76,6 @@ def check_flags(config: LayersConfig) -> Run:
     folder = Run(config.workdir)
     folder.check_same("layers", config)
     return folder
-
-
-def is_evaluated(folder: Run, config: LayersConfig) -> bool:
-    """Whether the arrays exist and were evaluated with these flags."""
-    return (folder.path / FILE).exists() and not changed_flags(folder, config, EVALUATION)
 
 
 def resolve(config: LayersConfig) -> Found:

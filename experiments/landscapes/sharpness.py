@@ -29,7 +29,6 @@ from ..runs import (
     SavedCurve,
     Status,
     begin_evaluation,
-    changed_flags,
     curve_name,
     find_checkpoint,
     label,
@@ -79,11 +78,6 @@ def check_flags(config: SharpnessConfig) -> Run:
     folder = Run(config.workdir)
     folder.check_same("sharpness", config)
     return folder
-
-
-def is_evaluated(folder: Run, config: SharpnessConfig) -> bool:
-    """Whether the arrays exist and were evaluated with these flags."""
-    return (folder.path / FILE).exists() and not changed_flags(folder, config, EVALUATION)
 
 
 def resolve(config: SharpnessConfig) -> Checkpoint:

@@ -21,7 +21,6 @@ from ..runs import (
     Run,
     Status,
     begin_evaluation,
-    changed_flags,
     label,
     load_point,
     parse_name,
@@ -71,11 +70,6 @@ def shape(config: SurfaceConfig) -> tuple[int, int]:
             f"--grid={config.grid}: write 21 or 31x21 (along x, along y), 2 or more points per side"
         )
     return counts
-
-
-def is_evaluated(folder: Run, config: SurfaceConfig) -> bool:
-    """Whether the arrays exist and were evaluated with these flags."""
-    return (folder.path / FILE).exists() and not changed_flags(folder, config, EVALUATION)
 
 
 def evaluate(folder: Run, config: SurfaceConfig, inputs: Inputs) -> Surface:

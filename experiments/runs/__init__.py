@@ -2,7 +2,7 @@
 
 from . import forks, json_text
 from .arrays import load_arrays, load_result, save_arrays
-from .evaluations import begin_evaluation, changed_flags
+from .evaluations import begin_evaluation, changed_flags, is_evaluated
 from .files import write_atomically
 from .folder import Run, same_value
 from .locks import in_use
@@ -56,6 +56,7 @@ __all__ = [
     "finished",
     "forks",
     "in_use",
+    "is_evaluated",
     "json_text",
     "label",
     "load",

@@ -21,6 +21,11 @@ def changed_flags(folder: Run, config: Any, names: Sequence[str]) -> list[str]:
     return [f"--{n}: {before[n]} before, {now[n]} now" for n in names if before[n] != now[n]]
 
 
+def is_evaluated(folder: Run, config: Any, file: str, names: Sequence[str]) -> bool:
+    """Whether the arrays of ``file`` exist and were evaluated with the flags ``names``."""
+    return (folder.path / file).exists() and not changed_flags(folder, config, names)
+
+
 def begin_evaluation(
     folder: Run, config: Any, names: Sequence[str], patterns: Sequence[str]
 ) -> None:
