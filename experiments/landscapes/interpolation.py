@@ -1,8 +1,5 @@
 """Evaluates the paths between every two networks; each is saved when it is done."""
 
-import shutil
-import time
-
 import numpy as np
 
 from mcjax.analysis import interpolation
@@ -16,11 +13,10 @@ from ..cli import (
     collect_signals,
     identity,
 )  # fmt: skip
-from ..runs import Run, begin_evaluation, save_arrays
+from ..runs import Run, begin_evaluation
 from ..training import alignment
-from . import drawing
+from . import drawing, saved_paths
 from .interpolation_inputs import Inputs
-from .saved_paths import SavedPaths
 
 EVALUATION = ("t_range", "num_points", "splits", "metrics")
 """Flags of the evaluation, which runs again if they change."""
@@ -71,21 +67,10 @@ def evaluate(folder: Run, config: InterpolateConfig, inputs: Inputs) -> Interpol
       UsageError: a network was retrained after this run started, or cannot be aligned.
       Interrupted: a signal came; finished paths are saved.
     """
-    sums = [alignment.checksum(x) for x in inputs.control]
-    if folder.info.get("control_crc32", sums) != sums:
-        raise UsageError(
-            f"a network of --points or --curve was retrained since {folder.path} was begun: use "
-            "another --workdir, or delete it"
-        )
+    sums = saved_paths.checksums(folder, inputs.control, "a network of --points or --curve")
     folder.open("interpolation", config, mode=identity(inputs.mode), control_crc32=sums)
-    begin_evaluation(folder, config, EVALUATION, (FILE, REPORT, "paths", "figures/*"))
-    began = time.monotonic()
-    found = _Paths(folder, config, inputs).evaluated()
-    save_arrays(folder.path / FILE, found.to_arrays())
-    if parallel.is_first():
-        shutil.rmtree(folder.path / "paths", ignore_errors=True)
-    folder.update(evaluate_seconds=time.monotonic() - began)
-    return found
+    begin_evaluation(folder, config, EVALUATION, (FILE, REPORT, saved_paths.FOLDER, "figures/*"))
+    return saved_paths.completed(folder, FILE, _Paths(folder, config, inputs).evaluated)
 
 
 class _Paths:
@@ -103,7 +88,7 @@ class _Paths:
         total = sum(map(len, rows.values())) + more
         with collect_signals() as received:
             evaluator, state = self._inputs.problem.evaluator, self._inputs.state
-            self._saved = SavedPaths(self._run, evaluator, state, total, received)
+            self._saved = saved_paths.SavedPaths(self._run, evaluator, state, total, received)
             try:
                 self._saved.evaluate(self._inputs.control, rows)
                 if self._config.align:

@@ -1,7 +1,6 @@
 """Layer-wise barriers of two networks: the inputs, and paths that are saved when they are done."""
 
-import shutil
-import time
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,12 +17,10 @@ from ..runs import (
     Run,
     begin_evaluation,
     load_point,
-    save_arrays,
 )
 from ..training import Problem, alignment, check_measured, check_problem
-from . import drawing, references
+from . import drawing, references, saved_paths
 from .interpolation_inputs import labels
-from .saved_paths import SavedPaths
 
 EVALUATION = ("num_points", "splits", "metrics")
 """Flags of the evaluation, which runs again if they change."""
@@ -114,21 +111,11 @@ def evaluate(folder: Run, config: LayersConfig, inputs: Inputs) -> Layers:
       UsageError: a network was retrained after this run started, or cannot be aligned.
       Interrupted: a signal came; finished paths are saved.
     """
-    sums = [alignment.checksum(point.params) for point in inputs.points.values()]
-    if folder.info.get("control_crc32", sums) != sums:
-        raise UsageError(
-            f"--start or --end was retrained since {folder.path} was begun: use another --workdir, "
-            "or delete it"
-        )
+    control = [point.params for point in inputs.points.values()]
+    sums = saved_paths.checksums(folder, control, "--start or --end")
     folder.open("layers", config, mode=identity(inputs.mode), control_crc32=sums)
-    begin_evaluation(folder, config, EVALUATION, (FILE, REPORT, "paths", "figures/*"))
-    began = time.monotonic()
-    found = _evaluated(folder, config, inputs)
-    save_arrays(folder.path / FILE, found.to_arrays())
-    if parallel.is_first():
-        shutil.rmtree(folder.path / "paths", ignore_errors=True)
-    folder.update(evaluate_seconds=time.monotonic() - began)
-    return found
+    begin_evaluation(folder, config, EVALUATION, (FILE, REPORT, saved_paths.FOLDER, "figures/*"))
+    return saved_paths.completed(folder, FILE, partial(_evaluated, folder, config, inputs))
 
 
 def _evaluated(folder: Run, config: LayersConfig, inputs: Inputs) -> Layers:
@@ -143,7 +130,7 @@ def _evaluated(folder: Run, config: LayersConfig, inputs: Inputs) -> Layers:
     control, state = parallel.replicate(((start.params, end.params), start.state), problem.mesh)
     total = 2 + (len(rows) - 1) * len(t)
     with collect_signals() as received:
-        saved = SavedPaths(folder, problem.evaluator, state, total, received)
+        saved = saved_paths.SavedPaths(folder, problem.evaluator, state, total, received)
         try:
             saved.evaluate(control, {_key(span): one for span, one in rows.items()})
         finally:

@@ -1,16 +1,49 @@
 """Metrics of paths by key, each saved when it is done."""
 
-from collections.abc import Mapping
-from typing import Any
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mcjax.analysis import interpolation
-from mcjax.engine import evaluation
-from mcjax.results import Values
+from mcjax.engine import evaluation, parallel
+from mcjax.results import Interpolation, Layers, Values
 
-from ..cli import Interrupted, Progress
+from ..cli import Interrupted, Progress, UsageError
 from ..runs import Run, load_arrays, save_arrays
+from ..training import alignment
+
+FOLDER = "paths"
+"""Within the run folder, until all paths are evaluated."""
+_Result = TypeVar("_Result", Interpolation, Layers)
+
+
+def checksums(folder: Run, networks: Sequence[Any], words: str) -> list[int]:
+    """Checksums of the networks' parameters, recorded as ``control_crc32`` of the run.
+
+    Raises:
+      UsageError: they differ from those of the run; ``words`` says which flags name the networks.
+    """
+    found = [alignment.checksum(x) for x in networks]
+    if folder.info.get("control_crc32", found) != found:
+        raise UsageError(
+            f"{words} was retrained since {folder.path} was begun: use another --workdir, or "
+            "delete it"
+        )
+    return found
+
+
+def completed(folder: Run, file: str, evaluated: Callable[[], _Result]) -> _Result:
+    """Evaluates all paths and writes the arrays, which replace the saved paths."""
+    began = time.monotonic()
+    found = evaluated()
+    save_arrays(folder.path / file, found.to_arrays())
+    if parallel.is_first():
+        shutil.rmtree(folder.path / FOLDER, ignore_errors=True)
+    folder.update(evaluate_seconds=time.monotonic() - began)
+    return found
 
 
 class SavedPaths:
@@ -30,7 +63,7 @@ class SavedPaths:
     def __init__(
         self, run: Run, evaluator: evaluation.Evaluator, state: Any, total: int, received: list[int]
     ) -> None:
-        self._folder = run.path / "paths"
+        self._folder = run.path / FOLDER
         self._folder.mkdir(exist_ok=True)
         self._evaluator, self._state, self._received = evaluator, state, received
         files = sorted(self._folder.glob("*.npz"))
