@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from mcjax import plots
-from mcjax.engine import parallel
 from mcjax.results import Instability, named
 
 from ..cli import InstabilityConfig
-from ..runs import Run, Status, json_text, write_atomically
-from . import drawing
+from ..runs import Run
+from . import drawing, report
 from .instability import FILE, REPORT
 
 WIDTH = 20
@@ -21,24 +20,24 @@ WIDTH = 20
 def finish(folder: Run, config: InstabilityConfig, found: Instability) -> str:
     """Writes the report, draws the figure and marks the run done; returns the text to print."""
     folder.open("instability", config)
-    report = {
+    facts = {
         "forks": list(_rows(found)),
         "stable_from": {metric: _stable(found, metric) for metric in _judged(found)},
     }
-    write_atomically(folder.path / REPORT, json_text.dumps(report, indent=1) + "\n")
-    figure = None
-    if parallel.is_first():
-        again = drawing.command("instability", folder.path)
-        figure = drawing.attempt(partial(_draw, folder, config, found), folder.path / FILE, again)
-    summary = table(found)
-    folder.move_to(Status.DONE, summary=summary)
-    return summary + (f"\nfigure: {figure}" if figure else "")
+    return report.finish(folder, REPORT, facts, partial(_draw, folder, config, found), table(found))
 
 
-def _draw(folder: Run, config: InstabilityConfig, found: Instability) -> Path:
-    with plots.style(*config.style):
-        figure = plots.instability_figure(found)
-        return plots.save(figure, folder.path / "figures" / "instability")
+def _draw(folder: Run, config: InstabilityConfig, found: Instability) -> list[Path]:
+    """Draws the figure; returns its PNG, or nothing if that failed."""
+
+    def one() -> Path:
+        with plots.style(*config.style):
+            figure = plots.instability_figure(found)
+            return plots.save(figure, folder.path / "figures" / "instability")
+
+    again = drawing.command("instability", folder.path)
+    figure = drawing.attempt(one, folder.path / FILE, again)
+    return [figure] if figure else []
 
 
 def _rows(found: Instability) -> Iterator[dict[str, Any]]:

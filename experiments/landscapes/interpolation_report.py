@@ -10,12 +10,11 @@ from matplotlib.figure import Figure
 
 from mcjax import plots
 from mcjax.analysis import interpolation, intervals
-from mcjax.engine import parallel
 from mcjax.results import Interpolation, Interval, PairHeights, PairPaths, named
 
 from ..cli import InterpolateConfig
-from ..runs import Run, Status, json_text, write_atomically
-from . import drawing
+from ..runs import Run
+from . import drawing, report
 from .interpolation import FILE, REPORT
 
 KINDS = {
@@ -31,26 +30,14 @@ WIDTH = 9
 def finish(folder: Run, config: InterpolateConfig, found: Interpolation) -> str:
     """Writes the report, draws the figures and marks the run done; returns the text to print."""
     folder.open("interpolation", config)
-    report = {
-        "networks": _networks(found),
+    facts = {
+        "networks": report.networks(found),
         "paths": [row for path in found.paths for row in _rows(found, path, config.curve)],
         "aligned": folder.info.get("aligned", {}),
         "groups": _groups(found),
     }
-    write_atomically(folder.path / REPORT, json_text.dumps(report, indent=1) + "\n")
-    drawn = draw(folder, found, config.style) if parallel.is_first() else []
-    summary = summarize(found, config.curve)
-    folder.move_to(Status.DONE, summary=summary)
-    return summary + "".join(f"\nfigure: {path}" for path in drawn)
-
-
-def _networks(found: Interpolation) -> list[dict[str, Any]]:
-    """Names and metrics of the networks."""
-    own = named(found.networks.metrics)
-    return [
-        {"name": str(name)} | {metric: values[k] for metric, values in own.items()}
-        for k, name in enumerate(found.name)
-    ]
+    drawn = partial(draw, folder, found, config.style)
+    return report.finish(folder, REPORT, facts, drawn, summarize(found, config.curve))
 
 
 def _rows(found: Interpolation, path: str, curves: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -63,9 +50,7 @@ def _rows(found: Interpolation, path: str, curves: Sequence[str]) -> Iterator[di
             facts["curve"] = curves[k]
         if one.length is not None:
             facts["length"] = one.length[k]
-        heights = named(one.barriers).items()
-        barriers = {m: {how: x[k] for how, x in h._asdict().items()} for m, h in heights}
-        yield facts | {"barriers": barriers}
+        yield facts | {"barriers": report.barriers(one, k)}
 
 
 def _groups(found: Interpolation) -> list[dict[str, Any]]:

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from mcjax import plots
-from mcjax.engine import parallel
 from mcjax.results import Layers, named
 
 from ..cli import LayersConfig
-from ..runs import Run, Status, json_text, write_atomically
-from . import drawing
+from ..runs import Run
+from . import drawing, report
 from .layers import FILE, REPORT
 
 WIDTH = 12
@@ -23,34 +22,20 @@ WIDTH = 12
 def finish(folder: Run, config: LayersConfig, found: Layers) -> str:
     """Writes the report, draws the figures and marks the run done; returns the text to print."""
     folder.open("layers", config)
-    report = {
-        "networks": _networks(found),
+    facts = {
+        "networks": report.networks(found),
         "layers": list(_rows(found)),
         "aligned": folder.info.get("aligned", {}),
     }
-    write_atomically(folder.path / REPORT, json_text.dumps(report, indent=1) + "\n")
-    drawn = draw(folder, found, config.style) if parallel.is_first() else []
-    summary = summarize(found)
-    folder.move_to(Status.DONE, summary=summary)
-    return summary + "".join(f"\nfigure: {path}" for path in drawn)
-
-
-def _networks(found: Layers) -> list[dict[str, Any]]:
-    """Names and metrics of the two networks."""
-    own = named(found.networks.metrics)
-    return [
-        {"name": str(name)} | {metric: values[k] for metric, values in own.items()}
-        for k, name in enumerate(found.name)
-    ]
+    drawn = partial(draw, folder, found, config.style)
+    return report.finish(folder, REPORT, facts, drawn, summarize(found))
 
 
 def _rows(found: Layers) -> Iterator[dict[str, Any]]:
     """The barriers of each path of each layer."""
     for k, layer in enumerate(found.layer):
         for path, one in found.paths.items():
-            heights = named(one.barriers).items()
-            barriers = {m: {how: x[k] for how, x in h._asdict().items()} for m, h in heights}
-            yield {"layer": str(layer), "path": path, "barriers": barriers}
+            yield {"layer": str(layer), "path": path, "barriers": report.barriers(one, k)}
 
 
 def draw(folder: Run, found: Layers, style: Sequence[str]) -> list[Path]:
