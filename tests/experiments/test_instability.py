@@ -108,7 +108,7 @@ def test_the_report_the_table_and_the_figure(done, monkeypatch, capsys):
 
 
 def test_other_points_evaluate_again_without_training(done, monkeypatch):
-    monkeypatch.setattr(instability_report, "_draw", lambda *_: done.path)
+    monkeypatch.setattr(instability_report, "_draw", lambda *_: [])
     config = parse_flagfile(InstabilityConfig, done.path / "flags.cfg")
     before = load(str(done.path)).result
     params = restore(Run(done.path / "fork_2_1"))["params"]
