@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 
 def fill(shapes, seed=0):
@@ -28,6 +29,22 @@ def tokens(*shape):
 def linen(module, x, *args):
     params = fill(jax.eval_shape(lambda: module.init(jax.random.key(0), x, *args)))
     return lambda p, x: module.apply(p, x, *args), params, x
+
+
+def nnx_net(rows):
+    """A network with batch norm, its filled state, and inputs."""
+
+    class Network(nnx.Module):
+        def __init__(self, rngs):
+            self.a = nnx.Linear(3, 8, rngs=rngs)
+            self.norm = nnx.BatchNorm(8, use_running_average=True, rngs=rngs)
+            self.b = nnx.Linear(8, 2, rngs=rngs)
+
+        def __call__(self, x):
+            return self.b(nnx.relu(self.norm(self.a(x))))
+
+    graph, state = nnx.split(Network(nnx.Rngs(0)))
+    return lambda s, x: nnx.merge(graph, s)(x), fill(state), inputs(rows, 3)
 
 
 class Block(nn.Module):

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from scipy.optimize import linear_sum_assignment
 
 from mcjax import symmetries
@@ -20,6 +19,7 @@ from tests.mcjax.symmetries.functions import (
     inputs,
     linen,
     lstm,
+    nnx_net,
     scanned,
     tied,
     tokens,
@@ -30,20 +30,6 @@ HIDDEN = {"a": jnp.zeros((3, 6)), "bias": jnp.zeros(6), "b": jnp.zeros((6, 2))}
 
 def hidden(params, x):
     return jax.nn.relu(x @ params["a"] + params["bias"][None]) @ params["b"]
-
-
-def nnx_net():
-    class Network(nnx.Module):
-        def __init__(self, rngs):
-            self.a = nnx.Linear(3, 8, rngs=rngs)
-            self.norm = nnx.BatchNorm(8, use_running_average=True, rngs=rngs)
-            self.b = nnx.Linear(8, 2, rngs=rngs)
-
-        def __call__(self, x):
-            return self.b(nnx.relu(self.norm(self.a(x))))
-
-    graph, state = nnx.split(Network(nnx.Rngs(0)))
-    return lambda s, x: nnx.merge(graph, s)(x), fill(state), inputs(20, 3)
 
 
 def equinox_net():
@@ -57,7 +43,7 @@ CASES = {
     "scanned layers": lambda: (scanned, fill(SCANNED), inputs(20, 3)),
     "gates": lambda: (lstm, fill(LSTM), inputs(4, 20, 3)),
     "tied": lambda: (tied, fill(TIED), tokens(5, 4)),
-    "nnx": nnx_net,
+    "nnx": lambda: nnx_net(20),
     "equinox": equinox_net,
     "transformer": lambda: linen(Transformer(), tokens(8, 5)),
     "vgg": lambda: linen(

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from mcjax import symmetries
 from mcjax.flax import models
@@ -15,6 +14,7 @@ from tests.mcjax.symmetries.functions import (
     fill,
     inputs,
     linen,
+    nnx_net,
     scanned,
 )
 
@@ -126,14 +126,4 @@ def test_concatenations_of_unequal_parts():
 
 
 def test_nnx_with_batch_norm():
-    class Network(nnx.Module):
-        def __init__(self, rngs):
-            self.a = nnx.Linear(3, 8, rngs=rngs)
-            self.norm = nnx.BatchNorm(8, use_running_average=True, rngs=rngs)
-            self.b = nnx.Linear(8, 2, rngs=rngs)
-
-        def __call__(self, x):
-            return self.b(nnx.relu(self.norm(self.a(x))))
-
-    graph, state = nnx.split(Network(nnx.Rngs(0)))
-    prove(lambda s, x: nnx.merge(graph, s)(x), fill(state), inputs(4, 3), [8], 0.9)
+    prove(*nnx_net(4), [8], 0.9)
