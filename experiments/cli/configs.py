@@ -162,7 +162,7 @@ class Training(Machine):
         None,
         "A run of the same kind to continue from its last checkpoint, or from RUN@EPOCH or "
         "RUN@sSTEP, with the flags given here, in a new --workdir. Optimizer state, epochs and "
-        "schedule continue from there; from an imported or aligned mode they start anew.",
+        "schedule continue from there; from an imported or aligned mode they start at 0.",
         identity=False,
     )
     tracker: tuple[str, ...] = flag(
@@ -225,7 +225,7 @@ class ModeConfig(Network, Training):
     fork_weights: bool = flag(
         False,
         "Take only the network from --fork, which may be a point of a curve, too: epochs, schedule "
-        "and optimizer start anew, on any data set, batch size or optimizer.",
+        "and optimizer start at 0, on any data set, batch size or optimizer.",
         identity=False,
     )
 
