@@ -1,6 +1,5 @@
 """Figures of instability analyses: the barrier against the fork point."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,12 +15,9 @@ def instability_figure(found: results.Instability) -> Figure:
     """Mean barriers against the fork point with their range over pairs, a panel a metric."""
     names = list(dict.fromkeys(name for own in found.barriers.values() for name in own))
     names.sort(key=styles.is_loss)  # errors first
-    columns = min(len(names), 2) if plt.rcParams["figure.figsize"][0] > 5 else 1
-    figure, axes = styles.grid(-(-len(names) // columns), columns, 0.72)
+    figure, axes = styles.panels(len(names), 0.72)
     for ax, name in zip(axes.flat, names, strict=False):
         instability(ax, found, name)
-    for ax in axes.flat[len(names) :]:
-        ax.set_axis_off()
     handles = axes[0, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=3)
     return figure

@@ -31,12 +31,9 @@ def barriers_figure(found: results.Interpolation) -> Figure:
     segments once more.
     """
     metrics = [m for m in styles.metric_names(found.networks.metrics) if m in _heights(found)]
-    columns = min(len(metrics), 2) if plt.rcParams["figure.figsize"][0] > 5 else 1
-    figure, axes = styles.grid(-(-len(metrics) // columns), columns, 0.85)
+    figure, axes = styles.panels(len(metrics), 0.85)
     for ax, metric in zip(axes.flat, metrics, strict=False):
         matrix(ax, found, metric)
-    for ax in axes.flat[len(metrics) :]:
-        ax.set_axis_off()
     return figure
 
 
@@ -191,8 +188,7 @@ def groups_figure(
       kinds: by words for a kind of pairs, the interval of each metric, of the shape of ``t``.
       metrics: such as ``train_loss``; accuracies are drawn in percent.
     """
-    columns = min(len(metrics), 2) if plt.rcParams["figure.figsize"][0] > 5 else 1
-    figure, axes = styles.grid(-(-len(metrics) // columns), columns, 0.72, sharex=True)
+    figure, axes = styles.panels(len(metrics), 0.72, sharex=True)
     for ax, metric in zip(axes.flat, metrics, strict=False):
         for index, (words, found) in enumerate(kinds.items()):
             mean, low, high = (styles.drawn(metric, x) for x in found[metric])
@@ -206,7 +202,5 @@ def groups_figure(
         ax.set_ylabel(styles.metric_label(metric))
     for ax in axes[-1]:
         ax.set_xlabel("t")
-    for ax in axes.flat[len(metrics) :]:
-        ax.set_axis_off()
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure

@@ -63,6 +63,15 @@ def grid(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
+def panels(count: int, height: float, **options: Any) -> tuple[Figure, np.ndarray]:
+    """`grid` for ``count`` panels, two side by side unless the figure is narrow."""
+    columns = min(count, 2) if plt.rcParams["figure.figsize"][0] > 5 else 1
+    figure, axes = grid(-(-count // columns), columns, height, **options)
+    for ax in axes.flat[count:]:
+        ax.set_axis_off()
+    return figure, axes
+
+
 def is_percent(metric: str) -> bool:
     """Whether figures show a metric in percent, as they do accuracies; arrays have 0 to 1."""
     return metric.endswith("accuracy")
