@@ -116,12 +116,7 @@ def _groups_figure(found: Interpolation, path: str) -> Figure:
 
 def summarize(found: Interpolation, curves: Sequence[str]) -> str:
     """Summarizes the networks, the barriers of their training loss, the curves and the groups."""
-    own, order = named(found.networks.metrics), plots.metric_names(found.networks.metrics)
-    lines = [
-        f"network  {name}: "
-        + ", ".join(f"{plots.metric_words(m)} {plots.drawn(m, own[m])[k]:.4g}" for m in order)
-        for k, name in enumerate(found.name)
-    ]
+    order, lines = plots.metric_names(found.networks.metrics), report.network_lines(found)
     heights = named(found.paths["segment"].barriers)
     metric = next((m for m in order if m in heights), None)
     if metric is None:

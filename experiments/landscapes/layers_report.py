@@ -55,12 +55,7 @@ def draw(folder: Run, found: Layers, style: Sequence[str]) -> list[Path]:
 
 def summarize(found: Layers) -> str:
     """Summarizes the networks, and the barriers of the first metric on each split in a table."""
-    own, order = named(found.networks.metrics), plots.metric_names(found.networks.metrics)
-    lines = [
-        f"network  {name}: "
-        + ", ".join(f"{plots.metric_words(m)} {plots.drawn(m, own[m])[k]:.4g}" for m in order)
-        for k, name in enumerate(found.name)
-    ]
+    order, lines = plots.metric_names(found.networks.metrics), report.network_lines(found)
     having = named(found.paths["single"].barriers)
     first = next((m.partition("_")[2] for m in order if m in having), None)
     for metric in (m for m in order if m in having and m.partition("_")[2] == first):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mcjax import plots
 from mcjax.engine import parallel
 from mcjax.results import Interpolation, LayerPaths, Layers, PairPaths, named
 
@@ -29,6 +30,16 @@ def networks(found: Interpolation | Layers) -> list[dict[str, Any]]:
     own = named(found.networks.metrics)
     return [
         {"name": str(name)} | {metric: values[k] for metric, values in own.items()}
+        for k, name in enumerate(found.name)
+    ]
+
+
+def network_lines(found: Interpolation | Layers) -> list[str]:
+    """A line for each network with its metrics, for the printed summary."""
+    own, order = named(found.networks.metrics), plots.metric_names(found.networks.metrics)
+    return [
+        f"network  {name}: "
+        + ", ".join(f"{plots.metric_words(m)} {plots.drawn(m, own[m])[k]:.4g}" for m in order)
         for k, name in enumerate(found.name)
     ]
 
