@@ -17,6 +17,10 @@ training only, or a ``state`` such as batch norm's averages, which is recomputed
 data must then be a dict, and so are the batches, which also have the rows' ``weight`` (zero for
 padding).
 
+**Metrics** besides those of the loss or objective are given as ``metrics=["ece", mine]``: names of
+built-in ones (`mcjax.engine.builtin_metrics`) and functions ``mine(logits, batch)`` that return one
+value per example (`mcjax.engine.metrics`). All but ``perplexity`` need an objective with logits.
+
 >>> import jax, jax.numpy as jnp, numpy as np, optax
 >>> from mcjax import api, curves
 >>> def loss(params, batch):  # low where the products of the two parameters are one
@@ -42,7 +46,18 @@ import optax
 
 from mcjax import curves, planes, results
 from mcjax.analysis import hessian, interpolation, profiles, surfaces
-from mcjax.engine import checks, evaluation, interop, objectives, parallel, streams, training
+from mcjax.engine import (
+    builtin_metrics,
+    checks,
+    evaluation,
+    interop,
+    metric_checks,
+    objectives,
+    parallel,
+    streams,
+    training,
+)
+from mcjax.engine.builtin_metrics import Given
 from mcjax.engine.evaluation import Progress
 from mcjax.typing import Array, Float, PyTree
 
@@ -137,6 +152,7 @@ def profile(
     validation: PyTree = None,
     *,
     points: int = 61,
+    metrics: Given | Sequence[Given] = (),
     batch_size: int | None = None,
     state: PyTree = None,
     progress: Progress = _no_progress,
@@ -150,6 +166,7 @@ def profile(
       data: the training split.
       validation: another split, of the same structure.
       points: number of ``t``, equally spaced from 0 to 1.
+      metrics: to measure as well; see the module.
       batch_size: examples per forward pass; default: the backend's.
       state: an objective's state.
       progress: called with the number of points done on the current path.
@@ -166,7 +183,7 @@ def profile(
     """
     points = checks.whole_number("points", points, 2)
     checks.control_points(curve, control_points)
-    evaluator, mesh = _evaluator(loss, control_points, data, validation, batch_size)
+    evaluator, mesh = _evaluator(loss, control_points, data, validation, batch_size, metrics, state)
     control_points, state = parallel.replicate((tuple(control_points), _or_empty(state)), mesh)
     t = np.linspace(0, 1, points)
     return profiles.profile(
@@ -183,6 +200,7 @@ def interpolate(
     names: Sequence[str] | None = None,
     points: int = 25,
     t_range: tuple[float, float] = (0.0, 1.0),
+    metrics: Given | Sequence[Given] = (),
     batch_size: int | None = None,
     state: PyTree = None,
     progress: Progress = _no_progress,
@@ -197,6 +215,7 @@ def interpolate(
       names: names of the networks, for figures; default: their numbers.
       points: number of ``t`` on each segment, equally spaced.
       t_range: the first and the last ``t``; the networks are at 0 and 1, beyond is extrapolation.
+      metrics: to measure as well; see the module.
       batch_size: examples per forward pass; default: the backend's.
       state: an objective's state.
       progress: called with the number of points done.
@@ -227,7 +246,7 @@ def interpolate(
     if len(set(names)) != len(networks):
         raise ValueError(f"names={names!r}: give {len(networks)} different names")
     t = interpolation.positions(t_range, points)
-    evaluator, mesh = _evaluator(loss, networks, data, validation, batch_size)
+    evaluator, mesh = _evaluator(loss, networks, data, validation, batch_size, metrics, state)
     for name, params in zip(names, networks, strict=True):
         checks.finite(f"network {name} cannot be interpolated", params)
     networks, state = parallel.replicate((tuple(networks), _or_empty(state)), mesh)
@@ -246,6 +265,7 @@ def surface(
     extent: float | None = None,
     grid: tuple[int, int] = (21, 21),
     margin: float = 0.2,
+    metrics: Given | Sequence[Given] = (),
     batch_size: int | None = None,
     state: PyTree = None,
     progress: Progress = _no_progress,
@@ -266,6 +286,7 @@ def surface(
         as such.
       grid: number of points along x and along y.
       margin: margin around what is drawn, relative to the larger extent.
+      metrics: to measure as well; see the module.
       batch_size: examples per forward pass; default: the backend's.
       state: an objective's state.
       progress: called with the number of grid points done.
@@ -285,7 +306,7 @@ def surface(
     if extent is not None and not 0 < extent < np.inf:
         raise ValueError(f"extent={extent}: use a positive number")
     surfaces.check_grid(grid, margin)
-    evaluator, mesh = _evaluator(loss, points, data, validation, batch_size)
+    evaluator, mesh = _evaluator(loss, points, data, validation, batch_size, metrics, state)
     points, state = parallel.replicate((tuple(points), _or_empty(state)), mesh)
     plane = planes.plane(points)
     if curve is not None:
@@ -373,6 +394,8 @@ def _evaluator(
     data: PyTree,
     validation: PyTree,
     batch_size: int | None,
+    metrics: Given | Sequence[Given] = (),
+    state: PyTree = None,
 ) -> tuple[evaluation.Evaluator, jax.sharding.Mesh]:
     """The evaluator of one or two splits, and the mesh."""
     if batch_size is not None:
@@ -384,6 +407,11 @@ def _evaluator(
         splits["validation"] = validation
         checks.num_examples(validation)
     objective, fetch, mesh = _prepare(loss, points, data)
+    if more := builtin_metrics.find_all(metrics):
+        batch = streams.first_batch(fetch, data, metric_checks.EXAMPLES)
+        objective = metric_checks.with_metrics(
+            objective, more, points[0], _or_empty(state), batch, mesh
+        )
     splits = streams.place(splits, mesh)
     return evaluation.Evaluator(objective, fetch, splits, mesh, batch_size=batch_size), mesh
 

@@ -98,8 +98,10 @@ class Measuring(Drawing):
     )
     metrics: str | None = flag(
         None,
-        "Additional metrics: package.module:factory, called with the model, returns an "
-        "mcjax.engine.objectives.Objective; its metrics are measured besides the modes' own.",
+        "Metrics to measure besides the modes' own, with commas between: error, ece (calibration "
+        "error), top5_accuracy (any number), class_accuracy, perplexity, or your own: "
+        "package.module:function of (logits, batch) returns a value per example, or "
+        "package.module:factory of a model an mcjax.engine.objectives.Objective.",
         evaluation=True,
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from mcjax import data
 from mcjax.data import augmentation, batches
-from mcjax.engine import evaluation, objectives, parallel, streams
+from mcjax.engine import evaluation, metric_checks, objectives, parallel, streams
 
 from ..cli import ModeConfig, UsageError, say
 from ..runs import same_value
@@ -87,13 +87,12 @@ def check_measured(splits: tuple[str, ...], metrics: str | None) -> None:
     """Checks --splits and --metrics.
 
     Raises:
-      UsageError: there is no such split, ``train`` is missing, or the factory of the metrics
-        cannot be imported.
+      UsageError: there is no such split, ``train`` is missing, or there is no such metric.
     """
     if "train" not in splits or not {*splits} <= {*SPLITS, "test"}:
         raise UsageError(f"--splits={','.join(splits)}: give train, and any of validation and test")
     if metrics:
-        networks.find_objective("metrics", metrics)
+        networks.find_metrics(metrics)
 
 
 def make_problem(mode: ModeConfig, precision: str | None = None) -> Problem:
@@ -153,10 +152,10 @@ def measuring(problem: Problem, splits: tuple[str, ...], metrics: str | None = N
     Args:
       problem: from `make_problem`.
       splits: ``train`` and any of ``validation`` and ``test``.
-      metrics: ``package.module:factory`` of an objective to measure in addition to the problem's.
+      metrics: --metrics, to measure in addition to the problem's own.
 
     Raises:
-      UsageError: the factory of the metrics fails.
+      UsageError: a metric fails on a few examples, without the network.
     """
     if (splits, metrics) == (SPLITS, None):
         return problem
@@ -165,8 +164,13 @@ def measuring(problem: Problem, splits: tuple[str, ...], metrics: str | None = N
         placed |= _place({"test": problem.dataset.test}, problem.mesh, placed)
     objective = problem.objective
     if metrics:
-        more = networks.users_objective("metrics", metrics, problem.model)
-        objective = networks.with_metrics_of(objective, more)
+        batch = streams.first_batch(
+            problem.evaluator.fetch, problem.dataset.train, metric_checks.EXAMPLES
+        )
+        variables = shapes(problem, problem.mode)
+        objective = networks.with_metrics(
+            objective, metrics, problem.model, variables, batch, problem.mesh
+        )
     return _with_evaluator(problem, objective, {split: placed[split] for split in splits})
 
 
