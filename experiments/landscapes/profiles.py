@@ -1,7 +1,7 @@
 """Evaluates, draws and summarizes the profiles of a fitted curve and its segment (Section 2)."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +206,22 @@ def summarize(found: Profile) -> str:
         if strange:
             words.append(f"{strange} of {len(t)} points are not finite")
         lines.append(f"{name:<9}{', '.join(words)}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_other_lines(found)])
+
+
+def _other_lines(found: Profile) -> Iterator[str]:
+    """A line for each metric but loss and accuracy, without those of single classes."""
+    by_path = {path: named(one.metrics) for path, one in found.paths.items()}
+    for split, own in found.curve.metrics.items():
+        for name in (n for n in own if n not in ("loss", "accuracy")):
+            metric = f"{split}_{name}"
+            if plots.of_class(name) is not None:
+                continue
+            values = {path: plots.drawn(metric, x[metric]) for path, x in by_path.items()}
+            first, *_, last = values["curve"]
+            words = [f"{path} {x.min():.4g} to {x.max():.4g}" for path, x in values.items()]
+            ends = f"{plots.metric_words(metric)}: start {first:.4g}, end {last:.4g}"
+            yield f"{'metric':<9}{ends}, {', '.join(words)}"
 
 
 def _ends_line(found: Profile) -> str:

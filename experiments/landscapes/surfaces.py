@@ -137,23 +137,33 @@ def draw(
     clip: float | None = None,
     style: Sequence[str] = (),
 ) -> list[Path]:
-    """Draws a figure per split's loss; returns the PNGs, without figures that failed."""
+    """Draws a figure per split and metric but accuracy; returns the PNGs, without failed ones."""
 
     def one(name: str) -> Path:
         with plots.style(*style):
             figure = plots.surface_figure(surface, name, clip=clip)
             return plots.save(figure, folder.path / "figures" / f"surface_{name}")
 
-    losses = filter(plots.is_loss, named(surface.metrics))
     file, again = folder.path / FILE, drawing.command("loss_surface", folder.path)
-    drawn = (drawing.attempt(functools.partial(one, name), file, again) for name in losses)
+    drawn = (drawing.attempt(functools.partial(one, name), file, again) for name in _drawn(surface))
     return [path for path in drawn if path]
+
+
+def _drawn(surface: Surface) -> list[str]:
+    """Losses, then what was measured besides loss and accuracy, without single classes."""
+    names = [
+        f"{split}_{name}"
+        for split, own in surface.metrics.items()
+        for name in own
+        if name != "accuracy" and plots.of_class(name) is None
+    ]
+    return sorted(names, key=lambda name: not plots.is_loss(name))
 
 
 def summarize(surface: Surface) -> str:
     """Summarizes losses at the points and on the grid, and distances from the plane."""
-    losses = {n: x for n, x in named(surface.metrics).items() if plots.is_loss(n)}
-    own, join = named(surface.networks.metrics), ", ".join
+    values, own, join = named(surface.metrics), named(surface.networks.metrics), ", ".join
+    losses = {name: values[name] for name in _drawn(surface)}
     lines = [
         f"point    {name}: " + join(f"{n.replace('_', ' ')} {own[n][i]:.4g}" for n in losses)
         for i, name in enumerate(surface.networks.name)

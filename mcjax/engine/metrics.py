@@ -112,7 +112,7 @@ def with_metrics(own: Objective, more: Sequence[Metric | Objective]) -> Objectiv
                 found |= reported(one, theirs)
             else:
                 found |= finished(one, theirs, of_objective)
-        return found | of_objective
+        return of_objective | {n: x for n, x in found.items() if n not in of_objective}
 
     return own._replace(evaluate=evaluate, metrics=report)
 

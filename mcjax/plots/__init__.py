@@ -52,6 +52,7 @@ with extras.needed_by(__name__):
         metric_label,
         metric_names,
         metric_words,
+        of_class,
         plain,
         style,
     )
@@ -62,6 +63,6 @@ __all__ = [
     "PATH_STYLES", "PATH_WORDS", "STYLE", "barrier_matrix", "barriers", "barriers_figure",
     "color", "curve_figure", "default_clip", "drawn", "grid", "groups_figure", "instability",
     "instability_figure", "is_loss", "is_whole", "layers_figure", "matrix", "metric_label",
-    "metric_names", "metric_words", "off_plane", "pairs_figure", "percent", "plain", "profile",
-    "save", "sharpness", "sharpness_figure", "style", "surface", "surface_figure",
+    "metric_names", "metric_words", "of_class", "off_plane", "pairs_figure", "percent", "plain",
+    "profile", "save", "sharpness", "sharpness_figure", "style", "surface", "surface_figure",
 ]  # fmt: skip

@@ -13,7 +13,8 @@ TICKS = [m * 10.0**e for e in range(-4, 6) for m in (1, 2, 5)]
 
 def instability_figure(found: results.Instability) -> Figure:
     """Mean barriers against the fork point with their range over pairs, a panel a metric."""
-    names = list(dict.fromkeys(name for own in found.barriers.values() for name in own))
+    every = dict.fromkeys(name for own in found.barriers.values() for name in own)
+    names = [name for name in every if styles.of_class(name) is None]
     names.sort(key=styles.is_loss)  # errors first
     figure, axes = styles.panels(len(names), 0.72)
     for ax, name in zip(axes.flat, names, strict=False):
