@@ -28,6 +28,7 @@ def run(config: CurveConfig) -> Run:
     problem = make_problem(fit.start.mode, config.precision)
     measured = measuring(problem, config.splits, config.metrics)
     fits.check_data(fit, problem)
+    profiles.check_data(fit, measured)
     with fit.folder.locked():
         fitting.begin(fit, problem)
         fitting.train(fit, problem)

@@ -42,6 +42,7 @@ def run(config: CurvesConfig) -> list[dict[str, Any]]:
     measured = measuring(problem, config.splits, config.metrics)
     for fit in curves:
         fits.check_data(fit, problem)
+        profiles.check_data(fit, measured)
     with contextlib.ExitStack() as locks:
         for fit in curves:
             locks.enter_context(fit.folder.locked())

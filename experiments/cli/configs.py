@@ -104,6 +104,12 @@ class Measuring(Drawing):
         "package.module:factory of a model an mcjax.engine.objectives.Objective.",
         evaluation=True,
     )
+    save_logits: tuple[str, ...] = flag(
+        (),
+        "Splits on which to save the logits of all examples at every point, in WORKDIR/logits; "
+        "their size is printed first.",
+        evaluation=True,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -476,7 +482,7 @@ class InstabilityConfig(ModeConfig, Measuring):
 
     divides: ClassVar[bool] = True
     topic: ClassVar[str] = "instability"
-    unused: ClassVar[tuple[str, ...]] = ("fork", "fork_weights", "profile")
+    unused: ClassVar[tuple[str, ...]] = ("fork", "fork_weights", "profile", "save_logits")
     forks: tuple[str, ...] = flag(
         (),
         "Points of the parent's training to fork from, two or more: epochs, with 0 for the "

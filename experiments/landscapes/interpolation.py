@@ -15,10 +15,10 @@ from ..cli import (
 )  # fmt: skip
 from ..runs import Run, begin_evaluation
 from ..training import alignment
-from . import drawing, saved_paths
+from . import drawing, saved_logits, saved_paths
 from .interpolation_inputs import Inputs
 
-EVALUATION = ("t_range", "num_points", "splits", "metrics")
+EVALUATION = ("t_range", "num_points", "splits", "metrics", "save_logits")
 """Flags of the evaluation, which runs again if they change."""
 FILE, REPORT = "interpolation.npz", "interpolation.json"
 NETWORKS = "networks"
@@ -37,6 +37,7 @@ def check_flags(config: InterpolateConfig) -> Run:
         raise UsageError("--workdir is missing: the run's folder")
     positions(config)
     drawing.check_style(config.style)
+    saved_logits.check_flags(config)
     folder = Run(config.workdir)
     folder.check_same("interpolation", config)
     return folder
@@ -69,7 +70,7 @@ def evaluate(folder: Run, config: InterpolateConfig, inputs: Inputs) -> Interpol
     """
     sums = saved_paths.checksums(folder, inputs.control, "a network of --points or --curve")
     folder.open("interpolation", config, mode=identity(inputs.mode), control_crc32=sums)
-    begin_evaluation(folder, config, EVALUATION, (FILE, REPORT, saved_paths.FOLDER, "figures/*"))
+    begin_evaluation(folder, config, EVALUATION, (FILE, REPORT, *saved_paths.FOLDERS, "figures/*"))
     return saved_paths.completed(folder, FILE, _Paths(folder, config, inputs).evaluated)
 
 
@@ -87,8 +88,11 @@ class _Paths:
         more = len(self._pairs) * len(self._t) if self._config.align else 0
         total = sum(map(len, rows.values())) + more
         with collect_signals() as received:
-            evaluator, state = self._inputs.problem.evaluator, self._inputs.state
-            self._saved = saved_paths.SavedPaths(self._run, evaluator, state, total, received)
+            problem, state = self._inputs.problem, self._inputs.state
+            logits = saved_logits.SavedLogits(self._run, self._config, problem)
+            self._saved = saved_paths.SavedPaths(
+                self._run, problem.evaluator, state, total, received, logits
+            )
             try:
                 self._saved.evaluate(self._inputs.control, rows)
                 if self._config.align:

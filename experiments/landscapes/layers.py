@@ -19,10 +19,10 @@ from ..runs import (
     load_point,
 )
 from ..training import Problem, alignment, check_measured, check_problem
-from . import drawing, references, saved_paths
+from . import drawing, references, saved_logits, saved_paths
 from .interpolation_inputs import labels
 
-EVALUATION = ("num_points", "splits", "metrics")
+EVALUATION = ("num_points", "splits", "metrics", "save_logits")
 """Flags of the evaluation, which runs again if they change."""
 FILE, REPORT = "layers.npz", "layers.json"
 
@@ -70,6 +70,7 @@ def check_flags(config: LayersConfig) -> Run:
     if config.num_points < 2:
         raise UsageError(f"--num_points={config.num_points}: use 2 or more, for t = 0 and t = 1")
     drawing.check_style(config.style)
+    saved_logits.check_flags(config)
     folder = Run(config.workdir)
     folder.check_same("layers", config)
     return folder
@@ -114,7 +115,7 @@ def evaluate(folder: Run, config: LayersConfig, inputs: Inputs) -> Layers:
     control = [point.params for point in inputs.points.values()]
     sums = saved_paths.checksums(folder, control, "--start or --end")
     folder.open("layers", config, mode=identity(inputs.mode), control_crc32=sums)
-    begin_evaluation(folder, config, EVALUATION, (FILE, REPORT, saved_paths.FOLDER, "figures/*"))
+    begin_evaluation(folder, config, EVALUATION, (FILE, REPORT, *saved_paths.FOLDERS, "figures/*"))
     return saved_paths.completed(folder, FILE, partial(_evaluated, folder, config, inputs))
 
 
@@ -130,7 +131,8 @@ def _evaluated(folder: Run, config: LayersConfig, inputs: Inputs) -> Layers:
     control, state = parallel.replicate(((start.params, end.params), start.state), problem.mesh)
     total = 2 + (len(rows) - 1) * len(t)
     with collect_signals() as received:
-        saved = saved_paths.SavedPaths(folder, problem.evaluator, state, total, received)
+        logits = saved_logits.SavedLogits(folder, config, problem)
+        saved = saved_paths.SavedPaths(folder, problem.evaluator, state, total, received, logits)
         try:
             saved.evaluate(control, {_key(span): one for span, one in rows.items()})
         finally:

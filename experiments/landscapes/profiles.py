@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mcjax import plots
+from mcjax import curves, plots
 from mcjax.analysis import profiles
 from mcjax.engine import parallel
 from mcjax.results import PathMetrics, Profile, named
@@ -18,13 +18,15 @@ from ..runs import (
     SavedCurve,
     Status,
     begin_evaluation,
+    changed_flags,
     label,
     load_curve,
     load_result,
     save_arrays,
 )
 from ..training import EVALUATION, Fit, Problem, evaluated_epochs, labels
-from . import drawing, ensembling
+from . import drawing, ensembling, saved_logits
+from .saved_logits import SavedLogits
 
 
 def check_flags(fit: Fit) -> None:
@@ -34,6 +36,7 @@ def check_flags(fit: Fit) -> None:
       UsageError: a flag is wrong.
     """
     drawing.check_style(fit.config.style)
+    saved_logits.check_flags(fit.config)
     if list(fit.config.ensemble_with) != fit.folder.info.get("ensembles", {}).get("with"):
         ensembling.check(fit.config.ensemble_with, fit.start.mode)
 
@@ -86,9 +89,10 @@ def evaluate(folder: Run, config: CurveConfig, problem: Problem) -> dict[str, Pr
     Returns:
       The profiles that did not exist yet, by file name without suffix.
     """
-    begin_evaluation(folder, config, EVALUATION, ("curve*.npz", "figures/curve*"))
+    begin_evaluation(folder, config, EVALUATION, ("curve*.npz", "logits", "figures/curve*"))
     _record_epochs(folder, config)
     t, segment = np.linspace(0, 1, config.points), None
+    logits = SavedLogits(folder, config, problem)
     made: dict[str, Profile] = {}
     for name, epoch in labels(config).items():
         file = folder.path / f"{name}.npz"
@@ -97,10 +101,39 @@ def evaluate(folder: Run, config: CurveConfig, problem: Problem) -> dict[str, Pr
         family, points, state = load_curve(folder, epoch)
         points, state = parallel.replicate((points, state), problem.mesh)
         curve, known = SavedCurve(family, points, state), None if config.free_ends else segment
+        _save_logits(logits, name, curve, t, config.free_ends)
         made[name] = _measure(folder, name, problem, curve, t, known)
         segment = made[name].segment
         save_arrays(file, made[name].to_arrays())
     return made
+
+
+def _save_logits(
+    logits: SavedLogits, name: str, curve: SavedCurve, t: np.ndarray, own_segment: bool
+) -> None:
+    """Saves the logits on a curve, and on its segment unless that is another curve's, too."""
+    line = name.replace("curve", "segment") if own_segment else "segment"
+    if curve.family.num_bends:
+        rows = profiles.coefficients(curve.family, t)
+        logits.save(name, curve.points, rows, curve.state)
+    ends = (curve.points[0], curve.points[-1])
+    logits.save(line, ends, profiles.coefficients(curves.segment(), t), curve.state)
+
+
+def check_data(fit: Fit, problem: Problem) -> None:
+    """Says how large the logits of --save_logits will be, before any long work.
+
+    Args:
+      fit: the curve.
+      problem: its problem, with an evaluator for --splits and --metrics.
+
+    Raises:
+      UsageError: the objective has none, or the disk has no room for them.
+    """
+    due = changed_flags(fit.folder, fit.config, EVALUATION) or not fit.folder.info
+    logits = SavedLogits(fit.folder, fit.config, problem)
+    if due or not all((fit.folder.path / f"{name}.npz").exists() for name in labels(fit.config)):
+        logits.announce((1 + len(labels(fit.config))) * fit.config.points)
 
 
 def _record_epochs(folder: Run, config: CurveConfig) -> None:

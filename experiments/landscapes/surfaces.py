@@ -1,6 +1,7 @@
 """Evaluates, draws and summarizes surfaces: metrics on a grid of a plane."""
 
 import functools
+import math
 import re
 import shutil
 import time
@@ -26,10 +27,10 @@ from ..runs import (
     parse_name,
     save_arrays,
 )
-from . import drawing, surface_directions, surface_inputs, surface_rows
+from . import drawing, saved_logits, surface_directions, surface_inputs, surface_rows
 from .surface_inputs import Inputs
 
-EVALUATION = ("grid", "margin", "extent", "splits", "metrics")
+EVALUATION = ("grid", "margin", "extent", "splits", "metrics", "save_logits")
 """Flags of the evaluation, which runs again if they change."""
 FILE = "surface.npz"
 
@@ -52,6 +53,7 @@ def check_flags(config: SurfaceConfig) -> Run:
     if config.clip is not None and not 0 < config.clip < np.inf:
         raise UsageError(f"--clip={config.clip}: use more than 0")
     drawing.check_style(config.style)
+    saved_logits.check_flags(config)
     folder = Run(config.workdir)
     folder.check_same("surface", config)
     return folder
@@ -81,11 +83,14 @@ def evaluate(folder: Run, config: SurfaceConfig, inputs: Inputs) -> Surface:
     """
     facts = {"aligned": inputs.aligned} if inputs.aligned else {}
     folder.open("surface", config, mode=identity(inputs.mode), **facts)
-    begin_evaluation(folder, config, EVALUATION, (FILE, "rows", "figures/surface_*"))
+    files = (FILE, "rows", saved_logits.FOLDER, "figures/surface_*")
+    begin_evaluation(folder, config, EVALUATION, files)
     began = time.monotonic()
+    logits = saved_logits.SavedLogits(folder, config, inputs.problem)
+    logits.announce(math.prod(shape(config)))
     surface = _projected(inputs)
     x, y = _grid(inputs, config, surface)
-    surface = surfaces.filled(surface, x, y, surface_rows.evaluate(folder, inputs, x, y))
+    surface = surfaces.filled(surface, x, y, surface_rows.evaluate(folder, inputs, x, y, logits))
     save_arrays(folder.path / FILE, surface.to_arrays())
     if parallel.is_first():
         shutil.rmtree(folder.path / "rows", ignore_errors=True)

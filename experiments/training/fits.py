@@ -19,7 +19,7 @@ from .ends import End, check_alike, check_shapes, resolve
 from .optimization import check_steps, check_training
 from .problem import Problem, check_batch, check_measured, check_problem
 
-EVALUATION = ("points", "splits", "metrics")
+EVALUATION = ("points", "splits", "metrics", "save_logits")
 """The flags of a fitted curve's evaluation: if they change, it is reevaluated."""
 
 

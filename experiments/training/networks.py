@@ -108,7 +108,7 @@ def find_metrics(text: str) -> dict[str, Metric | None]:
     names = [name.strip() for name in text.split(",")]
     found: dict[str, Metric | None] = {}
     for name in names:
-        given = find_objective("metrics", name) if ":" in name else name
+        given: Any = find_objective("metrics", name) if ":" in name else name
         try:
             found[name] = None if _is_factory(given) else builtin_metrics.find(given)
         except ValueError as error:

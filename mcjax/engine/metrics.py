@@ -102,7 +102,8 @@ def with_metrics(own: Objective, more: Sequence[Metric | Objective]) -> Objectiv
 
     def report(means: Means) -> Means:
         mine = {n: x for n, x in means.items() if not n.startswith(tuple(parts))}
-        of_objective, found = reported(own, mine), {}
+        of_objective = reported(own, mine)
+        found: Means = {}
         for prefix, one in parts.items():
             theirs = {n.removeprefix(prefix): x for n, x in means.items() if n.startswith(prefix)}
             if theirs:

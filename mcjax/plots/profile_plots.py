@@ -86,13 +86,15 @@ def classes(ax: Axes, found: results.Profile, split: str) -> Axes:
         raise ValueError(
             f"the {path} has no accuracies of classes on {split}: --metrics=class_accuracy"
         )
-    shades = ScalarMappable(Normalize(0, max(of_classes.values())), "viridis")
+    norm, cmap = Normalize(0, max(of_classes.values())), plt.get_cmap("viridis")
     for name, k in of_classes.items():
-        ax.plot(found.t, drawn(name, one.metrics[split][name]), color=shades.to_rgba(k), lw=1)
+        ax.plot(found.t, drawn(name, one.metrics[split][name]), color=cmap(norm(k)), lw=1)
     words = metric_label(f"{split}_class_accuracy")
     ax.set(xlabel="t", ylabel=f"{words}\n{path}", xlim=(0, 1))
     ax.set_ylim(top=min(ax.get_ylim()[1], 101), auto=True)
-    ax.figure.colorbar(shades, ax=ax, label="class", ticks=ticker.MaxNLocator(5, integer=True))
+    ax.figure.colorbar(
+        ScalarMappable(norm, cmap), ax=ax, label="class", ticks=ticker.MaxNLocator(5, integer=True)
+    )
     return ax
 
 
