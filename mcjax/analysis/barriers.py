@@ -71,8 +71,8 @@ def worse(metric: str) -> int:
     Returns:
       0 for any other metric, for which there is no barrier.
 
-    >>> worse("loss"), worse("top5_accuracy"), worse("margin")
-    (1, -1, 0)
+    >>> worse("loss"), worse("ece"), worse("top5_accuracy"), worse("margin")
+    (1, 1, -1, 0)
     """
     if metric.endswith("accuracy"):
         return -1

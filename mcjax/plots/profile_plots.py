@@ -77,15 +77,13 @@ def classes(ax: Axes, found: results.Profile, split: str) -> Axes:
     """The accuracy of each class of a split along the curve, or else the first path.
 
     Raises:
-      ValueError: there is none; ask for ``class_accuracy``.
+      ValueError: there is none: measure ``class_accuracy``.
     """
     path, one = next(iter(found.paths.items()))
     numbers = {name: of_class(name) for name in one.metrics[split]}
     of_classes = {name: k for name, k in numbers.items() if k is not None}
     if not of_classes:
-        raise ValueError(
-            f"the {path} has no accuracies of classes on {split}: --metrics=class_accuracy"
-        )
+        raise ValueError(f"the {path} has no accuracies of single classes on {split}")
     norm, cmap = Normalize(0, max(of_classes.values())), plt.get_cmap("viridis")
     for name, k in of_classes.items():
         ax.plot(found.t, drawn(name, one.metrics[split][name]), color=cmap(norm(k)), lw=1)

@@ -126,11 +126,14 @@ def test_profile_in_closed_form_and_as_the_pieces_give_it():
 def test_a_segment_is_profiled_alone():
     told = []
     found = api.profile(
-        quadratic, curves.segment(), (START, THIRD), TARGETS, points=3, progress=told.append
-    )
+        quadratic, curves.segment(), (START, THIRD), TARGETS, points=3, progress=told.append,
+        metrics="perplexity",
+    )  # fmt: skip
     middle = (VECTORS[0] + VECTORS[2]) / 2
     expected = [at(VECTORS[0]), at(middle), at(VECTORS[2])]
     np.testing.assert_allclose(found.segment.metrics["train"]["loss"], expected, rtol=1e-5)
+    perplexity = found.segment.metrics["train"]["perplexity"]
+    np.testing.assert_allclose(np.log(perplexity), expected, rtol=1e-5)
     assert (list(found.paths), list(found.segment.metrics)) == (["segment"], ["train"])
     assert told == [3]
     figure = plots.curve_figure(found, "drawn unchanged")
@@ -224,8 +227,9 @@ def test_a_surface_around_a_point_along_two_directions():
     pair = [jax.tree.map(lambda a, b: 0.5 * (a - b), END, START), directions.random(START, KEY)]
     points = directions.around(START, pair)
     surface = api.surface(
-        quadratic, points, TARGETS, extent=0.5, grid=(5, 3), names=("a", "first", "second")
-    )
+        quadratic, points, TARGETS, extent=0.5, grid=(5, 3), names=("a", "first", "second"),
+        metrics=["perplexity"],
+    )  # fmt: skip
     arrays = surface.to_arrays()
     lengths = [float(jnp.sqrt(curves.squared_norm(d))) for d in pair]
     np.testing.assert_allclose(arrays["direction_norm"], lengths, rtol=1e-5)
@@ -235,6 +239,7 @@ def test_a_surface_around_a_point_along_two_directions():
     np.testing.assert_allclose(
         arrays["train_loss"][1, 4], at(0.75 * VECTORS[0] + 0.25 * VECTORS[1]), rtol=1e-4
     )
+    np.testing.assert_allclose(np.log(arrays["train_perplexity"]), arrays["train_loss"], rtol=1e-6)
     assert surface.networks.name.tolist() == ["a"]
     with pytest.raises(ValueError, match="extent=0"):
         api.surface(quadratic, points, TARGETS, extent=0)
