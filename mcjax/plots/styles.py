@@ -95,7 +95,8 @@ def metric_words(metric: str) -> str:
     ('training loss', 'validation top5 accuracy (%)')
     """
     split, _, name = metric.partition("_")
-    words = f"{SPLIT_WORDS.get(split, split)} {name.replace('_', ' ')}".strip()
+    name = "calibration error" if name == "ece" else name.replace("_", " ")
+    words = f"{SPLIT_WORDS.get(split, split)} {name}".strip()
     return METRIC_LABELS.get(metric, words + (" (%)" if is_percent(metric) else ""))
 
 

@@ -127,11 +127,11 @@ def test_a_finished_curve_is_evaluated_with_other_metrics_and_on_the_test_split(
         right = found["test"].argmax(axis=2) == data.labels
         np.testing.assert_allclose(arrays[f"{path}_test_accuracy"], right.mean(axis=1))
     assert (run.path / "logits/curve@2.npz").exists()
-    words = f"test ece: start {arrays['curve_test_ece'][0]:.4g}, end"
+    words = f"test calibration error: start {arrays['curve_test_ece'][0]:.4g}, end"
     assert words in said.out
     assert words in run.info["summary"]
     page = view.run(ViewConfig(run=str(run.path))).read_text()
-    assert all(text in page for text in ('"test ece"', '"test class 7 accuracy (%)"'))
+    assert all(text in page for text in ('"test calibration error"', '"test class 7 accuracy (%)"'))
     assert arrays["segment_test_loss_over_max"].shape == ()
     for changes, words in (
         ({"splits": ("test",)}, "--splits=test: give train, and any of validation and test"),
