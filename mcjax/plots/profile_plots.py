@@ -68,9 +68,14 @@ def profile(
     ax.set_xlabel("t")
     ax.set_ylabel(metric_label(metric))
     ax.set_xlim(0, 1)
-    if is_percent(metric):  # no axis up to 105 %
-        ax.set_ylim(top=min(ax.get_ylim()[1], 101), auto=True)
+    if is_percent(metric):
+        _percent_axis(ax)
     return ax
+
+
+def _percent_axis(ax: Axes) -> None:
+    """No axis up to 105 %."""
+    ax.set_ylim(top=min(ax.get_ylim()[1], 101), auto=True)
 
 
 def classes(ax: Axes, found: results.Profile, split: str) -> Axes:
@@ -89,7 +94,7 @@ def classes(ax: Axes, found: results.Profile, split: str) -> Axes:
         ax.plot(found.t, drawn(name, one.metrics[split][name]), color=cmap(norm(k)), lw=1)
     words = metric_label(f"{split}_class_accuracy")
     ax.set(xlabel="t", ylabel=f"{words}\n{path}", xlim=(0, 1))
-    ax.set_ylim(top=min(ax.get_ylim()[1], 101), auto=True)
+    _percent_axis(ax)
     ax.figure.colorbar(
         ScalarMappable(norm, cmap), ax=ax, label="class", ticks=ticker.MaxNLocator(5, integer=True)
     )

@@ -15,8 +15,9 @@ RNG = np.random.default_rng(3)
 SIZE, CLASSES = 47, 4
 POINTS = tuple(RNG.normal(size=(5, CLASSES)).astype(np.float32) for _ in range(2))
 ROWS = np.array([[1.0, 0.0], [0.3, 0.7], [-0.5, 2.5]])
-LABELS = RNG.integers(0, CLASSES - 1, SIZE).astype(np.int32)  # there is none of the last class
-DATA = {"x": RNG.normal(size=(SIZE, 5)).astype(np.float32), "labels": LABELS}
+X = RNG.normal(size=(SIZE, 5)).astype(np.float32)
+LABELS = np.argmax((X @ POINTS[0] + RNG.gumbel(size=(SIZE, CLASSES)))[:, :-1], axis=1)
+DATA = {"x": X, "labels": LABELS.astype(np.int32)}  # there is none of the last class
 NAMES = ("error", "top1_accuracy", "top2_accuracy", "ece", "class_accuracy", "perplexity")
 
 
