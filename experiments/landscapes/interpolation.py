@@ -6,6 +6,7 @@ from mcjax.analysis import interpolation
 from mcjax.analysis.interpolation import Pair
 from mcjax.engine import parallel
 from mcjax.results import Interpolation, PairPaths, Values
+from mcjax.symmetries.spec import Spec
 
 from ..cli import (
     InterpolateConfig,
@@ -80,6 +81,7 @@ class _Paths:
         self._run, self._config, self._inputs = folder, config, inputs
         self._t = positions(config)
         self._pairs = interpolation.every_pair(len(inputs.names))
+        self._specs: dict[int, Spec] = {}
 
     def evaluated(self) -> Interpolation:
         """Evaluates what is missing, and returns all."""
@@ -121,7 +123,10 @@ class _Paths:
             first, second = (inputs.names[k] for k in pair)
             words = f"{second}, to match {first},"
             how = alignment.Method(method)
-            aligned, facts = alignment.align(inputs.problem, start, end, how, words)
+            if pair[1] not in self._specs:
+                self._specs[pair[1]] = alignment.groups(inputs.problem, end, second)
+            spec = self._specs[pair[1]]
+            aligned, facts = alignment.align(inputs.problem, start, end, how, words, spec)
             known = self._run.info.get("aligned", {})
             self._run.update(aligned=known | {f"{first} to {second}": facts})
             control = parallel.replicate((start.params, aligned.params), inputs.problem.mesh)

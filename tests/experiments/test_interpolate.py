@@ -151,15 +151,17 @@ def test_groups_alignment_and_what_an_interruption_leaves(runs, tmp_path, monkey
     plain, asked = alignment.align, []
 
     def align(*args):
-        asked.append(args[-1])
+        asked.append(args[4])
         if len(asked) == 3:
             os.kill(os.getpid(), signal.SIGTERM)
         return plain(*args)
 
     monkeypatch.setattr(alignment, "align", align)
+    monkeypatch.setattr(alignment, "find", searches := _counted(alignment.find))
     monkeypatch.setattr(interpolation_report, "draw", lambda *_: [])
     with pytest.raises(Interrupted):
         interpolate.run(config)
+    assert searches.called == 2  # once per network, not per pair
     assert len(list((tmp_path / "run" / "paths").glob("*.npz"))) == 1 + 3 + 2
     monkeypatch.setattr(interpolation, "on_segment", count := _counted(interpolation.on_segment))
     run = interpolate.run(config)
