@@ -123,7 +123,7 @@ def summarize(found: Interpolation, curves: Sequence[str]) -> str:
         return "\n".join(lines)
     for path in found.paths:
         if path != "curve":
-            lines += _matrix(found, path, metric)
+            lines += matrix(found, path, metric)
     lines += _curves(found, metric, curves)
     return "\n".join([*lines, *_means(found)])
 
@@ -134,16 +134,25 @@ def _where(metric: str) -> str:
     return f"{plots.metric_words(metric)} {end}"
 
 
-def _matrix(found: Interpolation, path: str, metric: str) -> list[str]:
+def matrix(found: Interpolation, path: str, metric: str) -> list[str]:
+    """A table of the barriers between every two networks, a line per row."""
     heights = plots.drawn(metric, found.matrix(metric, path))
-    most = max(map(len, found.name))
-    short = [str(name)[-WIDTH + 1 :] for name in found.name]
+    rows, heads = _heads([str(name) for name in found.name])
+    most = max(map(len, rows))
     lines = [f"barriers of the {_where(metric)}, {plots.PATH_WORDS[path]}"]
-    lines.append(" " * most + "".join(f"{name:>{WIDTH}}" for name in short))
-    for k, name in enumerate(found.name):
+    lines.append(" " * most + "".join(f"{head:>{WIDTH}}" for head in heads))
+    for k, row in enumerate(rows):
         cells = ("." if j == k else f"{x:.3g}" for j, x in enumerate(heights[k]))
-        lines.append(f"{name!s:{most}}" + "".join(f"{cell:>{WIDTH}}" for cell in cells))
+        lines.append(f"{row:{most}}" + "".join(f"{cell:>{WIDTH}}" for cell in cells))
     return lines
+
+
+def _heads(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The heads of the rows and of the columns: numbers stand for names too long for a column."""
+    if max(map(len, names)) < WIDTH:
+        return list(names), list(names)
+    numbers = [f"({k})" for k in range(1, len(names) + 1)]
+    return [f"{number} {name}" for number, name in zip(numbers, names, strict=True)], numbers
 
 
 def _curves(found: Interpolation, metric: str, curves: Sequence[str]) -> Iterator[str]:
