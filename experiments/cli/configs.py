@@ -417,7 +417,9 @@ class InterpolateConfig(Measuring):
     unused: ClassVar[tuple[str, ...]] = ("checkpoint_seconds",)
     points: tuple[str, ...] = flag(
         (),
-        "Checkpoints RUN[@EPOCH][~T], two or more; the ends of a single --curve by default.",
+        "Checkpoints RUN[@EPOCH][~T], two or more; the ends of a single --curve by default. "
+        "RUN@all stands for all checkpoints of a run, RUN@10- for those from epoch 10 on, "
+        "RUN@10-30 for those of epochs 10 to 30.",
     )
     against: tuple[str, ...] = flag(
         (),

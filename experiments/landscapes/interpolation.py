@@ -146,8 +146,9 @@ class _Paths:
         if inputs.curves:
             paths["curve"] = self._curves()
         return Interpolation(
-            self._t, np.array(inputs.names), self._values(NETWORKS), paths, inputs.group
-        )
+            self._t, np.array(inputs.names), self._values(NETWORKS), paths, inputs.group,
+            inputs.epoch,
+        )  # fmt: skip
 
     def _path(self, keys: dict[str, Pair], lengths: dict[Pair, float]) -> PairPaths:
         """Paths of one kind, by the keys of their metrics."""

@@ -25,6 +25,8 @@ KINDS = {
 """Words for the kinds of pairs of two groups."""
 WIDTH = 9
 """Of a column of numbers."""
+MOST = 16
+"""Profiles of all pairs, each in a panel, are drawn for at most this many networks."""
 
 
 def finish(folder: Run, config: InterpolateConfig, found: Interpolation) -> str:
@@ -95,10 +97,14 @@ def draw(folder: Run, found: Interpolation, style: Sequence[str]) -> list[Path]:
 def _figures(found: Interpolation) -> dict[str, Callable[[], Figure]]:
     """Functions that draw the figures, by file name without suffix."""
     figures: dict[str, Callable[[], Figure]] = {}
-    if found.paths["segment"].barriers:
+    few, barriers = len(found.name) <= MOST, found.paths["segment"].barriers
+    if barriers and (few or found.epoch is None):
         figures["barriers"] = partial(plots.barriers_figure, found)
+    if found.epoch is not None:
+        for metric in dict.fromkeys(name for own in barriers.values() for name in own):
+            figures[f"epochs_{metric}"] = partial(plots.epochs_figure, found, metric)
     metrics = [name for own in found.networks.metrics.values() for name in own]
-    for metric in dict.fromkeys(metrics):
+    for metric in dict.fromkeys(metrics) if few else ():
         figures[f"profiles_{metric}"] = partial(plots.pairs_figure, found, metric)
     for path in dict.fromkeys(path for path, *_ in _kinds(found)):
         figures[f"groups_{path}"] = partial(_groups_figure, found, path)

@@ -218,6 +218,33 @@ def test_the_ends_of_one_curve_are_its_points_by_default(runs):
     assert inputs.curves["ba"] == ((0, 1), False, inputs.curves["ba"].family, (0, 2, 1))
 
 
+def test_the_epochs_of_two_runs_by_one_word_each(runs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(interpolation_report, "draw", lambda *_: [])
+    flags = make(tmp_path / "run", ("a@all",), against=("b@2-",), curve=(), num_points=3)
+    run = interpolate.run(change(flags, t_range="0,1", splits=("train",)))
+    found = load_result(Interpolation, run.path / "interpolation.npz")
+    assert found.name.tolist() == ["a@1", "a@3", "b@3"]
+    assert found.epoch is None  # a single epoch of b
+    flags = change(flags, workdir=str(tmp_path / "both"), against=("b@1-3",), splits=("train",))
+    found = load_result(Interpolation, interpolate.run(flags).path / "interpolation.npz")
+    assert found.epoch.tolist() == [1, 3, 1, 3]
+    figures = interpolation_report._figures(found)
+    assert {"barriers", "epochs_loss", "epochs_accuracy", "profiles_loss"} <= {*figures}
+    many = found._replace(name=np.arange(17).astype(str))
+    assert not {"barriers", "profiles_loss"} & {*interpolation_report._figures(many)}
+
+
+def test_long_names_are_numbered_in_the_table(done):
+    found = load_result(Interpolation, done.path / "interpolation.npz")
+    assert interpolation_report.matrix(found, "segment", "train_loss")[1].split() == [
+        "a", "b", "a@1",
+    ]  # fmt: skip
+    long = found._replace(name=np.array(["seed0_of_many@30", "seed1_of_many@30", "a"]))
+    lines = interpolation_report.matrix(long, "segment", "train_loss")
+    assert lines[1].split() == ["(1)", "(2)", "(3)"]
+    assert [line[:20] for line in lines[2:4]] == ["(1) seed0_of_many@30", "(2) seed1_of_many@30"]
+
+
 def test_networks_of_equal_names_are_told_apart_by_their_folders(runs, tmp_path):
     shutil.copytree(runs / "a", tmp_path / "a")
     found = interpolation_inputs.resolve(InterpolateConfig(points=("a", str(tmp_path / "a"))))
@@ -233,6 +260,9 @@ WRONG = [
     ({"points": (), "against": ("a", "b")}, "--points is missing"),
     ({"points": ("a", "none")}, "--points=none: none is not a run"),
     ({"against": ("b@2",)}, "b has no checkpoint of epoch 2; it has 1, 3"),
+    ({"points": ("a@2-2",)}, "a@2-2: a has no such checkpoint; it has 1, 3"),
+    ({"points": ("none@all",)}, "there is no run at none"),
+    ({"points": ("a@3-",)}, "--points=a@3: give two checkpoints or more"),
     ({"points": ("a", "b~0.5")}, "only a curve has points"),
     ({"points": ("a", "wide")}, "a and wide do not share a segment: they differ in --width"),
     ({"curve": ("a",)}, "--curve=a: write RUN"),

@@ -57,7 +57,8 @@ def hessian():
 def between():
     """Every key of ``interpolation.npz``: three networks, two pairs of them with curves."""
     arrays = {"t": np.linspace(-1, 1, 4), "name": np.array(["a", "b", "c"])}
-    arrays |= {"group": np.array([0, 0, 1]), "network_l2": RNG.random(3)}
+    arrays |= {"group": np.array([0, 0, 1]), "epoch": np.array([1.0, 2.5, 1.0])}
+    arrays["network_l2"] = RNG.random(3)
     for path, pairs in (("segment", [[0, 1], [0, 2], [1, 2]]), ("aligned", [[0, 1]]),
                         ("curve", [[1, 2], [0, 1]])):  # fmt: skip
         arrays |= {f"{path}_pairs": np.array(pairs), f"{path}_l2": RNG.random((len(pairs), 4))}

@@ -1,0 +1,95 @@
+"""Figures of interpolations between the epochs of one run, or of two: barriers of every two."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mcjax import results
+from mcjax.plots import styles
+from mcjax.typing import Float, Integer
+
+TICKS = 8
+"""The most epochs that are named along an axis."""
+
+
+class _Block(NamedTuple):
+    """Indices of the networks in the rows and in the columns of a panel."""
+
+    rows: Integer[np.ndarray, " rows"]
+    columns: Integer[np.ndarray, " columns"]
+
+
+def epochs_figure(found: results.Interpolation, metric: str) -> Figure:
+    """Barriers over the worse end between every two epochs, a row of panels per split.
+
+    With one run there is one panel, the run with itself. With two there are three: the first run
+    with itself, the first (rows) with the second (columns), and the second with itself.
+
+    Args:
+      found: with ``epoch``.
+      metric: its name without a split, such as ``loss``; accuracies are drawn in percent.
+
+    Raises:
+      ValueError: the networks are not epochs of one or two runs, or no split has barriers of the
+        metric.
+    """
+    if found.epoch is None:
+        raise ValueError("the networks are not epochs of one run, or of two")
+    barriers = found.paths["segment"].barriers
+    names = [f"{split}_{metric}" for split, own in barriers.items() if metric in own]
+    if not names:
+        raise ValueError(f"no split has barriers of {metric}")
+    blocks = _blocks(found)
+    width = plt.rcParams["figure.figsize"][0] * (1 if len(blocks) > 1 else 0.6)
+    side = width / (len(blocks) + 0.4)
+    figure = Figure(figsize=(width, 0.35 + 1.1 * side * len(names)), layout="constrained")
+    axes = figure.subplots(len(names), len(blocks), squeeze=False)
+    for name, row in zip(names, axes, strict=True):
+        _row(found, name, blocks, row)
+    return figure
+
+
+def _blocks(found: results.Interpolation) -> list[_Block]:
+    group = np.zeros(len(found.name), int) if found.group is None else found.group
+    first, second = (np.flatnonzero(group == k) for k in (0, 1))
+    if not second.size:
+        return [_Block(first, first)]
+    return [_Block(first, first), _Block(first, second), _Block(second, second)]
+
+
+def _row(
+    found: results.Interpolation, metric: str, blocks: Sequence[_Block], axes: Sequence[Axes]
+) -> None:
+    """The panels of one metric, with one colour scale from zero."""
+    heights = np.maximum(styles.drawn(metric, found.matrix(metric)), 0)
+    top = float(np.nanmax(heights)) or 1.0
+    for block, ax in zip(blocks, axes, strict=True):
+        cells = heights[np.ix_(*block)]
+        image = ax.imshow(cells, plt.get_cmap().reversed(), vmin=0, vmax=top, origin="lower")
+        _ticks(ax, found, block)
+    where = "below the lower end" if styles.is_percent(metric) else "over the higher end"
+    label = f"{styles.metric_label(metric)}\n{where}"
+    axes[0].figure.colorbar(image, ax=list(axes), label=label)
+
+
+def _ticks(ax: Axes, found: results.Interpolation, block: _Block) -> None:
+    epochs = (_epochs(found)[indices] for indices in block)
+    for axis, indices, epoch in zip((ax.yaxis, ax.xaxis), block, epochs, strict=True):
+        at = np.arange(0, len(indices), -(-len(indices) // TICKS))
+        axis.set_ticks(at.tolist(), labels=[f"{x:.4g}" for x in epoch[at]])
+        axis.set_label_text(f"epoch of {styles.plain(_run(str(found.name[indices[0]])))}")
+    ax.grid(False)
+
+
+def _epochs(found: results.Interpolation) -> Float[np.ndarray, " K"]:
+    assert found.epoch is not None  # as `epochs_figure` has checked
+    return found.epoch
+
+
+def _run(name: str) -> str:
+    """The run in a network's name, ``RUN@EPOCH``."""
+    return name.rpartition("@")[0] or name
