@@ -71,11 +71,17 @@ def evaluate(folder: Run, config: InterpolateConfig, inputs: Inputs) -> Interpol
     sums = saved_paths.checksums(folder, inputs.control, "a network of --points or --curve")
     folder.open("interpolation", config, mode=identity(inputs.mode), control_crc32=sums)
     begin_evaluation(folder, config, EVALUATION, (FILE, REPORT, saved_paths.FOLDER, "figures/*"))
-    return saved_paths.completed(folder, FILE, _Paths(folder, config, inputs).evaluated)
+    return saved_paths.completed(folder, FILE, Paths(folder, config, inputs).evaluated)
 
 
-class _Paths:
-    """The metrics of all paths: those saved by an interrupted run, and those evaluated now."""
+class Paths:
+    """The metrics of all paths: those saved by an interrupted run, and those evaluated now.
+
+    Args:
+      folder: the run, opened and locked.
+      config: the flags.
+      inputs: the networks and curves.
+    """
 
     def __init__(self, folder: Run, config: InterpolateConfig, inputs: Inputs) -> None:
         self._run, self._config, self._inputs = folder, config, inputs

@@ -34,7 +34,7 @@ def finish(folder: Run, config: InterpolateConfig, found: Interpolation) -> str:
     folder.open("interpolation", config)
     facts = {
         "networks": report.networks(found),
-        "paths": [row for path in found.paths for row in _rows(found, path, config.curve)],
+        "paths": [row for path in found.paths for row in rows(found, path, config.curve)],
         "aligned": folder.info.get("aligned", {}),
         "groups": _groups(found),
     }
@@ -42,7 +42,7 @@ def finish(folder: Run, config: InterpolateConfig, found: Interpolation) -> str:
     return report.finish(folder, REPORT, facts, drawn, summarize(found, config.curve))
 
 
-def _rows(found: Interpolation, path: str, curves: Sequence[str]) -> Iterator[dict[str, Any]]:
+def rows(found: Interpolation, path: str, curves: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The length and the barriers of each path of one kind."""
     one = found.paths[path]
     for k, pair in enumerate(one.pairs):
@@ -122,16 +122,21 @@ def _groups_figure(found: Interpolation, path: str) -> Figure:
 
 def summarize(found: Interpolation, curves: Sequence[str]) -> str:
     """Summarizes the networks, the barriers of their training loss, the curves and the groups."""
-    order, lines = plots.metric_names(found.networks.metrics), report.network_lines(found)
-    heights = named(found.paths["segment"].barriers)
+    lines = [*report.network_lines(found), *barrier_lines(found, curves), *_means(found)]
+    return "\n".join(lines)
+
+
+def barrier_lines(found: Interpolation, curves: Sequence[str]) -> list[str]:
+    """Tables of the barriers of the training loss, and a line per curve."""
+    heights, lines = named(found.paths["segment"].barriers), list[str]()
+    order = plots.metric_names(found.networks.metrics)
     metric = next((m for m in order if m in heights), None)
     if metric is None:
-        return "\n".join(lines)
+        return lines
     for path in found.paths:
         if path != "curve":
             lines += matrix(found, path, metric)
-    lines += _curves(found, metric, curves)
-    return "\n".join([*lines, *_means(found)])
+    return [*lines, *_curves(found, metric, curves)]
 
 
 def _where(metric: str) -> str:

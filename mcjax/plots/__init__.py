@@ -42,6 +42,7 @@ with extras.needed_by(__name__):
         sharpness,
         sharpness_figure,
     )
+    from mcjax.plots.soup_plots import soups_figure
     from mcjax.plots.styles import (
         COLORS,
         METRIC_LABELS,
@@ -64,6 +65,6 @@ __all__ = [
     "color", "curve_figure", "default_clip", "drawn", "epochs_figure", "grid", "groups_figure",
     "instability", "instability_figure", "is_loss", "is_whole", "layers_figure", "matrix",
     "metric_label", "metric_names", "metric_words", "off_plane", "pairs_figure", "percent",
-    "plain", "profile", "save", "sharpness", "sharpness_figure", "style",
+    "plain", "profile", "save", "sharpness", "sharpness_figure", "soups_figure", "style",
     "surface", "surface_figure",
 ]  # fmt: skip

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from mcjax import results
-from mcjax.results import Interpolation, PointSharpness, Profile, Sharpness, Surface, Values
+from mcjax.results import (
+    Interpolation,
+    PointSharpness,
+    Profile,
+    Sharpness,
+    Soups,
+    Surface,
+    Values,
+)
 
 ROOT = Path(results.__file__).parents[2]
 RNG = np.random.default_rng(5)
@@ -72,6 +80,14 @@ def between():
     return arrays
 
 
+def soup():
+    """Every key of ``soup.npz``: those of the segments, averages and ensembles."""
+    arrays = {"recipe": np.array(["uniform", "ema"]), "coefficients": RNG.random((2, 3))}
+    arrays |= {"average_train_loss": RNG.random(2), "average_l2": RNG.random(2)}
+    arrays |= {"ensemble": np.array(["all"]), "ensemble_test_nll": RNG.random(1)}
+    return between() | arrays
+
+
 def assert_same(found, arrays):
     assert found.keys() == arrays.keys()
     for name, values in arrays.items():
@@ -91,6 +107,7 @@ EXTRA = {"curve_note": np.array("a word"), "train_loss_over_max": np.array(0.5, 
         (Surface, on_plane),
         (Sharpness, hessian),
         (Interpolation, between),
+        (Soups, soup),
     ],
 )
 def test_a_file_read_and_written_again_is_the_same(kind, make):
@@ -183,6 +200,7 @@ def test_rows_and_points_become_what_the_file_has():
     [
         (Profile, {"curve_train_loss": np.ones(2)}, "a profile needs t; t is missing"),
         (Surface, {"x": np.ones(2), "y": np.ones(2)}, "point_xy, point_name is missing"),
+        (Soups, between(), "a result of soups needs recipe, coefficients, ensemble"),
         (Interpolation, {"t": np.ones(2)}, "an interpolation needs t, name; name is missing"),
         (Sharpness, {"t": np.ones(2)}, "eigenvalues, residuals, train_loss is missing"),
         (
