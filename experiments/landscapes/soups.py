@@ -49,7 +49,7 @@ class Found(NamedTuple):
 
     Attributes:
       points: the checkpoints; all of them exist and share one problem.
-      rows: coefficients over them, by recipe, of all recipes but the greedy one.
+      rows: coefficients over them, by recipe, of those that need the order of one run.
     """
 
     points: interpolation_inputs.Found
@@ -114,22 +114,21 @@ def resolve(config: SoupConfig) -> Found:
     if not config.points:
         raise UsageError("--points is missing: two checkpoints RUN[@EPOCH][~T] or more")
     points = interpolation_inputs.resolve(_segments(config))
-    rows = {"uniform": soups.uniform(len(points.points))}
     if points.epoch is None or (np.diff(points.epoch) <= 0).any():
         if config.recipe in ("swa", "ema") or config.swa_start is not None:
             raise UsageError(
                 f"--points={','.join(config.points)}: swa and ema average checkpoints of one run "
                 "in their order; give two or more, such as RUN@all"
             )
-        return Found(points, rows)
+        return Found(points, {})
+    last, start = float(points.epoch[-1]), config.swa_start
+    start = SWA_START * last if start is None else start
     try:
-        last = float(points.epoch[-1])
-        start = SWA_START * last if config.swa_start is None else config.swa_start
-        rows["swa"] = soups.since(points.epoch, start)
+        swa = soups.since(points.epoch, start)
     except ValueError as error:
-        raise UsageError(f"--swa_start={config.swa_start:g}: {error}") from None
-    rows["ema"] = soups.exponential(len(points.points), config.ema_decay)
-    return Found(points, rows)
+        raise UsageError(f"--swa_start={start:g}: {error}") from None
+    ema = soups.exponential(len(points.points), config.ema_decay)
+    return Found(points, {"swa": swa, "ema": ema})
 
 
 def _segments(config: SoupConfig) -> InterpolateConfig:
@@ -216,26 +215,17 @@ def _evaluated(
         evaluator, count = inputs.problem.evaluator, itertools.count()
         saved = saved_paths.SavedPaths(folder, evaluator, inputs.state, None, received)
 
-        def evaluate(key: str, rows: np.ndarray) -> Values:
+        def evaluate(rows: np.ndarray) -> Values:
+            key = f"averages-{next(count)}"  # the greedy choice is the same in a resumed run
             saved.evaluate(inputs.control, {key: _padded(rows, inputs)})
             return saved.values(key)
 
-        def score(row: np.ndarray) -> float:
-            tried = evaluate(f"greedy-{next(count)}", row)
-            return float(soups.score(tried.metrics)[1][0])
-
         try:
-            scores = soups.score(segments.networks.metrics)[1]
-            rows = {"greedy": soups.greedy(scores, score).coefficients, **found.rows}
-            rows = {"uniform": rows.pop("uniform"), **rows}
-            averages = evaluate("averages", np.stack(list(rows.values())))
+            result = soups.measure(evaluate, segments, found.rows)
         finally:
             saved.bar.close()
     names, metrics = ensembling.of_networks(inputs)
-    coefficients = np.stack(list(rows.values()))
-    return Soups(
-        segments, np.array(list(rows)), coefficients, averages, np.array(names, str), metrics
-    )
+    return result._replace(ensemble=np.array(names, str), ensembles=metrics)
 
 
 def _padded(rows: np.ndarray, inputs: interpolation_inputs.Inputs) -> np.ndarray:

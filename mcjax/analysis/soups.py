@@ -13,12 +13,12 @@ array([0. , 0. , 0.5, 0.5])
 array([0.2, 0.8])
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from mcjax.results import Metrics, named
+from mcjax.results import Interpolation, Metrics, Soups, Values, named
 from mcjax.typing import Float, Num
 
 Row = Float[np.ndarray, " K"]
@@ -95,6 +95,29 @@ def greedy(scores: Num[np.ndarray, " K"], score: Callable[[Row], float]) -> Gree
         if here >= found.score:
             found = Greedy(row, members, here)
     return found
+
+
+def measure(
+    evaluate: Callable[[Float[np.ndarray, "rows K"]], Values],
+    segments: Interpolation,
+    more: Mapping[str, Row],
+) -> Soups:
+    """The uniform and the greedy soup and other averages, with their metrics; no ensembles.
+
+    Args:
+      evaluate: returns the metrics of averages, by their coefficients.
+      segments: the networks, and the segments between them.
+      more: coefficients of other averages by name.
+
+    Raises:
+      ValueError: the networks have no held-out accuracy or loss.
+    """
+    own = score(segments.networks.metrics)[1]
+    chosen = greedy(own, lambda row: float(score(evaluate(row[None]).metrics)[1][0]))
+    rows = {"uniform": uniform(len(own)), "greedy": chosen.coefficients, **more}
+    coefficients = np.stack(list(rows.values()))
+    averages = evaluate(coefficients)
+    return Soups(segments, np.array(list(rows)), coefficients, averages, np.zeros(0, str), {})
 
 
 def score(metrics: Metrics) -> tuple[str, Float[np.ndarray, " points"]]:

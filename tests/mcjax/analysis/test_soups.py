@@ -1,11 +1,15 @@
 """Coefficients of averages: sums of one, the networks they should hold, and a greedy choice."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from mcjax import api
 from mcjax.analysis import soups
+from mcjax.engine import parallel
+from tests.mcjax import small
 
 
 def test_uniform_and_swa():
@@ -65,3 +69,38 @@ def test_the_score_is_held_out_accuracy_or_else_the_loss():
     assert (name, values.tolist()) == ("validation_loss", [-1, -2])
     with pytest.raises(ValueError, match="there is none"):
         soups.score({"train": both})
+
+
+def test_soups_of_any_function():
+    """Of networks around the optimum of a quadratic loss, and one far away from it."""
+    mesh = small.mesh(1)
+    data = np.array([[0.5, -1.0], [1.5, 0.0], [0.7, 0.4]], np.float32)
+    best = data.mean(axis=0)
+    networks = [np.float32(best + step) for step in ([0.1, 0], [5, 5], [0, -0.5], [-0.1, 0.1])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "make_mesh", lambda *devices: mesh)
+        found = api.soups(_distance, networks, data, data, names="abcd", decay=0.5, points=3)
+    assert found.recipe.tolist() == ["uniform", "greedy", "ema"]
+    greedy = [1 / 2, 0, 0, 1 / 2]  # the third would move the average of the first two away
+    rows = [[1 / 4] * 4, greedy, [1 / 15, 2 / 15, 4 / 15, 8 / 15]]
+    np.testing.assert_allclose(found.coefficients, rows)
+    losses = [((row @ np.stack(networks) - data) ** 2).sum(1).mean() for row in np.array(rows)]
+    for split in ("train", "validation"):
+        np.testing.assert_allclose(found.averages.metrics[split]["loss"], losses, rtol=1e-5)
+    assert found.segments.name.tolist() == [*"abcd"]
+    assert found.segments.matrix("train_loss").shape == (4, 4)
+
+
+def _distance(params, batch):
+    return jnp.mean(jnp.sum((params[None] - batch) ** 2, axis=-1))
+
+
+def test_soups_need_held_out_data_and_networks():
+    data = np.zeros((4, 2), np.float32)
+    networks = [np.zeros(2, np.float32), np.ones(2, np.float32)]
+    with pytest.raises(ValueError, match="chosen on held-out data"):
+        api.soups(_distance, networks, data, None)
+    with pytest.raises(ValueError, match="1 networks"):
+        api.soups(_distance, networks[:1], data, data)
+    with pytest.raises(ValueError, match="decay=2"):
+        api.soups(_distance, networks, data, data, decay=2.0)
