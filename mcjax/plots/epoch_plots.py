@@ -12,8 +12,10 @@ from mcjax import results
 from mcjax.plots import styles
 from mcjax.typing import Float, Integer
 
-TICKS = 8
-"""The most epochs that are named along an axis."""
+TICKS = 6
+"""The most epochs that are named along an inch of an axis."""
+LOWEST = 1.5
+"""The least height of a row, in inches, for the label of its colour bar."""
 
 
 class _Block(NamedTuple):
@@ -46,10 +48,13 @@ def epochs_figure(found: results.Interpolation, metric: str) -> Figure:
     blocks = _blocks(found)
     width = plt.rcParams["figure.figsize"][0] * (1 if len(blocks) > 1 else 0.6)
     side = width / (len(blocks) + 0.4)
-    figure = Figure(figsize=(width, 0.35 + 1.1 * side * len(names)), layout="constrained")
+    height = 0.1 + max(0.95 * side, LOWEST) * len(names)
+    figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(len(names), len(blocks), squeeze=False)
     for name, row in zip(names, axes, strict=True):
         _row(found, name, blocks, row)
+        for block, ax in zip(blocks, row, strict=True):
+            _ticks(ax, found, block, int(TICKS * side))
     return figure
 
 
@@ -62,7 +67,7 @@ def _blocks(found: results.Interpolation) -> list[_Block]:
 
 
 def _row(
-    found: results.Interpolation, metric: str, blocks: Sequence[_Block], axes: Sequence[Axes]
+    found: results.Interpolation, metric: str, blocks: Sequence[_Block], axes: np.ndarray
 ) -> None:
     """The panels of one metric, with one colour scale from zero."""
     heights = np.maximum(styles.drawn(metric, found.matrix(metric)), 0)
@@ -70,16 +75,16 @@ def _row(
     for block, ax in zip(blocks, axes, strict=True):
         cells = heights[np.ix_(*block)]
         image = ax.imshow(cells, plt.get_cmap().reversed(), vmin=0, vmax=top, origin="lower")
-        _ticks(ax, found, block)
     where = "below the lower end" if styles.is_percent(metric) else "over the higher end"
     label = f"{styles.metric_label(metric)}\n{where}"
     axes[0].figure.colorbar(image, ax=list(axes), label=label)
 
 
-def _ticks(ax: Axes, found: results.Interpolation, block: _Block) -> None:
+def _ticks(ax: Axes, found: results.Interpolation, block: _Block, most: int) -> None:
+    """Names at most ``most`` epochs along each axis."""
     epochs = (_epochs(found)[indices] for indices in block)
     for axis, indices, epoch in zip((ax.yaxis, ax.xaxis), block, epochs, strict=True):
-        at = np.arange(0, len(indices), -(-len(indices) // TICKS))
+        at = np.arange(0, len(indices), -(-len(indices) // most))
         axis.set_ticks(at.tolist(), labels=[f"{x:.4g}" for x in epoch[at]])
         axis.set_label_text(f"epoch of {styles.plain(_run(str(found.name[indices[0]])))}")
     ax.grid(False)
