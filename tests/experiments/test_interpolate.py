@@ -234,17 +234,6 @@ def test_the_epochs_of_two_runs_by_one_word_each(runs, tmp_path, monkeypatch, ca
     assert not {"barriers", "profiles_loss"} & {*interpolation_report._figures(many)}
 
 
-def test_long_names_are_numbered_in_the_table(done):
-    found = load_result(Interpolation, done.path / "interpolation.npz")
-    assert interpolation_report.matrix(found, "segment", "train_loss")[1].split() == [
-        "a", "b", "a@1",
-    ]  # fmt: skip
-    long = found._replace(name=np.array(["seed0_of_many@30", "seed1_of_many@30", "a"]))
-    lines = interpolation_report.matrix(long, "segment", "train_loss")
-    assert lines[1].split() == ["(1)", "(2)", "(3)"]
-    assert [line[:20] for line in lines[2:4]] == ["(1) seed0_of_many@30", "(2) seed1_of_many@30"]
-
-
 def test_networks_of_equal_names_are_told_apart_by_their_folders(runs, tmp_path):
     shutil.copytree(runs / "a", tmp_path / "a")
     found = interpolation_inputs.resolve(InterpolateConfig(points=("a", str(tmp_path / "a"))))
