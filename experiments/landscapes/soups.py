@@ -90,12 +90,14 @@ def check_flags(config: SoupConfig) -> Run:
 
 def _check_folder(config: SoupConfig) -> Run:
     folder = Run(config.workdir)
-    info, mine = folder.info, recorded(config)
-    there = info.get("soup", {}).get("flags")
-    if info and there is None:
+    info, there = folder.info, recorded(SoupConfig())  # a flag that was added later had its default
+    if not info:
+        return folder
+    if "soup" not in info:
         raise UsageError(f"{folder.path} holds a run that is not a soup; use another --workdir")
-    differing = [f"--{k}: {there[k]} there, {x} now" for k, x in mine.items() if there[k] != x
-                 ] if info else []  # fmt: skip
+    there |= info["soup"]["flags"]
+    mine = recorded(config).items()
+    differing = [f"--{k}: {there[k]} there, {x} now" for k, x in mine if there[k] != x]
     if differing:
         raise UsageError(
             f"{folder.path} holds a soup with other flags ({'; '.join(differing)}); use another "
