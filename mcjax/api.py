@@ -1,4 +1,4 @@
-"""A few calls for any JAX model: fit, profile, interpolate, evaluate a plane, measure sharpness.
+"""A few calls for any JAX model: fit, profile, interpolate, average, evaluate planes, sharpness.
 
 They need parameters (pytrees of floating-point arrays, from any library), data (a pytree of arrays
 with a leading axis of examples), and a loss, ``loss(params, batch)`` or ``loss(params, batch,
