@@ -46,7 +46,8 @@ def run(config: SoupConfig) -> Run:
         with folder.locked():
             made = soups.make(folder, config, found, inputs)
             show(soups_report.finish(folder, config, made.found))
-            modes.finish(folder, problem, *made.point, f"the {config.recipe} average", soups.HINT)
+            name, hint = f"the {config.recipe} average", soups.hint(config)
+            modes.finish(folder, problem, *made.point, name, hint)
     show(modes.result(folder))
     return folder
 

@@ -36,10 +36,6 @@ from ..training import Problem, alignment
 from . import drawing, ensembling, interpolation, interpolation_inputs, saved_paths
 
 FILE, REPORT = "soup.npz", "soup.json"
-HINT = (
-    "; weights of networks with high barriers between them can seldom be averaged: see above, and "
-    "try --align or --recipe=greedy in another --workdir"
-)
 SWA_START = 0.75
 """Share of the last point's epoch from which SWA averages by default (Izmailov et al., 2018)."""
 
@@ -174,6 +170,15 @@ def make(
     with open_checkpoints(folder, keep=(step,)) as saved:
         saved.save(step, {"params": params, "model_state": state})
     return Made(result, Point(params, state))
+
+
+def hint(config: SoupConfig) -> str:
+    """What to try if the average is at chance."""
+    ways = ["--recipe=greedy", *([] if config.align else ["--align"])]
+    return (
+        "; weights of networks with high barriers between them can seldom be averaged: see above, "
+        f"and try {' or '.join(ways)} in another --workdir"
+    )
 
 
 def _open(folder: Run, config: SoupConfig, found: Found, sums: list[int]) -> None:

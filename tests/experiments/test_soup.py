@@ -190,7 +190,7 @@ def _only(name, save):
 def test_an_average_at_chance_fails_after_its_report(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(soups_report, "draw", lambda *_: [])
     config = make(tmp_path / "run", ("a", "minus"))
-    with pytest.raises(RunFailed, match="try --align"):
+    with pytest.raises(RunFailed, match="try --recipe=greedy or --align"):
         soup.run(config)
     accuracy = load(config.workdir).result.averages.metrics["train"]["accuracy"]
     assert accuracy[1] > 0.5 > 0.2 > accuracy[0]
