@@ -42,8 +42,7 @@ import numpy as np
 import optax
 
 from mcjax import curves, planes, results
-from mcjax.analysis import hessian, interpolation, profiles, surfaces
-from mcjax.analysis import soups as averages
+from mcjax.analysis import hessian, interpolation, profiles, soups, surfaces
 from mcjax.engine import checks, evaluation, interop, objectives, parallel, streams, training
 from mcjax.engine.evaluation import Progress
 from mcjax.typing import Array, Float, PyTree
@@ -228,7 +227,7 @@ def interpolate(
     return interpolation.interpolate(there.evaluator, own, there.names, t, state, progress)
 
 
-def soups(
+def soup(
     loss: Loss,
     networks: Sequence[PyTree],
     data: PyTree,
@@ -267,13 +266,13 @@ def soups(
     >>> loss = lambda w, batch: jnp.mean((w[0] - batch) ** 2)  # of a mean of zero
     >>> networks = [jnp.full(1, w) for w in (-1.0, 2.0, 1.0)]
     >>> data = np.array([-1.0, 1.0], np.float32)
-    >>> found = api.soups(loss, networks, data, data)
+    >>> found = api.soup(loss, networks, data, data)
     >>> found.recipe.tolist(), found.coefficients.round(2).tolist()
     (['uniform', 'greedy'], [[0.33, 0.33, 0.33], [0.5, 0.0, 0.5]])
     >>> curves.combine(networks, found.coefficients[1]).round(2).tolist()
     [0.0]
     """
-    more = {} if decay is None else {"ema": averages.exponential(len(networks), decay)}
+    more = {} if decay is None else {"ema": soups.exponential(len(networks), decay)}
     there = _networks(loss, networks, data, validation, names, batch_size)
     if "validation" not in there.evaluator.splits:
         raise ValueError("validation=None: the greedy soup is chosen on held-out data")
@@ -284,7 +283,7 @@ def soups(
     def evaluate(rows: Float[np.ndarray, "rows K"]) -> results.Values:
         return results.Values.joined([there.evaluator(own, rows, state)])
 
-    return averages.measure(evaluate, segments, more)
+    return soups.measure(evaluate, segments, more)
 
 
 def surface(

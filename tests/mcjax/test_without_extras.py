@@ -79,7 +79,7 @@ def test_lazy_attributes():
         "fit_curve",
         "interpolate",
         "profile",
-        "soups",
+        "soup",
         "surface",
         "sharpness",
         "__version__",

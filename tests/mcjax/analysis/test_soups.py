@@ -79,7 +79,7 @@ def test_soups_of_any_function():
     networks = [np.float32(best + step) for step in ([0.1, 0], [5, 5], [0, -0.5], [-0.1, 0.1])]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parallel, "make_mesh", lambda *devices: mesh)
-        found = api.soups(_distance, networks, data, data, names="abcd", decay=0.5, points=3)
+        found = api.soup(_distance, networks, data, data, names="abcd", decay=0.5, points=3)
     assert found.recipe.tolist() == ["uniform", "greedy", "ema"]
     greedy = [1 / 2, 0, 0, 1 / 2]  # the third would move the average of the first two away
     rows = [[1 / 4] * 4, greedy, [1 / 15, 2 / 15, 4 / 15, 8 / 15]]
@@ -99,8 +99,8 @@ def test_soups_need_held_out_data_and_networks():
     data = np.zeros((4, 2), np.float32)
     networks = [np.zeros(2, np.float32), np.ones(2, np.float32)]
     with pytest.raises(ValueError, match="chosen on held-out data"):
-        api.soups(_distance, networks, data, None)
+        api.soup(_distance, networks, data, None)
     with pytest.raises(ValueError, match="1 networks"):
-        api.soups(_distance, networks[:1], data, data)
+        api.soup(_distance, networks[:1], data, data)
     with pytest.raises(ValueError, match="decay=2"):
-        api.soups(_distance, networks, data, data, decay=2.0)
+        api.soup(_distance, networks, data, data, decay=2.0)
