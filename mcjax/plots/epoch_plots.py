@@ -1,7 +1,7 @@
 """Figures of interpolations between the epochs of one run, or of two: barriers of every two."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -72,12 +72,18 @@ def _row(
     """The panels of one metric, with one colour scale from zero."""
     heights = np.maximum(styles.drawn(metric, found.matrix(metric)), 0)
     top = float(np.nanmax(heights)) or 1.0
-    for block, ax in zip(blocks, axes, strict=True):
-        cells = heights[np.ix_(*block)]
-        image = ax.imshow(cells, plt.get_cmap().reversed(), vmin=0, vmax=top, origin="lower")
+    look: dict[str, Any] = {
+        "cmap": plt.get_cmap().reversed(),
+        "vmin": 0,
+        "vmax": top,
+        "origin": "lower",
+    }
+    images = [
+        ax.imshow(heights[np.ix_(*block)], **look) for block, ax in zip(blocks, axes, strict=True)
+    ]
     where = "below the lower end" if styles.is_percent(metric) else "over the higher end"
     label = f"{styles.metric_label(metric)}\n{where}"
-    axes[0].figure.colorbar(image, ax=list(axes), label=label)
+    axes[0].figure.colorbar(images[0], ax=list(axes), label=label)
 
 
 def _ticks(ax: Axes, found: results.Interpolation, block: _Block, most: int) -> None:
