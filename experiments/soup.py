@@ -1,9 +1,8 @@
 r"""Averages the weights of several checkpoints: soups, SWA and exponential moving averages.
 
-    python -m experiments.soup --points=runs/A@30- --recipe=swa --workdir=runs/A_swa
+    python -m experiments.soup --points=runs/A@all --recipe=swa --swa_start=30 --workdir=runs/A_swa
     python -m experiments.soup --points=runs/A,runs/B,runs/C --recipe=greedy --workdir=runs/ABC
-    python -m experiments.soup --points=runs/A,runs/B --align=weights --curve=runs/AB \
-        --workdir=runs/AB_soup
+    python -m experiments.soup --points=runs/A,runs/B --curve=runs/AB --workdir=runs/AB_soup
 
 --points are two or more checkpoints RUN[@EPOCH][~T] of the same network and data set; RUN@all
 stands for all checkpoints of a run, RUN@30- for those from epoch 30 on. The barriers between every
