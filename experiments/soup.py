@@ -1,4 +1,4 @@
-r"""Averages the weights of several checkpoints: soups, SWA and exponential moving averages.
+"""Averages the weights of several checkpoints: soups, SWA and exponential moving averages.
 
     python -m experiments.soup --points=runs/A@all --recipe=swa --swa_start=30 --workdir=runs/A_swa
     python -m experiments.soup --points=runs/A,runs/B,runs/C --recipe=greedy --workdir=runs/ABC
