@@ -11,7 +11,19 @@ from mcjax import curves
 from mcjax.engine import parallel
 
 from ..cli import InterpolateConfig, ModeConfig, UsageError
-from ..runs import Name, Point, Run, SavedCurve, curve_name, label, load_curve, load_point
+from ..runs import (
+    Name,
+    Point,
+    Run,
+    SavedCurve,
+    curve_name,
+    epoch_of,
+    expand,
+    label,
+    load_curve,
+    load_point,
+    parse_name,
+)
 from ..training import Problem, alignment, check_measured, check_problem
 from . import references
 
@@ -24,12 +36,14 @@ class Found(NamedTuple):
       points: the networks, by their names for figures, all different.
       curves: the fitted curves, by their references.
       group: for each network whether it is of --against; None without --against.
+      epoch: their epochs, if each group is of one run; otherwise None.
     """
 
     mode: ModeConfig
     points: dict[str, Name]
     curves: dict[str, Name]
     group: np.ndarray | None
+    epoch: np.ndarray | None
 
 
 class PairCurve(NamedTuple):
@@ -60,6 +74,7 @@ class Inputs(NamedTuple):
       control: their parameters, then the bends of the curves, on all devices.
       state: the first network's state, on all devices.
       curves: the curves, by their references.
+      epoch: the networks' epochs, if each group is of one run; otherwise None.
     """
 
     mode: ModeConfig
@@ -70,6 +85,7 @@ class Inputs(NamedTuple):
     control: tuple[Any, ...]
     state: Any
     curves: dict[str, PairCurve]
+    epoch: np.ndarray | None
 
 
 def resolve(config: InterpolateConfig) -> Found:
@@ -80,9 +96,10 @@ def resolve(config: InterpolateConfig) -> Found:
         differ in network or data.
     """
     check_measured(config.splits, config.metrics)
-    texts = {"--points": config.points, "--against": config.against}
+    flags = {"--points": config.points, "--against": config.against}
+    texts = {flag: [x for text in own for x in expand(text)] for flag, own in flags.items()}
     if not config.points and not config.against and len(config.curve) == 1:
-        texts["--points"] = tuple(f"{config.curve[0]}~{t}" for t in (0, 1))
+        texts["--points"] = [f"{config.curve[0]}~{t}" for t in (0, 1)]
     if not texts["--points"]:
         raise UsageError("--points is missing: two checkpoints RUN[@EPOCH][~T] or more")
     every = [text for group in texts.values() for text in group]
@@ -100,7 +117,17 @@ def resolve(config: InterpolateConfig) -> Found:
     points = dict(zip(labels(every), (one.name for one in found), strict=True))
     by_curve = dict(zip(config.curve, (one.name for one in lines), strict=True))
     group = np.repeat([0, 1], [len(g) for g in texts.values()]) if config.against else None
-    return Found(mode, points, by_curve, group)
+    return Found(mode, points, by_curve, group, _epochs([g for g in texts.values() if g]))
+
+
+def _epochs(groups: Sequence[Sequence[str]]) -> np.ndarray | None:
+    """The epochs of all networks, if each group is several epochs of one run."""
+    names = [[parse_name(text) for text in group] for group in groups]
+    if any(len(group) < 2 or len({name.run for name in group}) > 1 for group in names):
+        return None
+    if any(name.t is not None for group in names for name in group):
+        return None
+    return np.array([epoch_of(name) for group in names for name in group])
 
 
 def labels(texts: Sequence[str]) -> list[str]:
@@ -142,7 +169,7 @@ def load(config: InterpolateConfig, found: Found, problem: Problem) -> Inputs:
     control, state = parallel.replicate(((*networks, *bends), state), problem.mesh)
     return Inputs(
         found.mode, problem, tuple(points), found.group, tuple(points.values()), control, state,
-        placed,
+        placed, found.epoch,
     )  # fmt: skip
 
 

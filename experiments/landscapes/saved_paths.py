@@ -9,7 +9,7 @@ import numpy as np
 
 from mcjax.analysis import interpolation
 from mcjax.engine import evaluation, parallel
-from mcjax.results import Interpolation, Layers, Values
+from mcjax.results import Interpolation, Layers, Soups, Values
 
 from ..cli import Interrupted, Progress, UsageError
 from ..runs import Run, load_arrays, save_arrays
@@ -20,7 +20,7 @@ from .saved_logits import SavedLogits
 FOLDER = "paths"
 """Within the run folder, until all paths are evaluated."""
 FOLDERS = (FOLDER, saved_logits.FOLDER)
-_Result = TypeVar("_Result", Interpolation, Layers)
+_Result = TypeVar("_Result", Interpolation, Layers, Soups)
 
 
 def checksums(folder: Run, networks: Sequence[Any], words: str) -> list[int]:
@@ -56,7 +56,7 @@ class SavedPaths:
       run: the run, in whose folder ``paths`` they are saved.
       evaluator: for the network and data.
       state: the network's state.
-      total: the number of points of all paths.
+      total: the number of points of all paths, if it is known.
       received: signals, as they come.
       logits: writes the logits of each path, before its metrics.
 
@@ -69,7 +69,7 @@ class SavedPaths:
         run: Run,
         evaluator: evaluation.Evaluator,
         state: Any,
-        total: int,
+        total: int | None,
         received: list[int],
         logits: SavedLogits | None = None,
     ) -> None:
@@ -77,7 +77,7 @@ class SavedPaths:
         self._folder.mkdir(exist_ok=True)
         self._evaluator, self._state, self._received = evaluator, state, received
         self._logits = logits
-        if logits is not None:
+        if logits is not None and total is not None:
             logits.announce(total)
         files = sorted(self._folder.glob("*.npz"))
         self.arrays = {file.stem: load_arrays(file) for file in files}
