@@ -24,9 +24,10 @@ def run(config: CurveConfig) -> Run:
       Interrupted: a signal came.
     """
     fit = fits.check_flags(config)
+    config = fit.config
     profiles.check_flags(fit)
     problem = make_problem(fit.start.mode, config.precision)
-    measured = measuring(problem, config.splits, config.metrics)
+    measured = measuring(problem, config.splits, config.metrics, config.also_evaluate)
     fits.check_data(fit, problem)
     with fit.folder.locked():
         fitting.begin(fit, problem)

@@ -34,7 +34,7 @@ def run(config: InstabilityConfig) -> Run:
             show(instability_report.finish(folder, config, found))
         return folder
     problem = make_problem(sweep.parent)
-    measured = measuring(problem, config.splits, config.metrics)
+    measured = measuring(problem, config.splits, config.metrics, config.also_evaluate)
     per_epoch = forking.check_data(sweep, problem)
     with folder.locked():
         folder.open("instability", config, mode=identity(sweep.parent))

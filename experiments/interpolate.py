@@ -21,7 +21,7 @@ from mcjax.results import Interpolation
 from .cli import InterpolateConfig, main, show
 from .landscapes import interpolation, interpolation_inputs, interpolation_report
 from .runs import Run, is_evaluated, load_result
-from .training import make_problem, measuring
+from .training import make_problem, measuring, pin_further
 
 
 def run(config: InterpolateConfig) -> Run:
@@ -31,12 +31,13 @@ def run(config: InterpolateConfig) -> Run:
       UsageError: wrong flags, found before any long work.
       Interrupted: a signal came; finished paths are saved.
     """
+    config = pin_further(config)
     folder = interpolation.check_flags(config)
     inputs = None
     if not is_evaluated(folder, config, interpolation.FILE, interpolation.EVALUATION):
         found = interpolation_inputs.resolve(config)
         problem = make_problem(found.mode, config.precision)
-        problem = measuring(problem, config.splits, config.metrics)
+        problem = measuring(problem, config.splits, config.metrics, config.also_evaluate)
         inputs = interpolation_inputs.load(config, found, problem)
     with folder.locked():
         if inputs is None:

@@ -102,6 +102,15 @@ class Measuring(Drawing):
         "mcjax.engine.objectives.Objective; its metrics are measured besides the modes' own.",
         evaluation=True,
     )
+    also_evaluate: tuple[str, ...] = flag(
+        (),
+        "Further data to evaluate on, each [NAME=]DATA[+OPTION=VALUE]... with DATA one of train, "
+        "validation and test, or another --dataset, of which split=SPLIT is used, by default its "
+        "test images. label=3 or 0/1/8 keeps classes, indices=FILE positions; noise=0.1, blur=1, "
+        "contrast=0.5 and random_labels=0.2 corrupt, with seed=N. Example: "
+        "test+noise=0.1,low=test+label=0/1/2,npz:FILE.",
+        evaluation=True,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,11 @@ from ..cli import (
     identity,
 )  # fmt: skip
 from ..runs import Run, begin_evaluation
-from ..training import alignment
+from ..training import MEASURED, alignment
 from . import drawing, saved_paths
 from .interpolation_inputs import Inputs
 
-EVALUATION = ("t_range", "num_points", "splits", "metrics")
+EVALUATION = ("t_range", "num_points", *MEASURED)
 """Flags of the evaluation, which runs again if they change."""
 FILE, REPORT = "interpolation.npz", "interpolation.json"
 NETWORKS = "networks"

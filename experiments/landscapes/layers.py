@@ -18,11 +18,11 @@ from ..runs import (
     begin_evaluation,
     load_point,
 )
-from ..training import Problem, alignment, check_measured, check_problem
+from ..training import MEASURED, Problem, alignment, check_measured, check_problem
 from . import drawing, references, saved_paths
 from .interpolation_inputs import labels
 
-EVALUATION = ("num_points", "splits", "metrics")
+EVALUATION = ("num_points", *MEASURED)
 """Flags of the evaluation, which runs again if they change."""
 FILE, REPORT = "layers.npz", "layers.json"
 

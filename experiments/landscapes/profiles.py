@@ -1,7 +1,7 @@
 """Evaluates, draws and summarizes the profiles of a fitted curve and its segment (Section 2)."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from mcjax import plots
 from mcjax.analysis import profiles
 from mcjax.engine import parallel
-from mcjax.results import PathMetrics, Profile, named
+from mcjax.results import Metrics, PathMetrics, Profile, named
 
 from ..cli import CurveConfig, Progress
 from ..runs import (
@@ -25,6 +25,11 @@ from ..runs import (
 )
 from ..training import EVALUATION, Fit, Problem, evaluated_epochs, labels
 from . import drawing, ensembling
+
+WORST: dict[str, tuple[str, Callable[..., Any]]] = {
+    "accuracy": ("lowest", np.nanargmin), "loss": ("highest", np.nanargmax),
+}  # fmt: skip
+"""By metric, the word for its worst value along a path and what finds it."""
 
 
 def check_flags(fit: Fit) -> None:
@@ -189,7 +194,7 @@ def _draw_one(found: Profile, title: str, stem: Path, config: CurveConfig) -> Pa
 
 
 def summarize(found: Profile) -> str:
-    """Summarizes the ends, the curve and the segment in a line each."""
+    """Summarizes the ends, and the curve and the segment with a line for any further data."""
     lines, t = [_ends_line(found)], found.t
     for name, path in found.paths.items():
         losses = path.metrics["train"]["loss"]
@@ -206,7 +211,22 @@ def summarize(found: Profile) -> str:
         if strange:
             words.append(f"{strange} of {len(t)} points are not finite")
         lines.append(f"{name:<9}{', '.join(words)}")
+        lines += [f"{name:<9}{words}" for words in _further(path.metrics, t)]
     return "\n".join(lines)
+
+
+def _further(metrics: Metrics, t: np.ndarray) -> Iterator[str]:
+    """The lowest accuracy and the highest loss on each split other than the usual two."""
+    for split in (split for split in metrics if split not in ("train", "validation")):
+        words: list[str] = []
+        for metric, (word, worst) in WORST.items():
+            values = metrics[split].get(metric, np.full(1, np.nan))
+            if np.isfinite(values).any():
+                k, name = int(worst(values)), f"{split}_{metric}"
+                number = plots.drawn(name, values)[k]
+                words.append(f"{word} {plots.metric_words(name)} {number:.4g} (t={t[k]:.2f})")
+        if words:
+            yield ", ".join(words)
 
 
 def _ends_line(found: Profile) -> str:

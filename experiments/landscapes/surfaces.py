@@ -26,10 +26,11 @@ from ..runs import (
     parse_name,
     save_arrays,
 )
+from ..training import MEASURED
 from . import drawing, surface_directions, surface_inputs, surface_rows
 from .surface_inputs import Inputs
 
-EVALUATION = ("grid", "margin", "extent", "splits", "metrics")
+EVALUATION = ("grid", "margin", "extent", *MEASURED)
 """Flags of the evaluation, which runs again if they change."""
 FILE = "surface.npz"
 

@@ -3,7 +3,9 @@
 from . import alignment, ends, fits, fitting, forking, modes, pairs
 from .failures import fail
 from .fits import EVALUATION, Fit, evaluated_epochs, labels
+from .further import pin as pin_further
 from .problem import (
+    MEASURED,
     Problem,
     check_measured,
     check_problem,
@@ -16,6 +18,7 @@ from .problem import (
 
 __all__ = [
     "EVALUATION",
+    "MEASURED",
     "Fit",
     "Problem",
     "alignment",
@@ -33,6 +36,7 @@ __all__ = [
     "modes",
     "pairs",
     "pin_data",
+    "pin_further",
     "same_problem",
     "shapes",
 ]

@@ -16,10 +16,11 @@ from ..runs import (
     step_of,
 )
 from .ends import End, check_alike, check_shapes, resolve
+from .further import pin as pin_further
 from .optimization import check_steps, check_training
-from .problem import Problem, check_batch, check_measured, check_problem
+from .problem import MEASURED, Problem, check_batch, check_measured, check_problem
 
-EVALUATION = ("points", "splits", "metrics")
+EVALUATION = ("points", *MEASURED)
 """The flags of a fitted curve's evaluation: if they change, it is reevaluated."""
 
 
@@ -62,6 +63,7 @@ def check_flags(config: CurveConfig) -> Fit:
       UsageError: one of them is wrong.
     """
     _check_values(config)
+    config = pin_further(config)
     folder = Run(config.workdir)
     folder.check_same("curve", config)
     forks.check(folder, "curve", config)

@@ -16,7 +16,7 @@ from mcjax.engine import evaluation, objectives, parallel, streams
 
 from ..cli import ModeConfig, UsageError, say
 from ..runs import same_value
-from . import networks
+from . import further, networks
 
 SPLITS = ("train", "validation")
 PROBLEM_FLAGS = (
@@ -24,6 +24,10 @@ PROBLEM_FLAGS = (
     "normalization", "model", "width", "dropout", "objective",
 )  # fmt: skip
 """The flags that define a problem."""
+
+
+MEASURED = ("splits", "metrics", "also_evaluate")
+"""The flags that choose what is measured; with other values, a run is evaluated again."""
 
 
 class Problem(NamedTuple):
@@ -147,27 +151,35 @@ def for_mode(problem: Problem, mode: ModeConfig) -> Problem:
     return _with_evaluator(problem, objective, problem.evaluator.splits)
 
 
-def measuring(problem: Problem, splits: tuple[str, ...], metrics: str | None = None) -> Problem:
-    """The problem with an evaluator of other splits or additional metrics, over the same data.
+def measuring(
+    problem: Problem,
+    splits: tuple[str, ...],
+    metrics: str | None = None,
+    also: tuple[str, ...] = (),
+) -> Problem:
+    """The problem with an evaluator of other splits, further data or additional metrics.
 
     Args:
       problem: from `make_problem`.
       splits: ``train`` and any of ``validation`` and ``test``.
       metrics: ``package.module:factory`` of an objective to measure in addition to the problem's.
+      also: --also_evaluate, completed by `further.pin`.
 
     Raises:
-      UsageError: the factory of the metrics fails.
+      UsageError: the factory of the metrics fails, or further data do not match the network.
     """
-    if (splits, metrics) == (SPLITS, None):
+    if (splits, metrics, also) == (SPLITS, None, ()):
         return problem
-    placed = dict(problem.evaluator.splits)
+    placed, more = dict(problem.evaluator.splits), further.read(also, problem.dataset, problem.mode)
     if "test" in splits:
-        placed |= _place({"test": problem.dataset.test}, problem.mesh, placed)
+        more = {"test": problem.dataset.test} | more
+    placed |= _place(more, problem.mesh, placed)
     objective = problem.objective
     if metrics:
-        more = networks.users_objective("metrics", metrics, problem.model)
-        objective = networks.with_metrics_of(objective, more)
-    return _with_evaluator(problem, objective, {split: placed[split] for split in splits})
+        users = networks.users_objective("metrics", metrics, problem.model)
+        objective = networks.with_metrics_of(objective, users)
+    chosen = {name: placed[name] for name in dict.fromkeys((*splits, *more))}
+    return _with_evaluator(problem, objective, chosen)
 
 
 def _with_evaluator(

@@ -197,7 +197,7 @@ class Evaluator:
         for name in streamed:
             of_chunk = lambda chunk: self._block(points, states, {"": chunk})[0][""]  # noqa: E731
             sums[name] = self._parts(of_chunk, name)
-        return {name: sums[name] for name in sorted(sums)}, l2
+        return {name: sums[name] for name in self.splits}, l2
 
     def __call__(
         self,

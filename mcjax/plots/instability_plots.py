@@ -38,7 +38,7 @@ def instability(ax: Axes, found: results.Instability, metric: str) -> Axes:
             continue
         mean, _, low, high = (styles.drawn(metric, x) for x in found.spread(f"{split}_{metric}"))
         color = styles.color(index)
-        ax.plot(found.epoch, mean, "o-", ms=3, color=color, label=styles.SPLIT_WORDS[split])
+        ax.plot(found.epoch, mean, "o-", ms=3, color=color, label=styles.split_words(split))
         ax.fill_between(found.epoch, low, high, color=color, alpha=0.2, lw=0)
     if percent or metric.endswith("error"):
         limit = styles.drawn(metric, np.array([STABLE]))

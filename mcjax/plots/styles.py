@@ -87,6 +87,11 @@ def drawn(metric: str, values: Num[ArrayLike, "*shape"]) -> Float[np.ndarray, "*
     return (100 if is_percent(metric) else 1) * np.asarray(values, np.float64)
 
 
+def split_words(split: str) -> str:
+    """A split's name in figures, for matplotlib."""
+    return plain(SPLIT_WORDS.get(split, split))
+
+
 def metric_words(metric: str) -> str:
     """A metric's name on axes and pages.
 
@@ -122,7 +127,7 @@ def metric_names(metrics: results.Metrics) -> list[str]:
     """
     names = list(results.named(metrics))
     known = [name for name in METRIC_LABELS if name in names]
-    order = list(dict.fromkeys(name.partition("_")[2] for name in names))
+    order = list(dict.fromkeys(("loss", "accuracy", *(n.partition("_")[2] for n in names))))
     own = [name for name in names if name not in known]  # a metric's splits are adjacent
     return known + sorted(own, key=lambda name: order.index(name.partition("_")[2]))
 
