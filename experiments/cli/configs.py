@@ -114,6 +114,19 @@ class Measuring(Drawing):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Combining(Measuring):
+    """Networks that are combined, and measured on common data."""
+
+    allow_different: tuple[str, ...] = flag(
+        (),
+        "Flags of their data in which networks may differ: dataset, train_size, validation_size, "
+        "use_test. The data, "
+        "the normalization and batch norm's statistics are those of the first network.",
+        identity=False,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Training(Machine):
     """Flags of every training, of modes and of curves."""
 
@@ -285,7 +298,7 @@ class ImportParamsConfig(ImportConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Fitting(Training, Measuring):
+class Fitting(Training, Combining):
     """Flags of fitting, of one curve and of several."""
 
     topic: ClassVar[str] = "curve"
@@ -359,7 +372,7 @@ class CurvesConfig(Fitting):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SurfaceConfig(Measuring):
+class SurfaceConfig(Combining):
     """The loss on the plane through three checkpoints, or around one, with their data and model."""
 
     divides: ClassVar[bool] = True
@@ -418,7 +431,7 @@ class SurfaceConfig(Measuring):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class InterpolateConfig(Measuring):
+class InterpolateConfig(Combining):
     """The segments between every two of several checkpoints, with their data and model."""
 
     divides: ClassVar[bool] = True
@@ -454,7 +467,7 @@ class InterpolateConfig(Measuring):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LayersConfig(Measuring):
+class LayersConfig(Combining):
     """Layer-wise barriers between two checkpoints, with their data set and model."""
 
     divides: ClassVar[bool] = True

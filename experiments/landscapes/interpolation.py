@@ -68,7 +68,8 @@ def evaluate(folder: Run, config: InterpolateConfig, inputs: Inputs) -> Interpol
       Interrupted: a signal came; finished paths are saved.
     """
     sums = saved_paths.checksums(folder, inputs.control, "a network of --points or --curve")
-    folder.open("interpolation", config, mode=identity(inputs.mode), control_crc32=sums)
+    facts = {"different": list(inputs.different)} if inputs.different else {}
+    folder.open("interpolation", config, mode=identity(inputs.mode), control_crc32=sums, **facts)
     begin_evaluation(folder, config, EVALUATION, (FILE, REPORT, saved_paths.FOLDER, "figures/*"))
     return saved_paths.completed(folder, FILE, _Paths(folder, config, inputs).evaluated)
 

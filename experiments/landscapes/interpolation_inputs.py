@@ -24,12 +24,14 @@ class Found(NamedTuple):
       points: the networks, by their names for figures, all different.
       curves: the fitted curves, by their references.
       group: for each network whether it is of --against; None without --against.
+      different: what the training data of others differ in.
     """
 
     mode: ModeConfig
     points: dict[str, Name]
     curves: dict[str, Name]
     group: np.ndarray | None
+    different: tuple[str, ...]
 
 
 class PairCurve(NamedTuple):
@@ -60,6 +62,7 @@ class Inputs(NamedTuple):
       control: their parameters, then the bends of the curves, on all devices.
       state: the first network's state, on all devices.
       curves: the curves, by their references.
+      different: what the training data of others differ in.
     """
 
     mode: ModeConfig
@@ -70,6 +73,7 @@ class Inputs(NamedTuple):
     control: tuple[Any, ...]
     state: Any
     curves: dict[str, PairCurve]
+    different: tuple[str, ...]
 
 
 def resolve(config: InterpolateConfig) -> Found:
@@ -95,12 +99,12 @@ def resolve(config: InterpolateConfig) -> Found:
         curve_name(text)
     found = [references.find(flag, text) for flag, group in texts.items() for text in group]
     lines = [references.find("--curve", text) for text in config.curve]
-    mode = references.shared_mode([*found, *lines], config.data_dir, "share a segment")
+    mode, different = references.shared([*found, *lines], config, "share a segment")
     check_problem(mode)
     points = dict(zip(labels(every), (one.name for one in found), strict=True))
     by_curve = dict(zip(config.curve, (one.name for one in lines), strict=True))
     group = np.repeat([0, 1], [len(g) for g in texts.values()]) if config.against else None
-    return Found(mode, points, by_curve, group)
+    return Found(mode, points, by_curve, group, different)
 
 
 def labels(texts: Sequence[str]) -> list[str]:
@@ -142,7 +146,7 @@ def load(config: InterpolateConfig, found: Found, problem: Problem) -> Inputs:
     control, state = parallel.replicate(((*networks, *bends), state), problem.mesh)
     return Inputs(
         found.mode, problem, tuple(points), found.group, tuple(points.values()), control, state,
-        placed,
+        placed, found.different,
     )  # fmt: skip
 
 

@@ -80,8 +80,9 @@ def evaluate(folder: Run, config: SurfaceConfig, inputs: Inputs) -> Surface:
       UsageError: an iterate does not match the points, or the curve or an iterate is not finite.
       Interrupted: a signal came; finished rows are saved.
     """
-    facts = {"aligned": inputs.aligned} if inputs.aligned else {}
-    folder.open("surface", config, mode=identity(inputs.mode), **facts)
+    facts = {"aligned": inputs.aligned, "different": list(inputs.different)}
+    there = {name: fact for name, fact in facts.items() if fact}
+    folder.open("surface", config, mode=identity(inputs.mode), **there)
     begin_evaluation(folder, config, EVALUATION, (FILE, "rows", "figures/surface_*"))
     began = time.monotonic()
     surface = _projected(inputs)

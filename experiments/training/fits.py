@@ -18,7 +18,15 @@ from ..runs import (
 from .ends import End, check_alike, check_shapes, resolve
 from .further import pin as pin_further
 from .optimization import check_steps, check_training
-from .problem import MEASURED, Problem, check_batch, check_measured, check_problem
+from .problem import (
+    MEASURED,
+    Problem,
+    check_batch,
+    check_measured,
+    check_problem,
+    data_words,
+    same_problem,
+)
 
 EVALUATION = ("points", *MEASURED)
 """The flags of a fitted curve's evaluation: if they change, it is reevaluated."""
@@ -38,6 +46,11 @@ class Fit(NamedTuple):
     config: CurveConfig
     start: End
     end: End
+
+    @property
+    def different(self) -> list[str]:
+        """What the training data of the two ends differ in."""
+        return same_problem(self.start.mode, self.end.mode)
 
     @property
     def keep(self) -> tuple[int, ...]:
@@ -75,7 +88,7 @@ def check_flags(config: CurveConfig) -> Fit:
             f"--start={config.start} and --end={config.end} would both be trained in "
             f"{start.name.run}: give the flagfiles different names"
         )
-    check_alike(start, end)
+    check_alike(start, end, config.allow_different)
     check_problem(start.mode)
     return Fit(folder, config, start, end)
 
@@ -140,6 +153,17 @@ def check_data(fit: Fit, problem: Problem) -> None:
     check_steps(problem, fit.config)
     if fit.folder.status in UNTRAINED:
         _note_seeds(fit.start, fit.end)
+        _note_different(fit)
+
+
+def _note_different(fit: Fit) -> None:
+    """Prints a note if the two ends are trained on different data."""
+    if fit.different:
+        start, data = fit.config.start, data_words(fit.start.mode)
+        say(
+            f"note: the ends differ in {'; '.join(fit.different)}. The curve trains on the data of "
+            f"--start={start} ({data}), with its normalization, and is measured on them"
+        )
 
 
 def _note_seeds(start: End, end: End) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -24,6 +24,8 @@ PROBLEM_FLAGS = (
     "normalization", "model", "width", "dropout", "objective",
 )  # fmt: skip
 """The flags that define a problem."""
+DATA_FLAGS = ("dataset", "train_size", "validation_size", "use_test")
+"""Those of them in which --allow_different lets networks differ."""
 
 
 MEASURED = ("splits", "metrics", "also_evaluate")
@@ -243,12 +245,54 @@ def check_batch(problem: Problem, mode: ModeConfig, batch_size: int, strata: int
 
 def same_problem(a: ModeConfig, b: ModeConfig) -> list[str]:
     """The differing flags that prevent two modes from being connected; empty if they can be."""
+    return list(_differing(a, b).values())
+
+
+def check_joined(
+    a: ModeConfig, b: ModeConfig, allowed: Collection[str] | None, refusal: str
+) -> None:
+    """Checks that two modes can be connected, by their flags.
+
+    Args:
+      a: the mode whose data are used.
+      b: the other.
+      allowed: --allow_different; None if the command does not have it.
+      refusal: the beginning of the message, such as "a and b do not share a plane".
+
+    Raises:
+      UsageError: they differ in another flag; or ``allowed`` has one that must not differ.
+    """
+    for name in allowed or ():
+        if name not in DATA_FLAGS:
+            there = ", ".join(DATA_FLAGS)
+            raise UsageError(f"--allow_different={name}: networks may only differ in {there}")
+    differing = _differing(a, b)
+    refused = [name for name in differing if name not in (allowed or ())]
+    if not refused:
+        return
+    remedy = ""
+    if allowed is not None and {*refused} <= {*DATA_FLAGS}:
+        names = ",".join((*allowed, *refused))
+        remedy = f"; --allow_different={names} joins them on the data of the first"
+    raise UsageError(f"{refusal}: they differ in {differing[refused[0]]}{remedy}")
+
+
+def data_words(mode: ModeConfig) -> str:
+    """The training data of a mode in words, such as ``digits, train_size 500``."""
+    words = [data.without_folder(mode.dataset)]
+    if mode.train_size is not None:
+        words.append(f"train_size {mode.train_size}")
+    return ", ".join(words + ["use_test"] * mode.use_test)
+
+
+def _differing(a: ModeConfig, b: ModeConfig) -> dict[str, str]:
+    """The differing flags of two problems, in words, by name."""
     pairs = [(name, getattr(a, name), getattr(b, name)) for name in PROBLEM_FLAGS]
-    return [
-        f"--{name}: {there} and {here}"
+    return {
+        name: f"--{name}: {there} and {here}"
         for name, there, here in pairs
         if name != "dropout" and not same_value(name, there, here)
-    ]
+    }
 
 
 def _place(
