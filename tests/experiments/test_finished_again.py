@@ -92,8 +92,11 @@ def test_a_finished_curve_is_evaluated_again_with_other_points(curve, capsys):
     assert not (folder / "earlier" / "2").exists()
 
 
-def test_a_finished_curve_is_evaluated_with_other_metrics_and_on_the_test_split(curve):
-    config = change(curve, splits=("train", "test"), metrics="tests.nets:confidence", points=3)
+def test_a_finished_curve_is_evaluated_with_other_metrics_and_on_other_data(curve):
+    config = change(
+        curve, splits=("train", "test"), metrics="tests.nets:confidence", points=3,
+        also_evaluate=("odd=test+label=1/3/5",),
+    )  # fmt: skip
     run = fit_curve.run(config)
     arrays = load_arrays(run.path / "curve.npz")
     assert not [name for name in arrays if "validation" in name]
@@ -111,6 +114,9 @@ def test_a_finished_curve_is_evaluated_with_other_metrics_and_on_the_test_split(
     ):
         assert arrays[f"curve_test_{name}"][1] == pytest.approx(value, rel=1e-5)
     assert arrays["segment_test_loss_over_max"].shape == ()
+    odd = np.isin(data.labels, [1, 3, 5])
+    assert arrays["curve_odd_loss"][1] == pytest.approx(-np.log(right[odd]).mean(), rel=1e-5)
+    assert "curve    lowest odd accuracy (%)" in run.info["summary"]
     for changes, words in (
         ({"splits": ("test",)}, "--splits=test: give train, and any of validation and test"),
         ({"metrics": "tests.nets:normed"}, "--metrics=tests.nets:normed"),
