@@ -12,8 +12,8 @@ adds each pair's segment after its second network's units are permuted to match 
 gives a second group, and means with 95 % intervals. interpolation.npz has all profiles and the
 matrices of barriers, interpolation.json the barriers in words. An interrupted run resumes with the
 same command, at the pair where it stopped. A finished run is drawn again; another --t_range,
---num_points, --splits or --metrics evaluate it again, and the earlier arrays and figures move to
-WORKDIR/earlier.
+--num_points, --splits, --metrics or --also_evaluate evaluate it again, and the earlier arrays and
+figures move to WORKDIR/earlier.
 """
 
 from mcjax.results import Interpolation

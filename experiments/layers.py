@@ -10,8 +10,8 @@ path without its last key, such as a kernel and its bias; layers are in the orde
 network uses them. layers.npz has the metrics along all paths, layers.json their barriers: over the
 chord between the two networks, over the higher of them and over their mean. --align first permutes
 the units of --end to match --start. An interrupted run resumes with the same command, at the path
-where it stopped. A finished run is drawn again; another --num_points, --splits or --metrics
-evaluate it again, and the earlier arrays and figures move to WORKDIR/earlier.
+where it stopped. A finished run is drawn again; another --num_points, --splits, --metrics or
+--also_evaluate evaluate it again, and the earlier arrays and figures move to WORKDIR/earlier.
 """
 
 from mcjax.results import Layers
