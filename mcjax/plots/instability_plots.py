@@ -33,8 +33,8 @@ def instability(ax: Axes, found: results.Instability, metric: str) -> Axes:
         percentage points, and has a line where stability begins.
     """
     percent = styles.is_percent(metric)
-    for index, (split, own) in enumerate(found.barriers.items()):
-        if metric not in own:
+    for index, split in enumerate(found.metrics):
+        if metric not in found.barriers.get(split, {}):
             continue
         mean, _, low, high = (styles.drawn(metric, x) for x in found.spread(f"{split}_{metric}"))
         color = styles.color(index)

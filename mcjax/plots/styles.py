@@ -124,6 +124,8 @@ def metric_names(metrics: results.Metrics) -> list[str]:
 
     >>> metric_names({"train": {"F1": np.ones(3), "loss": np.ones(3)}})
     ['train_loss', 'train_F1']
+    >>> metric_names({"noisy": {"accuracy": np.ones(3), "loss": np.ones(3)}})
+    ['noisy_loss', 'noisy_accuracy']
     """
     names = list(results.named(metrics))
     known = [name for name in METRIC_LABELS if name in names]
