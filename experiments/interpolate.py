@@ -5,9 +5,12 @@ r"""Evaluates and draws the segments between every two of several checkpoints, w
         --workdir=runs/more
     python -m experiments.interpolate --points=runs/A1,runs/A2,runs/A3 \
         --against=runs/B1,runs/B2,runs/B3 --align=weights --workdir=runs/groups
+    python -m experiments.interpolate --points=runs/A@all --against=runs/B@all --workdir=runs/epochs
 
 --points are two or more checkpoints RUN[@EPOCH][~T] of the same network and data set: modes, points
-of curves, aligned or imported networks. --curve shows fitted curves beside their segments; --align
+of curves, aligned or imported networks. RUN@all stands for all checkpoints of a run, RUN@10- for
+those from epoch 10 on: with those of one run, or of two, a figure shows the barriers between every
+two epochs. --curve shows fitted curves beside their segments; --align
 adds each pair's segment after its second network's units are permuted to match the first; --against
 gives a second group, and means with 95 % intervals. interpolation.npz has all profiles and the
 matrices of barriers, interpolation.json the barriers in words. An interrupted run resumes with the
@@ -35,7 +38,7 @@ def run(config: InterpolateConfig) -> Run:
     folder = interpolation.check_flags(config)
     inputs = None
     if not is_evaluated(folder, config, interpolation.FILE, interpolation.EVALUATION):
-        found = interpolation_inputs.resolve(config)
+        found = interpolation_inputs.resolve(config, config.allow_different)
         problem = make_problem(found.mode, config.precision)
         problem = measuring(problem, config.splits, config.metrics, config.also_evaluate)
         inputs = interpolation_inputs.load(config, found, problem)

@@ -18,11 +18,11 @@ True
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["fit_curve", "interpolate", "profile", "sharpness", "surface"]
+__all__ = ["fit_curve", "interpolate", "profile", "sharpness", "soup", "surface"]
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from mcjax.api import fit_curve, interpolate, profile, sharpness, surface
+    from mcjax.api import fit_curve, interpolate, profile, sharpness, soup, surface
 else:  # hidden from type checkers: with it, any name would pass for an attribute
 
     def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""A few calls for any JAX model: fit, profile, interpolate, evaluate a plane, measure sharpness.
+"""A few calls for any JAX model: fit, profile, interpolate, average, evaluate planes, sharpness.
 
 They need parameters (pytrees of floating-point arrays, from any library), data (a pytree of arrays
 with a leading axis of examples), and a loss, ``loss(params, batch)`` or ``loss(params, batch,
@@ -34,6 +34,7 @@ True
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,7 @@ import numpy as np
 import optax
 
 from mcjax import curves, planes, results
-from mcjax.analysis import hessian, interpolation, profiles, surfaces
+from mcjax.analysis import hessian, interpolation, profiles, soups, surfaces
 from mcjax.engine import checks, evaluation, interop, objectives, parallel, streams, training
 from mcjax.engine.evaluation import Progress
 from mcjax.typing import Array, Float, PyTree
@@ -224,18 +225,71 @@ def interpolate(
            [1.  , 0.  , 0.  ],
            [0.95, 0.  , 0.  ]])
     """
-    points = checks.whole_number("points", points, 2)
-    if len(networks) < 2:
-        raise ValueError(f"{len(networks)} networks: interpolation is between two or more")
-    names = [str(k) for k in range(len(networks))] if names is None else names
-    if len(set(names)) != len(networks):
-        raise ValueError(f"names={names!r}: give {len(networks)} different names")
-    t = interpolation.positions(t_range, points)
-    evaluator, mesh = _evaluator(loss, networks, data, validation, further, batch_size)
-    for name, params in zip(names, networks, strict=True):
-        checks.finite(f"network {name} cannot be interpolated", params)
-    networks, state = parallel.replicate((tuple(networks), _or_empty(state)), mesh)
-    return interpolation.interpolate(evaluator, networks, names, t, state, progress)
+    there = _networks(loss, networks, data, validation, further, names, batch_size)
+    t = interpolation.positions(t_range, checks.whole_number("points", points, 2))
+    own, state = parallel.replicate((there.params, _or_empty(state)), there.mesh)
+    return interpolation.interpolate(there.evaluator, own, there.names, t, state, progress)
+
+
+def soup(
+    loss: Loss,
+    networks: Sequence[PyTree],
+    data: PyTree,
+    validation: PyTree,
+    *,
+    further: Mapping[str, PyTree] | None = None,
+    names: Sequence[str] | None = None,
+    decay: float | None = None,
+    points: int = 11,
+    batch_size: int | None = None,
+    state: PyTree = None,
+) -> results.Soups:
+    """Averages the weights of several networks: the uniform and the greedy soup, and an EMA.
+
+    Args:
+      loss: see the module.
+      networks: K parameter pytrees, two or more.
+      data: the training split.
+      validation: the split by which the greedy soup is chosen, of the same structure: by its
+        accuracy, or by its loss if there is no metric of this name.
+      further: other data of this structure to measure on, by their names in the result.
+      names: names of the networks, for figures; default: their numbers.
+      decay: adds an exponential moving average over the networks, which are then in the order of
+        training: each one's coefficient is ``decay`` times that of the next.
+      points: number of ``t`` on the segment between every two networks, for their barriers.
+      batch_size: examples per forward pass; default: the backend's.
+      state: an objective's state.
+
+    Returns:
+      The input of `mcjax.plots.soups_figure`. ``found.coefficients`` has a row for each of
+      ``found.recipe``; ``mcjax.curves.combine(networks, row)`` is the average.
+      ``found.segments.matrix("train_loss")`` are the barriers between the networks.
+
+    Raises:
+      ValueError: an argument is wrong, or a parameter is not finite; raised before any long work.
+
+    >>> from mcjax import api, curves
+    >>> loss = lambda w, batch: jnp.mean((w[0] - batch) ** 2)  # of a mean of zero
+    >>> networks = [jnp.full(1, w) for w in (-1.0, 2.0, 1.0)]
+    >>> data = np.array([-1.0, 1.0], np.float32)
+    >>> found = api.soup(loss, networks, data, data)
+    >>> found.recipe.tolist(), found.coefficients.round(2).tolist()
+    (['uniform', 'greedy'], [[0.33, 0.33, 0.33], [0.5, 0.0, 0.5]])
+    >>> curves.combine(networks, found.coefficients[1]).round(2).tolist()
+    [0.0]
+    """
+    more = {} if decay is None else {"ema": soups.exponential(len(networks), decay)}
+    there = _networks(loss, networks, data, validation, further, names, batch_size)
+    if "validation" not in there.evaluator.splits:
+        raise ValueError("validation=None: the greedy soup is chosen on held-out data")
+    t = interpolation.positions((0.0, 1.0), checks.whole_number("points", points, 3))
+    own, state = parallel.replicate((there.params, _or_empty(state)), there.mesh)
+    segments = interpolation.interpolate(there.evaluator, own, there.names, t, state)
+
+    def evaluate(rows: Float[np.ndarray, "rows K"]) -> results.Values:
+        return results.Values.joined([there.evaluator(own, rows, state)])
+
+    return soups.measure(evaluate, segments, more)
 
 
 def surface(
@@ -371,6 +425,35 @@ def _placed(
     for epoch, params in (iterates or {}).items():
         curves.check_matching((points[0], params))
         yield epoch, parallel.replicate(params, mesh)
+
+
+class _Networks(NamedTuple):
+    """Several networks, checked, with an evaluator for them."""
+
+    params: tuple[PyTree, ...]
+    names: Sequence[str]
+    evaluator: evaluation.Evaluator
+    mesh: jax.sharding.Mesh
+
+
+def _networks(
+    loss: Loss,
+    networks: Sequence[PyTree],
+    data: PyTree,
+    validation: PyTree,
+    further: Mapping[str, PyTree] | None,
+    names: Sequence[str] | None,
+    batch_size: int | None,
+) -> _Networks:
+    if len(networks) < 2:
+        raise ValueError(f"{len(networks)} networks: interpolation is between two or more")
+    names = [str(k) for k in range(len(networks))] if names is None else names
+    if len(set(names)) != len(networks):
+        raise ValueError(f"names={names!r}: give {len(networks)} different names")
+    evaluator, mesh = _evaluator(loss, networks, data, validation, further, batch_size)
+    for name, params in zip(names, networks, strict=True):
+        checks.finite(f"network {name} cannot be interpolated", params)
+    return _Networks(tuple(networks), names, evaluator, mesh)
 
 
 def _evaluator(

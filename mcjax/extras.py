@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 EXTRAS = {
     "flax": "flax",
@@ -51,6 +52,18 @@ def needed_by(user: str) -> Iterator[None]:
 def missing(packages: Iterable[str]) -> list[str]:
     """Returns the packages that are not installed, without importing any."""
     return [name for name in packages if importlib.util.find_spec(name) is None]
+
+
+def folder(package: str) -> Path:
+    """Returns the folder of an installed package, without importing it.
+
+    Raises:
+      ModuleNotFoundError: it is not installed.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+    return Path(spec.origin).parent
 
 
 def message(user: str, packages: Iterable[str], extra: str) -> str:

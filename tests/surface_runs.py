@@ -3,8 +3,8 @@
 from experiments import train_mode
 from experiments.cli.configs import ModeConfig, SurfaceConfig
 
-MODE = {"dataset": "digits", "model": "mlp", "width": 0.125, "train_size": 200, "batch_size": 50,
-        "validation_size": 90, "schedule": "constant"}  # fmt: skip
+MODE = {"dataset": "digits", "model": "mlp", "width": 0.25, "train_size": 200, "batch_size": 40,
+        "validation_size": 60, "schedule": "constant", "lr": 0.1}  # fmt: skip
 
 
 def mode(folder, name, **changes):

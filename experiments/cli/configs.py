@@ -439,7 +439,9 @@ class InterpolateConfig(Combining):
     unused: ClassVar[tuple[str, ...]] = ("checkpoint_seconds",)
     points: tuple[str, ...] = flag(
         (),
-        "Checkpoints RUN[@EPOCH][~T], two or more; the ends of a single --curve by default.",
+        "Checkpoints RUN[@EPOCH][~T], two or more; the ends of a single --curve by default. "
+        "RUN@all stands for all checkpoints of a run, RUN@10- for those from epoch 10 on, "
+        "RUN@10-30 for those of epochs 10 to 30.",
     )
     against: tuple[str, ...] = flag(
         (),
@@ -528,6 +530,54 @@ class AlignConfig(Drawing):
     restarts: int = flag(1, "Number of random orders in which to match; the best result is kept.")
     seed: int = flag(0, "Seed of these orders.")
     points: int = flag(25, "Number of points of each profile, t equally spaced from 0 to 1.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SoupConfig(Measuring):
+    """An average of several checkpoints, with their data set and model."""
+
+    divides: ClassVar[bool] = True
+    topic: ClassVar[str] = "soup"
+    unused: ClassVar[tuple[str, ...]] = ("checkpoint_seconds",)
+    points: tuple[str, ...] = flag(
+        (),
+        "Checkpoints RUN[@EPOCH][~T] to average, two or more. RUN@all stands for all checkpoints "
+        "of a run, RUN@10- for those from epoch 10 on, RUN@10-30 for those of epochs 10 to 30. "
+        "Required.",
+    )
+    recipe: str = flag(
+        "uniform",
+        "The average that the run keeps. uniform: of all points. greedy: from the point of best "
+        "validation accuracy down, each that does not lower it. swa: of the points of one run from "
+        "--swa_start on. ema: exponential moving average over the points of one run. All that "
+        "apply are evaluated.",
+        ("uniform", "greedy", "swa", "ema"),
+    )
+    swa_start: float | None = flag(
+        None, "swa: first epoch of the average; 75 % of the last point's by default."
+    )
+    ema_decay: float = flag(
+        0.8, "ema: the weight of a point in the average is this times that of the next one."
+    )
+    align: str | None = flag(
+        None,
+        "First permute the units of all points to match the first, by their weights or their "
+        "activations; no permutation by default.",
+        ("weights", "activations"),
+    )
+    curve: tuple[str, ...] = flag(
+        (),
+        "Fitted curves, RUN[@EPOCH], that end at two of the points: their barriers and the "
+        "ensembles of their points are shown beside.",
+    )
+    num_points: int = flag(
+        11, "Number of points on the segment between every two points, with its ends."
+    )
+    splits: tuple[str, ...] = flag(
+        ("train", "validation", "test"),
+        "Splits to evaluate on: train and validation, and test if wanted. The greedy soup is "
+        "chosen on validation, and test is the split that no choice has seen.",
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,12 @@ import numpy as np
 
 from mcjax.analysis import ensembles, profiles
 from mcjax.engine import parallel
+from mcjax.results import Metrics
 
 from ..cli import ModeConfig, Progress, UsageError
-from ..runs import Run, load_curve, load_point, mode_config, parse_name, step_of
+from ..runs import Run, label, load_curve, load_point, mode_config, parse_name, step_of
 from ..training import Problem, same_problem
+from .interpolation_inputs import Inputs
 
 POINTS = 11
 """Points along the curve, t equally spaced from 0 to 1."""
@@ -93,6 +95,38 @@ def _predictions(
 def _mode_predictions(problem: Problem, text: str, state: Any) -> np.ndarray:
     params = parallel.replicate(load_point(parse_name(text)).params, problem.mesh)
     return next(ensembles.members(problem.evaluator, (params,), [[1.0]], state, "validation"))
+
+
+def of_networks(inputs: Inputs) -> tuple[list[str], Metrics]:
+    """Ensembles of the networks of an interpolation, and of the points of each of its curves.
+
+    Returns:
+      The ensembles' names, and ``metrics[split][name]`` with an entry per ensemble: ``accuracy``,
+      ``nll``, ``ece`` and, if the networks minimise the cross-entropy, the same ``nll`` as
+      ``loss``. Nothing if the networks are not classifiers.
+    """
+    problem, count = inputs.problem, len(inputs.names)
+    if problem.objective.logits is None:
+        return [], {}
+    groups: dict[str, Sequence[int]] = {f"ensemble of {count} networks": range(count)}
+    rows = np.eye(count, len(inputs.control))
+    for text, curve in inputs.curves.items():
+        own = np.zeros((POINTS, len(inputs.control)))
+        own[:, curve.control] = profiles.coefficients(curve.family, np.linspace(0, 1, POINTS))
+        name = f"ensemble of {label(text)}, {POINTS} points"
+        groups[name] = range(len(rows), len(rows) + POINTS)
+        rows = np.concatenate([rows, own])
+    metrics: Metrics = {}
+    for split in (s for s in ("validation", "test") if s in problem.evaluator.splits):
+        along = ensembles.members(problem.evaluator, inputs.control, rows, inputs.state, split)
+        labels = getattr(problem.dataset, split).labels
+        found = [ensembles.metrics(x, labels) for x in ensembles.averages(along, groups).values()]
+        metrics[split] = {
+            name: np.array([getattr(one, name) for one in found]) for name in found[0]._fields
+        }
+        if problem.mode.objective is None:
+            metrics[split] = {"loss": metrics[split]["nll"], **metrics[split]}
+    return list(groups), metrics
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -6,6 +6,7 @@ from mcjax.analysis import interpolation
 from mcjax.analysis.interpolation import Pair
 from mcjax.engine import parallel
 from mcjax.results import Interpolation, PairPaths, Values
+from mcjax.symmetries.spec import Spec
 
 from ..cli import (
     InterpolateConfig,
@@ -71,16 +72,23 @@ def evaluate(folder: Run, config: InterpolateConfig, inputs: Inputs) -> Interpol
     facts = {"different": list(inputs.different)} if inputs.different else {}
     folder.open("interpolation", config, mode=identity(inputs.mode), control_crc32=sums, **facts)
     begin_evaluation(folder, config, EVALUATION, (FILE, REPORT, saved_paths.FOLDER, "figures/*"))
-    return saved_paths.completed(folder, FILE, _Paths(folder, config, inputs).evaluated)
+    return saved_paths.completed(folder, FILE, Paths(folder, config, inputs).evaluated)
 
 
-class _Paths:
-    """The metrics of all paths: those saved by an interrupted run, and those evaluated now."""
+class Paths:
+    """The metrics of all paths: those saved by an interrupted run, and those evaluated now.
+
+    Args:
+      folder: the run, opened and locked.
+      config: the flags.
+      inputs: the networks and curves.
+    """
 
     def __init__(self, folder: Run, config: InterpolateConfig, inputs: Inputs) -> None:
         self._run, self._config, self._inputs = folder, config, inputs
         self._t = positions(config)
         self._pairs = interpolation.every_pair(len(inputs.names))
+        self._specs: dict[int, Spec] = {}
 
     def evaluated(self) -> Interpolation:
         """Evaluates what is missing, and returns all."""
@@ -122,7 +130,10 @@ class _Paths:
             first, second = (inputs.names[k] for k in pair)
             words = f"{second}, to match {first},"
             how = alignment.Method(method)
-            aligned, facts = alignment.align(inputs.problem, start, end, how, words)
+            if pair[1] not in self._specs:
+                self._specs[pair[1]] = alignment.groups(inputs.problem, end, second)
+            spec = self._specs[pair[1]]
+            aligned, facts = alignment.align(inputs.problem, start, end, how, words, spec)
             known = self._run.info.get("aligned", {})
             self._run.update(aligned=known | {f"{first} to {second}": facts})
             control = parallel.replicate((start.params, aligned.params), inputs.problem.mesh)
@@ -142,8 +153,9 @@ class _Paths:
         if inputs.curves:
             paths["curve"] = self._curves()
         return Interpolation(
-            self._t, np.array(inputs.names), self._values(NETWORKS), paths, inputs.group
-        )
+            self._t, np.array(inputs.names), self._values(NETWORKS), paths, inputs.group,
+            inputs.epoch,
+        )  # fmt: skip
 
     def _path(self, keys: dict[str, Pair], lengths: dict[Pair, float]) -> PairPaths:
         """Paths of one kind, by the keys of their metrics."""

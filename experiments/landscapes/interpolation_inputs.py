@@ -1,7 +1,7 @@
 """The inputs of an interpolation: names in flags are resolved, then checked and loaded."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +11,19 @@ from mcjax import curves
 from mcjax.engine import parallel
 
 from ..cli import InterpolateConfig, ModeConfig, UsageError
-from ..runs import Name, Point, Run, SavedCurve, curve_name, label, load_curve, load_point
+from ..runs import (
+    Name,
+    Point,
+    Run,
+    SavedCurve,
+    curve_name,
+    epoch_of,
+    expand,
+    label,
+    load_curve,
+    load_point,
+    parse_name,
+)
 from ..training import Problem, alignment, check_measured, check_problem
 from . import references
 
@@ -24,6 +36,7 @@ class Found(NamedTuple):
       points: the networks, by their names for figures, all different.
       curves: the fitted curves, by their references.
       group: for each network whether it is of --against; None without --against.
+      epoch: their epochs, if each group is of one run; otherwise None.
       different: what the training data of others differ in.
     """
 
@@ -31,6 +44,7 @@ class Found(NamedTuple):
     points: dict[str, Name]
     curves: dict[str, Name]
     group: np.ndarray | None
+    epoch: np.ndarray | None
     different: tuple[str, ...]
 
 
@@ -62,6 +76,7 @@ class Inputs(NamedTuple):
       control: their parameters, then the bends of the curves, on all devices.
       state: the first network's state, on all devices.
       curves: the curves, by their references.
+      epoch: the networks' epochs, if each group is of one run; otherwise None.
       different: what the training data of others differ in.
     """
 
@@ -73,20 +88,26 @@ class Inputs(NamedTuple):
     control: tuple[Any, ...]
     state: Any
     curves: dict[str, PairCurve]
+    epoch: np.ndarray | None
     different: tuple[str, ...]
 
 
-def resolve(config: InterpolateConfig) -> Found:
+def resolve(config: InterpolateConfig, allowed: Collection[str] | None = None) -> Found:
     """Resolves the names in the flags, without reading data.
+
+    Args:
+      config: the flags.
+      allowed: --allow_different; None if the command does not have it.
 
     Raises:
       UsageError: there are too few networks, a run or epoch does not exist, or the checkpoints
         differ in network or data.
     """
     check_measured(config.splits, config.metrics)
-    texts = {"--points": config.points, "--against": config.against}
+    flags = {"--points": config.points, "--against": config.against}
+    texts = {flag: [x for text in own for x in expand(text)] for flag, own in flags.items()}
     if not config.points and not config.against and len(config.curve) == 1:
-        texts["--points"] = tuple(f"{config.curve[0]}~{t}" for t in (0, 1))
+        texts["--points"] = [f"{config.curve[0]}~{t}" for t in (0, 1)]
     if not texts["--points"]:
         raise UsageError("--points is missing: two checkpoints RUN[@EPOCH][~T] or more")
     every = [text for group in texts.values() for text in group]
@@ -99,12 +120,25 @@ def resolve(config: InterpolateConfig) -> Found:
         curve_name(text)
     found = [references.find(flag, text) for flag, group in texts.items() for text in group]
     lines = [references.find("--curve", text) for text in config.curve]
-    mode, different = references.shared([*found, *lines], config, "share a segment")
+    mode, different = references.shared(
+        [*found, *lines], config.data_dir, "share a segment", allowed
+    )
     check_problem(mode)
     points = dict(zip(labels(every), (one.name for one in found), strict=True))
     by_curve = dict(zip(config.curve, (one.name for one in lines), strict=True))
     group = np.repeat([0, 1], [len(g) for g in texts.values()]) if config.against else None
-    return Found(mode, points, by_curve, group, different)
+    epoch = _epochs([g for g in texts.values() if g])
+    return Found(mode, points, by_curve, group, epoch, different)
+
+
+def _epochs(groups: Sequence[Sequence[str]]) -> np.ndarray | None:
+    """The epochs of all networks, if each group is several epochs of one run."""
+    names = [[parse_name(text) for text in group] for group in groups]
+    if any(len(group) < 2 or len({name.run for name in group}) > 1 for group in names):
+        return None
+    if any(name.t is not None for group in names for name in group):
+        return None
+    return np.array([epoch_of(name) for group in names for name in group])
 
 
 def labels(texts: Sequence[str]) -> list[str]:
@@ -146,7 +180,7 @@ def load(config: InterpolateConfig, found: Found, problem: Problem) -> Inputs:
     control, state = parallel.replicate(((*networks, *bends), state), problem.mesh)
     return Inputs(
         found.mode, problem, tuple(points), found.group, tuple(points.values()), control, state,
-        placed, found.different,
+        placed, found.epoch, found.different,
     )  # fmt: skip
 
 

@@ -25,6 +25,8 @@ KINDS = {
 """Words for the kinds of pairs of two groups."""
 WIDTH = 9
 """Of a column of numbers."""
+MOST = 16
+"""Profiles of all pairs, each in a panel, are drawn for at most this many networks."""
 
 
 def finish(folder: Run, config: InterpolateConfig, found: Interpolation) -> str:
@@ -32,7 +34,7 @@ def finish(folder: Run, config: InterpolateConfig, found: Interpolation) -> str:
     folder.open("interpolation", config)
     facts = {
         "networks": report.networks(found),
-        "paths": [row for path in found.paths for row in _rows(found, path, config.curve)],
+        "paths": [row for path in found.paths for row in rows(found, path, config.curve)],
         "aligned": folder.info.get("aligned", {}),
         "groups": _groups(found),
     }
@@ -40,7 +42,7 @@ def finish(folder: Run, config: InterpolateConfig, found: Interpolation) -> str:
     return report.finish(folder, REPORT, facts, drawn, summarize(found, config.curve))
 
 
-def _rows(found: Interpolation, path: str, curves: Sequence[str]) -> Iterator[dict[str, Any]]:
+def rows(found: Interpolation, path: str, curves: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The length and the barriers of each path of one kind."""
     one = found.paths[path]
     for k, pair in enumerate(one.pairs):
@@ -95,10 +97,14 @@ def draw(folder: Run, found: Interpolation, style: Sequence[str]) -> list[Path]:
 def _figures(found: Interpolation) -> dict[str, Callable[[], Figure]]:
     """Functions that draw the figures, by file name without suffix."""
     figures: dict[str, Callable[[], Figure]] = {}
-    if found.paths["segment"].barriers:
+    few, barriers = len(found.name) <= MOST, found.paths["segment"].barriers
+    if barriers and (few or found.epoch is None):
         figures["barriers"] = partial(plots.barriers_figure, found)
+    if found.epoch is not None:
+        for metric in dict.fromkeys(name for own in barriers.values() for name in own):
+            figures[f"epochs_{metric}"] = partial(plots.epochs_figure, found, metric)
     metrics = [name for own in found.networks.metrics.values() for name in own]
-    for metric in dict.fromkeys(metrics):
+    for metric in dict.fromkeys(metrics) if few else ():
         figures[f"profiles_{metric}"] = partial(plots.pairs_figure, found, metric)
     for path in dict.fromkeys(path for path, *_ in _kinds(found)):
         figures[f"groups_{path}"] = partial(_groups_figure, found, path)
@@ -116,16 +122,21 @@ def _groups_figure(found: Interpolation, path: str) -> Figure:
 
 def summarize(found: Interpolation, curves: Sequence[str]) -> str:
     """Summarizes the networks, the barriers of their training loss, the curves and the groups."""
-    order, lines = plots.metric_names(found.networks.metrics), report.network_lines(found)
-    heights = named(found.paths["segment"].barriers)
+    lines = [*report.network_lines(found), *barrier_lines(found, curves), *_means(found)]
+    return "\n".join(lines)
+
+
+def barrier_lines(found: Interpolation, curves: Sequence[str]) -> list[str]:
+    """Tables of the barriers of the training loss, and a line per curve."""
+    heights, lines = named(found.paths["segment"].barriers), list[str]()
+    order = plots.metric_names(found.networks.metrics)
     metric = next((m for m in order if m in heights), None)
     if metric is None:
-        return "\n".join(lines)
+        return lines
     for path in found.paths:
         if path != "curve":
-            lines += _matrix(found, path, metric)
-    lines += _curves(found, metric, curves)
-    return "\n".join([*lines, *_means(found)])
+            lines += matrix(found, path, metric)
+    return [*lines, *_curves(found, metric, curves)]
 
 
 def _where(metric: str) -> str:
@@ -134,16 +145,25 @@ def _where(metric: str) -> str:
     return f"{plots.metric_words(metric)} {end}"
 
 
-def _matrix(found: Interpolation, path: str, metric: str) -> list[str]:
+def matrix(found: Interpolation, path: str, metric: str) -> list[str]:
+    """A table of the barriers between every two networks, a line per row."""
     heights = plots.drawn(metric, found.matrix(metric, path))
-    most = max(map(len, found.name))
-    short = [str(name)[-WIDTH + 1 :] for name in found.name]
+    rows, heads = _heads([str(name) for name in found.name])
+    most = max(map(len, rows))
     lines = [f"barriers of the {_where(metric)}, {plots.PATH_WORDS[path]}"]
-    lines.append(" " * most + "".join(f"{name:>{WIDTH}}" for name in short))
-    for k, name in enumerate(found.name):
+    lines.append(" " * most + "".join(f"{head:>{WIDTH}}" for head in heads))
+    for k, row in enumerate(rows):
         cells = ("." if j == k else f"{x:.3g}" for j, x in enumerate(heights[k]))
-        lines.append(f"{name!s:{most}}" + "".join(f"{cell:>{WIDTH}}" for cell in cells))
+        lines.append(f"{row:{most}}" + "".join(f"{cell:>{WIDTH}}" for cell in cells))
     return lines
+
+
+def _heads(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The heads of the rows and of the columns: numbers stand for names too long for a column."""
+    if max(map(len, names)) < WIDTH:
+        return list(names), list(names)
+    numbers = [f"({k})" for k in range(1, len(names) + 1)]
+    return [f"{number} {name}" for number, name in zip(numbers, names, strict=True)], numbers
 
 
 def _curves(found: Interpolation, metric: str, curves: Sequence[str]) -> Iterator[str]:

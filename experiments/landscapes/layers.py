@@ -88,7 +88,9 @@ def resolve(config: LayersConfig) -> Found:
     check_measured(config.splits, config.metrics)
     texts = (config.start, config.end)
     found = [references.find(*one) for one in zip(("--start", "--end"), texts, strict=True)]
-    mode, different = references.shared(found, config, "share layers")
+    mode, different = references.shared(
+        found, config.data_dir, "share layers", config.allow_different
+    )
     check_problem(mode)
     points = dict(zip(labels(texts), (one.name for one in found), strict=True))
     return Found(mode, points, different)

@@ -1,10 +1,10 @@
 """References in flags to checkpoints that are combined: they exist and share one problem."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from ..cli import ModeConfig, UsageError, configs, say
+from ..cli import ModeConfig, UsageError, say
 from ..runs import Checkpoint, Run, a_kind, find_checkpoint, parse_name
 from ..training import check_joined, data_words, same_problem
 
@@ -31,22 +31,28 @@ class Shared(NamedTuple):
     different: tuple[str, ...]
 
 
-def shared(found: Sequence[Checkpoint], config: configs.Combining, words: str) -> Shared:
+def shared(
+    found: Sequence[Checkpoint],
+    data_dir: str | None,
+    words: str,
+    allowed: Collection[str] | None,
+) -> Shared:
     """The problem that checkpoints must share; prints a note if their training data differ.
 
     Args:
       found: the checkpoints.
-      config: the command's flags.
+      data_dir: the data folder to set in the flags.
       words: what they could do if they did, such as ``share a plane``.
+      allowed: --allow_different; None if the command does not have it.
 
     Raises:
       UsageError: two of them differ in network, or in data other than those of --allow_different.
     """
-    mode = dataclasses.replace(found[0].mode, data_dir=config.data_dir)
+    mode = dataclasses.replace(found[0].mode, data_dir=data_dir)
     first, different = found[0].name.run, dict[str, None]()
     for one in found:
         here = one.name.run
-        check_joined(mode, one.mode, config.allow_different, f"{first} and {here} do not {words}")
+        check_joined(mode, one.mode, allowed, f"{first} and {here} do not {words}")
         words_of_one = [f"{first} and {here}: {x}" for x in same_problem(mode, one.mode)]
         different |= dict.fromkeys(words_of_one)
     if different:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mcjax.analysis import interpolation
 from mcjax.engine import evaluation, parallel
-from mcjax.results import Interpolation, Layers, Values
+from mcjax.results import Interpolation, Layers, Soups, Values
 
 from ..cli import Interrupted, Progress, UsageError
 from ..runs import Run, load_arrays, save_arrays
@@ -17,7 +17,7 @@ from ..training import alignment
 
 FOLDER = "paths"
 """Within the run folder, until all paths are evaluated."""
-_Result = TypeVar("_Result", Interpolation, Layers)
+_Result = TypeVar("_Result", Interpolation, Layers, Soups)
 
 
 def checksums(folder: Run, networks: Sequence[Any], words: str) -> list[int]:
@@ -53,7 +53,7 @@ class SavedPaths:
       run: the run, in whose folder ``paths`` they are saved.
       evaluator: for the network and data.
       state: the network's state.
-      total: the number of points of all paths.
+      total: the number of points of all paths, if it is known.
       received: signals, as they come.
 
     Attributes:
@@ -61,7 +61,12 @@ class SavedPaths:
     """
 
     def __init__(
-        self, run: Run, evaluator: evaluation.Evaluator, state: Any, total: int, received: list[int]
+        self,
+        run: Run,
+        evaluator: evaluation.Evaluator,
+        state: Any,
+        total: int | None,
+        received: list[int],
     ) -> None:
         self._folder = run.path / FOLDER
         self._folder.mkdir(exist_ok=True)

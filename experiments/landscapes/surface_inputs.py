@@ -105,7 +105,9 @@ def resolve(config: SurfaceConfig) -> Found:
         raise UsageError(
             f"--points={','.join(texts)}: {twice} is there twice; a plane needs three points"
         )
-    mode, different = references.shared([*found, *others], config, "share a plane")
+    mode, different = references.shared(
+        [*found, *others], config.data_dir, "share a plane", config.allow_different
+    )
     check_problem(mode)
     return Found(mode, texts, names, curve.name if curve else None, iterates, different)
 

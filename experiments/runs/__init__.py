@@ -4,7 +4,7 @@ from . import forks, json_text
 from .arrays import load_arrays, load_result, save_arrays
 from .evaluations import begin_evaluation, changed_flags, is_evaluated
 from .files import write_atomically
-from .folder import Run, same_value
+from .folder import MADE, Run, same_value
 from .locks import in_use
 from .metrics import add_metrics, cut_metrics
 from .names import Name, a_kind, label, parse_name
@@ -14,6 +14,8 @@ from .points import (
     SavedCurve,
     check_unchanged,
     curve_name,
+    epoch_of,
+    expand,
     find_checkpoint,
     load_curve,
     load_point,
@@ -33,6 +35,7 @@ from .saved import checkpoint_steps, open_checkpoints, open_ends, restore, resto
 from .status import UNTRAINED, Status
 
 __all__ = [
+    "MADE",
     "UNTRAINED",
     "Checkpoint",
     "Loaded",
@@ -52,6 +55,8 @@ __all__ = [
     "checkpoint_steps",
     "curve_name",
     "cut_metrics",
+    "epoch_of",
+    "expand",
     "find_checkpoint",
     "finished",
     "forks",

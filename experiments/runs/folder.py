@@ -27,6 +27,8 @@ CONFIGS = ("flags", "mode")
 """Entries of ``run.json`` that hold flags: a string such as "NaN" is a string there."""
 FIRST = ("format", "kind", "status")
 """The first entries of ``run.json``."""
+MADE = {"soup": "an average", "aligned": "an aligned network", "imported": "an imported network"}
+"""Entries of ``run.json`` of modes that were not trained in their folder, in words."""
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 """Packages whose versions ``run.json`` records."""
 
@@ -93,9 +95,9 @@ class Run:
 
     @property
     def is_made(self) -> bool:
-        """Whether it is a mode without a training: imported or aligned."""
+        """Whether it is a mode without a training: imported, aligned or an average."""
         info = self.info
-        return info.get("kind") == "mode" and bool({"imported", "aligned"} & info.keys())
+        return info.get("kind") == "mode" and bool({*MADE} & info.keys())
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of ``metrics.jsonl``; see `metrics.read_metrics`."""

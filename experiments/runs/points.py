@@ -1,6 +1,9 @@
 """From a reference, ``RUN[@EPOCH][~T]``, to parameters, control points and flags."""
 
 import dataclasses
+import math
+import re
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +14,7 @@ from mcjax import curves
 from ..cli import ModeConfig, UsageError
 from . import saved
 from .folder import Run
-from .names import Name, parse_name
+from .names import Name, is_run, parse_name
 
 
 class Checkpoint(NamedTuple):
@@ -64,6 +67,40 @@ def find_checkpoint(text: str, data_dir: str | None = None) -> Checkpoint:
     if name.t is not None and info["kind"] != "curve":
         raise UsageError(f"{text}: {name.run} is a mode; only a curve has points ~T")
     return Checkpoint(name, mode_config(info, workdir=str(name.run), data_dir=data_dir))
+
+
+def expand(text: str) -> list[str]:
+    """The references that ``RUN@all``, ``RUN@10-`` or ``RUN@10-30`` stands for.
+
+    These are all checkpoints of a run, those from epoch 10 on, and those of epochs 10 to 30; for a
+    curve, ``~T`` may follow. Any other text is returned as it is.
+
+    Raises:
+      UsageError: there is no such run, or it has no such checkpoint.
+    """
+    match = re.fullmatch(r"(.+)@(?:all|(\d+)-(\d*))(~[^~]+)?", text)
+    if match is None or is_run(Path(text)):
+        return [text]
+    path, low, high, t = match.groups("")
+    run = Run(path)
+    steps, per_epoch = saved.steps_of(run), run.info["steps_per_epoch"]
+    names = {s: f"s{s}" if s % per_epoch else str(s // per_epoch) for s in steps}
+    first, last = int(low or 0), int(high) if high else math.inf
+    found = [name for s, name in names.items() if first <= s / per_epoch <= last]
+    if not found:
+        there = ", ".join(names.values()) or "none"
+        raise UsageError(f"{text}: {run.path} has no such checkpoint; it has {there}")
+    return [f"{path}@{name}{t}" for name in found]
+
+
+def epoch_of(name: Name) -> float:
+    """The epoch of a checkpoint, a fraction between epochs.
+
+    Raises:
+      UsageError: there is no such checkpoint.
+    """
+    run = Run(name.run)
+    return saved.step_of(run, name.epoch, name.step) / run.info["steps_per_epoch"]
 
 
 def mode_config(info: dict[str, Any], **changes: Any) -> ModeConfig:

@@ -19,6 +19,7 @@ from mcjax.results import (
     PathMetrics,
     Profile,
     Sharpness,
+    Soups,
     Surface,
     named,
     unnamed,
@@ -38,11 +39,12 @@ TYPES: dict[str, Any] = {
     "layers": Layers,
     "instability": Instability,
     "sharpness": Sharpness,
+    "soup": Soups,
 }
-"""The type of a run's result, by the run's kind."""
+"""The type of a run's result, by the run's kind; averages are modes with a ``soup``."""
 FILES = {kind: f"{kind}.npz" for kind in TYPES}
 """The file of a run's result, by the run's kind."""
-Result = Profile | Surface | Interpolation | Instability | Layers | Sharpness
+Result = Profile | Surface | Interpolation | Instability | Layers | Sharpness | Soups
 CONFIGS = {
     "mode": configs.ModeConfig,
     "curve": configs.CurveConfig,
@@ -67,8 +69,8 @@ class Loaded(NamedTuple):
         (`mcjax.engine.evaluation.Evaluator.statistics`).
       metrics: ``metrics.jsonl``, a dict per epoch.
       arrays: the arrays of ``curve.npz`` (``curve@EPOCH.npz``), ``surface.npz``,
-        ``interpolation.npz``, ``instability.npz``, ``layers.npz`` or ``sharpness.npz``, by name;
-        empty for a mode and before evaluation.
+        ``interpolation.npz``, ``instability.npz``, ``layers.npz``, ``soup.npz`` or
+        ``sharpness.npz``, by name; empty for other modes and before evaluation.
       result: the same as one of the types of `mcjax.results`; None without arrays.
       config: the run's recorded flags, all others at their defaults.
       info: ``run.json``.
@@ -104,9 +106,10 @@ def load(name: str) -> Loaded:
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in info["flags"].items()}
     make: Any = CONFIGS[kind]
     config = make(**values, workdir=str(run.path))
-    file = _file(place, info, FILES.get(kind, "none.npz"))
+    what = "soup" if "soup" in info else kind
+    file = _file(place, info, FILES.get(what, "none.npz"))
     arrays = load_arrays(file) if file.exists() else {}
-    result = as_result(TYPES[kind], arrays, file) if arrays else None
+    result = as_result(TYPES[what], arrays, file) if arrays else None
     return Loaded(point.params, point.state, run.metrics(), arrays, result, config, info)
 
 

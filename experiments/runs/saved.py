@@ -56,21 +56,30 @@ def restore_ends(run: Run) -> Any:
         return _intact(saved, 0)
 
 
-def step_of(run: Run, epoch: int | None, step: int | None = None) -> int:
-    """The step of a checkpoint: of an epoch, of the step itself, or by default the last.
+def steps_of(run: Run) -> list[int]:
+    """The steps of the checkpoints of a mode or curve.
 
     Raises:
-      UsageError: there is no such run, it is not finished, or the checkpoint was not kept.
+      UsageError: there is no such run, or it is of another kind.
     """
     info = run.info
     if not info:
         raise UsageError(f"there is no run at {run.path}; {names.SYNTAX}")
     if info["kind"] not in ("mode", "curve"):
         raise UsageError(f"{run.path} is {names.a_kind(info['kind'])}: it has no checkpoints")
+    return checkpoint_steps(run)
+
+
+def step_of(run: Run, epoch: int | None, step: int | None = None) -> int:
+    """The step of a checkpoint: of an epoch, of the step itself, or by default the last.
+
+    Raises:
+      UsageError: there is no such run, it is not finished, or the checkpoint was not kept.
+    """
+    steps, info = steps_of(run), run.info
     if info["status"] == Status.RUNNING and epoch is None and step is None:
         raise UsageError(f"{run.path} is not finished: run its command again")
     per_epoch = info["steps_per_epoch"]
-    steps = checkpoint_steps(run)
     if step is not None:
         if step not in steps:
             raise UsageError(f"{run.path} has no checkpoint of step {step}; it has {_list(steps)}")

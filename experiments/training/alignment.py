@@ -1,11 +1,13 @@
 """Aligning a network with another by permuting its units (`mcjax.symmetries`)."""
 
+import functools
 import math
 import time
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,7 +51,14 @@ class Alignment(NamedTuple):
     facts: dict[str, Any]
 
 
-def align(problem: Problem, start: Point, end: Point, method: Method, name: str) -> Alignment:
+def align(
+    problem: Problem,
+    start: Point,
+    end: Point,
+    method: Method,
+    name: str,
+    spec: Spec | None = None,
+) -> Alignment:
     """Permutes the units of ``end`` to match ``start``; the function of ``end`` does not change.
 
     Args:
@@ -58,6 +67,7 @@ def align(problem: Problem, start: Point, end: Point, method: Method, name: str)
       end: the network to permute, on one device.
       method: what to match, and how often.
       name: of the end, for progress and errors.
+      spec: the end's groups of units, from `groups`, if they are known.
 
     Raises:
       UsageError: a weight is not finite, or the network's symmetries cannot be verified.
@@ -65,8 +75,8 @@ def align(problem: Problem, start: Point, end: Point, method: Method, name: str)
     began = time.monotonic()
     check_finite("aligned", {"the start": start, name: end})
     function = logits(problem)
+    spec = groups(problem, end, name) if spec is None else spec
     try:
-        spec = find(problem, function, end)
         with jax.default_matmul_precision("float32"):
             match = _match(problem, function, spec, start, end, method, name)
         moved = dict(symmetries.apply(spec, match.permutations, variables(end)))
@@ -124,6 +134,14 @@ def _match(
         bar.close()
 
 
+def groups(problem: Problem, point: Point, name: str) -> Spec:
+    """`find` for the network called ``name``, whose errors are those of a user."""
+    try:
+        return find(problem, logits(problem), point)
+    except ValueError as error:
+        raise UsageError(f"{name} cannot be aligned: {error}") from None
+
+
 def find(problem: Problem, function: Function, point: Point) -> Spec:
     """Finds the permutation groups of a network's parameters and state, and checks them.
 
@@ -138,8 +156,13 @@ def find(problem: Problem, function: Function, point: Point) -> Spec:
 
 
 def logits(problem: Problem) -> Function:
-    """The problem's network in evaluation, compiled."""
-    return jax.jit(lambda variables, images: problem.model.apply(variables, images, False))
+    """The problem's network in evaluation; equal networks share the compiled program."""
+    return functools.partial(_logits, problem.model)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _logits(model: nn.Module, variables: Any, images: jax.Array) -> Any:
+    return model.apply(variables, images, False)
 
 
 def variables(point: Point) -> dict[str, Any]:

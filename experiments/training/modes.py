@@ -10,7 +10,17 @@ from mcjax import curves
 from mcjax.engine import objectives, parallel
 
 from ..cli import ModeConfig, RunFailed, UsageError
-from ..runs import Point, Run, Status, checkpoint_steps, forks, load_point, parse_name, restore
+from ..runs import (
+    MADE,
+    Point,
+    Run,
+    Status,
+    checkpoint_steps,
+    forks,
+    load_point,
+    parse_name,
+    restore,
+)
 from . import failures, loop, optimization, run_group
 from .problem import Problem, check_batch, check_problem, for_mode, init, pin_data
 
@@ -41,9 +51,9 @@ def check_flags(config: ModeConfig) -> ModeConfig:
     folder = Run(config.workdir)
     folder.check_same("mode", config)
     if folder.is_made:
-        made = "imported" if "imported" in folder.info else "aligned"
+        made = next(words for key, words in MADE.items() if key in folder.info)
         raise UsageError(
-            f"{folder.path} holds an {made} network, which was not trained there: use another "
+            f"{folder.path} holds {made}, which was not trained there: use another "
             f"--workdir, and --fork={folder.path} to train on from it"
         )
     forks.check(folder, "mode", config)

@@ -21,6 +21,7 @@ from mcjax import extras
 with extras.needed_by(__name__):
     from mcjax.plots.barrier_plots import barrier_matrix, barriers
     from mcjax.plots.colour_scale import default_clip
+    from mcjax.plots.epoch_plots import epochs_figure
     from mcjax.plots.instability_plots import instability, instability_figure
     from mcjax.plots.interpolation_plots import (
         PAIR_STYLES,
@@ -41,6 +42,7 @@ with extras.needed_by(__name__):
         sharpness,
         sharpness_figure,
     )
+    from mcjax.plots.soup_plots import soups_figure
     from mcjax.plots.styles import (
         COLORS,
         METRIC_LABELS,
@@ -60,8 +62,9 @@ with extras.needed_by(__name__):
 __all__ = [
     "CHORD_WORDS", "COLORS", "FORMATS", "LAYER_WORDS", "METRIC_LABELS", "PAIR_STYLES",
     "PATH_STYLES", "PATH_WORDS", "STYLE", "barrier_matrix", "barriers", "barriers_figure",
-    "color", "curve_figure", "default_clip", "drawn", "grid", "groups_figure", "instability",
-    "instability_figure", "is_loss", "is_whole", "layers_figure", "matrix", "metric_label",
-    "metric_names", "metric_words", "off_plane", "pairs_figure", "percent", "plain", "profile",
-    "save", "sharpness", "sharpness_figure", "style", "surface", "surface_figure",
+    "color", "curve_figure", "default_clip", "drawn", "epochs_figure", "grid", "groups_figure",
+    "instability", "instability_figure", "is_loss", "is_whole", "layers_figure", "matrix",
+    "metric_label", "metric_names", "metric_words", "off_plane", "pairs_figure", "percent",
+    "plain", "profile", "save", "sharpness", "sharpness_figure", "soups_figure", "style",
+    "surface", "surface_figure",
 ]  # fmt: skip

@@ -78,7 +78,7 @@ def pairs_figure(found: results.Interpolation, metric: str) -> Figure:
                if metric in own}  # fmt: skip
     if not metrics:
         raise ValueError(f"no split has the metric {metric}")
-    names = [_shortened(str(name)) for name in found.name]
+    names = _shortened([str(name) for name in found.name])
     figure, axes = _triangle(names)
     width = plt.rcParams["lines.linewidth"] * (1 if len(names) < 6 else 0.7)
     for path, one in found.paths.items():
@@ -97,10 +97,13 @@ def pairs_figure(found: results.Interpolation, metric: str) -> Figure:
     return figure
 
 
-def _shortened(name: str) -> str:
-    """A name of at most `LONGEST` letters."""
+def _shortened(names: Sequence[str]) -> list[str]:
+    """Names of at most `LONGEST` letters, after numbers if some would be the same."""
     half = LONGEST // 2
-    return styles.plain(name if len(name) <= LONGEST else f"{name[:half]}…{name[-half:]}")
+    short = [name if len(name) <= LONGEST else f"{name[:half]}…{name[-half:]}" for name in names]
+    if len(set(short)) < len(short):
+        short = [f"({k}) {name}" for k, name in enumerate(short, 1)]
+    return [styles.plain(name) for name in short]
 
 
 def _triangle(names: Sequence[str]) -> tuple[Figure, np.ndarray]:

@@ -4,11 +4,12 @@ Metrics are indexed by split and name, ``found.curve.metrics["train"]["loss"]``,
 summaries, ``found.curve.barriers["train"]["loss"].over_max``. The types hold numpy arrays, computed
 by `mcjax.analysis`.
 
-**Files.** `Profile`, `Surface`, `Interpolation`, `Instability`, `Layers` and `Sharpness` have
-``to_arrays()`` and ``from_arrays(arrays)``. The keys of ``curve.npz``, ``surface.npz``,
-``interpolation.npz``, ``instability.npz``, ``layers.npz`` and ``sharpness.npz`` are defined only
-here. Reading and rewriting a file changes no key, dtype or value: unknown arrays, and parts of an
-incomplete summary, are kept in ``extra``. Splits may have any names that `check_splits` accepts.
+**Files.** `Profile`, `Surface`, `Interpolation`, `Instability`, `Layers`, `Soups` and `Sharpness`
+have ``to_arrays()`` and ``from_arrays(arrays)``. The keys of ``curve.npz``, ``surface.npz``,
+``interpolation.npz``, ``instability.npz``, ``layers.npz``, ``soup.npz`` and ``sharpness.npz`` are
+defined only here. Reading and rewriting a file changes no key, dtype or value: unknown arrays, and
+parts of an incomplete summary, are kept in ``extra``. Splits may have any names that `check_splits`
+accepts.
 
 >>> import numpy as np
 >>> losses = np.array([0.1, 0.4, 0.2])
@@ -40,12 +41,13 @@ from mcjax.results.metrics import (
 )
 from mcjax.results.paths import ALIGNED_PATHS, PATHS, Heights, Means, PathMetrics, Profile, Slopes
 from mcjax.results.sharpness import PointSharpness, Sharpness
+from mcjax.results.soups import Soups
 from mcjax.results.surfaces import CurveOnPlane, Directions, Iterates, Points, Surface
 
 __all__ = [
     "ALIGNED_PATHS", "LAYER_PATHS", "PAIR_PATHS", "PATHS", "SPLITS", "Arrays", "CurveOnPlane",
     "Directions", "Heights", "Instability", "Interpolation", "Interval", "Iterates", "LayerPaths",
     "Layers", "Means", "Metrics", "PairHeights", "PairPaths", "PathMetrics", "PointSharpness",
-    "Points", "Profile", "Sharpness", "Slopes", "Spread", "Surface", "Values", "check_splits",
-    "named", "unnamed",
+    "Points", "Profile", "Sharpness", "Slopes", "Soups", "Spread", "Surface", "Values",
+    "check_splits", "named", "unnamed",
 ]  # fmt: skip

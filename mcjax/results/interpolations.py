@@ -71,6 +71,7 @@ class Interpolation(NamedTuple):
       networks: the networks' own metrics, of shape ``[K]``.
       paths: some of `PAIR_PATHS`, by name.
       group: 0 for networks of the first group and 1 for those of the second; None without groups.
+      epoch: epochs of the networks, if each group is of one run; otherwise None.
       extra: other arrays of the file, by key.
     """
 
@@ -79,6 +80,7 @@ class Interpolation(NamedTuple):
     networks: Values
     paths: dict[str, PairPaths]
     group: Integer[np.ndarray, " K"] | None = None
+    epoch: Float[np.ndarray, " K"] | None = None
     extra: Mapping[str, np.ndarray] = NONE
 
     def matrix(
@@ -111,6 +113,8 @@ class Interpolation(NamedTuple):
         arrays = {"t": self.t, "name": self.name}
         if self.group is not None:
             arrays["group"] = self.group
+        if self.epoch is not None:
+            arrays["epoch"] = self.epoch
         arrays |= values_arrays(*self.networks, "network_")
         for path, found in self.paths.items():
             arrays |= _path_arrays(found, f"{path}_")
@@ -128,7 +132,8 @@ class Interpolation(NamedTuple):
         paths = {
             path: _take_path(left, f"{path}_") for path in PAIR_PATHS if f"{path}_pairs" in left
         }
-        return cls(left.pop("t"), left.pop("name"), networks, paths, left.pop("group", None), left)
+        group, epoch = (left.pop(key, None) for key in ("group", "epoch"))
+        return cls(left.pop("t"), left.pop("name"), networks, paths, group, epoch, left)
 
 
 def _path_arrays(found: PairPaths, prefix: str) -> Arrays:

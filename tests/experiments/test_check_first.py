@@ -4,13 +4,22 @@ import dataclasses
 
 import pytest
 
-from experiments import fit_curve, fit_curves, interpolate, loss_surface, sharpness, train_mode
+from experiments import (
+    fit_curve,
+    fit_curves,
+    interpolate,
+    loss_surface,
+    sharpness,
+    soup,
+    train_mode,
+)
 from experiments.cli.configs import (
     CurveConfig,
     CurvesConfig,
     InterpolateConfig,
     ModeConfig,
     SharpnessConfig,
+    SoupConfig,
     SurfaceConfig,
 )
 from experiments.cli.errors import UsageError
@@ -30,6 +39,7 @@ COMMANDS = {
     "loss_surface": (loss_surface, SurfaceConfig(points=("a", "ab~0.2", "ab"), grid="2")),
     "interpolate": (interpolate, InterpolateConfig(points=("a", "ab~0.2"), curve=("ab",))),
     "sharpness": (sharpness, SharpnessConfig(curve="ab")),
+    "soup": (soup, SoupConfig(points=("a", "ab@1-"), curve=("ab",))),
 }
 
 
@@ -106,6 +116,7 @@ WRONG = [
     ("loss_surface", {"grid": "1"}, "--grid=1"),
     ("loss_surface", {"points": ("a", "ab", "a")}, "--points=a,ab,a: a is there twice"),
     ("interpolate", {"points": ("a",)}, "--points=a"),
+    ("soup", {"points": ("a", "b@all")}, "there is no run at b"),
     ("sharpness", {"curve": "a"}, "--curve=a"),
     ("sharpness", {"curve": "ab@7"}, "no checkpoint of epoch 7"),
     ("sharpness", {"eigenvalues": 0}, "--eigenvalues=0"),

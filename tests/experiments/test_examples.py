@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx as flax_nnx
-from sklearn.metrics import f1_score
 
 from experiments.examples import (
     dropout_linen,
@@ -84,6 +83,8 @@ def test_f1_is_that_of_scikit_learn():
     """Over batches of unequal size; one class has no example, and counts as 0 there, too."""
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(23, 4)).astype(np.float32), rng.integers(0, 3, 23)
+    from sklearn.metrics import f1_score
+
     objective = shared.with_f1(shared.classifier(lambda params, batch, key=None: batch["x"]), 4)
     data = {"x": logits, "labels": labels}
     weights = (np.zeros(1, np.float32), np.ones(1, np.float32))

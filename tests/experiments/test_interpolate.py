@@ -151,15 +151,17 @@ def test_groups_alignment_and_what_an_interruption_leaves(runs, tmp_path, monkey
     plain, asked = alignment.align, []
 
     def align(*args):
-        asked.append(args[-1])
+        asked.append(args[4])
         if len(asked) == 3:
             os.kill(os.getpid(), signal.SIGTERM)
         return plain(*args)
 
     monkeypatch.setattr(alignment, "align", align)
+    monkeypatch.setattr(alignment, "find", searches := _counted(alignment.find))
     monkeypatch.setattr(interpolation_report, "draw", lambda *_: [])
     with pytest.raises(Interrupted):
         interpolate.run(config)
+    assert searches.called == 2  # once per network, not per pair
     assert len(list((tmp_path / "run" / "paths").glob("*.npz"))) == 1 + 3 + 2
     monkeypatch.setattr(interpolation, "on_segment", count := _counted(interpolation.on_segment))
     run = interpolate.run(config)
@@ -216,6 +218,22 @@ def test_the_ends_of_one_curve_are_its_points_by_default(runs):
     assert inputs.curves["ba"] == ((0, 1), False, inputs.curves["ba"].family, (0, 2, 1))
 
 
+def test_the_epochs_of_two_runs_by_one_word_each(runs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(interpolation_report, "draw", lambda *_: [])
+    flags = make(tmp_path / "run", ("a@all",), against=("b@2-",), curve=(), num_points=3)
+    run = interpolate.run(change(flags, t_range="0,1", splits=("train",)))
+    found = load_result(Interpolation, run.path / "interpolation.npz")
+    assert found.name.tolist() == ["a@1", "a@3", "b@3"]
+    assert found.epoch is None  # a single epoch of b
+    flags = change(flags, workdir=str(tmp_path / "both"), against=("b@1-3",), splits=("train",))
+    found = load_result(Interpolation, interpolate.run(flags).path / "interpolation.npz")
+    assert found.epoch.tolist() == [1, 3, 1, 3]
+    figures = interpolation_report._figures(found)
+    assert {"barriers", "epochs_loss", "epochs_accuracy", "profiles_loss"} <= {*figures}
+    many = found._replace(name=np.arange(17).astype(str))
+    assert not {"barriers", "profiles_loss"} & {*interpolation_report._figures(many)}
+
+
 def test_networks_of_equal_names_are_told_apart_by_their_folders(runs, tmp_path):
     shutil.copytree(runs / "a", tmp_path / "a")
     found = interpolation_inputs.resolve(InterpolateConfig(points=("a", str(tmp_path / "a"))))
@@ -231,6 +249,9 @@ WRONG = [
     ({"points": (), "against": ("a", "b")}, "--points is missing"),
     ({"points": ("a", "none")}, "--points=none: none is not a run"),
     ({"against": ("b@2",)}, "b has no checkpoint of epoch 2; it has 1, 3"),
+    ({"points": ("a@2-2",)}, "a@2-2: a has no such checkpoint; it has 1, 3"),
+    ({"points": ("none@all",)}, "there is no run at none"),
+    ({"points": ("a@3-",)}, "--points=a@3: give two checkpoints or more"),
     ({"points": ("a", "b~0.5")}, "only a curve has points"),
     ({"points": ("a", "wide")}, "a and wide do not share a segment: they differ in --width"),
     ({"curve": ("a",)}, "--curve=a: write RUN"),

@@ -32,7 +32,7 @@ def runs(tmp_path_factory):
     mode(folder, "b", epochs=2, seed=2)
     shutil.copytree(folder / "b", folder / "wide")
     info = Run(folder / "wide").info
-    info["flags"]["width"] = 0.25
+    info["flags"]["width"] = 0.5
     Run(folder / "wide").update(**info)
     for name, value in (("zero", 0.0), ("nan", np.nan)):
         shutil.copytree(folder / "b", folder / name)
@@ -43,7 +43,7 @@ def runs(tmp_path_factory):
             saved.save(step, tree)
     curve = CurveConfig(
         workdir=str(folder / "ab"), start=str(folder / "a"), end=str(folder / "b"), epochs=2,
-        batch_size=50, points=3, lr=0.05, allow_failed=True,
+        batch_size=40, points=9, lr=0.1, allow_failed=True,
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(profile_plots, "FORMATS", ("png",))
@@ -99,7 +99,7 @@ def test_points_and_iterates_reproduce_their_checkpoints(done, runs):
     curve = load_arrays(runs / "ab" / "curve.npz")
     for split in ("train", "validation"):
         own = [json.loads((runs / n / "run.json").read_text())["final"] for n in "ab"]
-        own = [final[split]["loss"] for final in own] + [curve[f"curve_{split}_loss"][1]]
+        own = [final[split]["loss"] for final in own] + [curve[f"curve_{split}_loss"][4]]
         found = arrays[f"point_{split}_loss"]
         np.testing.assert_allclose(found, own, rtol=1e-5, atol=1e-7)
         last = arrays[f"iterate_{split}_loss"][-1]
@@ -163,7 +163,7 @@ def test_slow_row_is_left_after_a_signal(monkeypatch):
         ({"points": "ab"}, "three checkpoints, got 2"),
         ({"points": ("a", "a", "b")}, "is there twice; a plane needs three points"),
         ({"points": ("a", "ab~0.25", "ab~0.125")}, "lie on a line"),
-        ({"points": ("a", "b", "wide")}, "differ in --width: 0.125 and 0.25"),
+        ({"points": ("a", "b", "wide")}, "differ in --width: 0.25 and 0.5"),
         ({"points": ("a", "b", "nowhere")}, "nowhere is not a run"),
         ({"points": ("a", "b@7", "ab")}, "no checkpoint of epoch 7; it has"),
         ({"iterates": ("a@1", "b@1")}, "b has no checkpoint of epoch 1"),

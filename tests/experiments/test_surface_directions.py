@@ -45,7 +45,7 @@ def test_surface_around_a_checkpoint(runs, tmp_path, kind, monkeypatch):
             (arrays["train_loss"][:, 2], 0.05, arrays["eigenvalues"][1]),
         ):
             second = (line[0] - 2 * line[1] + line[2]) / step**2
-            assert 0.97 < second / value < 1.6  # ReLUs' corners come on top
+            assert 0.9 < second / value < 1.6  # ReLUs' corners are not in the Hessian
         assert arrays["eigenvalues"][0] > arrays["eigenvalues"][1]
         assert arrays["residuals"].max() < 1e-2
     with plots.style():

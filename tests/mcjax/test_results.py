@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from mcjax import results
-from mcjax.results import Interpolation, PointSharpness, Profile, Sharpness, Surface, Values
+from mcjax.results import (
+    Interpolation,
+    PointSharpness,
+    Profile,
+    Sharpness,
+    Soups,
+    Surface,
+    Values,
+)
 
 ROOT = Path(results.__file__).parents[2]
 RNG = np.random.default_rng(5)
@@ -57,7 +65,8 @@ def hessian():
 def between():
     """Every key of ``interpolation.npz``: three networks, two pairs of them with curves."""
     arrays = {"t": np.linspace(-1, 1, 4), "name": np.array(["a", "b", "c"])}
-    arrays |= {"group": np.array([0, 0, 1]), "network_l2": RNG.random(3)}
+    arrays |= {"group": np.array([0, 0, 1]), "epoch": np.array([1.0, 2.5, 1.0])}
+    arrays["network_l2"] = RNG.random(3)
     for path, pairs in (("segment", [[0, 1], [0, 2], [1, 2]]), ("aligned", [[0, 1]]),
                         ("curve", [[1, 2], [0, 1]])):  # fmt: skip
         arrays |= {f"{path}_pairs": np.array(pairs), f"{path}_l2": RNG.random((len(pairs), 4))}
@@ -69,6 +78,14 @@ def between():
             for how in ("max", "mean", "chord"):
                 arrays[f"{path}_{split}_loss_over_{how}"] = RNG.random(len(pairs))
     return arrays
+
+
+def soup():
+    """Every key of ``soup.npz``: those of the segments, averages and ensembles."""
+    arrays = {"recipe": np.array(["uniform", "ema"]), "coefficients": RNG.random((2, 3))}
+    arrays |= {"average_train_loss": RNG.random(2), "average_l2": RNG.random(2)}
+    arrays |= {"ensemble": np.array(["all"]), "ensemble_test_nll": RNG.random(1)}
+    return between() | arrays
 
 
 def assert_same(found, arrays):
@@ -90,6 +107,7 @@ EXTRA = {"curve_note": np.array("a word"), "train_loss_over_max": np.array(0.5, 
         (Surface, on_plane),
         (Sharpness, hessian),
         (Interpolation, between),
+        (Soups, soup),
     ],
 )
 def test_a_file_read_and_written_again_is_the_same(kind, make):
@@ -221,6 +239,7 @@ def test_rows_and_points_become_what_the_file_has():
     [
         (Profile, {"curve_train_loss": np.ones(2)}, "a profile needs t; t is missing"),
         (Surface, {"x": np.ones(2), "y": np.ones(2)}, "point_xy, point_name is missing"),
+        (Soups, between(), "a result of soups needs recipe, coefficients, ensemble"),
         (Interpolation, {"t": np.ones(2)}, "an interpolation needs t, name; name is missing"),
         (Sharpness, {"t": np.ones(2)}, "eigenvalues, residuals, train_loss is missing"),
         (

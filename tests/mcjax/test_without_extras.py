@@ -75,8 +75,14 @@ def test_a_package_that_no_extra_installs_is_not_explained():
 
 
 def test_lazy_attributes():
-    assert {"fit_curve", "interpolate", "profile", "surface", "sharpness", "__version__"} <= {
-        *dir(mcjax)
-    }
+    assert {
+        "fit_curve",
+        "interpolate",
+        "profile",
+        "soup",
+        "surface",
+        "sharpness",
+        "__version__",
+    } <= {*dir(mcjax)}
     with pytest.raises(AttributeError, match="'mcjax' has no attribute 'fit_curves'"):
         mcjax.fit_curves  # noqa: B018

@@ -4,12 +4,13 @@ import os
 import pwd
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from experiments.cli import configs, flags
 from experiments.cli.configs import CurvesConfig, ExportConfig, ModeConfig, SurfaceConfig
 from experiments.cli.errors import UsageError
-from experiments.runs import folder, names
+from experiments.runs import epoch_of, expand, folder, names, open_checkpoints
 from experiments.training import pairs
 
 
@@ -147,3 +148,22 @@ def test_commas_and_colons_in_names_are_escaped(tmp_path):
 def test_what_no_flagfile_could_hold_is_refused(value):
     with pytest.raises(UsageError, match="not one line of Unicode text"):
         flags.parse(ModeConfig, [f"--workdir={value}"])
+
+
+def test_ranges_of_checkpoints(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("G", "lr@all"):
+        run = folder.Run(name)
+        run.open("mode", ModeConfig(), steps_per_epoch=5)
+        with open_checkpoints(run, keep=(0, 10, 12, 50)) as saved:
+            for step in (0, 10, 12, 50):
+                saved.save(step, {"w": np.zeros(1)})
+    assert expand("G@all") == ["G@0", "G@2", "G@s12", "G@10"]
+    assert expand("G@2-") == ["G@2", "G@s12", "G@10"]
+    assert expand("G@1-2~0.5") == ["G@2~0.5"]
+    assert expand("lr@all") == ["lr@all"]
+    assert expand("lr@all@2-9") == ["lr@all@2", "lr@all@s12"]
+    assert expand("G@3") == ["G@3"]
+    assert epoch_of(names.parse_name("G@s12")) == 2.4
+    with pytest.raises(UsageError, match="G@3-9: G has no such checkpoint; it has 0, 2, s12, 10"):
+        expand("G@3-9")

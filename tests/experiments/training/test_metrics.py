@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score
 
 from experiments.cli.configs import ModeConfig
 from experiments.training import problem as problems
@@ -16,6 +15,8 @@ MODE = ModeConfig(dataset="digits", train_size=100, validation_size=60, model="m
     [(None, "tests.nets:f1"), ("tests.nets:f1", "tests.nets:confidence")],
 )
 def test_metrics_of_both_objectives_are_reported(objective, metrics):
+    from sklearn.metrics import f1_score
+
     mode = ModeConfig(**{**vars(MODE), "objective": objective})
     problem = problems.measuring(problems.make_problem(mode), problems.SPLITS, metrics)
     params, state = problems.init(problem, mode, jax.random.key(0))

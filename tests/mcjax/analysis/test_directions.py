@@ -3,7 +3,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
-from sklearn.decomposition import PCA
 
 from mcjax import planes
 from mcjax.analysis import directions
@@ -115,6 +114,8 @@ def iterates(count=6):
 
 
 def test_pca_is_scikit_learn_s():
+    from sklearn.decomposition import PCA
+
     points = iterates()
     found = directions.pca(points)
     expected = PCA(2).fit(np.stack([flat(p) for p in points]))

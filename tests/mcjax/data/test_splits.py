@@ -27,6 +27,17 @@ def test_digits_are_the_real_ones():
     np.testing.assert_array_equal(digits.test.labels[:8], [6, 2, 4, 2, 4, 1, 9, 3])
 
 
+def test_digits_are_those_of_scikit_learn():
+    from sklearn.datasets import load_digits
+
+    bunch, digits = load_digits(), data.load("digits", use_test=True)
+    order = splits.fixed_order(1797)
+    images = np.concatenate([digits.train.images, digits.test.images])[..., 0]
+    np.testing.assert_array_equal(images, np.rint(bunch.images[order] * 255 / 16))
+    labels = np.concatenate([digits.train.labels, digits.test.labels])
+    np.testing.assert_array_equal(labels, bunch.target[order])
+
+
 def test_validation_is_the_end_of_the_training_images():
     official = data.load("digits", use_test=True)
     divided = data.load("digits", validation_fraction=0.2)

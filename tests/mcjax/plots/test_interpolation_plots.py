@@ -62,6 +62,13 @@ def test_every_pair_has_its_panel():
     assert words[:4] == ["training loss", "validation loss", "segments", "curves"]
 
 
+def test_long_names_that_differ_in_the_middle_are_numbered():
+    names = np.array([f"a_long_name_of_seed{k}_and_its_end" for k in range(2)])
+    ax = plots.pairs_figure(made(2)._replace(name=names), "loss").axes[0]
+    assert ax.texts[0].get_text() == "(1) a_long_na…d_its_end"
+    assert ax.get_title() == "(2) a_long_na…d_its_end"
+
+
 def test_extrapolation_may_leave_the_panel_but_nothing_between_the_networks_does():
     found = made(2)
     loss = found.paths["segment"].metrics["train"]["loss"]
