@@ -153,6 +153,7 @@ def profile(
     data: PyTree,
     validation: PyTree = None,
     *,
+    further: Mapping[str, PyTree] | None = None,
     points: int = 61,
     metrics: Given | Sequence[Given] = (),
     batch_size: int | None = None,
@@ -167,6 +168,7 @@ def profile(
       control_points: ``(start, *bends, end)``.
       data: the training split.
       validation: another split, of the same structure.
+      further: likewise, other data to measure on, by their names in the result.
       points: number of ``t``, equally spaced from 0 to 1.
       metrics: to measure as well; see the module.
       batch_size: examples per forward pass; default: the backend's.
@@ -185,7 +187,9 @@ def profile(
     """
     points = checks.whole_number("points", points, 2)
     checks.control_points(curve, control_points)
-    evaluator, mesh = _evaluator(loss, control_points, data, validation, batch_size, metrics, state)
+    evaluator, mesh = _evaluator(
+        loss, control_points, data, validation, further, batch_size, metrics, state
+    )
     control_points, state = parallel.replicate((tuple(control_points), _or_empty(state)), mesh)
     t = np.linspace(0, 1, points)
     return profiles.profile(
@@ -199,6 +203,7 @@ def interpolate(
     data: PyTree,
     validation: PyTree = None,
     *,
+    further: Mapping[str, PyTree] | None = None,
     names: Sequence[str] | None = None,
     points: int = 25,
     t_range: tuple[float, float] = (0.0, 1.0),
@@ -214,6 +219,7 @@ def interpolate(
       networks: K parameter pytrees, two or more.
       data: the training split.
       validation: another split, of the same structure.
+      further: likewise, other data to measure on, by their names in the result.
       names: names of the networks, for figures; default: their numbers.
       points: number of ``t`` on each segment, equally spaced.
       t_range: the first and the last ``t``; the networks are at 0 and 1, beyond is extrapolation.
@@ -241,7 +247,9 @@ def interpolate(
            [1.  , 0.  , 0.  ],
            [0.95, 0.  , 0.  ]])
     """
-    make = partial(_evaluator, loss, networks, data, validation, batch_size, metrics, state)
+    make = partial(
+        _evaluator, loss, networks, data, validation, further, batch_size, metrics, state
+    )
     there = _networks(networks, names, make)
     t = interpolation.positions(t_range, checks.whole_number("points", points, 2))
     own, state = parallel.replicate((there.params, _or_empty(state)), there.mesh)
@@ -254,6 +262,7 @@ def soup(
     data: PyTree,
     validation: PyTree,
     *,
+    further: Mapping[str, PyTree] | None = None,
     names: Sequence[str] | None = None,
     decay: float | None = None,
     points: int = 11,
@@ -269,6 +278,7 @@ def soup(
       data: the training split.
       validation: the split by which the greedy soup is chosen, of the same structure: by its
         accuracy, or by its loss if there is no metric of this name.
+      further: other data of this structure to measure on, by their names in the result.
       names: names of the networks, for figures; default: their numbers.
       decay: adds an exponential moving average over the networks, which are then in the order of
         training: each one's coefficient is ``decay`` times that of the next.
@@ -296,7 +306,9 @@ def soup(
     [0.0]
     """
     more = {} if decay is None else {"ema": soups.exponential(len(networks), decay)}
-    make = partial(_evaluator, loss, networks, data, validation, batch_size, metrics, state)
+    make = partial(
+        _evaluator, loss, networks, data, validation, further, batch_size, metrics, state
+    )
     there = _networks(networks, names, make)
     if "validation" not in there.evaluator.splits:
         raise ValueError("validation=None: the greedy soup is chosen on held-out data")
@@ -316,6 +328,7 @@ def surface(
     data: PyTree,
     validation: PyTree = None,
     *,
+    further: Mapping[str, PyTree] | None = None,
     curve: tuple[curves.Curve, Sequence[PyTree]] | None = None,
     iterates: Mapping[int, PyTree] | None = None,
     names: Sequence[str] = ("start", "end", "bend"),
@@ -334,6 +347,7 @@ def surface(
       points: three parameter pytrees; for a curve with one bend ``(start, end, bend)``.
       data: the training split.
       validation: another split, of the same structure.
+      further: likewise, other data to measure on, by their names in the result.
       curve: a curve and its control points, to draw on the plane.
       iterates: parameters of a training run by epoch, to draw on the plane.
       names: names of the three points.
@@ -363,7 +377,9 @@ def surface(
     if extent is not None and not 0 < extent < np.inf:
         raise ValueError(f"extent={extent}: use a positive number")
     surfaces.check_grid(grid, margin)
-    evaluator, mesh = _evaluator(loss, points, data, validation, batch_size, metrics, state)
+    evaluator, mesh = _evaluator(
+        loss, points, data, validation, further, batch_size, metrics, state
+    )
     points, state = parallel.replicate((tuple(points), _or_empty(state)), mesh)
     plane = planes.plane(points)
     if curve is not None:
@@ -428,7 +444,7 @@ def sharpness(
     (array([3.]), 2.0, 1.0)
     """
     count, samples = checks.whole_number("count", count), checks.whole_number("samples", samples, 2)
-    evaluator, mesh = _evaluator(loss, (params,), data, None, batch_size)
+    evaluator, mesh = _evaluator(loss, (params,), data, None, None, batch_size)
     params, state = parallel.replicate((params, _or_empty(state)), mesh)
     return hessian.at_point(
         evaluator, hessian.make_product(evaluator), params, state, count, samples=samples,
@@ -475,19 +491,24 @@ def _evaluator(
     points: Sequence[PyTree],
     data: PyTree,
     validation: PyTree,
+    further: Mapping[str, PyTree] | None,
     batch_size: int | None,
     metrics: Given | Sequence[Given] = (),
     state: PyTree = None,
 ) -> tuple[evaluation.Evaluator, jax.sharding.Mesh]:
-    """The evaluator of one or two splits, and the mesh."""
+    """The evaluator of all splits, and the mesh."""
     if batch_size is not None:
         batch_size = checks.whole_number("batch_size", batch_size)
-    splits = {"train": data}
-    if validation is not None:
-        if jax.tree.structure(validation) != jax.tree.structure(data):
-            raise ValueError("data and validation have different tree structures")
-        splits["validation"] = validation
-        checks.num_examples(validation)
+    splits = {"train": data} if validation is None else {"train": data, "validation": validation}
+    for name, split in (further or {}).items():
+        if name in splits:
+            raise ValueError(f"further data cannot be named {name}, as another split is")
+        splits[name] = split
+    results.check_splits(splits)
+    for name, split in splits.items():
+        if jax.tree.structure(split) != jax.tree.structure(data):
+            raise ValueError(f"data and {name} have different tree structures")
+        checks.num_examples(split)
     objective, fetch, mesh = _prepare(loss, points, data)
     if more := builtin_metrics.find_all(metrics):
         batch = streams.first_batch(fetch, data, metric_checks.EXAMPLES)

@@ -110,6 +110,28 @@ class Measuring(Drawing):
         "their size is printed first.",
         evaluation=True,
     )
+    also_evaluate: tuple[str, ...] = flag(
+        (),
+        "Further data to evaluate on, each [NAME=]DATA[+OPTION=VALUE]... with DATA one of train, "
+        "validation and test, or another --dataset, of which split=SPLIT is used, by default its "
+        "test images. label=3 or 0/1/8 keeps classes, indices=FILE positions; noise=0.1, blur=1, "
+        "contrast=0.5 and random_labels=0.2 corrupt, with seed=N. Example: "
+        "test+noise=0.1,low=test+label=0/1/2,npz:FILE.",
+        evaluation=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Combining(Measuring):
+    """Networks that are combined, and measured on common data."""
+
+    allow_different: tuple[str, ...] = flag(
+        (),
+        "Flags of their data in which networks may differ: dataset, train_size, validation_size, "
+        "use_test. The data, "
+        "the normalization and batch norm's statistics are those of the first network.",
+        identity=False,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -284,7 +306,7 @@ class ImportParamsConfig(ImportConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Fitting(Training, Measuring):
+class Fitting(Training, Combining):
     """Flags of fitting, of one curve and of several."""
 
     topic: ClassVar[str] = "curve"
@@ -358,7 +380,7 @@ class CurvesConfig(Fitting):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SurfaceConfig(Measuring):
+class SurfaceConfig(Combining):
     """The loss on the plane through three checkpoints, or around one, with their data and model."""
 
     divides: ClassVar[bool] = True
@@ -417,7 +439,7 @@ class SurfaceConfig(Measuring):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class InterpolateConfig(Measuring):
+class InterpolateConfig(Combining):
     """The segments between every two of several checkpoints, with their data and model."""
 
     divides: ClassVar[bool] = True
@@ -455,7 +477,7 @@ class InterpolateConfig(Measuring):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LayersConfig(Measuring):
+class LayersConfig(Combining):
     """Layer-wise barriers between two checkpoints, with their data set and model."""
 
     divides: ClassVar[bool] = True

@@ -15,11 +15,11 @@ from ..cli import (
     identity,
 )  # fmt: skip
 from ..runs import Run, begin_evaluation
-from ..training import alignment
+from ..training import MEASURED, alignment
 from . import drawing, saved_logits, saved_paths
 from .interpolation_inputs import Inputs
 
-EVALUATION = ("t_range", "num_points", "splits", "metrics", "save_logits")
+EVALUATION = ("t_range", "num_points", *MEASURED, "save_logits")
 """Flags of the evaluation, which runs again if they change."""
 FILE, REPORT = "interpolation.npz", "interpolation.json"
 NETWORKS = "networks"
@@ -70,7 +70,8 @@ def evaluate(folder: Run, config: InterpolateConfig, inputs: Inputs) -> Interpol
       Interrupted: a signal came; finished paths are saved.
     """
     sums = saved_paths.checksums(folder, inputs.control, "a network of --points or --curve")
-    folder.open("interpolation", config, mode=identity(inputs.mode), control_crc32=sums)
+    facts = {"different": list(inputs.different)} if inputs.different else {}
+    folder.open("interpolation", config, mode=identity(inputs.mode), control_crc32=sums, **facts)
     begin_evaluation(folder, config, EVALUATION, (FILE, REPORT, *saved_paths.FOLDERS, "figures/*"))
     return saved_paths.completed(folder, FILE, Paths(folder, config, inputs).evaluated)
 

@@ -18,11 +18,11 @@ from ..runs import (
     begin_evaluation,
     load_point,
 )
-from ..training import Problem, alignment, check_measured, check_problem
+from ..training import MEASURED, Problem, alignment, check_measured, check_problem
 from . import drawing, references, saved_logits, saved_paths
 from .interpolation_inputs import labels
 
-EVALUATION = ("num_points", "splits", "metrics", "save_logits")
+EVALUATION = ("num_points", *MEASURED, "save_logits")
 """Flags of the evaluation, which runs again if they change."""
 FILE, REPORT = "layers.npz", "layers.json"
 
@@ -33,10 +33,12 @@ class Found(NamedTuple):
     Attributes:
       mode: the flags of the first one's mode.
       points: the two, by their names for figures.
+      different: what the training data of others differ in.
     """
 
     mode: ModeConfig
     points: dict[str, Name]
+    different: tuple[str, ...]
 
 
 class Inputs(NamedTuple):
@@ -46,11 +48,13 @@ class Inputs(NamedTuple):
       mode: the flags of the first network's mode.
       problem: its data, network and evaluator.
       points: the two networks by name, on one device.
+      different: what the training data of others differ in.
     """
 
     mode: ModeConfig
     problem: Problem
     points: dict[str, Point]
+    different: tuple[str, ...]
 
 
 def check_flags(config: LayersConfig) -> Run:
@@ -85,9 +89,12 @@ def resolve(config: LayersConfig) -> Found:
     check_measured(config.splits, config.metrics)
     texts = (config.start, config.end)
     found = [references.find(*one) for one in zip(("--start", "--end"), texts, strict=True)]
-    mode = references.shared_mode(found, config.data_dir, "share layers")
+    mode, different = references.shared(
+        found, config.data_dir, "share layers", config.allow_different
+    )
     check_problem(mode)
-    return Found(mode, dict(zip(labels(texts), (one.name for one in found), strict=True)))
+    points = dict(zip(labels(texts), (one.name for one in found), strict=True))
+    return Found(mode, points, different)
 
 
 def load(found: Found, problem: Problem) -> Inputs:
@@ -102,7 +109,7 @@ def load(found: Found, problem: Problem) -> Inputs:
         curves.check_matching([point.params for point in points.values()])
     except ValueError as error:
         raise UsageError(f"--start and --end do not match: {error}") from None
-    return Inputs(found.mode, problem, points)
+    return Inputs(found.mode, problem, points, found.different)
 
 
 def evaluate(folder: Run, config: LayersConfig, inputs: Inputs) -> Layers:
@@ -114,7 +121,8 @@ def evaluate(folder: Run, config: LayersConfig, inputs: Inputs) -> Layers:
     """
     control = [point.params for point in inputs.points.values()]
     sums = saved_paths.checksums(folder, control, "--start or --end")
-    folder.open("layers", config, mode=identity(inputs.mode), control_crc32=sums)
+    facts = {"different": list(inputs.different)} if inputs.different else {}
+    folder.open("layers", config, mode=identity(inputs.mode), control_crc32=sums, **facts)
     begin_evaluation(folder, config, EVALUATION, (FILE, REPORT, *saved_paths.FOLDERS, "figures/*"))
     return saved_paths.completed(folder, FILE, partial(_evaluated, folder, config, inputs))
 

@@ -1,7 +1,7 @@
 """Evaluates, draws and summarizes the profiles of a fitted curve and its segment (Section 2)."""
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from mcjax import curves, plots
 from mcjax.analysis import profiles
 from mcjax.engine import parallel
-from mcjax.results import PathMetrics, Profile, named
+from mcjax.results import Metrics, PathMetrics, Profile, named
 
 from ..cli import CurveConfig, Progress
 from ..runs import (
@@ -27,6 +27,11 @@ from ..runs import (
 from ..training import EVALUATION, Fit, Problem, evaluated_epochs, labels
 from . import drawing, ensembling, saved_logits
 from .saved_logits import SavedLogits
+
+WORST: dict[str, tuple[str, Callable[..., Any]]] = {
+    "accuracy": ("lowest", np.nanargmin), "loss": ("highest", np.nanargmax),
+}  # fmt: skip
+"""By metric, the word for its worst value along a path and what finds it."""
 
 
 def check_flags(fit: Fit) -> None:
@@ -222,7 +227,7 @@ def _draw_one(found: Profile, title: str, stem: Path, config: CurveConfig) -> Pa
 
 
 def summarize(found: Profile) -> str:
-    """Summarizes the ends, the curve and the segment in a line each."""
+    """Summarizes the ends, and the curve and the segment with a line for any further data."""
     lines, t = [_ends_line(found)], found.t
     for name, path in found.paths.items():
         losses = path.metrics["train"]["loss"]
@@ -239,6 +244,7 @@ def summarize(found: Profile) -> str:
         if strange:
             words.append(f"{strange} of {len(t)} points are not finite")
         lines.append(f"{name:<9}{', '.join(words)}")
+        lines += [f"{name:<9}{words}" for words in _further(path.metrics, t)]
     return "\n".join([*lines, *_other_lines(found)])
 
 
@@ -255,6 +261,20 @@ def _other_lines(found: Profile) -> Iterator[str]:
             words = [f"{path} {x.min():.4g} to {x.max():.4g}" for path, x in values.items()]
             ends = f"{plots.metric_words(metric)}: start {first:.4g}, end {last:.4g}"
             yield f"{'metric':<9}{ends}, {', '.join(words)}"
+
+
+def _further(metrics: Metrics, t: np.ndarray) -> Iterator[str]:
+    """The lowest accuracy and the highest loss on each split other than the usual two."""
+    for split in (split for split in metrics if split not in ("train", "validation")):
+        words: list[str] = []
+        for metric, (word, worst) in WORST.items():
+            values = metrics[split].get(metric, np.full(1, np.nan))
+            if np.isfinite(values).any():
+                k, name = int(worst(values)), f"{split}_{metric}"
+                number = plots.drawn(name, values)[k]
+                words.append(f"{word} {plots.metric_words(name)} {number:.4g} (t={t[k]:.2f})")
+        if words:
+            yield ", ".join(words)
 
 
 def _ends_line(found: Profile) -> str:

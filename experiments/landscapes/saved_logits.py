@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from mcjax.analysis import ensembles
+from mcjax.data import further
 
 from ..cli import Progress, UsageError, say
 from ..cli.configs import Measuring
@@ -19,12 +20,12 @@ FOLDER = "logits"
 
 
 def check_flags(config: Measuring) -> None:
-    """Raises UsageError if --save_logits names a split that is not evaluated."""
-    missing = [name for name in config.save_logits if name not in config.splits]
+    """Raises UsageError if --save_logits names data that are not evaluated."""
+    names = (*config.splits, *(further.parse(text).name for text in config.also_evaluate))
+    missing = [name for name in config.save_logits if name not in names]
     if missing:
         raise UsageError(
-            f"--save_logits={missing[0]}: this split is not evaluated; "
-            f"--splits={','.join(config.splits)}"
+            f"--save_logits={missing[0]}: these data are not evaluated, but {', '.join(names)} are"
         )
 
 
@@ -34,7 +35,7 @@ class SavedLogits:
     Args:
       run: in whose folder to write.
       config: its flags.
-      problem: its problem, with an evaluator for --splits.
+      problem: its problem, with an evaluator for --splits and --also_evaluate.
 
     Attributes:
       splits: those of --save_logits.

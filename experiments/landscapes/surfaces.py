@@ -27,10 +27,11 @@ from ..runs import (
     parse_name,
     save_arrays,
 )
+from ..training import MEASURED
 from . import drawing, saved_logits, surface_directions, surface_inputs, surface_rows
 from .surface_inputs import Inputs
 
-EVALUATION = ("grid", "margin", "extent", "splits", "metrics", "save_logits")
+EVALUATION = ("grid", "margin", "extent", *MEASURED, "save_logits")
 """Flags of the evaluation, which runs again if they change."""
 FILE = "surface.npz"
 
@@ -81,8 +82,9 @@ def evaluate(folder: Run, config: SurfaceConfig, inputs: Inputs) -> Surface:
       UsageError: an iterate does not match the points, or the curve or an iterate is not finite.
       Interrupted: a signal came; finished rows are saved.
     """
-    facts = {"aligned": inputs.aligned} if inputs.aligned else {}
-    folder.open("surface", config, mode=identity(inputs.mode), **facts)
+    facts = {"aligned": inputs.aligned, "different": list(inputs.different)}
+    there = {name: fact for name, fact in facts.items() if fact}
+    folder.open("surface", config, mode=identity(inputs.mode), **there)
     files = (FILE, "rows", saved_logits.FOLDER, "figures/surface_*")
     begin_evaluation(folder, config, EVALUATION, files)
     began = time.monotonic()

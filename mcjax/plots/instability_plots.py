@@ -34,12 +34,12 @@ def instability(ax: Axes, found: results.Instability, metric: str) -> Axes:
         percentage points, and has a line where stability begins.
     """
     percent = styles.is_percent(metric)
-    for index, (split, own) in enumerate(found.barriers.items()):
-        if metric not in own:
+    for index, split in enumerate(found.metrics):
+        if metric not in found.barriers.get(split, {}):
             continue
         mean, _, low, high = (styles.drawn(metric, x) for x in found.spread(f"{split}_{metric}"))
         color = styles.color(index)
-        ax.plot(found.epoch, mean, "o-", ms=3, color=color, label=styles.SPLIT_WORDS[split])
+        ax.plot(found.epoch, mean, "o-", ms=3, color=color, label=styles.split_words(split))
         ax.fill_between(found.epoch, low, high, color=color, alpha=0.2, lw=0)
     if percent or metric.endswith("error"):
         limit = styles.drawn(metric, np.array([STABLE]))

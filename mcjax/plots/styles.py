@@ -88,6 +88,11 @@ def drawn(metric: str, values: Num[ArrayLike, "*shape"]) -> Float[np.ndarray, "*
     return (100 if is_percent(metric) else 1) * np.asarray(values, np.float64)
 
 
+def split_words(split: str) -> str:
+    """A split's name in figures, for matplotlib."""
+    return plain(SPLIT_WORDS.get(split, split))
+
+
 def metric_words(metric: str) -> str:
     """A metric's name on axes and pages.
 
@@ -135,10 +140,12 @@ def metric_names(metrics: results.Metrics, of_classes: bool = True) -> list[str]
 
     >>> metric_names({"train": {"F1": np.ones(3), "loss": np.ones(3)}})
     ['train_loss', 'train_F1']
+    >>> metric_names({"noisy": {"accuracy": np.ones(3), "loss": np.ones(3)}})
+    ['noisy_loss', 'noisy_accuracy']
     """
     names = [n for n in results.named(metrics) if of_classes or of_class(n) is None]
     known = [name for name in METRIC_LABELS if name in names]
-    order = list(dict.fromkeys(name.partition("_")[2] for name in names))
+    order = list(dict.fromkeys(("loss", "accuracy", *(n.partition("_")[2] for n in names))))
     own = [name for name in names if name not in known]  # a metric's splits are adjacent
     return known + sorted(own, key=lambda name: order.index(name.partition("_")[2]))
 

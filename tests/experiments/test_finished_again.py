@@ -93,14 +93,15 @@ def test_a_finished_curve_is_evaluated_again_with_other_points(curve, capsys):
     assert not (folder / "earlier" / "2").exists()
 
 
-def test_a_finished_curve_is_evaluated_with_other_metrics_and_on_the_test_split(curve, capsys):
+def test_a_finished_curve_is_evaluated_with_other_metrics_and_on_other_data(curve, capsys):
     metrics = "tests.nets:confidence,ece,top2_accuracy,class_accuracy,tests.nets:margin"
     config = change(
-        curve, splits=("train", "test"), metrics=metrics, points=3, save_logits=("test",)
-    )
+        curve, splits=("train", "test"), metrics=metrics, points=3, save_logits=("test", "odd"),
+        also_evaluate=("odd=test+label=1/3/5",),
+    )  # fmt: skip
     run = fit_curve.run(config)
     said = capsys.readouterr()
-    assert "note: logits of 9 points, 360 examples and 10 classes take up to 0.1 MiB" in said.err
+    assert "note: logits of 9 points, 463 examples and 10 classes take up to 0.2 MiB" in said.err
     arrays = load_arrays(run.path / "curve.npz")
     assert not [name for name in arrays if "validation" in name]
     point, problem = load_point(parse_name(f"{run.path}~0.5")), problems.make_problem(MODE)
@@ -124,8 +125,8 @@ def test_a_finished_curve_is_evaluated_with_other_metrics_and_on_the_test_split(
     np.testing.assert_allclose(saved["curve"]["test"][1], logits, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(saved["segment"]["test_labels"], data.labels)
     for path, found in saved.items():
-        right = found["test"].argmax(axis=2) == data.labels
-        np.testing.assert_allclose(arrays[f"{path}_test_accuracy"], right.mean(axis=1))
+        hits = found["test"].argmax(axis=2) == data.labels
+        np.testing.assert_allclose(arrays[f"{path}_test_accuracy"], hits.mean(axis=1))
     assert (run.path / "logits/curve@2.npz").exists()
     words = f"test calibration error: start {arrays['curve_test_ece'][0]:.4g}, end"
     assert words in said.out
@@ -133,12 +134,19 @@ def test_a_finished_curve_is_evaluated_with_other_metrics_and_on_the_test_split(
     page = view.run(ViewConfig(run=str(run.path))).read_text()
     assert all(text in page for text in ('"test calibration error"', '"test class 7 accuracy (%)"'))
     assert arrays["segment_test_loss_over_max"].shape == ()
+    odd = np.isin(data.labels, [1, 3, 5])
+    np.testing.assert_allclose(saved["curve"]["odd"], saved["curve"]["test"][:, odd], rtol=1e-5)
+    assert arrays["curve_odd_loss"][1] == pytest.approx(-np.log(right[odd]).mean(), rel=1e-5)
+    assert "curve    lowest odd accuracy (%)" in run.info["summary"]
     for changes, words in (
         ({"splits": ("test",)}, "--splits=test: give train, and any of validation and test"),
         ({"metrics": "tests.nets:normed"}, "--metrics=tests.nets:normed"),
         ({"metrics": "tests.nets:unbounded"}, "'unbounded' is not finite for . of 8 examples"),
         ({"metrics": "ece,top11_accuracy"}, "'top11_accuracy' fails: there are only 10 classes"),
-        ({"save_logits": ("validation",)}, "--save_logits=validation: this split is not evaluated"),
+        (
+            {"save_logits": ("validation",)},
+            "--save_logits=validation: these data are not evaluated",
+        ),
     ):
         with pytest.raises(UsageError, match=words):
             fit_curve.run(change(config, **changes))

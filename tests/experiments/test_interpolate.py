@@ -272,7 +272,7 @@ WRONG = [
     ({"metrics": "no.such:thing"}, "--metrics=no.such:thing"),
     ({"metrics": "eec"}, "--metrics=eec: there is no metric 'eec': did you mean ece? There are"),
     ({"metrics": "ece,error,ece"}, "--metrics=ece,error,ece: a metric is named twice"),
-    ({"save_logits": ("test",)}, "--save_logits=test: this split is not evaluated"),
+    ({"save_logits": ("test",)}, "--save_logits=test: these data are not evaluated"),
     ({"style": ("nosuch",)}, "--style=nosuch"),
     ({"workdir": "a"}, "a holds a mode, not an interpolation"),
 ]

@@ -175,7 +175,7 @@ def test_slow_row_is_left_after_a_signal(monkeypatch):
     ("changes", "message"),
     [
         ({"points": "ab"}, "three checkpoints, got 2"),
-        ({"points": ("a", "a", "b")}, "points 1 and 2 are equal"),
+        ({"points": ("a", "a", "b")}, "is there twice; a plane needs three points"),
         ({"points": ("a", "ab~0.25", "ab~0.125")}, "lie on a line"),
         ({"points": ("a", "b", "wide")}, "differ in --width: 0.25 and 0.5"),
         ({"points": ("a", "b", "nowhere")}, "nowhere is not a run"),

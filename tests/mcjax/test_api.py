@@ -140,6 +140,26 @@ def test_a_segment_is_profiled_alone():
     assert [line.get_label() for line in figure.axes[0].lines] == ["segment"]
 
 
+def test_further_data_are_measured_by_their_names():
+    far = {"x": [3 - TARGETS["x"][0][:7]]}
+    call = lambda further: api.profile(  # noqa: E731
+        quadratic, curves.segment(), (START, THIRD), TARGETS, HELD_OUT, further=further, points=2
+    )
+    found = call({"far": far, "x+noise=0.1": HELD_OUT}).segment
+    ends = [[at(w, data) for w in (VECTORS[0], VECTORS[2])] for data in (far, HELD_OUT)]
+    np.testing.assert_allclose(found.metrics["far"]["loss"], ends[0], rtol=1e-5)
+    np.testing.assert_allclose(found.metrics["x+noise=0.1"]["loss"], ends[1], rtol=1e-5)
+    assert found.barriers["far"]["loss"].over_max == 0
+    for further, message in (
+        ({"train": far}, "further data cannot be named train"),
+        ({"validation": far}, "further data cannot be named validation"),
+        ({"far_off": far}, "'far_off' cannot name a split"),
+        ({"far": far["x"]}, "data and far have different tree structures"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call(further)
+
+
 def test_surface_in_closed_form_and_drawn():
     told = []
     surface = api.surface(
