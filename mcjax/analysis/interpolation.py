@@ -98,6 +98,8 @@ def evaluate(
 ) -> Iterator[tuple[_Key, Values]]:
     """Evaluates lists of points in one pass over all of them, so that no block is padded but one.
 
+    Points with the same coefficients, such as the ends of segments, are evaluated once.
+
     Args:
       evaluator: for the network and data.
       control_points: K parameter pytrees.
@@ -112,30 +114,27 @@ def evaluate(
     if not rows:
         return
     whole = jax.tree.map(lambda *parts: np.concatenate(parts), *rows.values())
-    blocks = evaluator.blocks(control_points, whole, state)
-    waiting: list[Metrics] = []
+    first, place = _distinct(whole)
+    blocks = evaluator.blocks(control_points, jax.tree.map(lambda x: x[first], whole), state)
+    known: list[Metrics] = []
     done = taken = 0
     for key, own in rows.items():
-        count = len(jax.tree.leaves(own)[0])
-        while done - taken < count:
-            first, metrics = next(blocks)
-            waiting.append(metrics)
-            done = first + len(metrics["params"]["l2"])
-            progress(done)
-        head, waiting = _split(waiting, count)
-        taken += count
-        yield key, Values.joined([head])
+        here = place[taken : taken + len(jax.tree.leaves(own)[0])]
+        taken += len(here)
+        while done <= here.max(initial=-1):
+            start, metrics = next(blocks)
+            known.append(metrics)
+            done = start + len(metrics["params"]["l2"])
+            progress(int((place < done).sum()))
+        values, l2 = Values.joined(known)
+        yield key, Values(*jax.tree.map(lambda x, here=here: x[here], (values, l2)))
 
 
-def _split(blocks: Sequence[Metrics], count: int) -> tuple[Metrics, list[Metrics]]:
-    """The metrics of the first ``count`` points of the blocks, and those of the others."""
-    names = [(split, name) for split, found in blocks[0].items() for name in found]
-    head: Metrics = {split: {} for split, _ in names}
-    rest: Metrics = {split: {} for split, _ in names}
-    for split, name in names:
-        whole = np.concatenate([block[split][name] for block in blocks])
-        head[split][name], rest[split][name] = whole[:count], whole[count:]
-    return head, [rest]
+def _distinct(rows: Any) -> tuple[Integer[np.ndarray, " distinct"], Integer[np.ndarray, " points"]]:
+    """The first of every kind of equal points, in order, and for each point its place in these."""
+    table = np.concatenate(jax.tree.leaves(rows), axis=1)
+    _, first, kind = np.unique(table, axis=0, return_index=True, return_inverse=True)
+    return np.sort(first), np.argsort(np.argsort(first))[kind]
 
 
 def on_curve(

@@ -100,13 +100,25 @@ class Counting(evaluation.Evaluator):
 
 
 def test_paths_of_any_length_get_their_own_points():
-    rows = {"a": np.eye(2), "b": np.full((5, 2), 2.0), "c": np.zeros((0, 2)), "d": -np.eye(2)[:1]}
+    five = np.array([[k, 2.0] for k in range(5)])
+    rows = {"a": np.eye(2), "b": five, "c": np.zeros((0, 2)), "d": -np.eye(2)[:1]}
     told = []
     found = interpolation.evaluate(Counting(), (0, 0), rows, None, told.append)
     losses = {key: values.metrics["train"]["loss"].tolist() for key, values in found}
-    assert losses == {"a": [1, 10], "b": [22] * 5, "c": [], "d": [-1]}
+    assert losses == {"a": [1, 10], "b": [20, 21, 22, 23, 24], "c": [], "d": [-1]}
     assert told == [3, 6, 8]
     assert list(interpolation.evaluate(Counting(), (0, 0), {}, None)) == []
+
+
+def test_equal_points_are_evaluated_once():
+    t = np.array([0.0, 0.5, 1.0])
+    one, again = (interpolation.on_segment((0, 1), x, 2) for x in (t, t[::-1]))
+    rows = {"networks": np.eye(2)[::-1], "one": one, "again": again, "off": -np.eye(2)[:1]}
+    told = []
+    found = interpolation.evaluate(Counting(), (0, 0), rows, None, told.append)
+    losses = {key: values.metrics["train"]["loss"].tolist() for key, values in found}
+    assert losses == {"networks": [10, 1], "one": [1, 5.5, 10], "again": [10, 5.5, 1], "off": [-1]}
+    assert told == [8, 9]  # a block of three points, for three paths, and another
 
 
 @pytest.mark.parametrize("reverse", [False, True])
