@@ -86,6 +86,8 @@ def _image(ax: Axes, heights: Float[np.ndarray, "modes modes"], label: str) -> A
     """Draws the coloured cells, and a colour bar if any barrier is above zero."""
     positive = heights[np.isfinite(heights) & (heights > 0)]
     low, high = (positive.min(), positive.max()) if positive.size else (1.0, 1.0)
+    if high == low:  # a scale of one number has no round ones
+        low = high / 10
     norm = colors.LogNorm(low, max(high, 1.01 * low))
     cmap = plt.get_cmap().reversed()
     image = ax.imshow(np.where(heights > 0, heights, np.nan), norm=norm, cmap=cmap)

@@ -55,3 +55,13 @@ def test_the_colour_bar_of_barriers_has_plain_numbers_that_differ(low, high):
     assert all(low <= tick <= max(high, 1.01 * low) for tick in bar.get_yticks())
     cells = [t.get_text() for t in figure.axes[0].texts]
     assert len(set(cells)) == 10  # each height twice
+
+
+def test_the_colour_bar_of_a_single_barrier_is_a_decade_with_round_numbers():
+    figure = plots.barrier_matrix([("a", "b", 0.0)], [("a", "b", 0.0056)])
+    figure.draw_without_rendering()
+    matrix, bar = figure.axes
+    assert bar.get_ylim() == pytest.approx((0.00056, 0.0056))
+    texts = [t.get_text() for t in bar.get_yticklabels()]
+    assert texts == ["0.0007", "0.001", "0.0015", "0.002", "0.003", "0.005"]
+    assert [t.get_text() for t in matrix.texts] == ["none", "0.0056"]
