@@ -448,7 +448,7 @@ class InterpolateConfig(Combining):
     points: tuple[str, ...] = flag(
         (),
         "Checkpoints RUN[@EPOCH][~T], two or more; the ends of a single --curve by default. "
-        "RUN@all stands for all checkpoints of a run, RUN@10- for those from epoch 10 on, "
+        "RUN@all stands for all kept checkpoints of a run, RUN@10- for those from epoch 10 on, "
         "RUN@10-30 for those of epochs 10 to 30.",
     )
     against: tuple[str, ...] = flag(
@@ -549,9 +549,9 @@ class SoupConfig(Measuring):
     unused: ClassVar[tuple[str, ...]] = ("checkpoint_seconds", "save_logits")
     points: tuple[str, ...] = flag(
         (),
-        "Checkpoints RUN[@EPOCH][~T] to average, two or more. RUN@all stands for all checkpoints "
-        "of a run, RUN@10- for those from epoch 10 on, RUN@10-30 for those of epochs 10 to 30. "
-        "Required.",
+        "Checkpoints RUN[@EPOCH][~T] to average, two or more. RUN@all stands for all kept "
+        "checkpoints of a run, RUN@10- for those from epoch 10 on, RUN@10-30 for those of "
+        "epochs 10 to 30. Required.",
     )
     recipe: str = flag(
         "uniform",

@@ -72,8 +72,9 @@ def find_checkpoint(text: str, data_dir: str | None = None) -> Checkpoint:
 def expand(text: str) -> list[str]:
     """The references that ``RUN@all``, ``RUN@10-`` or ``RUN@10-30`` stands for.
 
-    These are all checkpoints of a run, those from epoch 10 on, and those of epochs 10 to 30; for a
-    curve, ``~T`` may follow. Any other text is returned as it is.
+    These are all kept checkpoints of a run and its last one, those from epoch 10 on, and those of
+    epochs 10 to 30; for a curve, ``~T`` may follow. Checkpoints that were saved by the clock are
+    left out. Any other text is returned as it is.
 
     Raises:
       UsageError: there is no such run, or it has no such checkpoint.
@@ -84,6 +85,9 @@ def expand(text: str) -> list[str]:
     path, low, high, t = match.groups("")
     run = Run(path)
     steps, per_epoch = saved.steps_of(run), run.info["steps_per_epoch"]
+    wanted = [e * per_epoch for e in run.info["flags"].get("keep", ())]
+    wanted += [*run.info["flags"].get("keep_steps", ()), *steps[-1:]]
+    steps = [step for step in steps if step in wanted]
     names = {s: f"s{s}" if s % per_epoch else str(s // per_epoch) for s in steps}
     first, last = int(low or 0), int(high) if high else math.inf
     found = [name for s, name in names.items() if first <= s / per_epoch <= last]

@@ -154,9 +154,10 @@ def test_ranges_of_checkpoints(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("G", "lr@all"):
         run = folder.Run(name)
-        run.open("mode", ModeConfig(), steps_per_epoch=5)
-        with open_checkpoints(run, keep=(0, 10, 12, 50)) as saved:
-            for step in (0, 10, 12, 50):
+        config = ModeConfig(keep=(0, 2), keep_steps=(12,))
+        run.open("mode", config, steps_per_epoch=5)
+        with open_checkpoints(run, keep=(0, 10, 12, 47, 50)) as saved:
+            for step in (0, 10, 12, 47, 50):  # that of step 47 was saved by the clock
                 saved.save(step, {"w": np.zeros(1)})
     assert expand("G@all") == ["G@0", "G@2", "G@s12", "G@10"]
     assert expand("G@2-") == ["G@2", "G@s12", "G@10"]
