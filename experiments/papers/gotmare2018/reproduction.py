@@ -38,7 +38,7 @@ def check_flags(config: ReproduceConfig, folder: Run) -> list[scales.Plan]:
             f"{launch}: reproduce starts its own processes, on one machine; on a cluster, run the "
             "commands one by one, or fit_curves --shard"
         )
-    scale = scales.SCALES[config.scale]
+    scale, config = scales.SCALES[config.scale], _with_precision(config)
     numbers = _figure_numbers(config)
     if not 0 < config.epochs_factor <= 10 or config.seeds < 1 or config.jobs < 0:
         raise UsageError("--epochs_factor and --seeds must be positive, --jobs not negative")
@@ -66,7 +66,8 @@ def build(folder: Run, config: ReproduceConfig, plans: Plans) -> list[list[Claim
       UsageError: a job refused its flags.
       Interrupted: a signal came.
     """
-    scale, numbers = scales.SCALES[config.scale], _figure_numbers(config)
+    scale, config = scales.SCALES[config.scale], _with_precision(config)
+    numbers = _figure_numbers(config)
     began = time.monotonic()
     folder.open("reproduction", config)
     todo = [job for plan in plans for job in plan.jobs]
@@ -165,6 +166,13 @@ def _figure_numbers(config: ReproduceConfig) -> set[int]:
 def _default_jobs() -> int:
     """One process per core on CPU; one on a GPU or TPU, whose memory a process takes whole."""
     return min(cores(), 8) if jax.default_backend() == "cpu" else 1
+
+
+def _with_precision(config: ReproduceConfig) -> ReproduceConfig:
+    """The flags with the precision of the scale's flagfiles, unless another is given."""
+    if config.precision != "scale":
+        return config
+    return dataclasses.replace(config, precision=scales.SCALES[config.scale].precision)
 
 
 def _announce(

@@ -81,6 +81,15 @@ class Scale(NamedTuple):
         """Data and network, for headings."""
         return f"{self.data}, {self.network}"
 
+    @property
+    def precision(self) -> str:
+        """The precision in its flagfiles."""
+        return parse_flagfile(ModeConfig, self.flagfile("sgdr")).precision
+
+    def flagfile(self, name: str) -> Path:
+        """The flagfile of a run."""
+        return PACKAGE_ROOT / "experiments" / "flags" / self.name / f"{name}.cfg"
+
 
 SCALES = {
     s.name: s
@@ -163,7 +172,7 @@ class _Planner:
         self.epochs: dict[str, dict[int, int]] = {}
 
     def _config(self, kind: type[C], name: str, **changes: Any) -> C:
-        file = PACKAGE_ROOT / "experiments" / "flags" / self.scale.name / f"{name}.cfg"
+        file = self.scale.flagfile(name)
         config, self.epochs[name] = scale_epochs(parse_flagfile(kind, file), self.factor)
         changes = {"workdir": str(self.workdir / name), "seed": config.seed + self.seed} | changes
         return dataclasses.replace(config, **changes, **self.shared)
