@@ -5,8 +5,8 @@
 --start and --end are checkpoints (RUN[@EPOCH], or RUN[@EPOCH]~T for a point of a curve) or
 flagfiles of modes; a mode that is not trained yet is trained first. An interrupted run resumes with
 the same command. A finished run no longer needs its modes: another --style draws it again, other
---eval_epochs evaluate more of its kept epochs, and other --points, --splits or --metrics evaluate
-everything again; earlier arrays and figures move to WORKDIR/earlier.
+--eval_epochs evaluate more of its kept epochs, and other --points, --splits, --metrics or
+--also_evaluate evaluate everything again; earlier arrays and figures move to WORKDIR/earlier.
 """
 
 from .cli import CurveConfig, main, show
@@ -24,10 +24,12 @@ def run(config: CurveConfig) -> Run:
       Interrupted: a signal came.
     """
     fit = fits.check_flags(config)
+    config = fit.config
     profiles.check_flags(fit)
     problem = make_problem(fit.start.mode, config.precision)
-    measured = measuring(problem, config.splits, config.metrics)
+    measured = measuring(problem, config.splits, config.metrics, config.also_evaluate)
     fits.check_data(fit, problem)
+    profiles.check_data(fit, measured)
     with fit.folder.locked():
         fitting.begin(fit, problem)
         fitting.train(fit, problem)

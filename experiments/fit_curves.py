@@ -20,7 +20,7 @@ from mcjax.results import Profile
 from .cli import CurvesConfig, RunFailed, main, say, show
 from .landscapes import pair_table, profiles
 from .runs import Status
-from .training import Fit, Problem, fits, fitting, make_problem, measuring, pairs
+from .training import Fit, Problem, fits, fitting, make_problem, measuring, pairs, pin_further
 
 
 def run(config: CurvesConfig) -> list[dict[str, Any]]:
@@ -34,14 +34,16 @@ def run(config: CurvesConfig) -> list[dict[str, Any]]:
       RunFailed: some of the modes or curves did not train; the others are done.
       Interrupted: a signal came.
     """
+    config = pin_further(config)
     curves = [fits.check_flags(curve) for curve in pairs.plan(config)]
     for fit in curves:
         profiles.check_flags(fit)
     pairs.check_alike(curves, bool(config.shard))
     problem = make_problem(curves[0].start.mode, config.precision)
-    measured = measuring(problem, config.splits, config.metrics)
+    measured = measuring(problem, config.splits, config.metrics, config.also_evaluate)
     for fit in curves:
         fits.check_data(fit, problem)
+        profiles.check_data(fit, measured)
     with contextlib.ExitStack() as locks:
         for fit in curves:
             locks.enter_context(fit.folder.locked())

@@ -8,7 +8,7 @@ in another order, with other augmentation and dropout, to the end. The barriers 
 between the children are how far the error rises above the mean of the ends (Frankle et al., 2020);
 below two points the training was stable at that point. All networks are ordinary runs. The children
 of a fork are trained side by side. An interrupted run resumes with the same command; a finished one
-is drawn again, and other --num_points, --splits or --metrics evaluate it again.
+is drawn again, and other --num_points, --splits, --metrics or --also_evaluate evaluate it again.
 """
 
 from mcjax.results import Instability
@@ -34,7 +34,7 @@ def run(config: InstabilityConfig) -> Run:
             show(instability_report.finish(folder, config, found))
         return folder
     problem = make_problem(sweep.parent)
-    measured = measuring(problem, config.splits, config.metrics)
+    measured = measuring(problem, config.splits, config.metrics, config.also_evaluate)
     per_epoch = forking.check_data(sweep, problem)
     with folder.locked():
         folder.open("instability", config, mode=identity(sweep.parent))

@@ -15,8 +15,8 @@ adds each pair's segment after its second network's units are permuted to match 
 gives a second group, and means with 95 % intervals. interpolation.npz has all profiles and the
 matrices of barriers, interpolation.json the barriers in words. An interrupted run resumes with the
 same command, at the pair where it stopped. A finished run is drawn again; another --t_range,
---num_points, --splits or --metrics evaluate it again, and the earlier arrays and figures move to
-WORKDIR/earlier.
+--num_points, --splits, --metrics or --also_evaluate evaluate it again, and the earlier arrays and
+figures move to WORKDIR/earlier.
 """
 
 from mcjax.results import Interpolation
@@ -24,7 +24,7 @@ from mcjax.results import Interpolation
 from .cli import InterpolateConfig, main, show
 from .landscapes import interpolation, interpolation_inputs, interpolation_report
 from .runs import Run, is_evaluated, load_result
-from .training import make_problem, measuring
+from .training import make_problem, measuring, pin_further
 
 
 def run(config: InterpolateConfig) -> Run:
@@ -34,12 +34,13 @@ def run(config: InterpolateConfig) -> Run:
       UsageError: wrong flags, found before any long work.
       Interrupted: a signal came; finished paths are saved.
     """
+    config = pin_further(config)
     folder = interpolation.check_flags(config)
     inputs = None
     if not is_evaluated(folder, config, interpolation.FILE, interpolation.EVALUATION):
-        found = interpolation_inputs.resolve(config)
+        found = interpolation_inputs.resolve(config, config.allow_different)
         problem = make_problem(found.mode, config.precision)
-        problem = measuring(problem, config.splits, config.metrics)
+        problem = measuring(problem, config.splits, config.metrics, config.also_evaluate)
         inputs = interpolation_inputs.load(config, found, problem)
     with folder.locked():
         if inputs is None:

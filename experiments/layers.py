@@ -10,8 +10,8 @@ path without its last key, such as a kernel and its bias; layers are in the orde
 network uses them. layers.npz has the metrics along all paths, layers.json their barriers: over the
 chord between the two networks, over the higher of them and over their mean. --align first permutes
 the units of --end to match --start. An interrupted run resumes with the same command, at the path
-where it stopped. A finished run is drawn again; another --num_points, --splits or --metrics
-evaluate it again, and the earlier arrays and figures move to WORKDIR/earlier.
+where it stopped. A finished run is drawn again; another --num_points, --splits, --metrics or
+--also_evaluate evaluate it again, and the earlier arrays and figures move to WORKDIR/earlier.
 """
 
 from mcjax.results import Layers
@@ -19,7 +19,7 @@ from mcjax.results import Layers
 from .cli import LayersConfig, main, show
 from .landscapes import layers, layers_report
 from .runs import Run, is_evaluated, load_result
-from .training import make_problem, measuring
+from .training import make_problem, measuring, pin_further
 
 
 def run(config: LayersConfig) -> Run:
@@ -29,12 +29,13 @@ def run(config: LayersConfig) -> Run:
       UsageError: wrong flags, found before any long work.
       Interrupted: a signal came; finished paths are saved.
     """
+    config = pin_further(config)
     folder = layers.check_flags(config)
     inputs = None
     if not is_evaluated(folder, config, layers.FILE, layers.EVALUATION):
         found = layers.resolve(config)
         problem = make_problem(found.mode, config.precision)
-        problem = measuring(problem, config.splits, config.metrics)
+        problem = measuring(problem, config.splits, config.metrics, config.also_evaluate)
         inputs = layers.load(found, problem)
     with folder.locked():
         if inputs is None:

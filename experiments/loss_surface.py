@@ -11,8 +11,8 @@ alone is its middle. --curve draws a curve, --iterates projects a run's iterates
 With --directions, the plane is around one checkpoint, along two directions (Li et al., 2018). They
 point from the first of the three points to the others; lengths are weight distances. An interrupted
 run resumes with the same command, at the row where it stopped. A finished run is drawn again, with
-the --clip and --style given now; another --grid, --margin, --extent, --splits or --metrics evaluate
-it again, and the earlier arrays and figures move to WORKDIR/earlier.
+the --clip and --style given now; another --grid, --margin, --extent, --splits, --metrics or
+--also_evaluate evaluate it again, and the earlier arrays and figures move to WORKDIR/earlier.
 """
 
 from mcjax.results import Surface
@@ -20,7 +20,7 @@ from mcjax.results import Surface
 from .cli import SurfaceConfig, main, show
 from .landscapes import surface_inputs, surfaces
 from .runs import Run, is_evaluated, load_result
-from .training import make_problem, measuring
+from .training import make_problem, measuring, pin_further
 
 
 def run(config: SurfaceConfig) -> Run:
@@ -30,12 +30,13 @@ def run(config: SurfaceConfig) -> Run:
       UsageError: wrong flags, found before any long work.
       Interrupted: a signal came; finished rows are saved.
     """
+    config = pin_further(config)
     folder = surfaces.check_flags(config)
     inputs = None
     if not is_evaluated(folder, config, surfaces.FILE, surfaces.EVALUATION):
         found = surface_inputs.resolve(config)
         problem = make_problem(found.mode, config.precision)
-        problem = measuring(problem, config.splits, config.metrics)
+        problem = measuring(problem, config.splits, config.metrics, config.also_evaluate)
         inputs = surface_inputs.load(config, found, problem)
     with folder.locked():
         if inputs is None:

@@ -20,7 +20,7 @@ from mcjax.results import Soups
 from .cli import RunFailed, SoupConfig, main, show
 from .landscapes import soups, soups_report
 from .runs import Run, Status, load_result
-from .training import make_problem, measuring, modes
+from .training import make_problem, measuring, modes, pin_further
 
 
 def run(config: SoupConfig) -> Run:
@@ -31,6 +31,7 @@ def run(config: SoupConfig) -> Run:
       RunFailed: the average is at chance.
       Interrupted: a signal came; what is evaluated is saved.
     """
+    config = pin_further(config)
     folder = soups.check_flags(config)
     if folder.status == Status.FAILED:
         raise RunFailed(f"{folder.path} failed before: {folder.info['reason']}")
@@ -40,7 +41,7 @@ def run(config: SoupConfig) -> Run:
     else:
         found = soups.resolve(config)
         problem = make_problem(found.points.mode, config.precision)
-        problem = measuring(problem, config.splits, config.metrics)
+        problem = measuring(problem, config.splits, config.metrics, config.also_evaluate)
         inputs = soups.load(config, found, problem)
         with folder.locked():
             made = soups.make(folder, config, found, inputs)

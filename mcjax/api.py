@@ -17,6 +17,10 @@ training only, or a ``state`` such as batch norm's averages, which is recomputed
 data must then be a dict, and so are the batches, which also have the rows' ``weight`` (zero for
 padding).
 
+**Metrics** besides those of the loss or objective are given as ``metrics=["ece", mine]``: names of
+built-in ones (`mcjax.engine.builtin_metrics`) and functions ``mine(logits, batch)`` that return one
+value per example (`mcjax.engine.metrics`). All but ``perplexity`` need an objective with logits.
+
 >>> import jax, jax.numpy as jnp, numpy as np, optax
 >>> from mcjax import api, curves
 >>> def loss(params, batch):  # low where the products of the two parameters are one
@@ -33,7 +37,8 @@ padding).
 True
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -43,7 +48,18 @@ import optax
 
 from mcjax import curves, planes, results
 from mcjax.analysis import hessian, interpolation, profiles, soups, surfaces
-from mcjax.engine import checks, evaluation, interop, objectives, parallel, streams, training
+from mcjax.engine import (
+    builtin_metrics,
+    checks,
+    evaluation,
+    interop,
+    metric_checks,
+    objectives,
+    parallel,
+    streams,
+    training,
+)
+from mcjax.engine.builtin_metrics import Given
 from mcjax.engine.evaluation import Progress
 from mcjax.typing import Array, Float, PyTree
 
@@ -137,7 +153,9 @@ def profile(
     data: PyTree,
     validation: PyTree = None,
     *,
+    further: Mapping[str, PyTree] | None = None,
     points: int = 61,
+    metrics: Given | Sequence[Given] = (),
     batch_size: int | None = None,
     state: PyTree = None,
     progress: Progress = _no_progress,
@@ -150,7 +168,9 @@ def profile(
       control_points: ``(start, *bends, end)``.
       data: the training split.
       validation: another split, of the same structure.
+      further: likewise, other data to measure on, by their names in the result.
       points: number of ``t``, equally spaced from 0 to 1.
+      metrics: to measure as well; see the module.
       batch_size: examples per forward pass; default: the backend's.
       state: an objective's state.
       progress: called with the number of points done on the current path.
@@ -167,7 +187,9 @@ def profile(
     """
     points = checks.whole_number("points", points, 2)
     checks.control_points(curve, control_points)
-    evaluator, mesh = _evaluator(loss, control_points, data, validation, batch_size)
+    evaluator, mesh = _evaluator(
+        loss, control_points, data, validation, further, batch_size, metrics, state
+    )
     control_points, state = parallel.replicate((tuple(control_points), _or_empty(state)), mesh)
     t = np.linspace(0, 1, points)
     return profiles.profile(
@@ -181,9 +203,11 @@ def interpolate(
     data: PyTree,
     validation: PyTree = None,
     *,
+    further: Mapping[str, PyTree] | None = None,
     names: Sequence[str] | None = None,
     points: int = 25,
     t_range: tuple[float, float] = (0.0, 1.0),
+    metrics: Given | Sequence[Given] = (),
     batch_size: int | None = None,
     state: PyTree = None,
     progress: Progress = _no_progress,
@@ -195,9 +219,11 @@ def interpolate(
       networks: K parameter pytrees, two or more.
       data: the training split.
       validation: another split, of the same structure.
+      further: likewise, other data to measure on, by their names in the result.
       names: names of the networks, for figures; default: their numbers.
       points: number of ``t`` on each segment, equally spaced.
       t_range: the first and the last ``t``; the networks are at 0 and 1, beyond is extrapolation.
+      metrics: to measure as well; see the module.
       batch_size: examples per forward pass; default: the backend's.
       state: an objective's state.
       progress: called with the number of points done.
@@ -221,7 +247,10 @@ def interpolate(
            [1.  , 0.  , 0.  ],
            [0.95, 0.  , 0.  ]])
     """
-    there = _networks(loss, networks, data, validation, names, batch_size)
+    make = partial(
+        _evaluator, loss, networks, data, validation, further, batch_size, metrics, state
+    )
+    there = _networks(networks, names, make)
     t = interpolation.positions(t_range, checks.whole_number("points", points, 2))
     own, state = parallel.replicate((there.params, _or_empty(state)), there.mesh)
     return interpolation.interpolate(there.evaluator, own, there.names, t, state, progress)
@@ -233,9 +262,11 @@ def soup(
     data: PyTree,
     validation: PyTree,
     *,
+    further: Mapping[str, PyTree] | None = None,
     names: Sequence[str] | None = None,
     decay: float | None = None,
     points: int = 11,
+    metrics: Given | Sequence[Given] = (),
     batch_size: int | None = None,
     state: PyTree = None,
 ) -> results.Soups:
@@ -247,10 +278,12 @@ def soup(
       data: the training split.
       validation: the split by which the greedy soup is chosen, of the same structure: by its
         accuracy, or by its loss if there is no metric of this name.
+      further: other data of this structure to measure on, by their names in the result.
       names: names of the networks, for figures; default: their numbers.
       decay: adds an exponential moving average over the networks, which are then in the order of
         training: each one's coefficient is ``decay`` times that of the next.
       points: number of ``t`` on the segment between every two networks, for their barriers.
+      metrics: to measure as well; see the module.
       batch_size: examples per forward pass; default: the backend's.
       state: an objective's state.
 
@@ -273,7 +306,10 @@ def soup(
     [0.0]
     """
     more = {} if decay is None else {"ema": soups.exponential(len(networks), decay)}
-    there = _networks(loss, networks, data, validation, names, batch_size)
+    make = partial(
+        _evaluator, loss, networks, data, validation, further, batch_size, metrics, state
+    )
+    there = _networks(networks, names, make)
     if "validation" not in there.evaluator.splits:
         raise ValueError("validation=None: the greedy soup is chosen on held-out data")
     t = interpolation.positions((0.0, 1.0), checks.whole_number("points", points, 3))
@@ -292,12 +328,14 @@ def surface(
     data: PyTree,
     validation: PyTree = None,
     *,
+    further: Mapping[str, PyTree] | None = None,
     curve: tuple[curves.Curve, Sequence[PyTree]] | None = None,
     iterates: Mapping[int, PyTree] | None = None,
     names: Sequence[str] = ("start", "end", "bend"),
     extent: float | None = None,
     grid: tuple[int, int] = (21, 21),
     margin: float = 0.2,
+    metrics: Given | Sequence[Given] = (),
     batch_size: int | None = None,
     state: PyTree = None,
     progress: Progress = _no_progress,
@@ -309,6 +347,7 @@ def surface(
       points: three parameter pytrees; for a curve with one bend ``(start, end, bend)``.
       data: the training split.
       validation: another split, of the same structure.
+      further: likewise, other data to measure on, by their names in the result.
       curve: a curve and its control points, to draw on the plane.
       iterates: parameters of a training run by epoch, to draw on the plane.
       names: names of the three points.
@@ -318,6 +357,7 @@ def surface(
         as such.
       grid: number of points along x and along y.
       margin: margin around what is drawn, relative to the larger extent.
+      metrics: to measure as well; see the module.
       batch_size: examples per forward pass; default: the backend's.
       state: an objective's state.
       progress: called with the number of grid points done.
@@ -337,7 +377,9 @@ def surface(
     if extent is not None and not 0 < extent < np.inf:
         raise ValueError(f"extent={extent}: use a positive number")
     surfaces.check_grid(grid, margin)
-    evaluator, mesh = _evaluator(loss, points, data, validation, batch_size)
+    evaluator, mesh = _evaluator(
+        loss, points, data, validation, further, batch_size, metrics, state
+    )
     points, state = parallel.replicate((tuple(points), _or_empty(state)), mesh)
     plane = planes.plane(points)
     if curve is not None:
@@ -402,7 +444,7 @@ def sharpness(
     (array([3.]), 2.0, 1.0)
     """
     count, samples = checks.whole_number("count", count), checks.whole_number("samples", samples, 2)
-    evaluator, mesh = _evaluator(loss, (params,), data, None, batch_size)
+    evaluator, mesh = _evaluator(loss, (params,), data, None, None, batch_size)
     params, state = parallel.replicate((params, _or_empty(state)), mesh)
     return hessian.at_point(
         evaluator, hessian.make_product(evaluator), params, state, count, samples=samples,
@@ -429,19 +471,16 @@ class _Networks(NamedTuple):
 
 
 def _networks(
-    loss: Loss,
     networks: Sequence[PyTree],
-    data: PyTree,
-    validation: PyTree,
     names: Sequence[str] | None,
-    batch_size: int | None,
+    make: Callable[[], tuple[evaluation.Evaluator, jax.sharding.Mesh]],
 ) -> _Networks:
     if len(networks) < 2:
         raise ValueError(f"{len(networks)} networks: interpolation is between two or more")
     names = [str(k) for k in range(len(networks))] if names is None else names
     if len(set(names)) != len(networks):
         raise ValueError(f"names={names!r}: give {len(networks)} different names")
-    evaluator, mesh = _evaluator(loss, networks, data, validation, batch_size)
+    evaluator, mesh = make()
     for name, params in zip(names, networks, strict=True):
         checks.finite(f"network {name} cannot be interpolated", params)
     return _Networks(tuple(networks), names, evaluator, mesh)
@@ -452,18 +491,30 @@ def _evaluator(
     points: Sequence[PyTree],
     data: PyTree,
     validation: PyTree,
+    further: Mapping[str, PyTree] | None,
     batch_size: int | None,
+    metrics: Given | Sequence[Given] = (),
+    state: PyTree = None,
 ) -> tuple[evaluation.Evaluator, jax.sharding.Mesh]:
-    """The evaluator of one or two splits, and the mesh."""
+    """The evaluator of all splits, and the mesh."""
     if batch_size is not None:
         batch_size = checks.whole_number("batch_size", batch_size)
-    splits = {"train": data}
-    if validation is not None:
-        if jax.tree.structure(validation) != jax.tree.structure(data):
-            raise ValueError("data and validation have different tree structures")
-        splits["validation"] = validation
-        checks.num_examples(validation)
+    splits = {"train": data} if validation is None else {"train": data, "validation": validation}
+    for name, split in (further or {}).items():
+        if name in splits:
+            raise ValueError(f"further data cannot be named {name}, as another split is")
+        splits[name] = split
+    results.check_splits(splits)
+    for name, split in splits.items():
+        if jax.tree.structure(split) != jax.tree.structure(data):
+            raise ValueError(f"data and {name} have different tree structures")
+        checks.num_examples(split)
     objective, fetch, mesh = _prepare(loss, points, data)
+    if more := builtin_metrics.find_all(metrics):
+        batch = streams.first_batch(fetch, data, metric_checks.EXAMPLES)
+        objective = metric_checks.with_metrics(
+            objective, more, points[0], _or_empty(state), batch, mesh
+        )
     splits = streams.place(splits, mesh)
     return evaluation.Evaluator(objective, fetch, splits, mesh, batch_size=batch_size), mesh
 

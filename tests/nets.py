@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.examples import shared
+from mcjax.engine import metrics
 from mcjax.flax.objective import cross_entropy
 
 EPSILON = 1e-3
@@ -59,6 +60,17 @@ def confidence(model):
     return whole._replace(evaluate=evaluate)
 
 
+def margin(logits, batch):
+    """A metric: how far the label's logit is above the mean."""
+    own = jnp.take_along_axis(logits, batch["labels"][:, None], axis=1)[:, 0]
+    return own - logits.mean(axis=1)
+
+
+def unbounded(logits, batch):
+    """A metric that is not finite."""
+    return jnp.log(jnp.minimum(logits.max(axis=1), 0))
+
+
 def f1(model):
     """Cross-entropy with the macro F1 score, which `Objective.metrics` makes of counts."""
-    return shared.with_f1(cross_entropy(model), classes=10)
+    return metrics.with_metrics(cross_entropy(model), [shared.F1])

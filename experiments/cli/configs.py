@@ -98,9 +98,39 @@ class Measuring(Drawing):
     )
     metrics: str | None = flag(
         None,
-        "Additional metrics: package.module:factory, called with the model, returns an "
-        "mcjax.engine.objectives.Objective; its metrics are measured besides the modes' own.",
+        "Metrics to measure besides the modes' own, with commas between: error, ece (calibration "
+        "error), top5_accuracy (any number), class_accuracy, perplexity, or your own: "
+        "package.module:function of (logits, batch) returns a value per example, or "
+        "package.module:factory of a model an mcjax.engine.objectives.Objective.",
         evaluation=True,
+    )
+    save_logits: tuple[str, ...] = flag(
+        (),
+        "Splits on which to save the logits of all examples at every point, in WORKDIR/logits; "
+        "their size is printed first.",
+        evaluation=True,
+    )
+    also_evaluate: tuple[str, ...] = flag(
+        (),
+        "Further data to evaluate on, each [NAME=]DATA[+OPTION=VALUE]... with DATA one of train, "
+        "validation and test, or another --dataset, of which split=SPLIT is used, by default its "
+        "test images. label=3 or 0/1/8 keeps classes, indices=FILE positions; noise=0.1, blur=1, "
+        "contrast=0.5 and random_labels=0.2 corrupt, with seed=N. Example: "
+        "test+noise=0.1,low=test+label=0/1/2,npz:FILE.",
+        evaluation=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Combining(Measuring):
+    """Networks that are combined, and measured on common data."""
+
+    allow_different: tuple[str, ...] = flag(
+        (),
+        "Flags of their data in which networks may differ: dataset, train_size, validation_size, "
+        "use_test. The data, "
+        "the normalization and batch norm's statistics are those of the first network.",
+        identity=False,
     )
 
 
@@ -276,7 +306,7 @@ class ImportParamsConfig(ImportConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Fitting(Training, Measuring):
+class Fitting(Training, Combining):
     """Flags of fitting, of one curve and of several."""
 
     topic: ClassVar[str] = "curve"
@@ -350,7 +380,7 @@ class CurvesConfig(Fitting):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SurfaceConfig(Measuring):
+class SurfaceConfig(Combining):
     """The loss on the plane through three checkpoints, or around one, with their data and model."""
 
     divides: ClassVar[bool] = True
@@ -409,7 +439,7 @@ class SurfaceConfig(Measuring):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class InterpolateConfig(Measuring):
+class InterpolateConfig(Combining):
     """The segments between every two of several checkpoints, with their data and model."""
 
     divides: ClassVar[bool] = True
@@ -447,7 +477,7 @@ class InterpolateConfig(Measuring):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LayersConfig(Measuring):
+class LayersConfig(Combining):
     """Layer-wise barriers between two checkpoints, with their data set and model."""
 
     divides: ClassVar[bool] = True
@@ -476,7 +506,7 @@ class InstabilityConfig(ModeConfig, Measuring):
 
     divides: ClassVar[bool] = True
     topic: ClassVar[str] = "instability"
-    unused: ClassVar[tuple[str, ...]] = ("fork", "fork_weights", "profile")
+    unused: ClassVar[tuple[str, ...]] = ("fork", "fork_weights", "profile", "save_logits")
     forks: tuple[str, ...] = flag(
         (),
         "Points of the parent's training to fork from, two or more: epochs, with 0 for the "
@@ -516,7 +546,7 @@ class SoupConfig(Measuring):
 
     divides: ClassVar[bool] = True
     topic: ClassVar[str] = "soup"
-    unused: ClassVar[tuple[str, ...]] = ("checkpoint_seconds",)
+    unused: ClassVar[tuple[str, ...]] = ("checkpoint_seconds", "save_logits")
     points: tuple[str, ...] = flag(
         (),
         "Checkpoints RUN[@EPOCH][~T] to average, two or more. RUN@all stands for all checkpoints "

@@ -28,7 +28,7 @@ TOPICS = {
         "process_id",
     ),
     "output": (
-        "workdir", "output", "splits", "metrics", "keep", "keep_steps",
+        "workdir", "output", "splits", "metrics", "also_evaluate", "keep", "keep_steps",
         "checkpoint_seconds", "eval_every", "tracker", "profile", "style", "clip",
     ),
 }  # fmt: skip

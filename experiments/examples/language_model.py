@@ -50,7 +50,8 @@ def main(figure: str | None = None, epochs: int = 5, points: int = 13) -> result
         loss, start, end, train, optimizer=shared.ADAM, key=jax.random.key(2),
         epochs=epochs, batch_size=32,
     )  # fmt: skip
-    profile = api.profile(loss, api.ONE_BEND, found, train, held_out, points=points)
+    profile = api.profile(loss, api.ONE_BEND, found, train, held_out, points=points,
+                          metrics="perplexity")  # fmt: skip
     return shared.show(profile, "a transformer on characters", figure)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from mcjax import plots, results
-from mcjax.engine import objectives, parallel
+from mcjax.engine import metrics, objectives, parallel
 
 ADAM = optax.adam(3e-3)
 
@@ -80,26 +80,20 @@ def classifier(logits: Logits) -> objectives.Objective:
     return objectives.Objective(train, evaluate, logits=clean)
 
 
-def with_f1(objective: objectives.Objective, classes: int) -> objectives.Objective:
-    """Adds the macro F1 score to the metrics of a classifier's objective.
+def _counts(logits: jax.Array, batch: Tree) -> dict[str, jax.Array]:
+    """For each example, counts by class ``[B, classes]``."""
+    classes = (jnp.argmax(logits, -1), batch["labels"])
+    guessed, actual = (jax.nn.one_hot(x, logits.shape[1]) for x in classes)
+    return {"hits": guessed * actual, "guessed": guessed, "actual": actual}
 
-    F1 is not a mean over examples. The counts per class are, and F1 is a function of them.
-    """
-    logits: Any = objective.logits
 
-    def evaluate(params: Tree, state: Tree, batch: Tree) -> dict[str, Any]:
-        guesses = jnp.argmax(logits(params, state, batch), -1)
-        guessed, actual = (jax.nn.one_hot(x, classes) for x in (guesses, batch["labels"]))
-        counts = {"hits": guessed * actual, "guessed": guessed, "actual": actual}
-        totals = {name: batch["weight"] @ count for name, count in counts.items()}
-        return objective.evaluate(params, state, batch) | totals
+def _f1(means: dict[str, np.ndarray]) -> np.ndarray:
+    """The mean over classes, from the counts' means over examples."""
+    return (2 * means["hits"] / np.maximum(means["guessed"] + means["actual"], 1e-9)).mean(-1)
 
-    def metrics(means: Tree) -> dict[str, Any]:
-        hits, guessed, actual = (means[name] for name in ("hits", "guessed", "actual"))
-        f1 = (2 * hits / np.maximum(guessed + actual, 1e-9)).mean(-1)
-        return {"loss": means["loss"], "accuracy": means["accuracy"], "F1": f1}
 
-    return objective._replace(evaluate=evaluate, metrics=metrics)
+F1 = metrics.Metric("F1", _counts, _f1)
+"""The macro F1 score of a classifier: no mean over examples, but a function of such means."""
 
 
 def show(found: results.Profile, title: str, figure: str | None) -> results.Profile:

@@ -85,7 +85,7 @@ def resolve(config: AlignConfig) -> tuple[End, End]:
     """
     texts = (config.start, config.end)
     start, end = (End(*find_checkpoint(text, config.data_dir), False) for text in texts)
-    check_alike(start, end)
+    check_alike(start, end, None)
     check_problem(start.mode)
     return start, end
 

@@ -12,10 +12,10 @@ from mcjax.results import Instability, Interpolation
 
 from ..cli import InstabilityConfig, Interrupted, Progress, UsageError, collect_signals
 from ..runs import Run, begin_evaluation, load_result, save_arrays
-from ..training import Problem, check_measured, forking, modes, pin_data
+from ..training import MEASURED, Problem, check_measured, forking, modes, pin_data, pin_further
 from . import drawing
 
-EVALUATION = ("num_points", "splits", "metrics")
+EVALUATION = ("num_points", *MEASURED)
 """Flags of the evaluation, which runs again if they change."""
 FILE, REPORT = "instability.npz", "instability.json"
 
@@ -31,7 +31,7 @@ def check_flags(config: InstabilityConfig) -> tuple[InstabilityConfig, Run, fork
     """
     if not config.workdir:
         raise UsageError("--workdir is missing: the run's folder")
-    config = dataclasses.replace(config, dataset=pin_data(config).dataset)
+    config = pin_further(dataclasses.replace(config, dataset=pin_data(config).dataset))
     folder = Run(config.workdir)
     folder.check_same("instability", config)
     sweep = forking.plan(config)

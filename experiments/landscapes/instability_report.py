@@ -55,7 +55,17 @@ def _rows(found: Instability) -> Iterator[dict[str, Any]]:
 
 def _judged(found: Instability) -> list[str]:
     """The metrics that have a threshold of stability."""
-    return [metric for metric in named(found.barriers) if metric.endswith(("accuracy", "error"))]
+    return [
+        metric
+        for metric in _metrics(found)
+        if metric.endswith(("accuracy", "error")) and plots.of_class(metric) is None
+    ]
+
+
+def _metrics(found: Instability, of_classes: bool = True) -> list[str]:
+    """The metrics that have barriers, in the order of figures."""
+    names = plots.metric_names(found.metrics, of_classes=of_classes)
+    return [metric for metric in names if metric in named(found.barriers)]
 
 
 def _stable(found: Instability, metric: str) -> str | None:
@@ -65,8 +75,7 @@ def _stable(found: Instability, metric: str) -> str | None:
 
 def table(found: Instability) -> str:
     """A row per fork: mean and standard deviation of the barriers over its pairs."""
-    metrics = [m for m in plots.metric_names(found.metrics) if m in named(found.barriers)]
-    metrics.sort(key=plots.is_loss)
+    metrics = sorted(_metrics(found, of_classes=False), key=plots.is_loss)
     pairs = found.pairs.shape[0]
     lines = [f"barriers over the mean of the ends, mean ± deviation over {pairs} pairs of children"]
     heads = [f"{metric.replace('accuracy', 'error').replace('_', ' ')}" for metric in metrics]

@@ -15,11 +15,11 @@ from ..cli import (
     identity,
 )  # fmt: skip
 from ..runs import Run, begin_evaluation
-from ..training import alignment
-from . import drawing, saved_paths
+from ..training import MEASURED, alignment
+from . import drawing, saved_logits, saved_paths
 from .interpolation_inputs import Inputs
 
-EVALUATION = ("t_range", "num_points", "splits", "metrics")
+EVALUATION = ("t_range", "num_points", *MEASURED, "save_logits")
 """Flags of the evaluation, which runs again if they change."""
 FILE, REPORT = "interpolation.npz", "interpolation.json"
 NETWORKS = "networks"
@@ -38,6 +38,7 @@ def check_flags(config: InterpolateConfig) -> Run:
         raise UsageError("--workdir is missing: the run's folder")
     positions(config)
     drawing.check_style(config.style)
+    saved_logits.check_flags(config)
     folder = Run(config.workdir)
     folder.check_same("interpolation", config)
     return folder
@@ -69,8 +70,9 @@ def evaluate(folder: Run, config: InterpolateConfig, inputs: Inputs) -> Interpol
       Interrupted: a signal came; finished paths are saved.
     """
     sums = saved_paths.checksums(folder, inputs.control, "a network of --points or --curve")
-    folder.open("interpolation", config, mode=identity(inputs.mode), control_crc32=sums)
-    begin_evaluation(folder, config, EVALUATION, (FILE, REPORT, saved_paths.FOLDER, "figures/*"))
+    facts = {"different": list(inputs.different)} if inputs.different else {}
+    folder.open("interpolation", config, mode=identity(inputs.mode), control_crc32=sums, **facts)
+    begin_evaluation(folder, config, EVALUATION, (FILE, REPORT, *saved_paths.FOLDERS, "figures/*"))
     return saved_paths.completed(folder, FILE, Paths(folder, config, inputs).evaluated)
 
 
@@ -95,8 +97,11 @@ class Paths:
         more = len(self._pairs) * len(self._t) if self._config.align else 0
         total = sum(map(len, rows.values())) + more
         with collect_signals() as received:
-            evaluator, state = self._inputs.problem.evaluator, self._inputs.state
-            self._saved = saved_paths.SavedPaths(self._run, evaluator, state, total, received)
+            problem, state = self._inputs.problem, self._inputs.state
+            logits = saved_logits.SavedLogits(self._run, self._config, problem)
+            self._saved = saved_paths.SavedPaths(
+                self._run, problem.evaluator, state, total, received, logits
+            )
             try:
                 self._saved.evaluate(self._inputs.control, rows)
                 if self._config.align:

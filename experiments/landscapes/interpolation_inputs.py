@@ -1,7 +1,7 @@
 """The inputs of an interpolation: names in flags are resolved, then checked and loaded."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -37,6 +37,7 @@ class Found(NamedTuple):
       curves: the fitted curves, by their references.
       group: for each network whether it is of --against; None without --against.
       epoch: their epochs, if each group is of one run; otherwise None.
+      different: what the training data of others differ in.
     """
 
     mode: ModeConfig
@@ -44,6 +45,7 @@ class Found(NamedTuple):
     curves: dict[str, Name]
     group: np.ndarray | None
     epoch: np.ndarray | None
+    different: tuple[str, ...]
 
 
 class PairCurve(NamedTuple):
@@ -75,6 +77,7 @@ class Inputs(NamedTuple):
       state: the first network's state, on all devices.
       curves: the curves, by their references.
       epoch: the networks' epochs, if each group is of one run; otherwise None.
+      different: what the training data of others differ in.
     """
 
     mode: ModeConfig
@@ -86,10 +89,15 @@ class Inputs(NamedTuple):
     state: Any
     curves: dict[str, PairCurve]
     epoch: np.ndarray | None
+    different: tuple[str, ...]
 
 
-def resolve(config: InterpolateConfig) -> Found:
+def resolve(config: InterpolateConfig, allowed: Collection[str] | None = None) -> Found:
     """Resolves the names in the flags, without reading data.
+
+    Args:
+      config: the flags.
+      allowed: --allow_different; None if the command does not have it.
 
     Raises:
       UsageError: there are too few networks, a run or epoch does not exist, or the checkpoints
@@ -112,12 +120,15 @@ def resolve(config: InterpolateConfig) -> Found:
         curve_name(text)
     found = [references.find(flag, text) for flag, group in texts.items() for text in group]
     lines = [references.find("--curve", text) for text in config.curve]
-    mode = references.shared_mode([*found, *lines], config.data_dir, "share a segment")
+    mode, different = references.shared(
+        [*found, *lines], config.data_dir, "share a segment", allowed
+    )
     check_problem(mode)
     points = dict(zip(labels(every), (one.name for one in found), strict=True))
     by_curve = dict(zip(config.curve, (one.name for one in lines), strict=True))
     group = np.repeat([0, 1], [len(g) for g in texts.values()]) if config.against else None
-    return Found(mode, points, by_curve, group, _epochs([g for g in texts.values() if g]))
+    epoch = _epochs([g for g in texts.values() if g])
+    return Found(mode, points, by_curve, group, epoch, different)
 
 
 def _epochs(groups: Sequence[Sequence[str]]) -> np.ndarray | None:
@@ -169,7 +180,7 @@ def load(config: InterpolateConfig, found: Found, problem: Problem) -> Inputs:
     control, state = parallel.replicate(((*networks, *bends), state), problem.mesh)
     return Inputs(
         found.mode, problem, tuple(points), found.group, tuple(points.values()), control, state,
-        placed, found.epoch,
+        placed, found.epoch, found.different,
     )  # fmt: skip
 
 

@@ -101,10 +101,12 @@ def _figures(found: Interpolation) -> dict[str, Callable[[], Figure]]:
     if barriers and (few or found.epoch is None):
         figures["barriers"] = partial(plots.barriers_figure, found)
     if found.epoch is not None:
-        for metric in dict.fromkeys(name for own in barriers.values() for name in own):
+        names = dict.fromkeys(name for own in barriers.values() for name in own)
+        for metric in (name for name in names if plots.of_class(name) is None):
             figures[f"epochs_{metric}"] = partial(plots.epochs_figure, found, metric)
     metrics = [name for own in found.networks.metrics.values() for name in own]
-    for metric in dict.fromkeys(metrics) if few else ():
+    several = [m for m in dict.fromkeys(metrics) if plots.of_class(m) is None]
+    for metric in several if few else ():
         figures[f"profiles_{metric}"] = partial(plots.pairs_figure, found, metric)
     for path in dict.fromkeys(path for path, *_ in _kinds(found)):
         figures[f"groups_{path}"] = partial(_groups_figure, found, path)
@@ -117,7 +119,8 @@ def _groups_figure(found: Interpolation, path: str) -> Figure:
         for name, one, kind, rows in _kinds(found)
         if name == path
     }
-    return plots.groups_figure(found.t, kinds, plots.metric_names(found.networks.metrics))
+    names = plots.metric_names(found.networks.metrics, of_classes=False)
+    return plots.groups_figure(found.t, kinds, names)
 
 
 def summarize(found: Interpolation, curves: Sequence[str]) -> str:
@@ -190,7 +193,7 @@ def _means(found: Interpolation) -> Iterator[str]:
     for path, one, kind, rows in _kinds(found):
         yield f"{plots.PATH_WORDS[path]} {kind} ({len(rows)} pairs): mean barrier and 95 % interval"
         there = named(one.barriers)
-        for metric in (m for m in plots.metric_names(one.metrics) if m in there):
+        for metric in (m for m in plots.metric_names(one.metrics, of_classes=False) if m in there):
             mean, low, high = plots.drawn(
                 metric, np.array(_mean(one, _over_max(one, metric), rows))
             )

@@ -18,11 +18,11 @@ from ..runs import (
     begin_evaluation,
     load_point,
 )
-from ..training import Problem, alignment, check_measured, check_problem
-from . import drawing, references, saved_paths
+from ..training import MEASURED, Problem, alignment, check_measured, check_problem
+from . import drawing, references, saved_logits, saved_paths
 from .interpolation_inputs import labels
 
-EVALUATION = ("num_points", "splits", "metrics")
+EVALUATION = ("num_points", *MEASURED, "save_logits")
 """Flags of the evaluation, which runs again if they change."""
 FILE, REPORT = "layers.npz", "layers.json"
 
@@ -33,10 +33,12 @@ class Found(NamedTuple):
     Attributes:
       mode: the flags of the first one's mode.
       points: the two, by their names for figures.
+      different: what the training data of others differ in.
     """
 
     mode: ModeConfig
     points: dict[str, Name]
+    different: tuple[str, ...]
 
 
 class Inputs(NamedTuple):
@@ -46,11 +48,13 @@ class Inputs(NamedTuple):
       mode: the flags of the first network's mode.
       problem: its data, network and evaluator.
       points: the two networks by name, on one device.
+      different: what the training data of others differ in.
     """
 
     mode: ModeConfig
     problem: Problem
     points: dict[str, Point]
+    different: tuple[str, ...]
 
 
 def check_flags(config: LayersConfig) -> Run:
@@ -70,6 +74,7 @@ def check_flags(config: LayersConfig) -> Run:
     if config.num_points < 2:
         raise UsageError(f"--num_points={config.num_points}: use 2 or more, for t = 0 and t = 1")
     drawing.check_style(config.style)
+    saved_logits.check_flags(config)
     folder = Run(config.workdir)
     folder.check_same("layers", config)
     return folder
@@ -84,9 +89,12 @@ def resolve(config: LayersConfig) -> Found:
     check_measured(config.splits, config.metrics)
     texts = (config.start, config.end)
     found = [references.find(*one) for one in zip(("--start", "--end"), texts, strict=True)]
-    mode = references.shared_mode(found, config.data_dir, "share layers")
+    mode, different = references.shared(
+        found, config.data_dir, "share layers", config.allow_different
+    )
     check_problem(mode)
-    return Found(mode, dict(zip(labels(texts), (one.name for one in found), strict=True)))
+    points = dict(zip(labels(texts), (one.name for one in found), strict=True))
+    return Found(mode, points, different)
 
 
 def load(found: Found, problem: Problem) -> Inputs:
@@ -101,7 +109,7 @@ def load(found: Found, problem: Problem) -> Inputs:
         curves.check_matching([point.params for point in points.values()])
     except ValueError as error:
         raise UsageError(f"--start and --end do not match: {error}") from None
-    return Inputs(found.mode, problem, points)
+    return Inputs(found.mode, problem, points, found.different)
 
 
 def evaluate(folder: Run, config: LayersConfig, inputs: Inputs) -> Layers:
@@ -113,8 +121,9 @@ def evaluate(folder: Run, config: LayersConfig, inputs: Inputs) -> Layers:
     """
     control = [point.params for point in inputs.points.values()]
     sums = saved_paths.checksums(folder, control, "--start or --end")
-    folder.open("layers", config, mode=identity(inputs.mode), control_crc32=sums)
-    begin_evaluation(folder, config, EVALUATION, (FILE, REPORT, saved_paths.FOLDER, "figures/*"))
+    facts = {"different": list(inputs.different)} if inputs.different else {}
+    folder.open("layers", config, mode=identity(inputs.mode), control_crc32=sums, **facts)
+    begin_evaluation(folder, config, EVALUATION, (FILE, REPORT, *saved_paths.FOLDERS, "figures/*"))
     return saved_paths.completed(folder, FILE, partial(_evaluated, folder, config, inputs))
 
 
@@ -130,7 +139,8 @@ def _evaluated(folder: Run, config: LayersConfig, inputs: Inputs) -> Layers:
     control, state = parallel.replicate(((start.params, end.params), start.state), problem.mesh)
     total = 2 + (len(rows) - 1) * len(t)
     with collect_signals() as received:
-        saved = saved_paths.SavedPaths(folder, problem.evaluator, state, total, received)
+        logits = saved_logits.SavedLogits(folder, config, problem)
+        saved = saved_paths.SavedPaths(folder, problem.evaluator, state, total, received, logits)
         try:
             saved.evaluate(control, {_key(span): one for span, one in rows.items()})
         finally:

@@ -48,7 +48,8 @@ def draw(folder: Run, found: Layers, style: Sequence[str]) -> list[Path]:
             return plots.save(figure, folder.path / "figures" / f"barriers_{metric}")
 
     heights = found.paths["single"].barriers.values()
-    metrics = dict.fromkeys(name for of_split in heights for name in of_split)
+    names = dict.fromkeys(name for of_split in heights for name in of_split)
+    metrics = [name for name in names if plots.of_class(name) is None]
     drawn = [drawing.attempt(partial(one, metric), file, again) for metric in metrics]
     return [path for path in drawn if path]
 

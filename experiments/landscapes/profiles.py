@@ -1,16 +1,16 @@
 """Evaluates, draws and summarizes the profiles of a fitted curve and its segment (Section 2)."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mcjax import plots
+from mcjax import curves, plots
 from mcjax.analysis import profiles
 from mcjax.engine import parallel
-from mcjax.results import PathMetrics, Profile, named
+from mcjax.results import Metrics, PathMetrics, Profile, named
 
 from ..cli import CurveConfig, Progress
 from ..runs import (
@@ -18,13 +18,20 @@ from ..runs import (
     SavedCurve,
     Status,
     begin_evaluation,
+    changed_flags,
     label,
     load_curve,
     load_result,
     save_arrays,
 )
 from ..training import EVALUATION, Fit, Problem, evaluated_epochs, labels
-from . import drawing, ensembling
+from . import drawing, ensembling, saved_logits
+from .saved_logits import SavedLogits
+
+WORST: dict[str, tuple[str, Callable[..., Any]]] = {
+    "accuracy": ("lowest", np.nanargmin), "loss": ("highest", np.nanargmax),
+}  # fmt: skip
+"""By metric, the word for its worst value along a path and what finds it."""
 
 
 def check_flags(fit: Fit) -> None:
@@ -34,6 +41,7 @@ def check_flags(fit: Fit) -> None:
       UsageError: a flag is wrong.
     """
     drawing.check_style(fit.config.style)
+    saved_logits.check_flags(fit.config)
     if list(fit.config.ensemble_with) != fit.folder.info.get("ensembles", {}).get("with"):
         ensembling.check(fit.config.ensemble_with, fit.start.mode)
 
@@ -86,9 +94,10 @@ def evaluate(folder: Run, config: CurveConfig, problem: Problem) -> dict[str, Pr
     Returns:
       The profiles that did not exist yet, by file name without suffix.
     """
-    begin_evaluation(folder, config, EVALUATION, ("curve*.npz", "figures/curve*"))
+    begin_evaluation(folder, config, EVALUATION, ("curve*.npz", "logits", "figures/curve*"))
     _record_epochs(folder, config)
     t, segment = np.linspace(0, 1, config.points), None
+    logits = SavedLogits(folder, config, problem)
     made: dict[str, Profile] = {}
     for name, epoch in labels(config).items():
         file = folder.path / f"{name}.npz"
@@ -97,10 +106,39 @@ def evaluate(folder: Run, config: CurveConfig, problem: Problem) -> dict[str, Pr
         family, points, state = load_curve(folder, epoch)
         points, state = parallel.replicate((points, state), problem.mesh)
         curve, known = SavedCurve(family, points, state), None if config.free_ends else segment
+        _save_logits(logits, name, curve, t, config.free_ends)
         made[name] = _measure(folder, name, problem, curve, t, known)
         segment = made[name].segment
         save_arrays(file, made[name].to_arrays())
     return made
+
+
+def _save_logits(
+    logits: SavedLogits, name: str, curve: SavedCurve, t: np.ndarray, own_segment: bool
+) -> None:
+    """Saves the logits on a curve, and on its segment unless that is another curve's, too."""
+    line = name.replace("curve", "segment") if own_segment else "segment"
+    if curve.family.num_bends:
+        rows = profiles.coefficients(curve.family, t)
+        logits.save(name, curve.points, rows, curve.state)
+    ends = (curve.points[0], curve.points[-1])
+    logits.save(line, ends, profiles.coefficients(curves.segment(), t), curve.state)
+
+
+def check_data(fit: Fit, problem: Problem) -> None:
+    """Says how large the logits of --save_logits will be, before any long work.
+
+    Args:
+      fit: the curve.
+      problem: its problem, with an evaluator for --splits and --metrics.
+
+    Raises:
+      UsageError: the objective has none, or the disk has no room for them.
+    """
+    due = changed_flags(fit.folder, fit.config, EVALUATION) or not fit.folder.info
+    logits = SavedLogits(fit.folder, fit.config, problem)
+    if due or not all((fit.folder.path / f"{name}.npz").exists() for name in labels(fit.config)):
+        logits.announce((1 + len(labels(fit.config))) * fit.config.points)
 
 
 def _record_epochs(folder: Run, config: CurveConfig) -> None:
@@ -189,7 +227,7 @@ def _draw_one(found: Profile, title: str, stem: Path, config: CurveConfig) -> Pa
 
 
 def summarize(found: Profile) -> str:
-    """Summarizes the ends, the curve and the segment in a line each."""
+    """Summarizes the ends, and the curve and the segment with a line for any further data."""
     lines, t = [_ends_line(found)], found.t
     for name, path in found.paths.items():
         losses = path.metrics["train"]["loss"]
@@ -206,7 +244,37 @@ def summarize(found: Profile) -> str:
         if strange:
             words.append(f"{strange} of {len(t)} points are not finite")
         lines.append(f"{name:<9}{', '.join(words)}")
-    return "\n".join(lines)
+        lines += [f"{name:<9}{words}" for words in _further(path.metrics, t)]
+    return "\n".join([*lines, *_other_lines(found)])
+
+
+def _other_lines(found: Profile) -> Iterator[str]:
+    """A line for each metric but loss and accuracy, without those of single classes."""
+    by_path = {path: named(one.metrics) for path, one in found.paths.items()}
+    for split, own in found.curve.metrics.items():
+        for name in (n for n in own if n not in ("loss", "accuracy")):
+            metric = f"{split}_{name}"
+            if plots.of_class(name) is not None:
+                continue
+            values = {path: plots.drawn(metric, x[metric]) for path, x in by_path.items()}
+            first, *_, last = values["curve"]
+            words = [f"{path} {x.min():.4g} to {x.max():.4g}" for path, x in values.items()]
+            ends = f"{plots.metric_words(metric)}: start {first:.4g}, end {last:.4g}"
+            yield f"{'metric':<9}{ends}, {', '.join(words)}"
+
+
+def _further(metrics: Metrics, t: np.ndarray) -> Iterator[str]:
+    """The lowest accuracy and the highest loss on each split other than the usual two."""
+    for split in (split for split in metrics if split not in ("train", "validation")):
+        words: list[str] = []
+        for metric, (word, worst) in WORST.items():
+            values = metrics[split].get(metric, np.full(1, np.nan))
+            if np.isfinite(values).any():
+                k, name = int(worst(values)), f"{split}_{metric}"
+                number = plots.drawn(name, values)[k]
+                words.append(f"{word} {plots.metric_words(name)} {number:.4g} (t={t[k]:.2f})")
+        if words:
+            yield ", ".join(words)
 
 
 def _ends_line(found: Profile) -> str:

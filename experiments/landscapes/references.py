@@ -1,11 +1,12 @@
 """References in flags to checkpoints that are combined: they exist and share one problem."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
-from ..cli import ModeConfig, UsageError
+from ..cli import ModeConfig, UsageError, say
 from ..runs import Checkpoint, Run, a_kind, find_checkpoint, parse_name
-from ..training import same_problem
+from ..training import check_joined, data_words, same_problem
 
 
 def find(flag: str, text: str) -> Checkpoint:
@@ -18,23 +19,45 @@ def find(flag: str, text: str) -> Checkpoint:
     return find_checkpoint(text)
 
 
-def shared_mode(found: Sequence[Checkpoint], data_dir: str | None, words: str) -> ModeConfig:
-    """The flags of the first checkpoint's mode, whose problem all others must share.
+class Shared(NamedTuple):
+    """The problem that checkpoints share.
+
+    Attributes:
+      mode: the flags of the first one's mode, whose data are used.
+      different: what the training data of others differ in, a line each.
+    """
+
+    mode: ModeConfig
+    different: tuple[str, ...]
+
+
+def shared(
+    found: Sequence[Checkpoint],
+    data_dir: str | None,
+    words: str,
+    allowed: Collection[str] | None,
+) -> Shared:
+    """The problem that checkpoints must share; prints a note if their training data differ.
 
     Args:
       found: the checkpoints.
       data_dir: the data folder to set in the flags.
       words: what they could do if they did, such as ``share a plane``.
+      allowed: --allow_different; None if the command does not have it.
 
     Raises:
-      UsageError: two of them differ in network or data.
+      UsageError: two of them differ in network, or in data other than those of --allow_different.
     """
     mode = dataclasses.replace(found[0].mode, data_dir=data_dir)
+    first, different = found[0].name.run, dict[str, None]()
     for one in found:
-        differing = same_problem(mode, one.mode)
-        if differing:
-            raise UsageError(
-                f"{found[0].name.run} and {one.name.run} do not {words}: they differ in "
-                f"{differing[0]}"
-            )
-    return mode
+        here = one.name.run
+        check_joined(mode, one.mode, allowed, f"{first} and {here} do not {words}")
+        words_of_one = [f"{first} and {here}: {x}" for x in same_problem(mode, one.mode)]
+        different |= dict.fromkeys(words_of_one)
+    if different:
+        say(
+            f"note: networks have different training data ({'; '.join(different)}). All are "
+            f"measured with the data of {first} ({data_words(mode)}) and its normalization"
+        )
+    return Shared(mode, tuple(different))

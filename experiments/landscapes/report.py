@@ -36,7 +36,8 @@ def networks(found: Interpolation | Layers) -> list[dict[str, Any]]:
 
 def network_lines(found: Interpolation | Layers) -> list[str]:
     """A line for each network with its metrics, for the printed summary."""
-    own, order = named(found.networks.metrics), plots.metric_names(found.networks.metrics)
+    metrics = found.networks.metrics
+    own, order = named(metrics), plots.metric_names(metrics, of_classes=False)
     return [
         f"network  {name}: "
         + ", ".join(f"{plots.metric_words(m)} {plots.drawn(m, own[m])[k]:.4g}" for m in order)

@@ -14,9 +14,12 @@ from mcjax.results import Interpolation, Layers, Soups, Values
 from ..cli import Interrupted, Progress, UsageError
 from ..runs import Run, load_arrays, save_arrays
 from ..training import alignment
+from . import saved_logits
+from .saved_logits import SavedLogits
 
 FOLDER = "paths"
 """Within the run folder, until all paths are evaluated."""
+FOLDERS = (FOLDER, saved_logits.FOLDER)
 _Result = TypeVar("_Result", Interpolation, Layers, Soups)
 
 
@@ -55,6 +58,7 @@ class SavedPaths:
       state: the network's state.
       total: the number of points of all paths, if it is known.
       received: signals, as they come.
+      logits: writes the logits of each path, before its metrics.
 
     Attributes:
       arrays: the arrays of each path, by key.
@@ -67,10 +71,14 @@ class SavedPaths:
         state: Any,
         total: int | None,
         received: list[int],
+        logits: SavedLogits | None = None,
     ) -> None:
         self._folder = run.path / FOLDER
         self._folder.mkdir(exist_ok=True)
         self._evaluator, self._state, self._received = evaluator, state, received
+        self._logits = logits
+        if logits is not None and total is not None:
+            logits.announce(total)
         files = sorted(self._folder.glob("*.npz"))
         self.arrays = {file.stem: load_arrays(file) for file in files}
         self._done = sum(len(one["l2"]) for one in self.arrays.values())
@@ -90,6 +98,9 @@ class SavedPaths:
             self.bar.update(self._done)
             self.stop_if_signalled()
 
+        if self._logits is not None:
+            for key, own in left.items():
+                self._logits.save(key, control, own, self._state, self.stop_if_signalled)
         found = interpolation.evaluate(self._evaluator, control, left, self._state, progress)
         for key, values in found:
             self.arrays[key] = values.to_arrays() | {k: np.asarray(x) for k, x in more.items()}

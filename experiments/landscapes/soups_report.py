@@ -87,7 +87,7 @@ def summarize(folder: Run, config: SoupConfig, found: Soups) -> str:
 
 def _table(found: Soups) -> Iterator[str]:
     """A row per network, average and ensemble, with all metrics of the averages."""
-    columns = plots.metric_names(found.averages.metrics)
+    columns = plots.metric_names(found.averages.metrics, of_classes=False)
     own = named(found.segments.networks.metrics)
     mean = {name: values.mean()[None] for name, values in own.items()}
     kinds: list[tuple[list[str], dict[str, np.ndarray]]] = [

@@ -33,6 +33,7 @@ class Found(NamedTuple):
       points: the points' names, parsed.
       curve: the name of the curve to draw, or None.
       iterates: names of the iterates, with their epochs.
+      different: what the training data of others differ in.
     """
 
     mode: ModeConfig
@@ -40,6 +41,7 @@ class Found(NamedTuple):
     points: tuple[Name, ...]
     curve: Name | None
     iterates: tuple[tuple[str, int], ...]
+    different: tuple[str, ...]
 
 
 class Inputs(NamedTuple):
@@ -59,6 +61,7 @@ class Inputs(NamedTuple):
         y, in units of weight distance; None if it covers the points, the curve and the iterates.
       directions: facts on the directions; None without --directions.
       aligned: with --align, facts on the alignment of the second point.
+      different: what the training data of others differ in.
     """
 
     mode: ModeConfig
@@ -72,14 +75,15 @@ class Inputs(NamedTuple):
     half_widths: np.ndarray | None
     directions: Directions | None
     aligned: dict[str, Any] | None
+    different: tuple[str, ...]
 
 
 def resolve(config: SurfaceConfig) -> Found:
     """Resolves the names in the flags, without reading data.
 
     Raises:
-      UsageError: a run or epoch does not exist, the checkpoints differ in network or data, or
-        there are too few iterates.
+      UsageError: a run or epoch does not exist, the checkpoints differ in network or data, two
+        points are the same, or there are too few iterates.
     """
     check_measured(config.splits, config.metrics)
     curve = references.find("--curve", config.curve) if config.curve else None
@@ -95,10 +99,17 @@ def resolve(config: SurfaceConfig) -> Found:
         )
     texts = config.points or (iterates[-1][0],)
     found = [references.find("--points", text) for text in texts]
-    mode = references.shared_mode([*found, *others], config.data_dir, "share a plane")
-    check_problem(mode)
     names = tuple(one.name for one in found)
-    return Found(mode, texts, names, curve.name if curve else None, iterates)
+    if len(set(names)) < len(names):
+        twice = next(text for text, name in zip(texts, names, strict=True) if names.count(name) > 1)
+        raise UsageError(
+            f"--points={','.join(texts)}: {twice} is there twice; a plane needs three points"
+        )
+    mode, different = references.shared(
+        [*found, *others], config.data_dir, "share a plane", config.allow_different
+    )
+    check_problem(mode)
+    return Found(mode, texts, names, curve.name if curve else None, iterates, different)
 
 
 def load(config: SurfaceConfig, found: Found, problem: Problem) -> Inputs:
@@ -133,7 +144,7 @@ def load(config: SurfaceConfig, found: Found, problem: Problem) -> Inputs:
         line = family, parallel.replicate(control, problem.mesh)
     return Inputs(
         found.mode, problem, corners, around.names, state, plane, line, found.iterates,
-        half_widths, around.directions, aligned,
+        half_widths, around.directions, aligned, found.different,
     )  # fmt: skip
 
 

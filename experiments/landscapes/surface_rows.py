@@ -5,19 +5,23 @@ from pathlib import Path
 
 import numpy as np
 
+from mcjax import planes
 from mcjax.analysis import surfaces
 from mcjax.results import Values
 
 from ..cli import Interrupted, Progress, collect_signals
 from ..runs import Run, load_arrays, save_arrays
+from .saved_logits import SavedLogits
 from .surface_inputs import Inputs
 
 ROW_SECONDS = 10.0
 """After a signal, a row gets this long to finish; otherwise it is evaluated again later."""
 
 
-def evaluate(folder: Run, inputs: Inputs, x: np.ndarray, y: np.ndarray) -> list[Values]:
-    """Evaluates the grid; each row is saved when it is done.
+def evaluate(
+    folder: Run, inputs: Inputs, x: np.ndarray, y: np.ndarray, logits: SavedLogits
+) -> list[Values]:
+    """Evaluates the grid; each row is saved when it is done, after its logits.
 
     Raises:
       Interrupted: a signal came; finished rows are saved.
@@ -33,6 +37,8 @@ def evaluate(folder: Run, inputs: Inputs, x: np.ndarray, y: np.ndarray) -> list[
                 inputs.problem.evaluator, inputs.points, inputs.plane, x, y, inputs.state,
                 progress.point, rows,
             ):  # fmt: skip
+                if logits.splits:
+                    _save_logits(logits, index, inputs, x, y[index])
                 rows[index] = row
                 save_arrays(saved / f"{index:04d}.npz", row.to_arrays() | {"x": x, "y": y[index]})
                 progress.row(len(rows), line=len(rows) % every == 0 or len(rows) == len(y))
@@ -41,6 +47,13 @@ def evaluate(folder: Run, inputs: Inputs, x: np.ndarray, y: np.ndarray) -> list[
         finally:
             progress.close()
     return [rows[i] for i in range(len(y))]
+
+
+def _save_logits(logits: SavedLogits, index: int, inputs: Inputs, x: np.ndarray, y: float) -> None:
+    frame = planes.frame(inputs.plane, inputs.points)
+    xy = np.stack([x, np.full(len(x), y)], axis=-1)
+    coefficients = planes.frame_coefficients(inputs.plane, xy)
+    logits.save(f"row-{index:04d}", tuple(frame), coefficients, inputs.state)
 
 
 def _saved_rows(folder: Path, x: np.ndarray, y: np.ndarray) -> dict[int, Values]:

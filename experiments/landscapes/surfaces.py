@@ -1,6 +1,7 @@
 """Evaluates, draws and summarizes surfaces: metrics on a grid of a plane."""
 
 import functools
+import math
 import re
 import shutil
 import time
@@ -26,10 +27,11 @@ from ..runs import (
     parse_name,
     save_arrays,
 )
-from . import drawing, surface_directions, surface_inputs, surface_rows
+from ..training import MEASURED
+from . import drawing, saved_logits, surface_directions, surface_inputs, surface_rows
 from .surface_inputs import Inputs
 
-EVALUATION = ("grid", "margin", "extent", "splits", "metrics")
+EVALUATION = ("grid", "margin", "extent", *MEASURED, "save_logits")
 """Flags of the evaluation, which runs again if they change."""
 FILE = "surface.npz"
 
@@ -52,6 +54,7 @@ def check_flags(config: SurfaceConfig) -> Run:
     if config.clip is not None and not 0 < config.clip < np.inf:
         raise UsageError(f"--clip={config.clip}: use more than 0")
     drawing.check_style(config.style)
+    saved_logits.check_flags(config)
     folder = Run(config.workdir)
     folder.check_same("surface", config)
     return folder
@@ -79,13 +82,17 @@ def evaluate(folder: Run, config: SurfaceConfig, inputs: Inputs) -> Surface:
       UsageError: an iterate does not match the points, or the curve or an iterate is not finite.
       Interrupted: a signal came; finished rows are saved.
     """
-    facts = {"aligned": inputs.aligned} if inputs.aligned else {}
-    folder.open("surface", config, mode=identity(inputs.mode), **facts)
-    begin_evaluation(folder, config, EVALUATION, (FILE, "rows", "figures/surface_*"))
+    facts = {"aligned": inputs.aligned, "different": list(inputs.different)}
+    there = {name: fact for name, fact in facts.items() if fact}
+    folder.open("surface", config, mode=identity(inputs.mode), **there)
+    files = (FILE, "rows", saved_logits.FOLDER, "figures/surface_*")
+    begin_evaluation(folder, config, EVALUATION, files)
     began = time.monotonic()
+    logits = saved_logits.SavedLogits(folder, config, inputs.problem)
+    logits.announce(math.prod(shape(config)))
     surface = _projected(inputs)
     x, y = _grid(inputs, config, surface)
-    surface = surfaces.filled(surface, x, y, surface_rows.evaluate(folder, inputs, x, y))
+    surface = surfaces.filled(surface, x, y, surface_rows.evaluate(folder, inputs, x, y, logits))
     save_arrays(folder.path / FILE, surface.to_arrays())
     if parallel.is_first():
         shutil.rmtree(folder.path / "rows", ignore_errors=True)
@@ -137,23 +144,33 @@ def draw(
     clip: float | None = None,
     style: Sequence[str] = (),
 ) -> list[Path]:
-    """Draws a figure per split's loss; returns the PNGs, without figures that failed."""
+    """Draws a figure per split and metric but accuracy; returns the PNGs, without failed ones."""
 
     def one(name: str) -> Path:
         with plots.style(*style):
             figure = plots.surface_figure(surface, name, clip=clip)
             return plots.save(figure, folder.path / "figures" / f"surface_{name}")
 
-    losses = filter(plots.is_loss, named(surface.metrics))
     file, again = folder.path / FILE, drawing.command("loss_surface", folder.path)
-    drawn = (drawing.attempt(functools.partial(one, name), file, again) for name in losses)
+    drawn = (drawing.attempt(functools.partial(one, name), file, again) for name in _drawn(surface))
     return [path for path in drawn if path]
+
+
+def _drawn(surface: Surface) -> list[str]:
+    """Losses, then what was measured besides loss and accuracy, without single classes."""
+    names = [
+        f"{split}_{name}"
+        for split, own in surface.metrics.items()
+        for name in own
+        if name != "accuracy" and plots.of_class(name) is None
+    ]
+    return sorted(names, key=lambda name: not plots.is_loss(name))
 
 
 def summarize(surface: Surface) -> str:
     """Summarizes losses at the points and on the grid, and distances from the plane."""
-    losses = {n: x for n, x in named(surface.metrics).items() if plots.is_loss(n)}
-    own, join = named(surface.networks.metrics), ", ".join
+    values, own, join = named(surface.metrics), named(surface.networks.metrics), ", ".join
+    losses = {name: values[name] for name in _drawn(surface)}
     lines = [
         f"point    {name}: " + join(f"{n.replace('_', ' ')} {own[n][i]:.4g}" for n in losses)
         for i, name in enumerate(surface.networks.name)

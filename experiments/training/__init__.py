@@ -3,10 +3,14 @@
 from . import alignment, ends, fits, fitting, forking, modes, pairs
 from .failures import fail
 from .fits import EVALUATION, Fit, evaluated_epochs, labels
+from .further import pin as pin_further
 from .problem import (
+    MEASURED,
     Problem,
+    check_joined,
     check_measured,
     check_problem,
+    data_words,
     make_problem,
     measuring,
     pin_data,
@@ -16,11 +20,14 @@ from .problem import (
 
 __all__ = [
     "EVALUATION",
+    "MEASURED",
     "Fit",
     "Problem",
     "alignment",
+    "check_joined",
     "check_measured",
     "check_problem",
+    "data_words",
     "ends",
     "evaluated_epochs",
     "fail",
@@ -33,6 +40,7 @@ __all__ = [
     "modes",
     "pairs",
     "pin_data",
+    "pin_further",
     "same_problem",
     "shapes",
 ]

@@ -1,18 +1,19 @@
 """The two ends of a curve: existing checkpoints, or modes to train first."""
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from mcjax import curves
 
 from ..cli import CurveConfig, ModeConfig, RunFailed, UsageError, find_flagfile, parse_flagfile, say
-from ..runs import UNTRAINED, Name, Run, Status, find_checkpoint
+from ..runs import UNTRAINED, Name, Run, Status, find_checkpoint, load_point
 from . import modes
-from .problem import Problem, check_batch, same_problem, shapes
+from .problem import Problem, check_batch, check_joined, make_problem, same_problem, shapes
 
 
 class End(NamedTuple):
@@ -57,7 +58,7 @@ def resolve(text: str, modes_dir: Path, config: CurveConfig) -> End:
 
 
 def train_if_needed(end: End, problem: Problem, allow_failed: bool) -> None:
-    """Trains an end's mode if it is not trained yet.
+    """Trains an end's mode if it is not trained yet, on its own data.
 
     Args:
       end: the end.
@@ -69,7 +70,7 @@ def train_if_needed(end: End, problem: Problem, allow_failed: bool) -> None:
     """
     if end.untrained:
         try:
-            say(modes.result(modes.train(end.mode, problem)))
+            say(modes.result(modes.train(end.mode, _own_problem(end, problem))))
         except RunFailed:
             if not allow_failed:
                 raise
@@ -80,15 +81,13 @@ def train_if_needed(end: End, problem: Problem, allow_failed: bool) -> None:
         )
 
 
-def check_alike(start: End, end: End) -> None:
+def check_alike(start: End, end: End, allowed: Collection[str] | None) -> None:
     """Checks, by their flags, that two ends can be connected.
 
     Raises:
-      UsageError: they differ in data set or network.
+      UsageError: they differ in network, or in data other than those of --allow_different.
     """
-    differing = same_problem(start.mode, end.mode)
-    if differing:
-        raise UsageError(f"--start and --end cannot be connected: they differ in {differing[0]}")
+    check_joined(start.mode, end.mode, allowed, "--start and --end cannot be connected")
 
 
 def check_shapes(problem: Problem, start: End, end: End) -> None:
@@ -97,11 +96,28 @@ def check_shapes(problem: Problem, start: End, end: End) -> None:
     Raises:
       UsageError: the networks differ, or a batch size does not fit the data or the devices.
     """
-    trees = [shapes(problem, one.mode)[0] for one in (start, end)]
+    trees = [_parameters(one, problem) for one in (start, end)]
     try:
-        curves.check_matching(jax.tree.map(lambda x: jnp.zeros((), x.dtype), trees))
+        curves.check_matching(jax.tree.map(_blank, trees))
     except ValueError as error:
         raise UsageError(f"--start and --end do not match: {error}") from None
     for one in (start, end):
         if one.untrained:
-            check_batch(problem, one.mode, one.mode.batch_size)
+            check_batch(_own_problem(one, problem), one.mode, one.mode.batch_size)
+
+
+def _own_problem(end: End, problem: Problem) -> Problem:
+    """The problem of an end: the curve's, unless the end is trained on different data."""
+    return make_problem(end.mode) if same_problem(problem.mode, end.mode) else problem
+
+
+def _parameters(end: End, problem: Problem) -> Any:
+    """The parameters of an end, or their shapes and dtypes."""
+    if end.untrained or not same_problem(problem.mode, end.mode):
+        return shapes(_own_problem(end, problem), end.mode)[0]
+    return load_point(end.name).params  # without its own data
+
+
+def _blank(x: Any) -> np.ndarray:
+    """Zeros of the shape and dtype of ``x`` that take no memory."""
+    return np.broadcast_to(np.zeros((), x.dtype), x.shape)

@@ -16,10 +16,19 @@ from ..runs import (
     step_of,
 )
 from .ends import End, check_alike, check_shapes, resolve
+from .further import pin as pin_further
 from .optimization import check_steps, check_training
-from .problem import Problem, check_batch, check_measured, check_problem
+from .problem import (
+    MEASURED,
+    Problem,
+    check_batch,
+    check_measured,
+    check_problem,
+    data_words,
+    same_problem,
+)
 
-EVALUATION = ("points", "splits", "metrics")
+EVALUATION = ("points", *MEASURED, "save_logits")
 """The flags of a fitted curve's evaluation: if they change, it is reevaluated."""
 
 
@@ -37,6 +46,11 @@ class Fit(NamedTuple):
     config: CurveConfig
     start: End
     end: End
+
+    @property
+    def different(self) -> list[str]:
+        """What the training data of the two ends differ in."""
+        return same_problem(self.start.mode, self.end.mode)
 
     @property
     def keep(self) -> tuple[int, ...]:
@@ -62,6 +76,7 @@ def check_flags(config: CurveConfig) -> Fit:
       UsageError: one of them is wrong.
     """
     _check_values(config)
+    config = pin_further(config)
     folder = Run(config.workdir)
     folder.check_same("curve", config)
     forks.check(folder, "curve", config)
@@ -73,7 +88,7 @@ def check_flags(config: CurveConfig) -> Fit:
             f"--start={config.start} and --end={config.end} would both be trained in "
             f"{start.name.run}: give the flagfiles different names"
         )
-    check_alike(start, end)
+    check_alike(start, end, config.allow_different)
     check_problem(start.mode)
     return Fit(folder, config, start, end)
 
@@ -138,6 +153,17 @@ def check_data(fit: Fit, problem: Problem) -> None:
     check_steps(problem, fit.config)
     if fit.folder.status in UNTRAINED:
         _note_seeds(fit.start, fit.end)
+        _note_different(fit)
+
+
+def _note_different(fit: Fit) -> None:
+    """Prints a note if the two ends are trained on different data."""
+    if fit.different:
+        start, data = fit.config.start, data_words(fit.start.mode)
+        say(
+            f"note: the ends differ in {'; '.join(fit.different)}. The curve trains on the data of "
+            f"--start={start} ({data}), with its normalization, and is measured on them"
+        )
 
 
 def _note_seeds(start: End, end: End) -> None:

@@ -35,6 +35,8 @@ def begin(fit: Fit, problem: Problem) -> None:
     """
     steps = steps_per_epoch(problem, fit.config)
     facts = forks.begin(fit.folder, fit.config, steps) | {"mode": identity(fit.start.mode)}
+    if fit.different:
+        facts["different"] = fit.different
     fit.folder.open("curve", fit.config, steps_per_epoch=steps, **facts)
     if fit.folder.status == Status.FAILED and not fit.config.allow_failed:
         raise RunFailed(f"{fit.folder.path} failed before: {fit.folder.info['reason']}")

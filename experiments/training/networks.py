@@ -1,6 +1,7 @@
 """The network and the objective of a mode, from its flags."""
 
 import importlib
+import inspect
 from typing import Any, Protocol
 
 import flax.linen as nn
@@ -8,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from mcjax import data
-from mcjax.engine import objectives, parallel
+from mcjax.engine import builtin_metrics, metric_checks, objectives, parallel
+from mcjax.engine.metrics import Metric
 from mcjax.flax import models
 from mcjax.flax.objective import cross_entropy
 
@@ -94,27 +96,69 @@ def users_objective(flag: str, text: str, model: nn.Module) -> objectives.Object
     return objective
 
 
-def with_metrics_of(own: objectives.Objective, more: objectives.Objective) -> objectives.Objective:
-    """The objective ``own`` with the metrics of ``more`` added; ``own`` wins for equal names."""
-    apart = "more/"
+def find_metrics(text: str) -> dict[str, Metric | None]:
+    """The metrics of ``--metrics`` by what names each; None for the factory of an objective.
 
-    def evaluate(*args: Any) -> dict[str, Any]:
-        others = {apart + name: value for name, value in more.evaluate(*args).items()}
-        return others | own.evaluate(*args)
+    A ``package.module:name`` is a `Metric`, a function ``(logits, batch)``, or a factory, which is
+    called with the model alone.
 
-    def metrics(means: dict[str, Any]) -> dict[str, Any]:
-        others = {n.removeprefix(apart): x for n, x in means.items() if n.startswith(apart)}
-        mine = {name: x for name, x in means.items() if not name.startswith(apart)}
-        count = others.pop("count")  # each objective divides its sums by its own count
-        others = {name: (x.T / count).T for name, x in others.items()}
-        return _reported(more, others) | _reported(own, mine)
+    Raises:
+      UsageError: there is no such metric, one cannot be imported, or one is named twice.
+    """
+    names = [name.strip() for name in text.split(",")]
+    found: dict[str, Metric | None] = {}
+    for name in names:
+        given: Any = find_objective("metrics", name) if ":" in name else name
+        try:
+            found[name] = None if _is_factory(given) else builtin_metrics.find(given)
+        except ValueError as error:
+            own = "; your own is package.module:function" if given is name else ""
+            raise UsageError(f"--metrics={name}: {error}{own}") from None
+    if len(found) < len(names):
+        raise UsageError(f"--metrics={text}: a metric is named twice")
+    return found
 
-    return own._replace(evaluate=evaluate, metrics=metrics)
+
+def _is_factory(given: Any) -> bool:
+    """Whether this is a callable that takes one argument, the model."""
+    if isinstance(given, str | Metric) or not callable(given):
+        return False
+    try:
+        inspect.signature(given).bind(None)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
-def _reported(objective: objectives.Objective, means: dict[str, Any]) -> dict[str, Any]:
-    """An objective's metrics from its means."""
-    return objective.metrics(means) if objective.metrics else means
+def with_metrics(
+    own: objectives.Objective,
+    text: str,
+    model: nn.Module,
+    variables: tuple[Any, Any],
+    batch: Any,
+    mesh: jax.sharding.Mesh,
+) -> objectives.Objective:
+    """The objective ``own`` with the metrics of ``--metrics``, checked on a few examples.
+
+    Args:
+      own: the objective.
+      text: the flag.
+      model: the network.
+      variables: shapes of its parameters and state.
+      batch: a few examples.
+      mesh: the devices.
+
+    Raises:
+      UsageError: a metric or the factory of an objective fails.
+    """
+    more = [
+        users_objective("metrics", name, model) if metric is None else metric
+        for name, metric in find_metrics(text).items()
+    ]
+    try:
+        return metric_checks.with_metrics(own, more, *variables, batch, mesh)
+    except ValueError as error:
+        raise UsageError(f"--metrics={text}: {error}") from None
 
 
 def check_model(model: nn.Module, dataset: data.Dataset) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -12,11 +12,11 @@ import numpy as np
 
 from mcjax import data
 from mcjax.data import augmentation, batches
-from mcjax.engine import evaluation, objectives, parallel, streams
+from mcjax.engine import evaluation, metric_checks, objectives, parallel, streams
 
 from ..cli import ModeConfig, UsageError, say
 from ..runs import same_value
-from . import networks
+from . import further, networks
 
 SPLITS = ("train", "validation")
 PROBLEM_FLAGS = (
@@ -24,6 +24,12 @@ PROBLEM_FLAGS = (
     "normalization", "model", "width", "dropout", "objective",
 )  # fmt: skip
 """The flags that define a problem."""
+DATA_FLAGS = ("dataset", "train_size", "validation_size", "use_test")
+"""Those of them in which --allow_different lets networks differ."""
+
+
+MEASURED = ("splits", "metrics", "also_evaluate")
+"""The flags that choose what is measured; with other values, a run is evaluated again."""
 
 
 class Problem(NamedTuple):
@@ -87,13 +93,12 @@ def check_measured(splits: tuple[str, ...], metrics: str | None) -> None:
     """Checks --splits and --metrics.
 
     Raises:
-      UsageError: there is no such split, ``train`` is missing, or the factory of the metrics
-        cannot be imported.
+      UsageError: there is no such split, ``train`` is missing, or there is no such metric.
     """
     if "train" not in splits or not {*splits} <= {*SPLITS, "test"}:
         raise UsageError(f"--splits={','.join(splits)}: give train, and any of validation and test")
     if metrics:
-        networks.find_objective("metrics", metrics)
+        networks.find_metrics(metrics)
 
 
 def make_problem(mode: ModeConfig, precision: str | None = None) -> Problem:
@@ -147,27 +152,41 @@ def for_mode(problem: Problem, mode: ModeConfig) -> Problem:
     return _with_evaluator(problem, objective, problem.evaluator.splits)
 
 
-def measuring(problem: Problem, splits: tuple[str, ...], metrics: str | None = None) -> Problem:
-    """The problem with an evaluator of other splits or additional metrics, over the same data.
+def measuring(
+    problem: Problem,
+    splits: tuple[str, ...],
+    metrics: str | None = None,
+    also: tuple[str, ...] = (),
+) -> Problem:
+    """The problem with an evaluator of other splits, further data or additional metrics.
 
     Args:
       problem: from `make_problem`.
       splits: ``train`` and any of ``validation`` and ``test``.
-      metrics: ``package.module:factory`` of an objective to measure in addition to the problem's.
+      metrics: --metrics, to measure in addition to the problem's own.
+      also: --also_evaluate, completed by `further.pin`.
 
     Raises:
-      UsageError: the factory of the metrics fails.
+      UsageError: a metric fails on a few examples, without the network, or further data do not
+        match the network.
     """
-    if (splits, metrics) == (SPLITS, None):
+    if (splits, metrics, also) == (SPLITS, None, ()):
         return problem
-    placed = dict(problem.evaluator.splits)
+    placed, more = dict(problem.evaluator.splits), further.read(also, problem.dataset, problem.mode)
     if "test" in splits:
-        placed |= _place({"test": problem.dataset.test}, problem.mesh, placed)
+        more = {"test": problem.dataset.test} | more
+    placed |= _place(more, problem.mesh, placed)
     objective = problem.objective
     if metrics:
-        more = networks.users_objective("metrics", metrics, problem.model)
-        objective = networks.with_metrics_of(objective, more)
-    return _with_evaluator(problem, objective, {split: placed[split] for split in splits})
+        batch = streams.first_batch(
+            problem.evaluator.fetch, problem.dataset.train, metric_checks.EXAMPLES
+        )
+        variables = shapes(problem, problem.mode)
+        objective = networks.with_metrics(
+            objective, metrics, problem.model, variables, batch, problem.mesh
+        )
+    chosen = {name: placed[name] for name in dict.fromkeys((*splits, *more))}
+    return _with_evaluator(problem, objective, chosen)
 
 
 def _with_evaluator(
@@ -231,12 +250,54 @@ def check_batch(problem: Problem, mode: ModeConfig, batch_size: int, strata: int
 
 def same_problem(a: ModeConfig, b: ModeConfig) -> list[str]:
     """The differing flags that prevent two modes from being connected; empty if they can be."""
+    return list(_differing(a, b).values())
+
+
+def check_joined(
+    a: ModeConfig, b: ModeConfig, allowed: Collection[str] | None, refusal: str
+) -> None:
+    """Checks that two modes can be connected, by their flags.
+
+    Args:
+      a: the mode whose data are used.
+      b: the other.
+      allowed: --allow_different; None if the command does not have it.
+      refusal: the beginning of the message, such as "a and b do not share a plane".
+
+    Raises:
+      UsageError: they differ in another flag; or ``allowed`` has one that must not differ.
+    """
+    for name in allowed or ():
+        if name not in DATA_FLAGS:
+            there = ", ".join(DATA_FLAGS)
+            raise UsageError(f"--allow_different={name}: networks may only differ in {there}")
+    differing = _differing(a, b)
+    refused = [name for name in differing if name not in (allowed or ())]
+    if not refused:
+        return
+    remedy = ""
+    if allowed is not None and {*refused} <= {*DATA_FLAGS}:
+        names = ",".join((*allowed, *refused))
+        remedy = f"; --allow_different={names} joins them on the data of the first"
+    raise UsageError(f"{refusal}: they differ in {differing[refused[0]]}{remedy}")
+
+
+def data_words(mode: ModeConfig) -> str:
+    """The training data of a mode in words, such as ``digits, train_size 500``."""
+    words = [data.without_folder(mode.dataset)]
+    if mode.train_size is not None:
+        words.append(f"train_size {mode.train_size}")
+    return ", ".join(words + ["use_test"] * mode.use_test)
+
+
+def _differing(a: ModeConfig, b: ModeConfig) -> dict[str, str]:
+    """The differing flags of two problems, in words, by name."""
     pairs = [(name, getattr(a, name), getattr(b, name)) for name in PROBLEM_FLAGS]
-    return [
-        f"--{name}: {there} and {here}"
+    return {
+        name: f"--{name}: {there} and {here}"
         for name, there, here in pairs
         if name != "dropout" and not same_value(name, there, here)
-    ]
+    }
 
 
 def _place(

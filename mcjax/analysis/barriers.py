@@ -64,17 +64,19 @@ def of_paths(
 
 
 def worse(metric: str) -> int:
-    """The direction in which a metric gets worse: 1 for a loss or error, -1 for an accuracy.
+    """The direction in which a metric gets worse: -1 for an accuracy, 1 for a loss or an error.
+
+    Perplexity and calibration error, ``ece``, count as errors.
 
     Returns:
       0 for any other metric, for which there is no barrier.
 
-    >>> worse("loss"), worse("top5_accuracy"), worse("margin")
-    (1, -1, 0)
+    >>> worse("loss"), worse("ece"), worse("top5_accuracy"), worse("margin")
+    (1, 1, -1, 0)
     """
     if metric.endswith("accuracy"):
         return -1
-    return int(metric.endswith(("loss", "error")))
+    return int(metric.endswith(("loss", "error", "perplexity")) or metric == "ece")
 
 
 def minimax_height(

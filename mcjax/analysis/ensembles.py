@@ -52,11 +52,40 @@ def members(
     Raises:
       ValueError: the evaluator's objective has no logits.
     """
+    rows = np.asarray(coefficients, np.float32)
+    for found in logits(evaluator, control_points, rows, state, (split,)):
+        yield log_probabilities(found[split])
+
+
+def logits(
+    evaluator: evaluation.Evaluator,
+    control_points: Sequence[Any],
+    coefficients: Any,
+    state: Any,
+    splits: Sequence[str],
+) -> Iterator[dict[str, np.ndarray]]:
+    """The logits of points, one at a time, with batch-norm statistics from the evaluator.
+
+    Args:
+      evaluator: for the network and data.
+      control_points: K parameter pytrees.
+      coefficients: an array ``[P, K]``, or a pytree prefix with such arrays.
+      state: the network's state.
+      splits: some of the evaluator's.
+
+    Yields:
+      A point's logits ``[examples, classes]`` by split.
+
+    Raises:
+      ValueError: the evaluator's objective has no logits.
+    """
     combine = jax.jit(curves.combine)
-    for row in np.asarray(coefficients, np.float32):
+    rows = jax.tree.map(lambda x: np.asarray(x, np.float32), coefficients)
+    for number in range(len(jax.tree.leaves(rows)[0])):
+        row = jax.tree.map(lambda x: x[number], rows)  # noqa: B023
         params = combine(tuple(control_points), row)
         here = evaluator.statistics(params, state)
-        yield log_probabilities(evaluator.logits(params, here, split))
+        yield {s: np.asarray(evaluator.logits(params, here, s)) for s in splits}
 
 
 def log_probabilities(

@@ -5,7 +5,7 @@
 ((1293, 6, 6, 1), (144, 6, 6, 1), (360, 6, 6, 1))
 """
 
-from mcjax.data import sources, splits
+from mcjax.data import further, sources, splits
 from mcjax.data.arrays import from_arrays
 from mcjax.data.own import pinned, without_folder
 from mcjax.data.reachable import DataUnavailable
@@ -13,8 +13,8 @@ from mcjax.data.sources import check, names
 from mcjax.data.splits import Dataset, Source, Split
 
 __all__ = [
-    "DataUnavailable", "Dataset", "Source", "Split", "check", "from_arrays", "load", "names",
-    "pinned", "without_folder",
+    "DataUnavailable", "Dataset", "Source", "Split", "check", "from_arrays", "further", "load",
+    "names", "pinned", "without_folder",
 ]  # fmt: skip
 
 

@@ -50,6 +50,24 @@ def from_arrays(
     return Source(train, test, classes)
 
 
+def unshuffled(source: Source, has_test: bool) -> dict[str, Split]:
+    """Returns the arrays of `from_arrays` in their order.
+
+    Args:
+      source: from `from_arrays`.
+      has_test: whether it was called with test images.
+
+    Returns:
+      ``train`` and ``test``, or ``all`` of them.
+    """
+    shuffled = source.train
+    if not has_test:
+        shuffled = Split(*map(np.concatenate, zip(source.train, source.test, strict=True)))
+    back = np.argsort(fixed_order(len(shuffled.labels)))
+    given = Split(shuffled.images[back], shuffled.labels[back])
+    return {"train": given, "test": source.test} if has_test else {"all": given}
+
+
 def num_classes(train: Split, test: Split) -> int:
     """Returns the largest label + 1."""
     return 1 + max(int(x.labels.max()) for x in (train, test))

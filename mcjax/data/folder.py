@@ -38,6 +38,11 @@ def check(path: Path) -> None:
     _find(path)
 
 
+def has_test(path: Path) -> bool:
+    """Whether a folder has test images."""
+    return len(_find(path)) > 1
+
+
 def crc32(path: Path) -> int:
     """The checksum of all images and of their names."""
     total = 0
@@ -74,20 +79,29 @@ def read(path: Path) -> Source:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _find(path: Path) -> list[Images]:
-    """Finds the training images and, if the folder has them, the test images."""
+def classes(path: Path) -> list[str]:
+    """The names of the classes, in the order of their numbers."""
+    return [folder.name for folder in _folders(_parts(path)[0])]
+
+
+def _parts(path: Path) -> list[Path]:
+    """The folders of the training images and, if there are any, of the test images."""
     if not path.is_dir():
         raise ValueError(f"there is no folder {path}; if it was moved, pass its parent as data_dir")
     parts = [path]
     if _folders(path / "train"):
         parts = [path / "train", *[path / name for name in TESTS if (path / name).is_dir()][:1]]
-    classes = [folder.name for folder in _folders(parts[0])]
-    if not classes:
+    if not _folders(parts[0]):
         raise ValueError(
             f"{path} has no folders of classes: use DIR/CLASS/*.png, or DIR/train/CLASS/*.png and "
             "DIR/test/CLASS/*.png"
         )
-    return [_images(part, classes) for part in parts]
+    return parts
+
+
+def _find(path: Path) -> list[Images]:
+    """Finds the training images and, if the folder has them, the test images."""
+    return [_images(part, classes(path)) for part in _parts(path)]
 
 
 def _images(path: Path, classes: Sequence[str]) -> Images:

@@ -21,6 +21,11 @@ def check(path: Path) -> None:
     _members(path)
 
 
+def has_test(path: Path) -> bool:
+    """Whether a file has test images."""
+    return "test_images" in _members(path)
+
+
 def crc32(path: Path) -> int:
     """The checksum of the arrays, from those in the zip archive's directory.
 

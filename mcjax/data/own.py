@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mcjax.data import cache, folder, npz
-from mcjax.data.arrays import num_classes
-from mcjax.data.splits import Source
+from mcjax.data.arrays import num_classes, unshuffled
+from mcjax.data.splits import Source, Split
 
 
 class Kind(NamedTuple):
     """A form that data of one's own may have; each function takes the path."""
 
     check: Callable[[Path], None]
+    has_test: Callable[[Path], bool]
     crc32: Callable[[Path], int]
     read: Callable[[Path], Source]
 
@@ -33,8 +34,8 @@ class Own(NamedTuple):
 
 
 KINDS = {
-    "npz": Kind(npz.check, npz.crc32, npz.read),
-    "folder": Kind(folder.check, folder.crc32, folder.read),
+    "npz": Kind(npz.check, npz.has_test, npz.crc32, npz.read),
+    "folder": Kind(folder.check, folder.has_test, folder.crc32, folder.read),
 }
 _NAME = re.compile(rf"({'|'.join(KINDS)}):(.+?)(?:#crc32=([0-9a-f]{{8}}))?", re.DOTALL)
 
@@ -89,6 +90,30 @@ def read(own: Own, cache_dir: str | None = None) -> Source:
         build = lambda: folder.read(own.path)[:2]  # noqa: E731
         train, test = cache.cached(title, [], build, cache_dir)
         return Source(train, test, num_classes(train, test))
+
+
+def read_in_order(own: Own, cache_dir: str | None = None) -> dict[str, Split]:
+    """Reads the data in the order of the files: ``train`` and ``test``, or ``all`` of them.
+
+    Raises:
+      ValueError: as `read`.
+    """
+    source = read(own, cache_dir)
+    with _readable(own):
+        return unshuffled(source, KINDS[own.kind].has_test(own.path))
+
+
+def classes(name: str, data_dir: str | None = None) -> list[str] | None:
+    """Returns the names of the classes of a folder of images; None for any other data set.
+
+    Raises:
+      ValueError: there is no such folder.
+    """
+    own = parse(name, data_dir)
+    if own is None or own.kind != "folder":
+        return None
+    with _readable(own):
+        return folder.classes(own.path)
 
 
 def pinned(name: str, data_dir: str | None = None) -> str:

@@ -2,6 +2,7 @@
 
 import difflib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def read(name: str, data_dir: str | None = None, cache_dir: str | None = None) -
     if found := own.parse(name, data_dir):
         return own.read(found, cache_dir)
     if name.startswith(TFDS):
-        return _tfds(name.removeprefix(TFDS), data_dir, cache_dir)
+        return tfds_source.read(_prepared(name, data_dir), cache_dir)
     return _official(name, data_dir, cache_dir)
 
 
@@ -54,6 +55,35 @@ def check(name: str, data_dir: str | None = None) -> None:
         own.check(found)
 
 
+def read_part(
+    name: str, part: str | None, data_dir: str | None = None, cache_dir: str | None = None
+) -> Split:
+    """Reads one official split of a data set, in the order of its files.
+
+    Args:
+      name: as in `mcjax.data.load`.
+      part: ``train``, ``test``, or any split of a tfds data set; None for the test images, or for
+        all images of files of one's own that have no test images.
+      data_dir: as in `mcjax.data.load`.
+      cache_dir: likewise.
+
+    Raises:
+      ValueError: there is no such split; or as `mcjax.data.load`.
+    """
+    check(name, data_dir)
+    if name.startswith(TFDS):
+        return tfds_source.read_part(_prepared(name, data_dir), part, cache_dir)
+    if found := own.parse(name, data_dir):
+        parts = own.read_in_order(found, cache_dir)
+    else:
+        parts = read(name, data_dir, cache_dir)._asdict()
+        del parts["num_classes"]
+    part = part or list(parts)[-1]
+    if part not in parts:
+        raise ValueError(f"{name} has no split {part}: {spelling.hint(part, parts)}")
+    return parts[part]
+
+
 def _digits() -> Source:
     """The 1,797 digits of scikit-learn, 8x8 with 17 grey levels, in `fixed_order`."""
     with extras.needed_by("the data set digits"):
@@ -68,7 +98,9 @@ def _digits() -> Source:
     return Source(train, test, num_classes=10)
 
 
-def _tfds(name: str, data_dir: str | None, cache_dir: str | None) -> Source:
+def _prepared(text: str, data_dir: str | None) -> Any:
+    """The builder of ``tfds:NAME``, prepared."""
+    name = text.removeprefix(TFDS)
     try:
         builder = tfds_source.find(name, data_dir)
     except DataUnavailable:
@@ -78,9 +110,7 @@ def _tfds(name: str, data_dir: str | None, cache_dir: str | None) -> Source:
         close = difflib.get_close_matches(name, known) if name not in known else None
         hint = f"; did you mean {', '.join(f'tfds:{c}' for c in close)}?" if close else ""
         raise ValueError(f"{error}{hint}") from None
-    if not tfds_source.is_prepared(builder):
-        builder = tfds_source.prepare(builder)
-    return tfds_source.read(builder, cache_dir)
+    return builder if tfds_source.is_prepared(builder) else tfds_source.prepare(builder)
 
 
 def _official(name: str, data_dir: str | None, cache_dir: str | None) -> Source:

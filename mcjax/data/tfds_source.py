@@ -79,6 +79,28 @@ def read(builder: Any, cache_dir: str | None) -> Source:
     return Source(train, test, info.features[_keys(builder)[1]].num_classes)
 
 
+def read_part(builder: Any, part: str | None, cache_dir: str | None) -> Split:
+    """Reads one split of a prepared data set; None for ``test``, or else ``validation``.
+
+    Raises:
+      ValueError: there is no such split, or as `read`.
+    """
+    info = builder.info
+    there = [part] if part else ["test", "validation"]
+    chosen = next((split for split in there if split in info.splits), None)
+    if chosen is None:
+        raise ValueError(
+            f"tfds:{info.name} has no split {there[0]}: choose one of {', '.join(info.splits)}"
+        )
+    files = [path for path in Path(builder.data_dir).iterdir() if path.is_file()]
+
+    def build() -> tuple[Split, Split]:
+        whole = _read_split(builder, chosen)
+        return whole, Split(whole.images[:0], whole.labels[:0])  # the cache holds pairs
+
+    return cache.cached(f"tfds {info.full_name} {chosen}", files, build, cache_dir)[0]
+
+
 def prepare(builder: Any) -> Any:
     """Downloads and prepares a data set as array_record.
 

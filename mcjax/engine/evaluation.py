@@ -23,7 +23,7 @@ import numpy as np
 from mcjax import curves
 from mcjax.engine import derivatives, objectives, parallel, streams
 from mcjax.engine.streams import Fetch
-from mcjax.results import Metrics
+from mcjax.results import Metrics, check_splits
 from mcjax.typing import Array, Float, Int, Integer, PyTree, Shaped
 
 STATISTICS_BATCH = 128
@@ -53,7 +53,7 @@ class Evaluator:
       fetch: gathers a batch, without augmentation.
       splits: pytrees of arrays by split name, each with a leading axis of examples, replicated on
         the mesh or on the host, as returned by `mcjax.engine.streams.place`. Batch-norm statistics
-        are recomputed on the split ``train``.
+        are recomputed on the split ``train``; any others are only measured.
       mesh: from `mcjax.engine.parallel.make_mesh`. Each device evaluates its own points.
       batch_size: examples per forward pass; default: the backend's.
       statistics_batch_size: examples per batch for batch-norm statistics. Variances are within a
@@ -68,6 +68,9 @@ class Evaluator:
       batch_size: examples per forward pass.
       statistics_batch_size: examples per batch for batch-norm statistics.
       points_per_call: points evaluated at once, over all devices.
+
+    Raises:
+      ValueError: a split's name cannot be part of a file's keys.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Evaluator:
         statistics_batch_size: int = STATISTICS_BATCH,
         points_per_call: int | None = None,
     ) -> None:
+        check_splits(splits)
         self.objective, self.fetch, self.splits = objective, fetch, dict(splits)
         self.mesh = parallel.with_rows(mesh, mesh.size)
         self.batch_size = batch_size or default_batch_size()
@@ -193,7 +197,7 @@ class Evaluator:
         for name in streamed:
             of_chunk = lambda chunk: self._block(points, states, {"": chunk})[0][""]  # noqa: E731
             sums[name] = self._parts(of_chunk, name)
-        return {name: sums[name] for name in sorted(sums)}, l2
+        return {name: sums[name] for name in self.splits}, l2
 
     def __call__(
         self,

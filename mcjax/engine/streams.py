@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -47,6 +48,13 @@ class Fetch(Protocol):
     ) -> Any:
         """Returns the batch that the objective is called with."""
         ...
+
+
+def first_batch(fetch: Fetch, data: PyTree, size: int) -> Any:
+    """A batch of the first examples of a split, at most ``size``, without randomness."""
+    part = jax.tree.map(lambda x: x[:size], data)
+    rows = jnp.arange(len(jax.tree.leaves(part)[0]))
+    return fetch(part, rows, rows, jnp.ones(rows.shape), jax.random.key(0))
 
 
 class Chunk(NamedTuple):

@@ -35,6 +35,7 @@ with extras.needed_by(__name__):
     from mcjax.plots.profile_plots import (
         FORMATS,
         PATH_STYLES,
+        classes,
         curve_figure,
         is_whole,
         profile,
@@ -54,6 +55,7 @@ with extras.needed_by(__name__):
         metric_label,
         metric_names,
         metric_words,
+        of_class,
         plain,
         style,
     )
@@ -62,9 +64,9 @@ with extras.needed_by(__name__):
 __all__ = [
     "CHORD_WORDS", "COLORS", "FORMATS", "LAYER_WORDS", "METRIC_LABELS", "PAIR_STYLES",
     "PATH_STYLES", "PATH_WORDS", "STYLE", "barrier_matrix", "barriers", "barriers_figure",
-    "color", "curve_figure", "default_clip", "drawn", "epochs_figure", "grid", "groups_figure",
-    "instability", "instability_figure", "is_loss", "is_whole", "layers_figure", "matrix",
-    "metric_label", "metric_names", "metric_words", "off_plane", "pairs_figure", "percent",
-    "plain", "profile", "save", "sharpness", "sharpness_figure", "soups_figure", "style",
-    "surface", "surface_figure",
+    "classes", "color", "curve_figure", "default_clip", "drawn", "epochs_figure", "grid",
+    "groups_figure", "instability", "instability_figure", "is_loss", "is_whole",
+    "layers_figure", "matrix", "metric_label", "metric_names", "metric_words", "of_class",
+    "off_plane", "pairs_figure", "percent", "plain", "profile", "save", "sharpness",
+    "sharpness_figure", "soups_figure", "style", "surface", "surface_figure",
 ]  # fmt: skip

@@ -13,7 +13,8 @@ TICKS = [m * 10.0**e for e in range(-4, 6) for m in (1, 2, 5)]
 
 def instability_figure(found: results.Instability) -> Figure:
     """Mean barriers against the fork point with their range over pairs, a panel a metric."""
-    names = list(dict.fromkeys(name for own in found.barriers.values() for name in own))
+    every = dict.fromkeys(name for own in found.barriers.values() for name in own)
+    names = [name for name in every if styles.of_class(name) is None]
     names.sort(key=styles.is_loss)  # errors first
     figure, axes = styles.panels(len(names), 0.72)
     for ax, name in zip(axes.flat, names, strict=False):
@@ -33,12 +34,12 @@ def instability(ax: Axes, found: results.Instability, metric: str) -> Axes:
         percentage points, and has a line where stability begins.
     """
     percent = styles.is_percent(metric)
-    for index, (split, own) in enumerate(found.barriers.items()):
-        if metric not in own:
+    for index, split in enumerate(found.metrics):
+        if metric not in found.barriers.get(split, {}):
             continue
         mean, _, low, high = (styles.drawn(metric, x) for x in found.spread(f"{split}_{metric}"))
         color = styles.color(index)
-        ax.plot(found.epoch, mean, "o-", ms=3, color=color, label=styles.SPLIT_WORDS[split])
+        ax.plot(found.epoch, mean, "o-", ms=3, color=color, label=styles.split_words(split))
         ax.fill_between(found.epoch, low, high, color=color, alpha=0.2, lw=0)
     if percent or metric.endswith("error"):
         limit = styles.drawn(metric, np.array([STABLE]))

@@ -30,7 +30,8 @@ def barriers_figure(found: results.Interpolation) -> Figure:
     Segments are above the diagonal. Below it are aligned segments, or else curves, or else the
     segments once more.
     """
-    metrics = [m for m in styles.metric_names(found.networks.metrics) if m in _heights(found)]
+    names = styles.metric_names(found.networks.metrics, of_classes=False)
+    metrics = [name for name in names if name in _heights(found)]
     figure, axes = styles.panels(len(metrics), 0.85)
     for ax, metric in zip(axes.flat, metrics, strict=False):
         matrix(ax, found, metric)

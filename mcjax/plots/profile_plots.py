@@ -1,6 +1,7 @@
 """Figures of profiles and sharpness along a curve, and saving figures."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from mcjax import results
 from mcjax.plots.styles import (
     color,
+    drawn,
     grid,
     is_percent,
     metric_label,
     metric_names,
+    of_class,
     plain,
     values,
 )
@@ -63,29 +68,61 @@ def profile(
     ax.set_xlabel("t")
     ax.set_ylabel(metric_label(metric))
     ax.set_xlim(0, 1)
-    if is_percent(metric):  # no axis up to 105 %
-        ax.set_ylim(top=min(ax.get_ylim()[1], 101), auto=True)
+    if is_percent(metric):
+        _percent_axis(ax)
+    return ax
+
+
+def _percent_axis(ax: Axes) -> None:
+    """No axis up to 105 %."""
+    ax.set_ylim(top=min(ax.get_ylim()[1], 101), auto=True)
+
+
+def classes(ax: Axes, found: results.Profile, split: str) -> Axes:
+    """The accuracy of each class of a split along the curve, or else the first path.
+
+    Raises:
+      ValueError: there is none: measure ``class_accuracy``.
+    """
+    path, one = next(iter(found.paths.items()))
+    numbers = {name: of_class(name) for name in one.metrics[split]}
+    of_classes = {name: k for name, k in numbers.items() if k is not None}
+    if not of_classes:
+        raise ValueError(f"the {path} has no accuracies of single classes on {split}")
+    norm, cmap = Normalize(0, max(of_classes.values())), plt.get_cmap("viridis")
+    for name, k in of_classes.items():
+        ax.plot(found.t, drawn(name, one.metrics[split][name]), color=cmap(norm(k)), lw=1)
+    words = metric_label(f"{split}_class_accuracy")
+    ax.set(xlabel="t", ylabel=f"{words}\n{path}", xlim=(0, 1))
+    _percent_axis(ax)
+    ax.figure.colorbar(
+        ScalarMappable(norm, cmap), ax=ax, label="class", ticks=ticker.MaxNLocator(5, integer=True)
+    )
     return ax
 
 
 def curve_figure(found: results.Profile, title: str) -> Figure:
-    """All metrics of a profile, one panel each.
+    """All metrics of a profile, one panel each; those of single classes share one.
 
     Raises:
       ValueError: the profile has no metrics.
     """
-    names = [name for path in found.paths.values() for name in metric_names(path.metrics)]
-    metrics = list(dict.fromkeys(names))
-    if not metrics:
+    names = [m for path in found.paths.values() for m in metric_names(path.metrics, False)]
+    panels = {metric: partial(profile, metric=metric) for metric in dict.fromkeys(names)}
+    first = next(iter(found.paths), None)
+    for split, own in found.paths[first].metrics.items() if first else ():
+        if any(of_class(name) is not None for name in own):
+            panels[split] = partial(classes, split=split)
+    if not panels:
         raise ValueError("the profile has no metric along a curve or segment")
     height = 0.72 if plt.rcParams["figure.figsize"][0] > 5 else 0.9
-    columns = min(len(metrics), 2)
-    figure, axes = grid(-(-len(metrics) // 2), columns, height * columns / 2, sharex=True)
-    for ax, metric in zip(axes.flat, metrics, strict=False):
-        profile(ax, found, metric)
+    columns = min(len(panels), 2)
+    figure, axes = grid(-(-len(panels) // 2), columns, height * columns / 2, sharex=True)
+    for ax, draw in zip(axes.flat, panels.values(), strict=False):
+        draw(ax, found)
     for ax in axes[:-1].flat:
         ax.set_xlabel("")
-    for ax in axes.flat[len(metrics) :]:
+    for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
     axes.flat[0].legend()
     figure.suptitle(plain(title))

@@ -38,7 +38,7 @@ def soups_figure(found: results.Soups) -> Figure:
     """
     kinds = _kinds(found)
     names = [name for kind in kinds for name in kind.names]
-    order = styles.metric_names(found.averages.metrics)
+    order = styles.metric_names(found.averages.metrics, of_classes=False)
     metrics = list(dict.fromkeys(metric.partition("_")[2] for metric in order))
     figure, axes = _panels(len(metrics), len(names))
     for ax, metric in zip(axes, metrics, strict=True):

@@ -1,6 +1,7 @@
 """mcjax's look, and how figures write names and numbers."""
 
 import contextlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,11 @@ def drawn(metric: str, values: Num[ArrayLike, "*shape"]) -> Float[np.ndarray, "*
     return (100 if is_percent(metric) else 1) * np.asarray(values, np.float64)
 
 
+def split_words(split: str) -> str:
+    """A split's name in figures, for matplotlib."""
+    return plain(SPLIT_WORDS.get(split, split))
+
+
 def metric_words(metric: str) -> str:
     """A metric's name on axes and pages.
 
@@ -94,7 +100,8 @@ def metric_words(metric: str) -> str:
     ('training loss', 'validation top5 accuracy (%)')
     """
     split, _, name = metric.partition("_")
-    words = f"{SPLIT_WORDS.get(split, split)} {name.replace('_', ' ')}".strip()
+    name = "calibration error" if name == "ece" else name.replace("_", " ")
+    words = f"{SPLIT_WORDS.get(split, split)} {name}".strip()
     return METRIC_LABELS.get(metric, words + (" (%)" if is_percent(metric) else ""))
 
 
@@ -114,15 +121,31 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def metric_names(metrics: results.Metrics) -> list[str]:
+def of_class(metric: str) -> int | None:
+    """The class whose accuracy a metric is, as `mcjax.engine.builtin_metrics` names it.
+
+    >>> of_class("train_class_12_accuracy"), of_class("train_top5_accuracy")
+    (12, None)
+    """
+    found = re.search(r"(?:^|_)class_(\d+)_accuracy$", metric)
+    return int(found[1]) if found else None
+
+
+def metric_names(metrics: results.Metrics, of_classes: bool = True) -> list[str]:
     """Names of metrics in the order of their panels: the library's own, then all others.
+
+    Args:
+      metrics: by split and name.
+      of_classes: whether to include the accuracies of single classes, of which there may be many.
 
     >>> metric_names({"train": {"F1": np.ones(3), "loss": np.ones(3)}})
     ['train_loss', 'train_F1']
+    >>> metric_names({"noisy": {"accuracy": np.ones(3), "loss": np.ones(3)}})
+    ['noisy_loss', 'noisy_accuracy']
     """
-    names = list(results.named(metrics))
+    names = [n for n in results.named(metrics) if of_classes or of_class(n) is None]
     known = [name for name in METRIC_LABELS if name in names]
-    order = list(dict.fromkeys(name.partition("_")[2] for name in names))
+    order = list(dict.fromkeys(("loss", "accuracy", *(n.partition("_")[2] for n in names))))
     own = [name for name in names if name not in known]  # a metric's splits are adjacent
     return known + sorted(own, key=lambda name: order.index(name.partition("_")[2]))
 

@@ -8,7 +8,8 @@ by `mcjax.analysis`.
 have ``to_arrays()`` and ``from_arrays(arrays)``. The keys of ``curve.npz``, ``surface.npz``,
 ``interpolation.npz``, ``instability.npz``, ``layers.npz``, ``soup.npz`` and ``sharpness.npz`` are
 defined only here. Reading and rewriting a file changes no key, dtype or value: unknown arrays, and
-parts of an incomplete summary, are kept in ``extra``.
+parts of an incomplete summary, are kept in ``extra``. Splits may have any names that `check_splits`
+accepts.
 
 >>> import numpy as np
 >>> losses = np.array([0.1, 0.4, 0.2])
@@ -29,7 +30,15 @@ from mcjax.results.interpolations import (
     PairPaths,
 )
 from mcjax.results.layers import LAYER_PATHS, LayerPaths, Layers
-from mcjax.results.metrics import SPLITS, Arrays, Metrics, Values, named, unnamed
+from mcjax.results.metrics import (
+    SPLITS,
+    Arrays,
+    Metrics,
+    Values,
+    check_splits,
+    named,
+    unnamed,
+)
 from mcjax.results.paths import ALIGNED_PATHS, PATHS, Heights, Means, PathMetrics, Profile, Slopes
 from mcjax.results.sharpness import PointSharpness, Sharpness
 from mcjax.results.soups import Soups
@@ -39,6 +48,6 @@ __all__ = [
     "ALIGNED_PATHS", "LAYER_PATHS", "PAIR_PATHS", "PATHS", "SPLITS", "Arrays", "CurveOnPlane",
     "Directions", "Heights", "Instability", "Interpolation", "Interval", "Iterates", "LayerPaths",
     "Layers", "Means", "Metrics", "PairHeights", "PairPaths", "PathMetrics", "PointSharpness",
-    "Points", "Profile", "Sharpness", "Slopes", "Soups", "Spread", "Surface", "Values", "named",
-    "unnamed",
+    "Points", "Profile", "Sharpness", "Slopes", "Soups", "Spread", "Surface", "Values",
+    "check_splits", "named", "unnamed",
 ]  # fmt: skip

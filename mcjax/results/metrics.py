@@ -1,6 +1,7 @@
 """Metrics by split and name, and their keys in files."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -14,6 +15,8 @@ Metrics = dict[str, dict[str, np.ndarray]]
 """``metrics[split][name]``; a mean over the split's examples."""
 
 SPLITS = ("train", "validation", "test")
+RESERVED = ("params", "point", "curve", "iterate", "arc", "span")
+"""Names that no split may have: other keys of the files start with them."""
 NONE: Mapping[str, Any] = {}  # never modified; a mappingproxy could not be pickled
 _Value = TypeVar("_Value")
 
@@ -67,6 +70,19 @@ def unnamed(by_name: Mapping[str, _Value]) -> dict[str, dict[str, _Value]]:
     return metrics
 
 
+def check_splits(names: Iterable[str]) -> None:
+    """Checks that names of splits can be parts of keys.
+
+    Raises:
+      ValueError: a name is reserved, or has other characters than letters, digits and ``.+=-``.
+    """
+    for name in names:
+        if name in RESERVED:
+            raise ValueError(f"{name!r} cannot name a split: files have other keys that start so")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+=-]*", name):
+            raise ValueError(f"{name!r} cannot name a split: use letters, digits and .+=-")
+
+
 def require(arrays: Mapping[str, np.ndarray], keys: Sequence[str], what: str) -> Arrays:
     """Copies the arrays; raises ValueError if a required key is missing."""
     missing = [key for key in keys if key not in arrays]
@@ -76,13 +92,18 @@ def require(arrays: Mapping[str, np.ndarray], keys: Sequence[str], what: str) ->
 
 
 def values_arrays(metrics: Metrics, l2: Float[np.ndarray, "*points"] | None, prefix: str) -> Arrays:
-    """Metrics and squared norms by key, with a prefix."""
+    """Metrics and squared norms by key, with a prefix.
+
+    With other splits than `SPLITS`, the names of all are under the key ``splits``.
+    """
     arrays = {f"{prefix}{key}": x for key, x in named(metrics).items()}
+    if not metrics.keys() <= {*SPLITS}:
+        arrays[f"{prefix}splits"] = np.array(list(metrics))
     return arrays if l2 is None else arrays | {f"{prefix}l2": l2}
 
 
 def take_metrics(left: Arrays, prefix: str, ndim: int) -> Metrics:
     """Removes the arrays ``PREFIX SPLIT_METRIC`` of ``ndim`` axes from ``left``."""
-    starts = tuple(f"{prefix}{split}_" for split in SPLITS)
+    starts = tuple(f"{prefix}{split}_" for split in left.pop(f"{prefix}splits", SPLITS))
     keys = [k for k, x in left.items() if k.startswith(starts) and np.ndim(x) == ndim]
     return unnamed({key.removeprefix(prefix): left.pop(key) for key in keys})

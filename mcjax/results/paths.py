@@ -70,6 +70,7 @@ _SUMMARIES: dict[str, tuple[type, tuple[str, ...]]] = {
     "slopes": (Slopes, ("start_slope", "start_slope_error", "end_slope", "end_slope_error")),
 }
 """By field of `PathMetrics`: its type, and the endings of its keys in a file."""
+SUMMARY_ENDINGS = tuple(f"_{end}" for _, ends in _SUMMARIES.values() for end in ends)
 
 
 class PathMetrics(NamedTuple):

@@ -114,6 +114,7 @@ WRONG = [
     ("loss_surface", {"iterates": ("a@s6",)}, "--iterates=a@s6: write RUN or RUN@EPOCH"),
     ("loss_surface", {"iterates": ("a@s5",)}, "no checkpoint of step 5; it has 6"),
     ("loss_surface", {"grid": "1"}, "--grid=1"),
+    ("loss_surface", {"points": ("a", "ab", "a")}, "--points=a,ab,a: a is there twice"),
     ("interpolate", {"points": ("a",)}, "--points=a"),
     ("soup", {"points": ("a", "b@all")}, "there is no run at b"),
     ("sharpness", {"curve": "a"}, "--curve=a"),

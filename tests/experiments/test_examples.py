@@ -54,7 +54,11 @@ def check(found, said):
     ],
 )
 def test_the_curve_is_lower_than_the_segment(example, options, capsys):
-    check(example.main(**options), capsys.readouterr().out)
+    found = example.main(**options)
+    check(found, capsys.readouterr().out)
+    if example is language_model:
+        metrics = found.curve.metrics["validation"]
+        np.testing.assert_allclose(metrics["perplexity"], np.exp(metrics["loss"]))
 
 
 def init(example):
@@ -85,10 +89,12 @@ def test_f1_is_that_of_scikit_learn():
     logits, labels = rng.normal(size=(23, 4)).astype(np.float32), rng.integers(0, 3, 23)
     from sklearn.metrics import f1_score
 
-    objective = shared.with_f1(shared.classifier(lambda params, batch, key=None: batch["x"]), 4)
+    objective = shared.classifier(lambda params, batch, key=None: batch["x"])
     data = {"x": logits, "labels": labels}
     weights = (np.zeros(1, np.float32), np.ones(1, np.float32))
-    found = api.profile(objective, curves.segment(), weights, data, points=2, batch_size=10)
+    found = api.profile(
+        objective, curves.segment(), weights, data, points=2, batch_size=10, metrics=shared.F1
+    )
     expected = f1_score(labels, logits.argmax(1), average="macro", labels=range(4))
     np.testing.assert_allclose(found.segment.metrics["train"]["F1"], [expected] * 2, rtol=1e-6)
 

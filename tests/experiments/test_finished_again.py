@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from experiments import fit_curve, loss_surface, prune, sharpness, train_mode
+from experiments import fit_curve, loss_surface, prune, sharpness, train_mode, view
 from experiments.cli import progress
 from experiments.cli.configs import (
     CurveConfig,
@@ -14,6 +14,7 @@ from experiments.cli.configs import (
     PruneConfig,
     SharpnessConfig,
     SurfaceConfig,
+    ViewConfig,
 )
 from experiments.cli.errors import UsageError
 from experiments.cli.flags import parse_flagfile
@@ -23,7 +24,7 @@ from experiments.runs.arrays import load_arrays
 from experiments.runs.folder import Run
 from experiments.runs.names import parse_name
 from experiments.training import problem as problems
-from mcjax.analysis import hessian
+from mcjax.analysis import ensembles, hessian
 from mcjax.engine import training
 from mcjax.results import PointSharpness
 
@@ -92,9 +93,15 @@ def test_a_finished_curve_is_evaluated_again_with_other_points(curve, capsys):
     assert not (folder / "earlier" / "2").exists()
 
 
-def test_a_finished_curve_is_evaluated_with_other_metrics_and_on_the_test_split(curve):
-    config = change(curve, splits=("train", "test"), metrics="tests.nets:confidence", points=3)
+def test_a_finished_curve_is_evaluated_with_other_metrics_and_on_other_data(curve, capsys):
+    metrics = "tests.nets:confidence,ece,top2_accuracy,class_accuracy,tests.nets:margin"
+    config = change(
+        curve, splits=("train", "test"), metrics=metrics, points=3, save_logits=("test", "odd"),
+        also_evaluate=("odd=test+label=1/3/5",),
+    )  # fmt: skip
     run = fit_curve.run(config)
+    said = capsys.readouterr()
+    assert "note: logits of 9 points, 463 examples and 10 classes take up to 0.2 MiB" in said.err
     arrays = load_arrays(run.path / "curve.npz")
     assert not [name for name in arrays if "validation" in name]
     point, problem = load_point(parse_name(f"{run.path}~0.5")), problems.make_problem(MODE)
@@ -108,12 +115,38 @@ def test_a_finished_curve_is_evaluated_with_other_metrics_and_on_the_test_split(
         ("loss", -np.log(right).mean()),
         ("accuracy", (logits.argmax(axis=1) == data.labels).mean()),
         ("confidence", probabilities.max(axis=1).mean()),
+        ("ece", ensembles.metrics(np.log(probabilities), data.labels).ece),
+        ("top2_accuracy", np.mean(np.sort(probabilities)[:, -2] <= right)),
+        ("class_7_accuracy", np.mean(logits[data.labels == 7].argmax(axis=1) == 7)),
+        ("margin", (np.log(right) - np.log(probabilities).mean(axis=1)).mean()),
     ):
         assert arrays[f"curve_test_{name}"][1] == pytest.approx(value, rel=1e-5)
+    saved = {name: load_arrays(run.path / f"logits/{name}.npz") for name in ("curve", "segment")}
+    np.testing.assert_allclose(saved["curve"]["test"][1], logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(saved["segment"]["test_labels"], data.labels)
+    for path, found in saved.items():
+        hits = found["test"].argmax(axis=2) == data.labels
+        np.testing.assert_allclose(arrays[f"{path}_test_accuracy"], hits.mean(axis=1))
+    assert (run.path / "logits/curve@2.npz").exists()
+    words = f"test calibration error: start {arrays['curve_test_ece'][0]:.4g}, end"
+    assert words in said.out
+    assert words in run.info["summary"]
+    page = view.run(ViewConfig(run=str(run.path))).read_text()
+    assert all(text in page for text in ('"test calibration error"', '"test class 7 accuracy (%)"'))
     assert arrays["segment_test_loss_over_max"].shape == ()
+    odd = np.isin(data.labels, [1, 3, 5])
+    np.testing.assert_allclose(saved["curve"]["odd"], saved["curve"]["test"][:, odd], rtol=1e-5)
+    assert arrays["curve_odd_loss"][1] == pytest.approx(-np.log(right[odd]).mean(), rel=1e-5)
+    assert "curve    lowest odd accuracy (%)" in run.info["summary"]
     for changes, words in (
         ({"splits": ("test",)}, "--splits=test: give train, and any of validation and test"),
         ({"metrics": "tests.nets:normed"}, "--metrics=tests.nets:normed"),
+        ({"metrics": "tests.nets:unbounded"}, "'unbounded' is not finite for . of 8 examples"),
+        ({"metrics": "ece,top11_accuracy"}, "'top11_accuracy' fails: there are only 10 classes"),
+        (
+            {"save_logits": ("validation",)},
+            "--save_logits=validation: these data are not evaluated",
+        ),
     ):
         with pytest.raises(UsageError, match=words):
             fit_curve.run(change(config, **changes))

@@ -76,7 +76,9 @@ def done(runs):
     before = os.getcwd()
     os.chdir(runs)
     try:
-        return interpolate.run(make("done", splits=("train", "test")))
+        return interpolate.run(
+            make("done", splits=("train", "test"), metrics="error", save_logits=("test",))
+        )
     finally:
         os.chdir(before)
 
@@ -124,7 +126,12 @@ def test_the_report_and_the_figures(done):
     assert barrier == found.matrix("test_accuracy")[1, 2]
     assert rows["curve", "a", "b"]["curve"] == "ba"
     names = sorted(file.stem for file in (done.path / "figures").glob("*.png"))
-    assert names == ["barriers", "profiles_accuracy", "profiles_loss"]
+    assert names == ["barriers", "profiles_accuracy", "profiles_error", "profiles_loss"]
+    logits = load_arrays(done.path / "logits/segment-0-1.npz")
+    wrong = logits["test"].argmax(axis=2) != logits["test_labels"]
+    error = found.paths["segment"].metrics["test"]["error"][0]
+    np.testing.assert_allclose(error, wrong.mean(axis=1), rtol=1e-6)
+    assert rows["segment", "a", "b"]["barriers"]["test_error"]["over_max"] > 0
     assert done.status == "done"
 
 
@@ -263,6 +270,9 @@ WRONG = [
     ({"num_points": 2, "t_range": "0,1"}, "none is between the networks"),
     ({"splits": ("test",)}, "--splits=test"),
     ({"metrics": "no.such:thing"}, "--metrics=no.such:thing"),
+    ({"metrics": "eec"}, "--metrics=eec: there is no metric 'eec': did you mean ece? There are"),
+    ({"metrics": "ece,error,ece"}, "--metrics=ece,error,ece: a metric is named twice"),
+    ({"save_logits": ("test",)}, "--save_logits=test: these data are not evaluated"),
     ({"style": ("nosuch",)}, "--style=nosuch"),
     ({"workdir": "a"}, "a holds a mode, not an interpolation"),
 ]

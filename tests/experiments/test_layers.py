@@ -46,7 +46,11 @@ def done(runs):
     before = os.getcwd()
     os.chdir(runs)
     try:
-        return command.run(LayersConfig(start="a", end="b", workdir="done", num_points=3))
+        return command.run(
+            LayersConfig(
+                start="a", end="b", workdir="done", num_points=3, save_logits=("validation",)
+            )
+        )
     finally:
         os.chdir(before)
 
@@ -67,6 +71,10 @@ def test_a_layer_alone_moves_from_start_to_end(done):
     np.testing.assert_allclose(whole, expected[3:], rtol=1e-5)
     own = found.networks.metrics["validation"]["loss"]
     np.testing.assert_allclose(own, expected[[3, 5]], rtol=1e-5)
+    logits = np.load(done.path / "logits/layers-1-1.npz")
+    right = logits["validation"].argmax(axis=2) == logits["validation_labels"]
+    accuracy = found.paths["single"].metrics["validation"]["accuracy"][1]
+    np.testing.assert_allclose(accuracy, right.mean(axis=1))
 
 
 def test_the_report_the_figures_and_a_finished_run(done, monkeypatch, capsys):

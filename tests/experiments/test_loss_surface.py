@@ -14,11 +14,12 @@ from experiments.cli import errors, flags
 from experiments.cli.configs import CurveConfig, ExportConfig, SurfaceConfig, ViewConfig
 from experiments.cli.errors import UsageError
 from experiments.landscapes import surface_rows, surfaces
-from experiments.runs import open_checkpoints, restore, step_of
+from experiments.runs import load_result, open_checkpoints, restore, step_of
 from experiments.runs.arrays import load_arrays, save_arrays
 from experiments.runs.folder import Run
 from mcjax.analysis import surfaces as surface_analysis
 from mcjax.plots import profile_plots
+from mcjax.results import Surface
 from tests.comparison import assert_same_bits
 from tests.surface_runs import make, mode
 
@@ -81,6 +82,16 @@ def test_arrays_and_figures(done, runs):
     assert not (done.path / "rows").exists()
 
 
+def test_losses_are_drawn_first_and_accuracies_not_at_all(done):
+    found = load_result(Surface, done.path / "surface.npz")
+    more = dict.fromkeys(("ece", "class_3_accuracy", "top5_accuracy", "my_loss"), found.l2)
+    metrics = {split: own | more for split, own in found.metrics.items()}
+    names = surfaces._drawn(found._replace(metrics=metrics))
+    expected = ["loss", "my_loss", "ece", "top5_accuracy"]
+    assert [n.removeprefix("train_") for n in names if n.startswith("train")] == expected
+    assert len(names) == 8
+
+
 @pytest.mark.parametrize("form", ["garipov", "h5", "vtp"])
 def test_exported(done, runs, tmp_path, form):
     for run in (done.path, runs / "ab")[: 2 if form == "garipov" else 1]:
@@ -133,7 +144,7 @@ def test_interrupted_run_goes_on_to_the_same_arrays(done, runs, tmp_path, monkey
 
     monkeypatch.setattr(surface_analysis, "evaluate_row", row)
     monkeypatch.setattr(surfaces, "draw", lambda *_: [])
-    config = make(runs, tmp_path)
+    config = make(runs, tmp_path, save_logits=("validation",))
     with pytest.raises(errors.Interrupted) as stopped:
         loss_surface.run(config)
     assert stopped.value.signum == signal.SIGTERM
@@ -145,6 +156,9 @@ def test_interrupted_run_goes_on_to_the_same_arrays(done, runs, tmp_path, monkey
     assert len(evaluated) == 4
     expected, found = (load_arrays(p / "surface.npz") for p in (done.path, tmp_path))
     assert_same_bits(found, expected)
+    logits = [load_arrays(tmp_path / f"logits/row-{row:04d}.npz") for row in range(3)]
+    right = [one["validation"].argmax(axis=2) == one["validation_labels"] for one in logits]
+    np.testing.assert_allclose(found["validation_accuracy"], np.mean(right, axis=2))
 
 
 def test_slow_row_is_left_after_a_signal(monkeypatch):
@@ -161,7 +175,7 @@ def test_slow_row_is_left_after_a_signal(monkeypatch):
     ("changes", "message"),
     [
         ({"points": "ab"}, "three checkpoints, got 2"),
-        ({"points": ("a", "a", "b")}, "points 1 and 2 are equal"),
+        ({"points": ("a", "a", "b")}, "is there twice; a plane needs three points"),
         ({"points": ("a", "ab~0.25", "ab~0.125")}, "lie on a line"),
         ({"points": ("a", "b", "wide")}, "differ in --width: 0.25 and 0.5"),
         ({"points": ("a", "b", "nowhere")}, "nowhere is not a run"),

@@ -37,6 +37,21 @@ def test_metrics_of_ones_own_are_on_the_page_with_their_names(folder):
     assert data["profile"]["curve"]["validation_F1"] == [0.5, 0.5625, 0.625, 0.6875, 0.75]
 
 
+def test_further_data_are_on_the_page_with_their_names(folder):
+    file = folder / "surface" / "surface.npz"
+    arrays, split = load_arrays(file), "test+noise=0.1"
+    for prefix in ("", "point_", "iterate_"):
+        arrays[f"{prefix}{split}_loss"] = arrays[f"{prefix}validation_loss"] / 2
+        arrays[f"{prefix}splits"] = np.array(["train", "validation", split])
+    save_arrays(file, arrays)
+    _, data = page(folder / "surface")
+    assert data["metrics"][-1]["label"] == "test+noise=0.1 loss"
+    assert data["metrics"][-1]["log"]
+    name = data["metrics"][-1]["key"]
+    assert data["surface"]["values"][name] == arrays[name].tolist()
+    assert data["surface"]["iterates"]["values"][name] == arrays[f"iterate_{name}"].tolist()
+
+
 def test_a_surface_with_its_curve(folder):
     text, data = page(folder / "surface")
     assert (folder / "surface" / "view.html").exists()

@@ -126,15 +126,38 @@ def test_profile_in_closed_form_and_as_the_pieces_give_it():
 def test_a_segment_is_profiled_alone():
     told = []
     found = api.profile(
-        quadratic, curves.segment(), (START, THIRD), TARGETS, points=3, progress=told.append
-    )
+        quadratic, curves.segment(), (START, THIRD), TARGETS, points=3, progress=told.append,
+        metrics="perplexity",
+    )  # fmt: skip
     middle = (VECTORS[0] + VECTORS[2]) / 2
     expected = [at(VECTORS[0]), at(middle), at(VECTORS[2])]
     np.testing.assert_allclose(found.segment.metrics["train"]["loss"], expected, rtol=1e-5)
+    perplexity = found.segment.metrics["train"]["perplexity"]
+    np.testing.assert_allclose(np.log(perplexity), expected, rtol=1e-5)
     assert (list(found.paths), list(found.segment.metrics)) == (["segment"], ["train"])
     assert told == [3]
     figure = plots.curve_figure(found, "drawn unchanged")
     assert [line.get_label() for line in figure.axes[0].lines] == ["segment"]
+
+
+def test_further_data_are_measured_by_their_names():
+    far = {"x": [3 - TARGETS["x"][0][:7]]}
+    call = lambda further: api.profile(  # noqa: E731
+        quadratic, curves.segment(), (START, THIRD), TARGETS, HELD_OUT, further=further, points=2
+    )
+    found = call({"far": far, "x+noise=0.1": HELD_OUT}).segment
+    ends = [[at(w, data) for w in (VECTORS[0], VECTORS[2])] for data in (far, HELD_OUT)]
+    np.testing.assert_allclose(found.metrics["far"]["loss"], ends[0], rtol=1e-5)
+    np.testing.assert_allclose(found.metrics["x+noise=0.1"]["loss"], ends[1], rtol=1e-5)
+    assert found.barriers["far"]["loss"].over_max == 0
+    for further, message in (
+        ({"train": far}, "further data cannot be named train"),
+        ({"validation": far}, "further data cannot be named validation"),
+        ({"far_off": far}, "'far_off' cannot name a split"),
+        ({"far": far["x"]}, "data and far have different tree structures"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call(further)
 
 
 def test_surface_in_closed_form_and_drawn():
@@ -224,8 +247,9 @@ def test_a_surface_around_a_point_along_two_directions():
     pair = [jax.tree.map(lambda a, b: 0.5 * (a - b), END, START), directions.random(START, KEY)]
     points = directions.around(START, pair)
     surface = api.surface(
-        quadratic, points, TARGETS, extent=0.5, grid=(5, 3), names=("a", "first", "second")
-    )
+        quadratic, points, TARGETS, extent=0.5, grid=(5, 3), names=("a", "first", "second"),
+        metrics=["perplexity"],
+    )  # fmt: skip
     arrays = surface.to_arrays()
     lengths = [float(jnp.sqrt(curves.squared_norm(d))) for d in pair]
     np.testing.assert_allclose(arrays["direction_norm"], lengths, rtol=1e-5)
@@ -235,6 +259,7 @@ def test_a_surface_around_a_point_along_two_directions():
     np.testing.assert_allclose(
         arrays["train_loss"][1, 4], at(0.75 * VECTORS[0] + 0.25 * VECTORS[1]), rtol=1e-4
     )
+    np.testing.assert_allclose(np.log(arrays["train_perplexity"]), arrays["train_loss"], rtol=1e-6)
     assert surface.networks.name.tolist() == ["a"]
     with pytest.raises(ValueError, match="extent=0"):
         api.surface(quadratic, points, TARGETS, extent=0)

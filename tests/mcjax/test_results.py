@@ -121,6 +121,45 @@ def test_a_file_read_and_written_again_is_the_same(kind, make):
     assert_same(pickle.loads(pickle.dumps(found)).to_arrays(), arrays)
 
 
+@pytest.mark.parametrize(
+    ("kind", "make", "prefixes"),
+    [
+        (Profile, recorded, ("curve_", "segment_")),
+        (Surface, on_plane, ("", "point_", "iterate_")),
+        (Interpolation, between, ("network_", "segment_", "aligned_", "curve_")),
+    ],
+)
+def test_splits_may_have_other_names(kind, make, prefixes):
+    further, arrays = "mnist+noise=0.2", make()
+    own = [split for split in results.SPLITS if any(f"{split}_loss" in key for key in arrays)]
+    arrays = {k.replace("validation_", f"{further}_"): x for k, x in arrays.items()}
+    found = kind.from_arrays(arrays)
+    assert {*found.extra} == {key for key in arrays if further in key}  # nothing names the split
+    names = np.array([further if split == "validation" else split for split in own])
+    arrays |= {f"{prefix}splits": names for prefix in prefixes}
+    found = kind.from_arrays(arrays)
+    assert found.extra == {}
+    assert_same(found.to_arrays(), arrays)
+
+
+def test_a_part_without_the_further_split_keeps_its_own():
+    curve = results.PathMetrics({"train": {"loss": np.ones(2)}, "mnist": {"loss": np.zeros(2)}})
+    segment = results.PathMetrics({"train": {"loss": np.full(2, 3.0)}})
+    found = Profile(np.arange(2.0), {"curve": curve, "segment": segment})
+    again = Profile.from_arrays(found.to_arrays())
+    assert again.curve.metrics["mnist"]["loss"].tolist() == [0, 0]
+    assert {*again.curve.metrics} == {"train", "mnist"}
+    assert {*again.segment.metrics} == {"train"}
+    assert again.extra == {}
+
+
+@pytest.mark.parametrize("name", ["a_b", "", "a b", "arc", "params", "+noise=0.2", "a/b"])
+def test_a_name_that_cannot_be_part_of_a_key_is_refused(name):
+    with pytest.raises(ValueError, match=re.escape(f"{name!r} cannot name a split")):
+        results.check_splits(["train", name])
+    results.check_splits(["train", "CIFAR-10.1", "test+noise=0.2"])
+
+
 def test_files_are_written_in_the_order_they_always_were():
     assert list(Profile.from_arrays(recorded()).to_arrays()) == list(recorded())
 

@@ -102,6 +102,14 @@ def unusable(params, batch):
         ),
         (lambda: api.surface(unusable, (*ENDS, -ENDS[0]), DATA, grid=(1, 5)), "at least 2"),
         (lambda: api.surface(unusable, (*ENDS, -ENDS[0]), DATA, margin=-1.0), "margin -1.0"),
+        (
+            lambda: api.interpolate(loss, ENDS, DATA, metrics="ece"),
+            "'ece' needs logits, and the objective has none: give an Objective with logits",
+        ),
+        (
+            lambda: api.profile(loss, curves.segment(), ENDS, DATA, metrics=["perplexty"]),
+            "no metric 'perplexty': did you mean perplexity",
+        ),
         (lambda: api.sharpness(loss, ENDS[0], DATA, count=6), "6 eigenvalues of a matrix of 6"),
         (lambda: api.sharpness(loss, ENDS[0], DATA, samples=1), "samples=1: use 2 or more"),
         (lambda: curves.point("bezier", ENDS, 0.5), "curve='bezier' is not a curve"),

@@ -12,9 +12,9 @@ MODE = ModeConfig(dataset="digits", train_size=100, validation_size=60, model="m
 
 @pytest.mark.parametrize(
     ("objective", "metrics"),
-    [(None, "tests.nets:f1"), ("tests.nets:f1", "tests.nets:confidence")],
+    [(None, "tests.nets:f1"), ("tests.nets:f1", "tests.nets:confidence, error")],
 )
-def test_metrics_of_both_objectives_are_reported(objective, metrics):
+def test_metrics_of_all_objectives_are_reported(objective, metrics):
     from sklearn.metrics import f1_score
 
     mode = ModeConfig(**{**vars(MODE), "objective": objective})
@@ -31,6 +31,7 @@ def test_metrics_of_both_objectives_are_reported(objective, metrics):
         "accuracy": (guesses == split.labels).mean(),
         "F1": f1_score(split.labels, guesses, average="macro", labels=range(10), zero_division=0),
     }
-    if metrics.endswith("confidence"):
+    if "confidence" in metrics:
         expected["confidence"] = probabilities.max(axis=1).mean()
+        expected["error"] = 1 - expected["accuracy"]
     assert found == pytest.approx(expected, rel=1e-5)

@@ -201,15 +201,18 @@ def test_batch_norm_statistics_are_recomputed_at_each_point(devices, batch, batc
     model = nets.Normed(3, parallel.DATA_AXIS)
     points, state = control_points(model)
     state = jax.tree.map(lambda x: x + 3.0, state)  # an old state: must not matter
+    far = small.data(30, seed=3)
+    splits = {"far-off": far | {"images": 7 - 4 * far["images"]}, **SPLITS}  # nor must these data
     evaluator = make(
-        cross_entropy(model), SPLITS, devices,
+        cross_entropy(model), splits, devices,
         batch_size=10, statistics_batch_size=batch,
     )  # fmt: skip
     metrics = evaluator(points, POINTS, state)
+    assert [*metrics] == [*splits, "params"]  # in the order given
     for i, row in enumerate(POINTS):
         params = combined(points, row)
         statistics = by_numpy(params, SPLITS["train"]["images"], batches=list(map(list, batches)))
-        for split, data in SPLITS.items():
+        for split, data in splits.items():
             loss, accuracy = direct(by_numpy(params, data["images"], statistics), data["labels"])
             np.testing.assert_allclose(metrics[split]["loss"][i], loss, rtol=2e-5)
             np.testing.assert_allclose(metrics[split]["accuracy"][i], accuracy, rtol=1e-12)

@@ -35,3 +35,12 @@ def test_errors_are_the_first_panel_and_losses_have_no_limit():
     figure = plots.instability_figure(made(loss=ERRORS, accuracy=ERRORS))
     assert [ax.get_ylabel() for ax in figure.axes] == ["error barrier (points)", "loss barrier"]
     assert len(figure.axes[1].lines) == 2
+
+
+def test_further_data_have_their_names_in_the_order_of_the_metrics():
+    found = made(loss=ERRORS)
+    barriers = {"noise": found.barriers["test"], "train": found.barriers["train"]}
+    metrics = {"train": found.metrics["train"], "noise": found.metrics["test"]}
+    found = found._replace(barriers=barriers, metrics=metrics)
+    ax = plots.instability(Figure().add_subplot(), found, "loss")
+    assert [line.get_label() for line in ax.lines] == ["training", "noise"]

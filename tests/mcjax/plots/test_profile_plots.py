@@ -58,6 +58,22 @@ def test_metrics_of_ones_own_are_drawn_with_their_names():
     plt.close(figure)
 
 
+def test_accuracies_of_classes_share_a_panel():
+    arrays = some_arrays(("loss", "class_0_accuracy", "class_12_accuracy"))
+    figure = curve_figure(arrays, "")
+    panels = [ax for ax in figure.axes if ax.axison and ax.get_xlabel() == "t"]
+    labels = [ax.get_ylabel() for ax in panels]
+    words = [f"{split} class accuracy (%)\ncurve" for split in ("training", "validation")]
+    assert labels == words
+    for line, k in zip(panels[1].lines, (0, 12), strict=True):
+        expected = 100 * arrays[f"curve_validation_class_{k}_accuracy"]
+        np.testing.assert_allclose(line.get_ydata(), expected)
+    assert len({line.get_color() for line in panels[1].lines}) == 2
+    with pytest.raises(ValueError, match="the curve has no accuracies of single classes on train"):
+        plots.classes(panels[0], Profile.from_arrays(some_arrays()), "train")
+    plt.close(figure)
+
+
 def test_an_accuracy_of_one_throughout_has_no_axis_above_it():
     whole, low = np.ones(7), np.full(7, 0.5)
     ax = Figure().add_subplot()
