@@ -161,6 +161,15 @@ def test_objectives_and_metrics_are_added_together():
     )
 
 
+def test_metrics_of_one_name_keep_their_values():
+    def named(key, sign):
+        return metrics.Metric("mine", lambda logits, batch: {key: sign * logits[:, 0]})
+
+    more = (named("plus", 1), named("minus", -1))
+    one = evaluator(1, more=more, batch_size=50)(POINTS, ROWS[:1], {})["train"]
+    assert one["plus"] == -one["minus"] == pytest.approx((X @ POINTS[0])[:, 0].mean(), rel=1e-5)
+
+
 def never_finite(logits, batch):
     return jnp.log(batch["x"][:, 0])
 
