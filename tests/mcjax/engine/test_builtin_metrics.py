@@ -186,6 +186,13 @@ def loss(logits, batch):
     return logits[:, 0]
 
 
+def reporting(name):
+    """An objective with one metric beside the loss, which is that of the first objective."""
+    return Objective(
+        None, evaluate, metrics=lambda means: {"loss": means["loss"], name: means["loss"]}
+    )
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -204,6 +211,8 @@ def loss(logits, batch):
         ((metrics.Metric("z", image, lambda means: means["y"]),), "metric 'z' fails: KeyError"),
         ((metrics.Metric("z", lambda z, b: {"count": z[:, 0]}),), "may not be named 'count'"),
         ((Objective(None, lambda *_: {"z": jnp.ones(())}),), "evaluate returns z without count"),
+        ((reporting("a b"),), "metric 'a b': use letters, digits and _"),
+        ((reporting("z"), reporting("z")), "metric 'z' is measured twice"),
     ],
 )
 def test_wrong_metrics_are_refused_before_any_work(more, message, unchecked):
