@@ -609,6 +609,13 @@ class ReproduceConfig(Drawing):
     """The whole paper."""
 
     unused: ClassVar[tuple[str, ...]] = LAUNCH
+    precision: str = flag(
+        "scale",
+        "Precision of the networks: scale, that of the scale's flagfiles (bf16 for "
+        "fashion_mnist_vgg16 and cifar10, else float32); float32, tf32 and bf16 as in the other "
+        "commands.",
+        ("scale", "float32", "tf32", "bf16"),
+    )
     paper: str = flag("gotmare2018", "The paper to reproduce.", ("gotmare2018",))
     scale: str = flag(
         "digits",

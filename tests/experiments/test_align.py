@@ -291,6 +291,7 @@ def test_a_surface_through_an_aligned_point(runs, aligned, tmp_path):
         loss_surface.run(SurfaceConfig(workdir=str(tmp_path / "u"), **alone))
 
 
+@pytest.mark.long
 def test_a_network_at_chance_is_aligned_and_has_failed(runs, tmp_path):
     copy(runs, "zero", lambda tree: jax.tree.map(lambda x: 0 * x, tree))
     flags = config(runs, tmp_path / "run", end="zero")

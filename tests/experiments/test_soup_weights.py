@@ -21,6 +21,7 @@ MODE = ModeConfig(
 )  # fmt: skip
 
 
+@pytest.mark.long
 def test_permuted_copies_are_aligned_before_they_are_averaged(tmp_path, monkeypatch):
     monkeypatch.setattr(soups_report, "draw", lambda *_: [])
     monkeypatch.chdir(tmp_path)

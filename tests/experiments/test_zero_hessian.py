@@ -24,6 +24,7 @@ def certain(tmp_path_factory):
     return save_curve(tmp_path_factory.mktemp("runs"), *map(point, (1e3, 3e3, 2e3)))
 
 
+@pytest.mark.long
 def test_sharpness_of_a_zero_hessian_is_zero(certain, tmp_path):
     run = sharpness.run(
         SharpnessConfig(workdir=str(tmp_path / "s"), curve=str(certain), points=2, eigenvalues=2)

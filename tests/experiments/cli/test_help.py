@@ -110,7 +110,9 @@ def test_packages_list_their_commands_without_jax(package, tmp_path):
     assert {"train_mode", "fit_curve", "export"} <= listing.commands().keys()
 
 
-@pytest.mark.parametrize("argv", [["experiments"], ["experiments.prune", "--help"]])
+@pytest.mark.parametrize(
+    "argv", [["experiments"], pytest.param(["experiments.prune", "--help"], marks=pytest.mark.long)]
+)
 def test_a_reader_that_leaves_early_sees_no_traceback(argv):
     """As with ``--help | head``."""
     reader, writer = os.pipe()

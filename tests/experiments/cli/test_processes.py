@@ -267,7 +267,8 @@ def alone(number, seconds):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("number", [0, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("number", [0, 1])
 def test_processes_that_never_come_end_in_one_line(number):
     """JAX's own way to end this wait is a stack trace of C++."""
     with alone(number, "0.1, 1") as process:

@@ -212,6 +212,7 @@ def test_what_is_missing_is_said_before_any_work(tmp_path, monkeypatch, tracker,
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_nothing_is_imported_unless_asked_for():
     code = (
         "import sys; from experiments import fit_curves; "

@@ -69,6 +69,7 @@ def test_complex_parameters_are_trained_downhill_as_the_pairs_of_reals_that_they
     assert max(np.abs(a - b).max() for a, b in zip(pairs(found[1]), middle, strict=True)) > 0.1
 
 
+@pytest.mark.long
 def test_the_hessian_of_complex_parameters_has_the_eigenvalues_of_the_real_one():
     real, found = both(lambda loss, points: api.sharpness(loss, points[0], DATA, count=2))
     flat = jnp.concatenate(POINTS[0].reshape(2, 3))
