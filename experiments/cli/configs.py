@@ -100,8 +100,9 @@ class Measuring(Drawing):
         None,
         "Metrics to measure besides the modes' own, with commas between: error, ece (calibration "
         "error), top5_accuracy (any number), class_accuracy, perplexity, or your own: "
-        "package.module:function of (logits, batch) returns a value per example, or "
-        "package.module:factory of a model an mcjax.engine.objectives.Objective.",
+        "package.module:function of (logits, batch) returns a value per example, "
+        "package.module:metric is an mcjax.engine.metrics.Metric, package.module:factory of a "
+        "model returns an mcjax.engine.objectives.Objective.",
         evaluation=True,
     )
     save_logits: tuple[str, ...] = flag(
