@@ -91,7 +91,7 @@ def _run(config: type[flags.Config], run: Callable[[Any], Any], doc: str) -> tup
         if chosen.compilation_cache:
             _cache_compiled_programs()
         _start_processes(chosen)
-        with jax.default_matmul_precision(PRECISIONS[chosen.precision]):
+        with jax.default_matmul_precision(PRECISIONS.get(chosen.precision, "float32")):
             run(chosen)
         sys.stdout.flush()
     except (UsageError, extras.MissingExtraError) as error:

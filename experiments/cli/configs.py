@@ -100,8 +100,9 @@ class Measuring(Drawing):
         None,
         "Metrics to measure besides the modes' own, with commas between: error, ece (calibration "
         "error), top5_accuracy (any number), class_accuracy, perplexity, or your own: "
-        "package.module:function of (logits, batch) returns a value per example, or "
-        "package.module:factory of a model an mcjax.engine.objectives.Objective.",
+        "package.module:function of (logits, batch) returns a value per example, "
+        "package.module:metric is an mcjax.engine.metrics.Metric, package.module:factory of a "
+        "model returns an mcjax.engine.objectives.Objective.",
         evaluation=True,
     )
     save_logits: tuple[str, ...] = flag(
@@ -608,6 +609,13 @@ class ReproduceConfig(Drawing):
     """The whole paper."""
 
     unused: ClassVar[tuple[str, ...]] = LAUNCH
+    precision: str = flag(
+        "scale",
+        "Precision of the networks: scale, that of the scale's flagfiles (bf16 for "
+        "fashion_mnist_vgg16 and cifar10, else float32); float32, tf32 and bf16 as in the other "
+        "commands.",
+        ("scale", "float32", "tf32", "bf16"),
+    )
     paper: str = flag("gotmare2018", "The paper to reproduce.", ("gotmare2018",))
     scale: str = flag(
         "digits",

@@ -45,26 +45,26 @@ class Running(NamedTuple):
       process: its process.
       cores: the CPU cores it runs on; empty if they cannot be set.
       began: when it started, by ``time.monotonic``.
+      whole: whether it does the whole job; False if it resumes one.
     """
 
     job: Job
     process: subprocess.Popen[bytes]
     cores: list[int]
     began: float
+    whole: bool
 
 
 Outcome = dict[str, str | None]
 """By job, the reason why it failed or was not run; None if it is done."""
 
 
-def run_jobs(
-    jobs: Sequence[Job], costs: Mapping[str, float | None], parallel: int, logs: Path
-) -> Outcome:
+def run_jobs(jobs: Sequence[Job], costs: Mapping[str, float], parallel: int, logs: Path) -> Outcome:
     """Runs all jobs.
 
     Args:
       jobs: in an order in which they can run.
-      costs: estimated seconds of each job on all cores.
+      costs: estimated seconds of each job on all cores; empty if unknown.
       parallel: number of processes at once; they share the cores evenly.
       logs: folder for the jobs' output.
 
@@ -83,10 +83,12 @@ class _Pool:
     """Jobs that wait, run and have ended."""
 
     def __init__(
-        self, jobs: Sequence[Job], costs: Mapping[str, float | None], parallel: int, logs: Path
+        self, jobs: Sequence[Job], costs: Mapping[str, float], parallel: int, logs: Path
     ) -> None:
         self.waiting, self.costs, self.logs = list(jobs), costs, logs
+        self.took = self.estimated = 0.0  # seconds, of the whole jobs that are done
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        self.parallel = parallel
         self.slots = [cores[i::parallel] for i in range(parallel)]
         self.total = len(jobs)
         self.running: dict[str, Running] = {}
@@ -134,7 +136,8 @@ class _Pool:
             say(text)
 
     def _start(self, job: Job) -> None:
-        if Run(job.config.workdir).status == Status.DONE:
+        before = Run(job.config.workdir).status
+        if before == Status.DONE:
             Run(job.config.workdir).check_same(job.kind, job.config)
             self.ended[job.name] = None
             return
@@ -150,7 +153,8 @@ class _Pool:
         log.close()
         if cores:
             os.sched_setaffinity(process.pid, cores)  # before it starts a thread
-        self.running[job.name] = Running(job, process, cores, time.monotonic())
+        began, whole = time.monotonic(), before == Status.NEW
+        self.running[job.name] = Running(job, process, cores, began, whole)
 
     def _reap(self) -> None:
         """Takes in the processes that have ended."""
@@ -158,11 +162,15 @@ class _Pool:
             if one.process.poll() is not None:
                 del self.running[one.job.name]
                 self.slots.append(one.cores)
-                self._end(one.job, one.process.returncode, time.monotonic() - one.began)
+                self._end(one, one.process.returncode, time.monotonic() - one.began)
 
-    def _end(self, job: Job, status: int, took: float) -> None:
+    def _end(self, one: Running, status: int, took: float) -> None:
+        job = one.job
         if status == 0:
             self.ended[job.name] = None
+            if one.whole and job.name in self.costs:
+                self.took += took / self.parallel
+                self.estimated += self.costs[job.name]
             say(f"{job.name}: done in {took:.0f} s ({self._left()})")
         elif status == 1 and Run(job.config.workdir).status == Status.FAILED:
             self.ended[job.name] = Run(job.config.workdir).info["reason"]
@@ -173,13 +181,14 @@ class _Pool:
             raise UsageError(f"{job.name} ended with status {status}: {last} (see {log})")
 
     def _left(self) -> str:
-        """How many jobs are done, and about how long the others take."""
+        """How many jobs are done, and about how long the others take at the pace so far."""
         left = [*self.waiting, *(one.job for one in self.running.values())]
-        known = [cost for job in left if (cost := self.costs.get(job.name)) is not None]
         text = f"{self.total - len(left)} of {self.total}"
-        if not left or len(known) < len(left):
+        if not left or not self.costs:
             return text
-        return f"{text}, about {sum(known) / 60:.0f} min left"
+        pace = self.took / self.estimated if self.estimated else 1.0
+        seconds = pace * sum(self.costs[job.name] for job in left)
+        return f"{text}, about {seconds / 60:.0f} min left"
 
     def _stop_all(self) -> None:
         for one in self.running.values():

@@ -138,7 +138,7 @@ class Run:
             return
         if info["kind"] != kind:
             there, here = names.a_kind(info["kind"]), names.a_kind(kind)
-            raise UsageError(f"{self.path} holds {there}, not {here}")
+            raise UsageError(f"{self.path} holds {there}, not {here}; use another --workdir")
         mine = json_text.encoded(identity(config))
         # Older runs lack flags that were added later: they ran with the defaults.
         there = identity(type(config)()) | info["flags"]

@@ -22,8 +22,8 @@ def check(folder: Run, kind: str, config: Any) -> None:
     """Checks --fork of a run that is not begun yet, without reading data.
 
     Raises:
-      UsageError: --fork has no such checkpoint, is a run of another kind, or is a curve with
-        another --align.
+      UsageError: --fork has no such checkpoint, is a run of another kind, has another
+        network or optimizer, or is a curve with another --align.
     """
     if getattr(config, "fork_weights", False) and not config.fork:
         raise UsageError("--fork_weights needs --fork=RUN[@EPOCH][~T]")
@@ -41,6 +41,8 @@ def check(folder: Run, kind: str, config: Any) -> None:
     if name.t is not None:
         raise UsageError(f"--fork={config.fork}: write RUN, RUN@EPOCH or RUN@sSTEP")
     _check_step(other, name, config)
+    if kind == "mode":
+        _check_arrays(config, info["flags"])
     before = info["flags"].get("align")
     if kind == "curve" and before != config.align:
         raise UsageError(
@@ -63,6 +65,18 @@ def _check_step(other: Run, name: Name, config: Any) -> None:
         raise UsageError(
             f"--fork={config.fork}: nothing to train, --epochs={config.epochs} is not after it"
         )
+
+
+def _check_arrays(config: ModeConfig, before: dict[str, Any]) -> None:
+    """Checks that the checkpoints of a mode with the flags ``before`` hold the fork's arrays."""
+    for name in ("model", "width", "optimizer"):
+        there, here = before.get(name, getattr(ModeConfig(), name)), getattr(config, name)
+        if there != here and {there, here} != {"adam", "adamw"}:
+            remedy = "; --fork_weights takes its network alone" if name == "optimizer" else ""
+            raise UsageError(
+                f"--fork={config.fork} has --{name}={there}, not {here}: its checkpoints "
+                f"hold other arrays{remedy}"
+            )
 
 
 def begin(folder: Run, config: Any, steps_per_epoch: int) -> dict[str, Any]:

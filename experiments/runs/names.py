@@ -61,8 +61,11 @@ def a_kind(kind: str) -> str:
 
     >>> a_kind("mode"), a_kind("interpolation")
     ('a mode', 'an interpolation')
+    >>> a_kind("layers")
+    'a layers run'
     """
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    noun = f"{kind} run" if kind in ("layers", "instability", "sharpness") else kind
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {noun}"
 
 
 def is_run(folder: Path) -> bool:

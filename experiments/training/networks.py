@@ -74,7 +74,7 @@ def find_objective(flag: str, text: str) -> ObjectiveFactory:
     try:
         return getattr(importlib.import_module(module), name)
     except Exception as error:
-        raise UsageError(f"--{flag}={text}: {error}") from None
+        raise UsageError(f"--{flag}={text}: {_reason(error)}") from None
 
 
 def users_objective(flag: str, text: str, model: nn.Module) -> objectives.Objective:
@@ -84,16 +84,22 @@ def users_objective(flag: str, text: str, model: nn.Module) -> objectives.Object
       UsageError: it cannot be imported, raises, or returns something else.
     """
     factory = find_objective(flag, text)
+    two = "; a metric takes two arguments, (logits, batch)" if flag == "metrics" else ""
     try:
         objective = factory(model)
     except Exception as error:
-        raise UsageError(f"--{flag}={text}: {error}") from None
+        raise UsageError(f"--{flag}={text} fails for the model: {_reason(error)}{two}") from None
     if not isinstance(objective, objectives.Objective):
         raise UsageError(
             f"--{flag}={text} returned {type(objective).__name__}, not an "
-            "mcjax.engine.objectives.Objective"
+            f"mcjax.engine.objectives.Objective{two}"
         )
     return objective
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what a user's code raised, with its type."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 def find_metrics(text: str) -> dict[str, Metric | None]:

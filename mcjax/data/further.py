@@ -84,7 +84,7 @@ def check(further: Further, data_dir: str | None = None) -> None:
       ImportError: Pillow, which reads a folder of images, is not installed.
     """
     if further.data not in SPLITS:
-        sources.check(further.data, data_dir)
+        sources.check(further.data, data_dir, SPLITS)
     if "indices" in further.options:
         indices.read(further.options["indices"])
 
@@ -150,6 +150,9 @@ def _parts(text: str) -> tuple[str | None, str, list[tuple[str, str]]]:
     match = re.fullmatch(r"(?:([^:=]+)=)?(.+)", head)
     if match is None:
         raise ValueError(f"{text!r}: write [NAME=]DATA[+OPTION=VALUE], such as test+noise=0.1")
+    before, _, last = match[2].rpartition("+")
+    if before and last in OPTIONS and own.parse(before) is None:
+        raise ValueError(f"+{last} has no value: write +{last}=...")
     pairs = [option.split("=", 1) for option in options]
     for key, _ in pairs:
         if key not in OPTIONS:

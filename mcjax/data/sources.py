@@ -38,8 +38,13 @@ def read(name: str, data_dir: str | None = None, cache_dir: str | None = None) -
     return _official(name, data_dir, cache_dir)
 
 
-def check(name: str, data_dir: str | None = None) -> None:
+def check(name: str, data_dir: str | None = None, others: tuple[str, ...] = ()) -> None:
     """Checks the name of a data set and its folder without reading any images.
+
+    Args:
+      name: of the data set.
+      data_dir: as in `mcjax.data.load`.
+      others: what else the caller accepts; for hints.
 
     Raises:
       ValueError: the data set is unknown, or the folder does not exist; or data of one's own do
@@ -48,7 +53,7 @@ def check(name: str, data_dir: str | None = None) -> None:
     """
     found = own.parse(name, data_dir)
     if not (found or name in _plain() or (name.startswith(TFDS) and name != TFDS)):
-        raise ValueError(f"dataset {name!r} is unknown: {spelling.hint(name, names())}")
+        raise ValueError(f"dataset {name!r} is unknown: {spelling.hint(name, (*others, *names()))}")
     if name != "digits" and data_dir is not None and not Path(data_dir).is_dir():
         raise ValueError(f"data_dir={data_dir!r} is not a folder; create it or omit data_dir")
     if found:

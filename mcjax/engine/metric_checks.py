@@ -52,13 +52,14 @@ def with_metrics(
     sample = None
     for one in more:
         if isinstance(one, Objective):
-            _check_objective(one, traced)
-            continue
-        if one.values is not None and sample is None:
-            sample = _random_logits(own, one.name, traced)
-        means = _sample_means(one, sample, batch)
-        found = _attempt(one.name, lambda m=one, x=means: metrics.finished(m, x, of_objective))
-        _check_finished(one.name, found)
+            found = _of_objective(one, traced)
+            found = {name: x for name, x in found.items() if name not in of_objective}
+        else:
+            if one.values is not None and sample is None:
+                sample = _random_logits(own, one.name, traced)
+            means = _sample_means(one, sample, batch)
+            found = _attempt(one.name, lambda m=one, x=means: metrics.finished(m, x, of_objective))
+            _check_finished(one.name, found)
         _check_names(found, taken)
         taken |= set(found)
     return metrics.with_metrics(own, more)
@@ -80,13 +81,15 @@ def _ones(shapes: dict[str, Any]) -> metrics.Means:
     return {name: np.ones((1, *x.shape)) for name, x in shapes.items() if name != "count"}
 
 
-def _check_objective(one: Objective, traced: Callable[[Any], Any]) -> None:
-    """Raises ValueError unless an objective's metrics are one number per point."""
+def _of_objective(one: Objective, traced: Callable[[Any], Any]) -> metrics.Means:
+    """An objective's metrics of one point, after checking that each is one number."""
     name = "of an objective"
     sums = _attempt(name, lambda: traced(one.evaluate))
     if "count" not in sums:
         raise ValueError(f"an objective's evaluate returns {', '.join(sums)} without count")
-    _check_finished(name, _attempt(name, lambda: metrics.reported(one, _ones(sums))))
+    found = _attempt(name, lambda: metrics.reported(one, _ones(sums)))
+    _check_finished(name, found)
+    return found
 
 
 def _random_logits(own: Objective, name: str, traced: Callable[[Any], Any]) -> jax.Array:

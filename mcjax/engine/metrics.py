@@ -85,7 +85,7 @@ def with_metrics(own: Objective, more: Sequence[Metric | Objective]) -> Objectiv
       own: the objective. Its ``logits`` are computed once for all metrics.
       more: metrics, or other objectives whose metrics to add; ``own`` wins for equal names.
     """
-    parts = {_prefix(number, one): one for number, one in enumerate(more)}
+    parts = {f"{number}/": one for number, one in enumerate(more)}
     uses_logits = any(isinstance(one, Metric) and one.values for one in more)
     logits_of: Any = own.logits
 
@@ -116,10 +116,6 @@ def with_metrics(own: Objective, more: Sequence[Metric | Objective]) -> Objectiv
         return of_objective | {n: x for n, x in found.items() if n not in of_objective}
 
     return own._replace(evaluate=evaluate, metrics=report)
-
-
-def _prefix(number: int, one: Metric | Objective) -> str:
-    return f"{number}/" if isinstance(one, Objective) else f"{one.name}/"
 
 
 def reported(objective: Objective, means: Means) -> Means:

@@ -10,6 +10,8 @@ from mcjax import results
 from mcjax.plots import styles
 from mcjax.typing import Float, Num
 
+TICK_STEPS = ((1, 2, 3, 5), (1, 2, 5), (1, 3), (1,))
+"""Steps within a decade that a logarithmic colour bar's labels may use."""
 ROUND_STEPS = (
     (1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8),
 )  # fmt: skip
@@ -41,7 +43,7 @@ class Scale(NamedTuple):
         """Positions and texts of a colour bar's labels; at most about ``most``."""
         levels = self.levels
         if self.log:
-            at = levels[:: -(-len(levels) // most)]
+            at = _log_ticks(levels, most, self.below)
         else:
             at = ticker.MaxNLocator(min(most, 8)).tick_values(levels[0], levels[-1])
             at = np.asarray(at)
@@ -116,6 +118,25 @@ def round_ticks(low: float, high: float) -> Float[np.ndarray, " ticks"]:
         if len(found) >= 4:
             break
     return found[:: -(-len(found) // 8)]
+
+
+def _log_ticks(levels: Float[np.ndarray, " levels"], most: int, first: bool) -> np.ndarray:
+    """Levels at the same steps of every decade, as many as there is room for.
+
+    Args:
+      levels: rising and positive.
+      most: of labels, evenly spaced, for which there is room.
+      first: whether the first level must be among them.
+    """
+    along = np.log(levels / levels[0]) / np.log(levels[-1] / levels[0])
+    mantissas = np.round(levels / 10.0 ** np.floor(np.log10(levels) + 1e-9), 3)
+    for steps in TICK_STEPS:
+        chosen = np.isin(mantissas, steps)
+        if first:
+            chosen = (chosen & (along > 0.7 / most)) | (along == 0)
+        if chosen.sum() >= 3 and np.diff(along[chosen]).min() > 0.7 / most:
+            return levels[chosen]
+    return levels[:: -(-len(levels) // most)]
 
 
 def _levels(low: float, high: float) -> np.ndarray:

@@ -20,6 +20,8 @@ ROOM = 1.5
 """A panel of `pairs_figure` shows this times the range of values between the networks."""
 LONGEST = 18
 """Letters of a network's name that are shown beside the panels of `pairs_figure`."""
+COLUMNS = 3
+"""Of the legend below one or two rows of panels."""
 GAP, LABELLED = 0.12, 0.7
 """The gap between panels, relative to a panel; and the width in inches that has room for labels."""
 
@@ -80,7 +82,7 @@ def pairs_figure(found: results.Interpolation, metric: str) -> Figure:
     if not metrics:
         raise ValueError(f"no split has the metric {metric}")
     names = _shortened([str(name) for name in found.name])
-    figure, axes = _triangle(names)
+    figure, axes = _triangle(names, len(metrics) + len(found.paths) + 1)
     width = plt.rcParams["lines.linewidth"] * (1 if len(names) < 6 else 0.7)
     for path, one in found.paths.items():
         for row, (i, j) in enumerate(one.pairs):
@@ -107,8 +109,10 @@ def _shortened(names: Sequence[str]) -> list[str]:
     return [styles.plain(name) for name in short]
 
 
-def _triangle(names: Sequence[str]) -> tuple[Figure, np.ndarray]:
+def _triangle(names: Sequence[str], entries: int) -> tuple[Figure, np.ndarray]:
     """A figure of the style's width with a panel a pair, above the diagonal, and all names.
+
+    Below one or two rows of panels there is room for a legend of so many entries.
 
     The margins are in inches: the layout engine would leave room for tick labels in every row.
     """
@@ -117,7 +121,10 @@ def _triangle(names: Sequence[str]) -> tuple[Figure, np.ndarray]:
     left, right, longest = 0.5, 0.1 + letter * max(map(len, names)), max(map(len, names[1:]))
     panel = (width - left - right) / (count + GAP * (count - 1))
     upright = letter * longest > panel
-    top, bottom = 0.1 + (letter * longest if upright else 0.15), 0.4 if count > 2 else 0.85
+    top, bottom = 0.1 + (letter * longest if upright else 0.15), 0.4
+    if count < 3:
+        lines = 1 + -(-entries // COLUMNS)  # the last entry has two
+        bottom += 0.05 + 2.4 * letter * lines
     height = panel * (0.85 if count > 1 else 0.6)
     tall = top + bottom + height * (count + GAP * (count - 1))
     figure = Figure(figsize=(width, tall))
@@ -177,7 +184,8 @@ def _legend(figure: Figure, found: results.Interpolation, metrics: Mapping[str, 
     ]
     handles.append(Line2D([], [], ls="", label="row: network at t = 0\ncolumn: at t = 1"))
     few = len(found.name) < 4
-    figure.legend(handles=handles, loc="lower center" if few else "lower left", ncols=1 + 2 * few)
+    figure.legend(handles=handles, loc="lower center" if few else "lower left",
+                  ncols=COLUMNS if few else 1)  # fmt: skip
 
 
 def groups_figure(

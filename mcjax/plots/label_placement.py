@@ -17,6 +17,11 @@ ANGLES = np.arange(24) * (np.pi / 12) + np.pi / 4
 """Directions to try, in radians."""
 NEAR = 10.0
 """Labels farther than this from their point have a leader line, in points."""
+NEARBY = 15.0
+"""Optional labels are not farther than this from their point."""
+ANCHOR = 7.0
+"""The radius of an anchor's marker, in points, with some room; other markers have `MARKER`."""
+MARKER = 4.0
 STEP = 2.0
 """Distance between the points that represent a line."""
 CONFLICT = 1000.0
@@ -30,7 +35,7 @@ class Label(NamedTuple):
       text: the text, in matplotlib's markup.
       xy: the point, in data coordinates.
       anchor: whether it is one of the points that the figure is about.
-      optional: whether to leave it out if there is no room.
+      optional: whether to leave it out if there is no room nearby.
     """
 
     text: str
@@ -86,14 +91,19 @@ class Labels(Artist):
         transform = lambda xy: self._on.transData.transform(xy) / points_to_pixels  # noqa: E731
         frame = self._on.get_window_extent(renderer).get_points().ravel() / points_to_pixels
         lines = [dense(transform(xy)) for xy in self._lines if len(xy) > 1]
-        taken = _Taken(frame, transform(self._markers), np.concatenate([np.empty((0, 2)), *lines]))
+        anchors = np.array([one.xy for one in self._labels if one.anchor]).reshape(-1, 2)
+        taken = _Taken(
+            frame, transform(self._markers), np.concatenate([np.empty((0, 2)), *lines]),
+            transform(anchors),
+        )  # fmt: skip
         both = zip(self._labels, self._texts, strict=True)
         for one, text in sorted(both, key=lambda pair: pair[0].optional):
+            text.set_visible(True)  # a hidden text has no size
             box = Text.get_window_extent(text, renderer)
             size = np.array([box.width, box.height]) / points_to_pixels
             here = transform(one.xy)
             offset, far, conflict = _place(here, size, taken)
-            shown = not (one.optional and conflict)
+            shown = not (one.optional and (conflict or far > NEARBY))
             text.set_visible(shown)
             text.set_position((offset[0], offset[1]))
             assert text.arrow_patch is not None
@@ -108,6 +118,7 @@ class _Taken(NamedTuple):
     frame: Float[np.ndarray, "4"]
     markers: Float[np.ndarray, "markers 2"]
     lines: Float[np.ndarray, "n 2"]
+    anchors: Float[np.ndarray, "anchors 2"] = np.empty((0, 2))
     boxes: Float[np.ndarray, "boxes 4"] = np.empty((0, 4))
     leaders: Float[np.ndarray, "m 2"] = np.empty((0, 2))
 
@@ -149,12 +160,13 @@ def _place(
     leaders = here + np.linspace(0, 1, 40)[:, None] * offsets[:, None]  # [offsets, 40, 2]
     crossed = _inside(taken.boxes, leaders.reshape(-1, 2), each=True)
     crossed = crossed.reshape(len(offsets), -1).sum(axis=1) * (far > NEAR)
-    markers = _inside(_boxes(here + offsets, size, 4.0), taken.markers)
+    markers = _inside(_boxes(here + offsets, size, MARKER), taken.markers)
+    markers += _inside(_boxes(here + offsets, size, ANCHOR), taken.anchors)
     lines = _inside(boxes, taken.lines) + _inside(boxes, taken.leaders)
     conflicts = 0.1 * (outside + covered) + 3 * markers + lines + crossed
-    cost = far + CONFLICT * (conflicts > 1e-6) + 100 * conflicts
-    best = np.argmin(cost)
-    return offsets[best], float(far[best]), bool(conflicts[best] > 1e-6)
+    conflicts = np.where(conflicts > 1e-6, conflicts, 0)  # rounding decides no ties
+    best = np.argmin(far + CONFLICT * (conflicts > 0) + 100 * conflicts)
+    return offsets[best], float(far[best]), bool(conflicts[best] > 0)
 
 
 def _common(a: Num[np.ndarray, "*a 4"], b: Num[np.ndarray, "*b 4"]) -> Float[np.ndarray, "..."]:

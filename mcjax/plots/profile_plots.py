@@ -120,10 +120,13 @@ def curve_figure(found: results.Profile, title: str) -> Figure:
     figure, axes = grid(-(-len(panels) // 2), columns, height * columns / 2, sharex=True)
     for ax, draw in zip(axes.flat, panels.values(), strict=False):
         draw(ax, found)
-    for ax in axes[:-1].flat:
-        ax.set_xlabel("")
-    for ax in axes.flat[len(panels) :]:
-        ax.set_axis_off()
+    for index, ax in enumerate(axes.flat):
+        if index + columns < len(panels):  # there is a panel below
+            ax.set_xlabel("")
+        elif index < len(panels):
+            ax.tick_params(labelbottom=True)
+        else:
+            ax.set_axis_off()
     axes.flat[0].legend()
     figure.suptitle(plain(title))
     return figure

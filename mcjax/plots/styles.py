@@ -187,13 +187,17 @@ def number(value: float, digits: int) -> str:
 def numbers(values: Iterable[Any], least: int = 3, most: int = 6) -> list[str]:
     """Plain numbers, each with the fewest digits that distinguish it from the others.
 
+    Numbers that ``most`` digits do not distinguish count as equal.
+
     >>> numbers([2.45, 2.4525, 2.4525, 10.0])
     ['2.45', '2.453', '2.453', '10']
+    >>> numbers([0.0290801, 0.02908010001], 2)
+    ['0.029', '0.029']
     """
     values = [float(value) for value in values]
 
     def shortest(value: float) -> str:
-        others = [other for other in values if other != value]
+        others = [other for other in values if number(other, most) != number(value, most)]
         for digits in range(least, most):
             text = number(value, digits)
             if all(text != number(other, digits) for other in others):

@@ -1,6 +1,7 @@
 """Figures of surfaces: metrics on a plane (Figs. 3, 5 and 6)."""
 
 import itertools
+import string
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy import interpolate
 
 from mcjax import results
 from mcjax.plots import colour_scale, label_placement, styles
@@ -18,9 +20,12 @@ from mcjax.typing import Bool, Int, Num
 OFF_PLANE = 0.1
 """A curve farther from the plane than this share of its extent is dotted."""
 ROOM = 0.03
-"""Iterates closer together than this share of the surface's extent are not all drawn."""
-MOST_NAMED = 5
-"""How many iterates are labelled: the first, the last and some between."""
+"""Iterates closer to others than this share of the surface's extent have small markers, and those
+closer than twice as much to the surface's points."""
+FIRST_NAMED = 5
+"""How many iterates are labelled first: the first, the last and some between."""
+FINE = 120
+"""Points per side between which contours are drawn."""
 
 
 def surface(
@@ -32,12 +37,14 @@ def surface(
 ) -> Axes:
     """A metric on a plane, with what lies on it or is projected onto it (Figs. 3, 5 and 6).
 
-    Values are filled contours. Losses have a log scale if none is below zero; zero then has the
-    lowest colour. Values above ``clip`` are grey, values that are not finite grey and hatched.
-    Markers have the colour of the point's own value. An iterate's may differ from the colour around
-    it: it lies off the plane, at the distance in parentheses. Where a curve is off the plane by
-    more than a tenth of its extent, it is dotted on a white band. Of iterates too close together,
-    one is drawn.
+    Values are filled contours of a monotone interpolation between the grid's points, of the log of
+    losses: it meets every point, and has no minimum or maximum between them. Losses have a log
+    scale if none is below zero; zero then has the lowest colour. Values above ``clip`` are grey,
+    values that are not finite grey and hatched. Markers have the colour of the point's own value.
+    An iterate's may differ from the colour around it: it lies off the plane, at the distance in
+    parentheses. Where a curve is off the plane by more than a tenth of its extent, it is dotted on
+    a white band. Markers of iterates are small where these are close together; as many are labelled
+    as there is room for.
 
     Args:
       ax: where to draw; its aspect becomes equal.
@@ -65,10 +72,10 @@ def surface(
         lines.append(found.curve.xy)
         markers.append(_bends(ax, found, found.curve))
     if found.iterates is not None:
-        drawn, seen = _iterates(ax, found, found.iterates, metric, scale)
-        lines.append(found.iterates.xy[drawn])
-        markers.append(found.iterates.xy[drawn])
-        named += _names(found.iterates, seen)
+        marked = _iterates(ax, found, found.iterates, metric, scale)
+        lines.append(found.iterates.xy)
+        markers.append(found.iterates.xy)
+        named += _names(found.iterates, marked)
         for xy in segments:  # over the iterates, which may lie on it
             ax.plot(*xy.T, "--", lw=1.1, color="black", zorder=4.5)
     _points(ax, found.networks, metric, scale)
@@ -90,13 +97,15 @@ def surface_figure(
     labels: Sequence[str] | None = None,
     clip: float | None = None,
 ) -> Figure:
-    """A `surface` per metric, side by side if there is room, with a legend."""
+    """A `surface` per metric, side by side and lettered, with a legend."""
     metrics = [metrics] if isinstance(metrics, str) else metrics
     columns = max(1, min(len(metrics), int(plt.rcParams["figure.figsize"][0] // 3)))
     aspect = np.ptp(found.y) / np.ptp(found.x)
     figure, axes = styles.grid(-(-len(metrics) // columns), columns, min(aspect, 1.5))
-    for ax, metric in zip(axes.flat, metrics, strict=False):
+    for letter, ax, metric in zip(string.ascii_lowercase, axes.flat, metrics, strict=False):
         surface(ax, found, metric, labels, clip)
+        if len(metrics) > 1:
+            ax.set_title(f"({letter})", loc="left")
     _legend(figure, axes)
     for ax in axes.flat[len(metrics) :]:
         ax.set_axis_off()
@@ -160,14 +169,11 @@ def _contours(
     clipped = bool((values[finite] > levels[-1]).any()) or not finite.all()
     above = 10 * levels[-1] if scale.log else 2 * levels[-1] - levels[0]
     shown = np.clip(np.where(finite, values, np.inf), levels[0], above)
+    fine = _finer(found.x, found.y, shown, scale.log)
     filled = ax.contourf(
-        found.x, found.y, shown, levels, cmap=scale.cmap, norm=scale.norm,
-        extend="max" if clipped else "neither",
-    )  # fmt: skip
-    ax.contour(
-        found.x, found.y, shown, levels, colors="white", linewidths=0.4, alpha=0.5,
-        linestyles="solid",
-    )  # fmt: skip
+        *fine, levels, cmap=scale.cmap, norm=scale.norm, extend="max" if clipped else "neither"
+    )
+    ax.contour(*fine, levels, colors="white", linewidths=0.4, alpha=0.5, linestyles="solid")
     if not finite.all():
         with plt.rc_context({"hatch.color": "0.45", "hatch.linewidth": 0.6}):
             ax.contourf(found.x, found.y, ~finite, [0.02, 1.5], colors="none", hatches=["///"])
@@ -180,6 +186,20 @@ def _contours(
         top = styles.number(levels[-1], 3)
         bar.ax.set_title(f"${{>}}$ {top}\nclipped", fontsize="small")
     return scale
+
+
+def _finer(
+    x: Num[np.ndarray, " x"], y: Num[np.ndarray, " y"], values: Num[np.ndarray, "y x"], log: bool
+) -> tuple[Num[np.ndarray, " X"], Num[np.ndarray, " Y"], Num[np.ndarray, "Y X"]]:
+    """Interpolates finite values monotonically along x, then y; the grid's points are kept."""
+    for axis, at in ((1, x), (0, y)):
+        parts = -(-FINE // (len(at) - 1))
+        fine = np.interp(np.arange((len(at) - 1) * parts + 1) / parts, np.arange(len(at)), at)
+        known = np.log(values) if log else values
+        values = interpolate.PchipInterpolator(at, known, axis=axis)(fine)
+        values = np.exp(values) if log else values
+        x, y = (fine, y) if axis else (x, fine)
+    return x, y, values
 
 
 def _height(ax: Axes) -> float:
@@ -250,37 +270,41 @@ def _iterates(
     iterates: results.Iterates,
     metric: str,
     scale: colour_scale.Scale,
-) -> tuple[Int[np.ndarray, " drawn"], Int[np.ndarray, " seen"]]:
-    """Draws markers, and an arrow from each iterate to the next.
+) -> Int[np.ndarray, " marked"]:
+    """Draws the path through the iterates, with arrows where there is room, and their markers.
 
     Returns:
-      Indices of the iterates that arrows connect, and of those that have a marker.
+      Indices of the iterates that have a marker: those that are not points of the surface.
     """
     xy, ink = iterates.xy, styles.color(1)
-    themselves, seen = _readable(found, iterates)
-    drawn = np.union1d(np.flatnonzero(themselves), seen)
-    for start, end in itertools.pairwise(xy[drawn]):
-        ax.annotate(
-            "", end, start, zorder=2.95,
-            arrowprops={"arrowstyle": "-|>", "color": ink, "lw": 1, "mutation_scale": 8,
-                        "shrinkA": 0, "shrinkB": 3},
-        )  # fmt: skip
+    themselves, close = _crowded(found, iterates)
+    ax.plot(*xy.T, color=ink, lw=1, zorder=2.95)
+    for start, end in itertools.pairwise(xy):
+        if np.linalg.norm(end - start) > 2 * ROOM * _size(found):
+            ax.annotate(
+                "", end, start, zorder=2.95,
+                arrowprops={"arrowstyle": "-|>", "color": ink, "lw": 1, "mutation_scale": 8,
+                            "shrinkA": 0, "shrinkB": 3},
+            )  # fmt: skip
     values = scale.seen(styles.values(iterates.metrics, metric, "iterates"))
-    ax.scatter(
-        xy[seen, 0], xy[seen, 1], (0.85 * plt.rcParams["lines.markersize"]) ** 2, values[seen],
-        ec=ink, lw=1.3, zorder=4, cmap=scale.cmap, norm=scale.norm, plotnonfinite=True,
-        label=_iterates_label(iterates, len(xy) - len(drawn)),
-    )  # fmt: skip
-    return drawn, seen
+    point = plt.rcParams["lines.markersize"]
+    share = "" if iterates.variance_share is None else percent(iterates.variance_share)
+    label = _iterates_label(plain(share), bool(close.any()))
+    for which, size, zorder in ((~themselves & ~close, 0.85, 4), (close, 0.45, 5.5)):
+        if which.any():
+            ax.scatter(
+                xy[which, 0], xy[which, 1], (size * point) ** 2, values[which],
+                ec=ink, lw=1.5 * size, zorder=zorder, cmap=scale.cmap, norm=scale.norm,
+                plotnonfinite=True, label=label,
+            )  # fmt: skip
+            label = ""
+    return np.flatnonzero(~themselves)
 
 
-def _iterates_label(iterates: results.Iterates, hidden: int) -> str:
-    """The legend's entry; ``hidden`` iterates are not drawn."""
-    lines = ["iterate: epoch (distance from the plane)"]
-    if hidden:
-        lines.append(f"{hidden} of {len(iterates.xy)} too close to others to be drawn")
-    if iterates.variance_share is not None:
-        share = plain(percent(iterates.variance_share))
+def _iterates_label(share: str, close: bool) -> str:
+    """The legend's entry; ``close``: whether some are close together."""
+    lines = ["iterate: epoch (distance from the plane)" + ("; small where close" if close else "")]
+    if share:
         lines.append(f"the plane holds {share} of the iterates' variance")
     return "\n".join(lines)
 
@@ -290,43 +314,45 @@ def percent(share: float) -> str:
     return f"{styles.number(100 * share, 2)} %"
 
 
-def _readable(
-    found: results.Surface, iterates: results.Iterates
-) -> tuple[Bool[np.ndarray, " iterates"], Int[np.ndarray, " drawn"]]:
-    """Which iterates coincide with the surface's points, and indices of others to draw.
+def _size(found: results.Surface) -> float:
+    return float(max(np.ptp(found.x), np.ptp(found.y)))
 
-    An iterate too close to a point is not drawn, nor, if there are more than `MOST_NAMED`, one too
-    close to another. The first and the last take precedence.
+
+def _crowded(
+    found: results.Surface, iterates: results.Iterates
+) -> tuple[Bool[np.ndarray, " iterates"], Bool[np.ndarray, " iterates"]]:
+    """Which iterates coincide with the surface's points, and which others have small markers.
+
+    These are close to a point, or to an iterate with a large marker: the first, the last, or one
+    before them.
     """
-    xy, points = iterates.xy, found.networks.xy
-    size = max(np.ptp(found.x), np.ptp(found.y))
+    xy, points, size = iterates.xy, found.networks.xy, _size(found)
     apart = np.linalg.norm(points[:, None] - xy, axis=-1).min(axis=0)
     themselves = (apart < 2e-3 * size) & (iterates.distance < 2e-3 * size)
-    taken, many = list(points), len(xy) > MOST_NAMED
-    seen: list[int] = []
+    close, large = ~themselves & (apart < 2 * ROOM * size), np.empty((0, 2))
     for index in dict.fromkeys((0, len(xy) - 1, *range(len(xy)))):
-        room = np.linalg.norm(np.array(taken) - xy[index], axis=1).min()
-        if not themselves[index] and room > ROOM * size:
-            taken += [xy[index]] if many else []
-            seen.append(index)
-    return themselves, np.array(sorted(seen), int)
+        if not themselves[index] and not close[index]:
+            room = np.linalg.norm(large - xy[index], axis=1).min(initial=np.inf)
+            close[index] = room < ROOM * size
+            large = large if close[index] else np.append(large, xy[index : index + 1], axis=0)
+    return themselves, close
 
 
 def _names(
-    iterates: results.Iterates, seen: Int[np.ndarray, " seen"]
+    iterates: results.Iterates, marked: Int[np.ndarray, " marked"]
 ) -> list[label_placement.Label]:
-    """Labels of the first, the last and some iterates between, evenly along their path."""
-    if not len(seen):
+    """Labels: of the first, the last and some iterates evenly along their path, then the others."""
+    if not len(marked):
         return []
-    steps = np.linalg.norm(np.diff(iterates.xy[seen], axis=0), axis=1)
+    steps = np.linalg.norm(np.diff(iterates.xy[marked], axis=0), axis=1)
     way = np.concatenate([[0.0], np.cumsum(steps)])
-    at = np.linspace(0, way[-1], min(MOST_NAMED, len(seen)))
-    chosen = {int(np.abs(way - a).argmin()) for a in at}
+    even = [int(np.abs(way - at).argmin()) for at in np.linspace(0, way[-1], FIRST_NAMED)]
+    order = dict.fromkeys((0, len(marked) - 1, *even, *range(len(marked))))
     return [
         label_placement.Label(
             f"{iterates.epoch[i]} ({iterates.distance[i]:.2g})",
             iterates.xy[i],
-            optional=place not in (0, len(seen) - 1),
+            optional=place not in (0, len(marked) - 1),
         )
-        for place, i in ((place, seen[place]) for place in sorted(chosen))
+        for place, i in ((place, marked[place]) for place in order)
     ]

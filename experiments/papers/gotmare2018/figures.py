@@ -144,18 +144,22 @@ FIGURES: dict[int, Callable[[Source], Figure]] = {
 }
 """The function that draws each figure of the paper."""
 
+PLANE = (
+    "The colour under an iterate is not its loss; its distance from the plane is in parentheses. "
+    "Contours between the grid's points are a monotone interpolation of the log of the loss."
+)
+"""The caption of every plane."""
 CAPTIONS = {
     1: "Validation accuracy along the six curves GA to GF during curve training. t = 0 is G.",
     2: "(a) Validation accuracy over epochs, with batch norm's running averages; (b) "
     "learning rates; training loss on curve and segment between iterates (c) of SGDR and (d) of "
     "SGD with step decay.",
-    3: "Training and validation loss on the plane through w70, w150 and θ, with SGDR's iterates "
-    "projected (affinely). The colour under an iterate is not its loss; its distance from the "
-    "plane is in parentheses.",
+    3: "(a) Training and (b) validation loss on the plane through w70, w150 and θ, with SGDR's "
+    f"iterates projected (affinely). {PLANE}",
     4: f"t-SNE of the seven modes and six bends (perplexity {PERPLEXITY:g}); lines are the chains. "
     "It preserves neighbourhoods, not distances.",
-    5: "Training loss on the plane through w30, w70 and θ.",
-    6: "Validation loss on the plane through w30, w70 and θ.",
+    5: f"Training loss on the plane through w30, w70 and θ, as figure 3. {PLANE}",
+    6: f"Validation loss on the plane through w30, w70 and θ, as figure 3. {PLANE}",
     7: "Training accuracy, validation accuracy and validation loss between iterates.",
     8: "Validation loss along the six curves.",
     9: "Training accuracy along the six curves.",

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mcjax import plots
-from mcjax.plots import drawn, metric_label, plain
+from mcjax.plots import drawn, label_placement, metric_label, plain
 from mcjax.results import Profile, named
 
 RUN_LABELS = {"sgdr": "SGDR", "step": "SGD with step decay"}
@@ -90,7 +90,7 @@ def trajectories_figure(
         top[1].semilogy(history["epoch"], history["lr"], **look)
     top[0].set(title="(a)", xlabel="epoch", ylabel=metric_label("validation_accuracy"))
     top[1].set(title="(b)", xlabel="epoch", ylabel="learning rate")
-    top[0].legend()
+    _legend_of_first_filled(top[:1])
     for letter, row, run in zip("cd", rows[1:], pairs, strict=True):
         axes = row.subplots(1, 3)
         _pairs_row(axes, pairs[run], "train_loss")
@@ -178,7 +178,12 @@ def embedding(ax: Axes, points: Mapping[str, np.ndarray], chains: Sequence[Seque
         bend = label.startswith("θ")
         marker, size, ink = ("s", 4, "0.35") if bend else ("o", 6, "black")
         ax.plot(x, y, marker, color=ink, ms=size)
-        ax.annotate(plain(label), (x, y), xytext=(6, 5), textcoords="offset points")
+    names = [
+        label_placement.Label(plain(label), xy, anchor=not label.startswith("θ"))
+        for label, xy in points.items()
+    ]
+    lines = [np.array([points[label] for label in chain]) for chain in chains]
+    ax.add_artist(label_placement.Labels(ax, names, lines, np.array(list(points.values()))))
     ax.set(xticks=[], yticks=[])
     ax.margins(0.15)
     return ax

@@ -14,7 +14,7 @@ from ...landscapes import drawing
 from ...runs import Run, Status, json_text, write_atomically
 from .. import jobs, verdict_figure, verdicts
 from ..judging import Claim
-from . import claims, evidence, figures, kept, paper_report, scales
+from . import claims, evidence, figures, kept, paper_report, scales, timings
 from .findings import Findings
 from .sources import Source
 
@@ -38,7 +38,7 @@ def check_flags(config: ReproduceConfig, folder: Run) -> list[scales.Plan]:
             f"{launch}: reproduce starts its own processes, on one machine; on a cluster, run the "
             "commands one by one, or fit_curves --shard"
         )
-    scale = scales.SCALES[config.scale]
+    scale, config = scales.SCALES[config.scale], _with_precision(config)
     numbers = _figure_numbers(config)
     if not 0 < config.epochs_factor <= 10 or config.seeds < 1 or config.jobs < 0:
         raise UsageError("--epochs_factor and --seeds must be positive, --jobs not negative")
@@ -66,13 +66,11 @@ def build(folder: Run, config: ReproduceConfig, plans: Plans) -> list[list[Claim
       UsageError: a job refused its flags.
       Interrupted: a signal came.
     """
-    scale, numbers = scales.SCALES[config.scale], _figure_numbers(config)
+    config, numbers = _with_precision(config), _figure_numbers(config)
     began = time.monotonic()
     folder.open("reproduction", config)
-    todo = [job for plan in plans for job in plan.jobs]
-    costs = {job.name: scales.seconds(scale, job) for plan in plans for job in plan.jobs}
+    costs = _estimate(config, plans)
     parallel_jobs = config.jobs or _default_jobs()
-    _announce(scale, todo, costs)
     sources = []
     for k, plan in enumerate(plans):
         place = kept.place(folder.path, config.seeds, k)
@@ -167,13 +165,19 @@ def _default_jobs() -> int:
     return min(cores(), 8) if jax.default_backend() == "cpu" else 1
 
 
-def _announce(
-    scale: scales.Scale, todo: Sequence[scales.Job], costs: dict[str, float | None]
-) -> None:
-    new = [job for job in todo if Run(job.config.workdir).status != Status.DONE]
-    known = [cost for job in new if (cost := costs[job.name]) is not None]
-    if len(known) < len(new):
-        say(f"{len(new)} of {len(todo)} runs to do; this scale has not been timed yet")
-        return
-    minutes = sum(known) / 60
-    say(f"{len(new)} of {len(todo)} runs to do: about {minutes:.0f} minutes on {scale.machine}")
+def _with_precision(config: ReproduceConfig) -> ReproduceConfig:
+    """The flags with the precision of the scale's flagfiles, unless another is given."""
+    if config.precision != "scale":
+        return config
+    return dataclasses.replace(config, precision=scales.SCALES[config.scale].precision)
+
+
+def _estimate(config: ReproduceConfig, plans: Plans) -> dict[str, float]:
+    """Prints how long the runs take; returns the estimated seconds by run, if there are any."""
+    jobs_of_all = [job for plan in plans for job in plan.jobs]
+    device = jax.devices()[0].device_kind
+    rates = timings.find(config.scale, config.precision, device)
+    new = [job for job in jobs_of_all if Run(job.config.workdir).status != Status.DONE]
+    costs = [timings.seconds(rates, job) if rates else 0.0 for job in new]
+    say(timings.announcement(costs, len(jobs_of_all), rates, config.precision, device))
+    return {job.name: timings.seconds(rates, job) for job in jobs_of_all} if rates else {}

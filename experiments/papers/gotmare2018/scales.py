@@ -63,40 +63,35 @@ class Scale(NamedTuple):
       data: the data set, for the report.
       network: the network, for the report.
       grid: points per side of a surface.
-      epoch_seconds: seconds per training epoch, measured on ``machine``; None if not measured.
-      point_seconds: seconds per evaluated point, measured likewise.
-      machine: where they were measured.
     """
 
     name: str
     data: str
     network: str
     grid: int
-    epoch_seconds: float | None
-    point_seconds: float | None
-    machine: str
 
     @property
     def title(self) -> str:
         """Data and network, for headings."""
         return f"{self.data}, {self.network}"
 
+    @property
+    def precision(self) -> str:
+        """The precision in its flagfiles."""
+        return parse_flagfile(ModeConfig, self.flagfile("sgdr")).precision
+
+    def flagfile(self, name: str) -> Path:
+        """The flagfile of a run."""
+        return PACKAGE_ROOT / "experiments" / "flags" / self.name / f"{name}.cfg"
+
 
 SCALES = {
     s.name: s
     for s in (
-        Scale("digits", "scikit-learn digits, 8x8", "VGG7", 21, 0.09, 0.03, "2 CPU cores"),
-        Scale(
-            "fashion_mnist",
-            "Fashion-MNIST, 5,000 images at 14x14",
-            "VGG10 with batch norm",
-            13,
-            2.6,
-            1.5,
-            "2 CPU cores",
-        ),
-        Scale("fashion_mnist_vgg16", "Fashion-MNIST, 32x32", "VGG16", 21, None, None, "one GPU"),
-        Scale("cifar10", "CIFAR-10", "VGG16", 21, None, None, "one GPU or TPU"),
+        Scale("digits", "scikit-learn digits, 8x8", "VGG7", 21),
+        Scale("fashion_mnist", "Fashion-MNIST, 5,000 images at 14x14", "VGG10 with batch norm", 13),
+        Scale("fashion_mnist_vgg16", "Fashion-MNIST, 32x32", "VGG16", 17),
+        Scale("cifar10", "CIFAR-10", "VGG16", 17),
     )
 }
 
@@ -163,7 +158,7 @@ class _Planner:
         self.epochs: dict[str, dict[int, int]] = {}
 
     def _config(self, kind: type[C], name: str, **changes: Any) -> C:
-        file = PACKAGE_ROOT / "experiments" / "flags" / self.scale.name / f"{name}.cfg"
+        file = self.scale.flagfile(name)
         config, self.epochs[name] = scale_epochs(parse_flagfile(kind, file), self.factor)
         changes = {"workdir": str(self.workdir / name), "seed": config.seed + self.seed} | changes
         return dataclasses.replace(config, **changes, **self.shared)
@@ -196,16 +191,3 @@ class _Planner:
             **self.shared,
         )
         self.jobs.append(Job(name, "loss_surface", config, ("sgdr", curve)))
-
-
-def seconds(scale: Scale, job: Job) -> float | None:
-    """Estimated seconds of a job on the scale's machine, with start and compilation."""
-    if scale.epoch_seconds is None or scale.point_seconds is None:
-        return None
-    if job.module == "loss_surface":
-        return 10 + scale.point_seconds * (scale.grid**2 + 20)
-    epochs = 10 + scale.epoch_seconds * job.config.epochs
-    if job.module == "train_mode":
-        return epochs
-    rounds = 2 + len(job.config.eval_epochs)
-    return epochs + scale.point_seconds * rounds * job.config.points

@@ -167,7 +167,7 @@ def test_the_paper_s_reference_mode():
     assert (g.lr, g.schedule, g.milestones) == (0.05, "step", (60, 120, 160))
     assert g.decay_factor == pytest.approx(1 / 5)
     assert (g.weight_decay, g.init_scale, g.crop_padding, g.flip) == (5e-4, 1.0, 4, False)
-    assert (g.train_size, g.downsample, g.precision) == (None, 1, "float32")
+    assert (g.train_size, g.downsample, g.precision) == (None, 1, "bf16")
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_the_paper_s_curves(name):
     assert (curve.curve, curve.bends, curve.free_ends, curve.t_strata) == ("chain", 1, False, 1)
     assert (curve.epochs, curve.batch_size, curve.schedule) == (200, 100, "curve")
     assert (curve.lr, curve.optimizer, curve.momentum) == (0.015, "sgd", 0.9)
-    assert (curve.weight_decay, curve.points) == (5e-4, 61)
+    assert (curve.weight_decay, curve.points, curve.precision) == (5e-4, 31, "bf16")
     assert curve.eval_epochs == (20, 40, 60, 80)
 
 

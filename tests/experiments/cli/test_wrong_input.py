@@ -119,7 +119,7 @@ def test_a_folder_with_another_run(refused, tmp_path):
     assert "other flags (--seed: 1 there, 2 now)" in said
     (tmp_path / "G.cfg").write_text(to_flags(MODE))
     said = refused("fit_curve", "--workdir=run", "--start=G.cfg", "--end=G.cfg")
-    assert "run holds a mode, not a curve" in said
+    assert "run holds a mode, not a curve; use another --workdir" in said
 
 
 @pytest.fixture

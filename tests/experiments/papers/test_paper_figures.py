@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
-from experiments.papers.gotmare2018 import figures, scales
+from experiments.papers.gotmare2018 import figures, paper_plots, scales
 from experiments.papers.gotmare2018.sources import Source
 from experiments.runs import add_metrics
 from mcjax.analysis import profiles
-from mcjax.plots import profile_plots
+from mcjax.plots import label_placement, profile_plots
 from mcjax.results import PathMetrics, Profile
 from tests.reproductions import plan
 
@@ -59,3 +60,18 @@ def test_figures_are_drawn_from_arrays(tmp_path, monkeypatch, numbers):
     drawn = figures.draw(source, numbers, tmp_path / "figures")
     assert drawn.keys() == numbers
     assert all(path.stat().st_size > 5000 for path in drawn.values())
+
+
+def test_labels_of_the_embedding_cover_no_chain():
+    points = {"G": (0, 0), "A": (1, 1), "B": (-1, 0.1), "θ GA": (0.5, 0.52), "θ GB": (-0.5, 0)}
+    points = {name: np.array(xy, float) for name, xy in points.items()}
+    chains = [("G", "θ GA", "A"), ("G", "θ GB", "B")]
+    figure = paper_plots.embedding_figure(points, chains, 4.0)
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    assert [text.get_text() for text in ax.texts] == list(points)
+    for text in ax.texts:
+        box = Text.get_window_extent(text)
+        for chain in chains:
+            line = label_placement.dense(ax.transData.transform([points[n] for n in chain]))
+            assert not ((line > box.min) & (line < box.max)).all(axis=1).any()

@@ -74,6 +74,8 @@ def test_the_network_alone_may_be_trained_on_other_data(parent, tmp_path):
         ("@4", {}, "nothing to train, --epochs=4 is not after it"),
         ("@2~0.5", {}, "write RUN, RUN@EPOCH or RUN@sSTEP"),
         ("@2", {"batch_size": 20}, "its steps_per_epoch is 5, not 10; .*--fork_weights"),
+        ("@2", {"width": 0.5}, "has --width=0.25, not 0.5: its checkpoints hold other"),
+        ("", {"optimizer": "adam"}, "has --optimizer=sgd, not adam: .*; --fork_weights takes"),
         ("@2", {"fork_weights": True, "width": 0.5}, "do not fit this model: .*Dense_0"),
         ("@1", {"fork_weights": True}, "no checkpoint of epoch 1"),
         ("none", {"fork_weights": True}, "there is no run"),

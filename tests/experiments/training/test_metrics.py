@@ -4,7 +4,9 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.cli import UsageError
 from experiments.cli.configs import ModeConfig
+from experiments.training import networks
 from experiments.training import problem as problems
 
 MODE = ModeConfig(dataset="digits", train_size=100, validation_size=60, model="mlp", width=0.25)
@@ -35,3 +37,24 @@ def test_metrics_of_all_objectives_are_reported(objective, metrics):
         expected["confidence"] = probabilities.max(axis=1).mean()
         expected["error"] = 1 - expected["accuracy"]
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+def of_logits_alone(logits):
+    return logits[:, 0]
+
+
+def broken(model):
+    raise RuntimeError("first line\nsecond line")
+
+
+@pytest.mark.parametrize(
+    ("flag", "name", "reason"),
+    [
+        ("metrics", "of_logits_alone", "TypeError: .* a metric takes two arguments"),
+        ("objective", "broken", "RuntimeError: first line"),
+    ],
+)
+def test_a_factory_that_fails_is_named_in_one_line(flag, name, reason):
+    with pytest.raises(UsageError, match=f"--{flag}={__name__}:{name} fails.*{reason}") as error:
+        networks.users_objective(flag, f"{__name__}:{name}", object())
+    assert "\n" not in str(error.value)

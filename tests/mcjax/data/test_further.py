@@ -108,6 +108,8 @@ def test_a_pinned_text_reads_the_same_until_the_files_change(tmp_path):
     ("text", "message"),
     [
         ("", r"write \[NAME=\]DATA"),
+        ("test+noise", "[+]noise has no value: write [+]noise="),
+        ("test+noise+blur=1", "[+]noise has no value"),
         ("test+nois=1", "no option nois: did you mean noise"),
         ("test+noise=a", "noise=a: use a standard deviation above 0"),
         ("test+noise=nan", "noise=nan: use"),
@@ -116,7 +118,7 @@ def test_a_pinned_text_reads_the_same_until_the_files_change(tmp_path):
         ("test+seed=-1", "seed=-1: use a whole number"),
         ("test+blur=1+blur=2", "blur.blur: give each option once"),
         ("validation+split=test", "split=test: validation is a split"),
-        ("tests", "dataset 'tests' is unknown"),
+        ("tests", "dataset 'tests' is unknown: did you mean test"),
         ("npz:nowhere.npz", "there is no file"),
         ("test+indices=nowhere.txt", "nowhere.txt cannot be read"),
         ("test+indices=words.txt", "words.txt cannot be read: invalid literal"),

@@ -161,6 +161,15 @@ def test_objectives_and_metrics_are_added_together():
     )
 
 
+def test_metrics_of_one_name_keep_their_values():
+    def named(key, sign):
+        return metrics.Metric("mine", lambda logits, batch: {key: sign * logits[:, 0]})
+
+    more = (named("plus", 1), named("minus", -1))
+    one = evaluator(1, more=more, batch_size=50)(POINTS, ROWS[:1], {})["train"]
+    assert one["plus"] == -one["minus"] == pytest.approx((X @ POINTS[0])[:, 0].mean(), rel=1e-5)
+
+
 def never_finite(logits, batch):
     return jnp.log(batch["x"][:, 0])
 
@@ -175,6 +184,13 @@ def host(logits, batch):
 
 def loss(logits, batch):
     return logits[:, 0]
+
+
+def reporting(name):
+    """An objective with one metric beside the loss, which is that of the first objective."""
+    return Objective(
+        None, evaluate, metrics=lambda means: {"loss": means["loss"], name: means["loss"]}
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,6 +211,8 @@ def loss(logits, batch):
         ((metrics.Metric("z", image, lambda means: means["y"]),), "metric 'z' fails: KeyError"),
         ((metrics.Metric("z", lambda z, b: {"count": z[:, 0]}),), "may not be named 'count'"),
         ((Objective(None, lambda *_: {"z": jnp.ones(())}),), "evaluate returns z without count"),
+        ((reporting("a b"),), "metric 'a b': use letters, digits and _"),
+        ((reporting("z"), reporting("z")), "metric 'z' is measured twice"),
     ],
 )
 def test_wrong_metrics_are_refused_before_any_work(more, message, unchecked):

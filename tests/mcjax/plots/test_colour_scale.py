@@ -98,3 +98,20 @@ def test_negative_losses_have_colours_and_labels_that_do_not_overlap(shift):
 def test_a_point_above_the_whole_grid_is_not_clipped():
     values = np.array([[1.0, 2.0], [1.5, 1.2]])
     assert plots.default_clip(values, np.array([3.0])) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("levels", "most", "first", "expected"),
+    [
+        ((0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2), 9, False,
+         (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)),
+        ((0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6), 9, False,
+         (0.3, 0.5, 1, 2, 3, 5)),
+        ((0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6), 5, False, (0.5, 1, 2, 5)),
+        ((0.0009, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1), 4, True, (0.0009, 0.01, 0.1, 1)),
+        ((1.3, 1.31, 1.32, 1.33, 1.34), 3, False, (1.3, 1.32, 1.34)),
+    ],
+)  # fmt: skip
+def test_labels_are_at_the_same_steps_of_each_decade(levels, most, first, expected):
+    found = colour_scale._log_ticks(np.array(levels), most, first)
+    np.testing.assert_allclose(found, expected)

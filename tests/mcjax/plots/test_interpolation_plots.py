@@ -89,6 +89,17 @@ def test_eight_networks_are_legible_in_one_column():
     assert all(a.x1 <= b.x0 for a, b in itertools.pairwise(names))
 
 
+def test_a_legend_of_many_data_is_below_the_panels():
+    found = made(3, ("segment", "aligned", "curve"))
+    for values in (found.networks, *found.paths.values()):
+        values.metrics.update({f"more{k}": values.metrics["train"] for k in range(4)})
+    figure = plots.pairs_figure(found, "loss")
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    assert legend.y0 >= 0
+    assert all(legend.y1 < figure.axes[k].xaxis.label.get_window_extent().y0 for k in (0, 3))
+
+
 def test_groups_have_their_means_and_bands():
     kinds = {
         words: {"train_loss": Interval(level + T, level + T - 0.25, level + T + 0.25)}

@@ -37,6 +37,14 @@ def test_a_panel_for_each_metric_and_percent_for_accuracies(metrics, panels):
     plt.close(figure)
 
 
+def test_the_last_panel_of_each_column_has_the_axis():
+    arrays = some_arrays(("loss", "accuracy"))
+    arrays = {n: x for n, x in arrays.items() if "validation_accuracy" not in n}
+    axes = curve_figure(arrays, "").axes
+    assert [ax.get_xlabel() for ax in axes[:3]] == ["", "t", "t"]
+    assert [ax.xaxis.get_tick_params()["labelbottom"] for ax in axes[:3]] == [False, True, True]
+
+
 def test_profiles_of_an_alignment_are_drawn_apart():
     arrays = {"t": T} | {f"{p}_train_loss": np.ones(7) for p in ("before", "after", "repaired")}
     lines = curve_figure(arrays, "").axes[0].lines

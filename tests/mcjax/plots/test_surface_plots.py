@@ -6,7 +6,7 @@ import pytest
 from matplotlib.text import Text
 
 from mcjax import plots
-from mcjax.plots import label_placement
+from mcjax.plots import label_placement, surface_plots
 from mcjax.results import CurveOnPlane, PathMetrics, Profile, Surface
 from tests.mcjax.plots.surfaces import Y, draw, drawable, with_curve, with_iterates, words
 
@@ -62,13 +62,12 @@ def shown_labels(ax):
 
 
 @pytest.mark.parametrize("more", [(), ("mcjax.one_column",)])
-def test_iterates_first_last_and_a_few_between_are_named(more):
+def test_iterates_are_named_where_there_is_room(more):
     arrays = with_iterates(SPIRAL)
     _, ax = draw(arrays, ("train_loss", "train_loss"), *more)
     names = [t.get_text() for t in shown_labels(ax)]
-    assert names[:3] == ["a", "b", "c"]
-    assert len(names) <= 3 + 5
-    assert {"1 (2)", "12 (2)"} <= set(names)
+    assert names[:5] == ["a", "b", "c", "1 (2)", "12 (2)"]
+    assert len(set(names)) == len(names) > 3 + 5
 
 
 def boxes_and_leaders(figure, ax):
@@ -97,8 +96,7 @@ def test_words_cover_no_line_and_no_leader_crosses_words(more, case):
     boxes, leaders = boxes_and_leaders(figure, ax)
     lines = [arrays["point_xy"][:2]]
     lines += [arrays["curve_xy"]] if "curve_xy" in arrays else []
-    iterates = [c for c in ax.collections if str(c.get_label()).startswith("iterate")]
-    lines += [c.get_offsets() for c in iterates]  # through those that are drawn
+    lines += [arrays["iterate_xy"]] if "iterate_xy" in arrays else []
     lines = np.concatenate([label_placement.dense(ax.transData.transform(xy)) for xy in lines])
     for i, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[:i])
@@ -108,23 +106,71 @@ def test_words_cover_no_line_and_no_leader_crosses_words(more, case):
                 assert not inside(box, label_placement.dense(np.array(leader))).any()
 
 
-def test_iterates_under_the_marker_are_counted_and_leave_no_heap():
+def iterate_markers(ax):
+    """Places and sizes of the markers of iterates: the collections with their outline."""
+    ink = np.array([0xD5, 0x5E, 0x00]) / 255
+    found = [c for c in ax.collections if len(c.get_offsets()) and len(c.get_edgecolors())]
+    found = [c for c in found if np.allclose(c.get_edgecolors()[0, :3], ink)]
+    sizes = [np.full(len(c.get_offsets()), c.get_sizes()[0]) for c in found]
+    return np.concatenate([c.get_offsets() for c in found]), np.concatenate(sizes)
+
+
+def test_every_iterate_has_a_marker_small_where_they_are_close():
     xy = 0.01 * np.random.default_rng(0).normal(size=(12, 2))
-    arrays = with_iterates(xy, iterate_variance_share=np.array(0.0042))
-    figure, ax = draw(arrays)
-    entry = words(figure)[-1].split("\n")
-    assert entry == [
-        "iterate: epoch (distance from the plane)",
-        "12 of 12 too close to others to be drawn",
+    figure, ax = draw(with_iterates(xy, iterate_variance_share=np.array(0.0042)))
+    assert words(figure)[-1].split("\n") == [
+        "iterate: epoch (distance from the plane); small where close",
         "the plane holds 0.42 % of the iterates' variance",
     ]
-    assert [t.get_text() for t in shown_labels(ax)] == ["a", "b", "c"]
-    spread = xy.copy()
-    spread[:3] = [[3, 2], [2, 1.5], [1, 1]]
-    figure, ax = draw(with_iterates(spread))
-    assert "9 of 12 too close to others to be drawn" in words(figure)[-1]
-    names = [t.get_text() for t in shown_labels(ax)]
-    assert names[3:] == ["1 (2)", "2 (2)", "3 (2)"]
+    places, sizes = iterate_markers(ax)
+    np.testing.assert_allclose(places, xy)
+    assert len(set(sizes)) == 1
+    assert len(shown_labels(ax)) < 3 + 12  # there is no room for all
+    points = [c for c in ax.collections if len(c.get_offsets()) == 3]
+    assert ax.collections[0].get_zorder() < max(c.get_zorder() for c in points)
+    xy[:3] = [[3, 2], [2, 1.5], [3.02, 2.01]]
+    xy[-1] = [4, 0]  # near b, but far from the plane
+    figure, ax = draw(with_iterates(xy))
+    places, large = iterate_markers(ax)
+    assert {tuple(place) for place in places} == {tuple(place) for place in xy}
+    big = {tuple(place) for place in places[large == large.max()]}
+    assert large.max() > 3 * large.min()
+    assert big == {(3, 2), (2, 1.5)}
+
+
+def test_an_iterate_that_is_a_point_has_no_marker_of_its_own():
+    arrays = with_iterates([[1, 1], [4, 0]]) | {"iterate_distance": np.array([1.0, 0.0])}
+    figure, ax = draw(arrays)
+    np.testing.assert_allclose(iterate_markers(ax)[0], [[1, 1]])
+    assert words(figure)[-1] == "iterate: epoch (distance from the plane)"
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_contours_meet_the_grid_and_have_no_extremes_between(log):
+    values = np.random.default_rng(0).uniform(0.01, 5, (5, 7))
+    x, y = np.linspace(-1, 5, 7), np.array([-2.0, -1, 0, 2, 3])
+    fine_x, fine_y, fine = surface_plots._finer(x, y, values, log)
+    assert min(fine.shape) > 100
+    across, along = (np.abs(a - b[:, None]).argmin(1) for a, b in ((fine_x, x), (fine_y, y)))
+    np.testing.assert_allclose(fine[np.ix_(along, across)], values, rtol=1e-6)
+    np.testing.assert_allclose(fine_x[across], x)
+    np.testing.assert_allclose(fine_y[along], y)
+    cells = fine[along[1] : along[2] + 1, across[2] : across[3] + 1]
+    corners = values[1:3, 2:4]
+    assert corners.min() * (1 - 1e-9) <= cells.min()
+    assert cells.max() <= corners.max() * (1 + 1e-9)
+
+
+def test_a_steep_loss_is_interpolated_by_its_log():
+    grid = np.geomspace(1e-4, 1, 5)[None].repeat(5, axis=0)
+    _, _, fine = surface_plots._finer(np.arange(5.0), np.arange(5.0), grid, True)
+    np.testing.assert_allclose(np.diff(np.log(fine[0])), np.log(1e4) / (fine.shape[1] - 1))
+
+
+def test_several_panels_are_lettered():
+    figure, _ = draw(drawable(), ("train_loss", "train_loss"))
+    assert [ax.get_title(loc="left") for ax in figure.axes[:2]] == ["(a)", "(b)"]
+    assert draw(drawable())[1].get_title(loc="left") == ""
 
 
 def test_iterates_do_not_hide_the_segment():
@@ -194,8 +240,8 @@ def test_figure_labels_do_not_overlap_and_say_the_distance():
     figure = plots.surface_figure(surface_with(), "train_loss", labels=("w70", "w150", "theta"))
     figure.draw_without_rendering()
     ax = figure.axes[0]
-    texts = [t for t in ax.texts if t.get_text()]
-    assert [t.get_text() for t in texts] == ["w70", "w150", "theta", "10 (3)", "20 (2)", "30 (1)"]
+    texts = shown_labels(ax)
+    assert [t.get_text() for t in texts] == ["w70", "w150", "theta", "10 (3)", "30 (1)", "20 (2)"]
     boxes = [Text.get_window_extent(t) for t in texts]
     for i, box in enumerate(boxes):
         assert not box.overlaps(figure.axes[1].get_window_extent())
