@@ -64,6 +64,10 @@ class Finish(Protocol):
         ...
 
 
+OWN = "own/"
+"""Prefix of an objective's sums that were added to it in the same way before."""
+
+
 class Metric(NamedTuple):
     """A metric, or several that are made of the same values.
 
@@ -98,10 +102,12 @@ def with_metrics(own: Objective, more: Sequence[Metric | Objective]) -> Objectiv
             else:
                 found = _sums(one, logits, batch)
             sums |= {prefix + name: x for name, x in found.items()}
-        return sums | own.evaluate(params, state, batch)
+        of_own = own.evaluate(params, state, batch)
+        return sums | {OWN + n if "/" in n else n: x for n, x in of_own.items()}
 
     def report(means: Means) -> Means:
-        mine = {n: x for n, x in means.items() if not n.startswith(tuple(parts))}
+        of_own = {n: x for n, x in means.items() if not n.startswith(tuple(parts))}
+        mine = {n.removeprefix(OWN): x for n, x in of_own.items()}
         of_objective = reported(own, mine)
         found: Means = {}
         for prefix, one in parts.items():
