@@ -46,15 +46,10 @@ def page(config: Any, doc: str) -> str:
       doc: its docstring.
     """
     kinds = typing.get_type_hints(config)
-    fields = {f.name: f for f in dataclasses.fields(config) if f.name not in config.unused}
-    shared = {name for names in TOPICS.values() for name in names}
-    own = [name for name in fields if name not in shared]
-    own.sort(key=lambda name: name not in inspect.get_annotations(config))  # inherited ones last
-    topics = {config.topic: own, **TOPICS}
-    blocks = []
-    for topic, names in topics.items():
-        if entries := [_entry(fields[n], kinds[n]) for n in names if n in fields]:
-            blocks.append("\n".join([topic, *entries]))
+    blocks = [
+        "\n".join([topic, *(_entry(field, kinds[field.name]) for field in fields)])
+        for topic, fields in by_topic(config).items()
+    ]
     head = (
         "Flags, with defaults in []. --flagfile=FILE reads flags from a file, one per line; flags "
         "on the\ncommand line override the file's."
@@ -63,19 +58,42 @@ def page(config: Any, doc: str) -> str:
     return "\n\n".join([doc, head, *blocks])
 
 
-def _entry(field: dataclasses.Field[Any], kind: Any) -> str:
-    """A flag with its explanation, choices and default."""
+def by_topic(config: Any) -> dict[str, list[dataclasses.Field[Any]]]:
+    """A command's flags by topic: its own first, then those of `TOPICS` that it has."""
+    fields = {f.name: f for f in dataclasses.fields(config) if f.name not in config.unused}
+    shared = {name for names in TOPICS.values() for name in names}
+    own = [name for name in fields if name not in shared]
+    own.sort(key=lambda name: name not in inspect.get_annotations(config))  # inherited ones last
+    topics = {config.topic: own, **TOPICS}
+    found = {topic: [fields[n] for n in names if n in fields] for topic, names in topics.items()}
+    return {topic: listed for topic, listed in found.items() if listed}
+
+
+def spelling(field: dataclasses.Field[Any], kind: Any) -> str:
+    """How a flag is written, with its choices or a placeholder for its value."""
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    head = f"  --[no]{field.name}" if bool in options else f"  --{field.name}="
-    if field.metadata["choices"]:
-        head += "|".join(field.metadata["choices"])
-    else:
-        head += next((PLACEHOLDERS[o] for o in options if o in PLACEHOLDERS), "")
-    text = " ".join([field.metadata["help"], *_names(field.name), *_default(field.default)])
+    if bool in options:
+        return f"--[no]{field.name}"
+    placeholder = next((PLACEHOLDERS[o] for o in options if o in PLACEHOLDERS), "")
+    return f"--{field.name}=" + ("|".join(field.metadata["choices"]) or placeholder)
+
+
+def explanation(field: dataclasses.Field[Any]) -> str:
+    """What a flag does, with its default in brackets."""
+    return " ".join([field.metadata["help"], *_names(field.name), *_default(field.default)])
+
+
+def _entry(field: dataclasses.Field[Any], kind: Any) -> str:
+    """A flag's lines on the page."""
+    head = f"  {spelling(field, kind)}"
     margin = " " * COLUMN
     width = min(WIDTH, max(COLUMN + 30, shutil.get_terminal_size((WIDTH, 24)).columns))
     body = textwrap.fill(
-        text, width, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False
+        explanation(field),
+        width,
+        initial_indent=margin,
+        subsequent_indent=margin,
+        break_on_hyphens=False,
     )
     return head.ljust(COLUMN) + body[COLUMN:] if len(head) < COLUMN - 1 else f"{head}\n{body}"
 
