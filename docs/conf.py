@@ -23,6 +23,7 @@ extensions = [
     "formulas",
     "named_tuples",
     "pages",
+    "tutorials",
 ]
 exclude_patterns = ["conf.py", "extensions"]
 
@@ -39,7 +40,7 @@ toc_object_entries_show_parents = "hide"
 # Pages are Markdown. Tutorials are jupytext scripts; TUTORIALS=0 makes their pages without output.
 myst_enable_extensions = ["dollarmath", "attrs_inline"]
 myst_heading_anchors = 4
-nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
+nb_custom_formats = {".py": "tutorials.notebook"}
 nb_execution_mode = "off" if os.environ.get("TUTORIALS") == "0" else "force"
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
@@ -49,6 +50,7 @@ nb_output_stderr = "remove-warn"
 html_theme = "furo"
 html_title = f"mcjax {version}"
 html_math_renderer = "mathml"
+html_show_copyright = False
 html_show_sphinx = False
 html_copy_source = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
