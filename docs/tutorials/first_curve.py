@@ -1,8 +1,9 @@
 # %% [markdown]
 # # A first curve
 #
-# Two networks trained from different seeds are both good, and the straight line between them is not. A
-# curve of low loss joins them all the same. You learn the three calls that find it, in ten lines.
+# Two networks trained from different seeds are both good, and the straight line between them is
+# not. A curve of low loss joins them all the same. You learn the three calls that find it, in ten
+# lines.
 
 # %%
 import jax
@@ -17,9 +18,9 @@ plt.style.use(plots.STYLE)
 # %matplotlib inline
 
 # %% [markdown]
-# **Bring parameters, a loss and data.** Parameters are any pytree of arrays, data any pytree of arrays with a
-# leading axis of examples, and the loss is a mean over examples. Here: 1,293 images of digits, and two layers in
-# plain JAX.
+# **Bring parameters, a loss and data.** Parameters are any pytree of arrays, data any pytree of
+# arrays with a leading axis of examples, and the loss is a mean over examples. Here: 1,293 images
+# of digits, and two layers in plain JAX.
 
 # %%
 digits = data.load("digits")
@@ -43,8 +44,8 @@ def loss(params, batch):
 
 
 # %% [markdown]
-# **Train the ends.** Any training loop will do; mcjax does not see it. The seed decides the initial parameters and
-# the order of the data.
+# **Train the ends.** Any training loop will do; mcjax does not see it. The seed decides the
+# initial parameters and the order of the data.
 
 # %%
 adam = optax.adam(3e-3)
@@ -69,18 +70,21 @@ print(f"training loss of the ends: {loss(start, train):.4f}, {loss(end, train):.
 print(f"half way between: {loss(jax.tree.map(lambda a, b: (a + b) / 2, start, end), train):.4f}")
 
 # %% [markdown]
-# **Fit the curve.** It has one bend: two straight pieces from `start` through $\theta$ to `end`. Only $\theta$ is
-# trained, with the loss at a random $t$ of the curve in each step. `losses` is the mean of each epoch.
+# **Fit the curve.** It has one bend: two straight pieces from `start` through $\theta$ to `end`.
+# Only $\theta$ is trained, with the loss at a random $t$ of the curve in each step. `losses` is
+# the mean of each epoch.
 
 # %%
 points, losses = api.fit_curve(
     loss, start, end, train, optimizer=adam, epochs=40, batch_size=50, key=jax.random.key(2)
 )  # fmt: skip
-print(f"mean loss on the curve: {losses[0]:.3f} in epoch 1, {losses[-1]:.4f} in epoch {len(losses)}")
+print(
+    f"mean loss on the curve: {losses[0]:.3f} in epoch 1, {losses[-1]:.4f} in epoch {len(losses)}"
+)
 
 # %% [markdown]
-# **Measure it**, on data that was not used to train as well. A *barrier* is by how much the highest loss on the path
-# exceeds the loss of the worse end.
+# **Measure it**, on data that was not used to train as well. A *barrier* is by how much the
+# highest loss on the path exceeds the loss of the worse end.
 
 # %%
 found = api.profile(loss, api.ONE_BEND, points, train, held_out)
@@ -91,9 +95,10 @@ for name, path in found.paths.items():
 plots.curve_figure(found, "Two networks on digits")
 
 # %% [markdown]
-# The dashed segment leaves the region of low loss, the curve stays in it: that is *mode connectivity*. Two things the
-# figure does not say. The curve is not the only one, another seed finds another. And its validation loss
-# may rise where its training loss does not, so look at both.
+# The dashed segment leaves the region of low loss, the curve stays in it: that is *mode
+# connectivity*. Two things the figure does not say. The curve is not the only one, another seed
+# finds another. And its validation loss may rise where its training loss does not, so look at
+# both.
 #
-# Accuracy, dropout, batch norm and metrics of your own: [your own network](own_network.py). What is around the
-# curve: [reading a surface](reading_a_surface.py).
+# Accuracy, dropout, batch norm and metrics of your own: [your own network](own_network.py). What
+# is around the curve: [reading a surface](reading_a_surface.py).
