@@ -155,7 +155,8 @@ for name in EPOCHS:
 iterates = hot["SGDR", highest][0]
 plane = api.surface(
     loss, [iterates[e] for e in EPOCHS["SGDR"]], train,
-    iterates={e: iterates[e] for e in range(4, 61, 4)}, names=["w12", "w28", "w60"], grid=(25, 25), refine=0.02,
+    iterates={e: iterates[e] for e in range(4, 61, 4)},
+    names=["w12", "w28", "w60"], grid=(25, 25), refine=0.02,
 )  # fmt: skip
 plots.surface_figure(plane, "train_loss")
 
@@ -165,7 +166,8 @@ plots.surface_figure(plane, "train_loss")
 # seeds in [the first tutorial](first_curve.py). With the commands, on the paper's network:
 #
 # ```
-# python -m experiments.train_mode --flagfile=experiments/flags/digits/sgdr.cfg --workdir=runs/sgdr
+# python -m experiments.train_mode --flagfile=experiments/flags/digits/sgdr.cfg \
+#     --workdir=runs/sgdr
 # python -m experiments.interpolate --points=runs/sgdr@30,runs/sgdr@70,runs/sgdr@150 \
 #     --workdir=runs/sgdr_segments
 # ```
