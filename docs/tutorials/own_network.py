@@ -186,7 +186,7 @@ plots.curve_figure(found, "Flax NNX with dropout and batch norm")
 # On the segment accuracy and F1 fall together, as classes have about equally many images; with
 # rare classes they would not. Beware of two things. Both ends share one `state`: it only gives the
 # shapes, as the statistics are recomputed at every point. With an objective that has no
-# `statistics`, the points would be measured with those of one end, and look far worse than they
+# `statistics`, the points would be measured with those of one end, and can look far worse than they
 # are. And dropout is off in what you see: the curve was trained with it, on a higher loss.
 
 # %% [markdown]

@@ -124,9 +124,9 @@ for found in around.values():
     display(plots.surface_figure(found, "train_loss"))
 
 # %% [markdown]
-# A round bowl, for nearly every network and pair of directions: among thousands of directions two
-# random ones almost surely miss the few in which the loss stays low, such as the curve's. A bowl
-# is therefore no sign of an isolated minimum, and random directions find no second network.
+# Two bowls, although the curve leaves this network at no loss: among thousands of directions two
+# random ones almost surely miss the few in which the loss stays low. A bowl is therefore no sign of
+# an isolated minimum, and random directions find no second network.
 #
 # ## Extent and clip
 #

@@ -161,9 +161,9 @@ plane = api.surface(
 plots.surface_figure(plane, "train_loss")
 
 # %% [markdown]
-# What this does *not* show: that SGDR explores and step decay does not. At the paper's rate the same
-# network stays in one valley, and the barriers here are several times lower than that between two
-# seeds in [the first tutorial](first_curve.py). With the commands, on the paper's network:
+# What this does *not* show: that SGDR explores and step decay does not. At the paper's rate the
+# same network stays in one valley, and the barriers here are several times lower than that between
+# two seeds in [the first tutorial](first_curve.py). With the commands, on the paper's network:
 #
 # ```
 # python -m experiments.train_mode --flagfile=experiments/flags/digits/sgdr.cfg \
