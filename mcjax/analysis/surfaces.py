@@ -41,6 +41,14 @@ def surface(
 
     Returns:
       A surface with an empty grid; `filled` adds one.
+
+    >>> from mcjax.analysis import toy
+    >>> points = (toy.A, toy.B, toy.BEND)
+    >>> plane, controls = planes.plane(points), (toy.A, toy.BEND, toy.B)
+    >>> found = surface(toy.evaluator(), points, plane, {}, ["A", "B", "bend"],
+    ...                 curve=(curves.bezier(1), controls))
+    >>> found.points.xy.round(2).tolist(), found.curve.control_xy.round(2)[1].tolist()
+    ([[0.0, 0.0], [5.66, 0.0], [2.83, 2.83]], [2.83, 2.83])
     """
     own = at_points(evaluator, points, state)
     seen = None
@@ -73,6 +81,12 @@ def filled(
       x: the columns' coordinates.
       y: the rows' coordinates.
       rows: the metrics of each row, from `evaluate`.
+
+    >>> points = results.Points(np.zeros((3, 2)), np.array(["A", "B", "C"]), {})
+    >>> empty = results.Surface(np.zeros(0), np.zeros(0), {}, points)
+    >>> row = results.Values({"train": {"loss": np.array([0.1, 0.2, 0.3])}})
+    >>> filled(empty, np.arange(3), np.arange(2), [row, row]).metrics["train"]["loss"].shape
+    (2, 3)
     """
     metrics = {
         split: {name: np.stack([row.metrics[split][name] for row in rows]) for name in found}
@@ -89,7 +103,16 @@ def covering(
     shape: tuple[int, int] = (21, 21),
     margin: float = 0.2,
 ) -> tuple[Float[np.ndarray, " width"], Float[np.ndarray, " height"]]:
-    """The `grid` that covers a surface's points and everything drawn on it."""
+    """The `grid` that covers a surface's points and everything drawn on it.
+
+    >>> plane = planes.Plane(np.array([[0.0, 0], [4, 0], [1, 3]]), np.eye(2))
+    >>> points = results.Points(plane.anchors, np.array(["A", "B", "C"]), {})
+    >>> xy = np.array([[2.0, 5]])  # of a curve above the points
+    >>> curve = results.CurveOnPlane(np.array([0.5]), xy, np.zeros(1), xy)
+    >>> found = results.Surface(np.zeros(0), np.zeros(0), {}, points, curve=curve)
+    >>> covering(found, plane, (2, 2), margin=0.0)
+    (array([0., 4.]), array([0., 5.]))
+    """
     drawn = [one.xy for one in (surface.curve, surface.iterates) if one is not None]
     return grid(plane, shape, margin, np.concatenate([plane.anchors, *drawn]))
 
@@ -145,6 +168,9 @@ def grid_around(
 
     Raises:
       ValueError: a side has fewer than 2 points.
+
+    >>> grid_around((1.0, 2.0), (3, 3))
+    (array([-1.,  0.,  1.]), array([-2.,  0.,  2.]))
     """
     check_grid(shape)
     x, y = (np.linspace(-r, r, n) for r, n in zip(half_widths, shape, strict=True))
@@ -157,6 +183,10 @@ def check_grid(shape: tuple[int, int], margin: float = 0.0) -> None:
     Raises:
       ValueError: the shape is not two numbers of at least 2, or the margin is negative or not
         finite.
+
+    >>> check_grid((21, 1))
+    Traceback (most recent call last):
+    ValueError: a grid of 21 x 1 points: a side needs at least 2
     """
     if np.shape(shape) != (2,):
         raise ValueError(f"grid={shape!r}: give the points along x and along y, such as (21, 21)")
@@ -190,6 +220,13 @@ def evaluate(
 
     Yields:
       The index of a row and its metrics, from `evaluate_row`.
+
+    >>> from mcjax.analysis import toy
+    >>> points = (toy.A, toy.B, toy.BEND)
+    >>> plane, x, y = planes.plane(points), np.linspace(0, 4, 3), np.linspace(-1, 1, 2)
+    >>> rows = dict(evaluate(toy.evaluator(), points, plane, x, y, {}))
+    >>> {index: row.metrics["train"]["loss"].shape for index, row in rows.items()}
+    {0: (3,), 1: (3,)}
     """
     frame = planes.frame(plane, points)
     for index, height in enumerate(y):
@@ -226,6 +263,14 @@ def evaluate_row(
 
     Returns:
       Values of shape ``[width]``.
+
+    >>> from mcjax.analysis import toy
+    >>> points = (toy.A, toy.B, toy.BEND)
+    >>> plane = planes.plane(points)
+    >>> x = np.linspace(0, plane.anchors[1, 0], 3)  # from A to B
+    >>> row = evaluate_row(toy.evaluator(), planes.frame(plane, points), plane, x, 0.0, {})
+    >>> row.metrics["train"]["loss"].round(2)
+    array([0.03, 0.69, 0.03])
     """
     xy = np.stack([x, np.full(len(x), y)], axis=-1)
     blocks = []
@@ -241,5 +286,9 @@ def at_points(evaluator: evaluation.Evaluator, points: Sequence[Any], state: Any
 
     Returns:
       Values of shape ``[len(points)]``.
+
+    >>> from mcjax.analysis import toy
+    >>> at_points(toy.evaluator(), (toy.A, toy.B), {}).metrics["train"]["loss"].round(2)
+    array([0.03, 0.03])
     """
     return results.Values.joined([evaluator(tuple(points), np.eye(len(points)), state)])
