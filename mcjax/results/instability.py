@@ -24,7 +24,12 @@ AXES = {"network": 2, "segment": 3, "barrier": 2}
 
 
 class Spread(NamedTuple):
-    """Barriers over the pairs of each of F fork points, in units of the metric."""
+    """Barriers over the pairs of each of F fork points, in units of the metric.
+
+    >>> found = Spread(np.array([0.05]), np.array([0.01]), np.array([0.04]), np.array([0.06]))
+    >>> float(found.mean[0])
+    0.05
+    """
 
     mean: Float[np.ndarray, " F"]
     std: Float[np.ndarray, " F"]
@@ -46,6 +51,12 @@ class Instability(NamedTuple):
       barriers: ``barriers[split][name]`` of shape ``[F, N]``: how far a loss or error rises above
         the mean of the two ends, or an accuracy falls below it (Frankle et al., 2020).
       extra: other arrays of the file, by key.
+
+    >>> heights = {"train": {"accuracy": np.array([[0.3], [0.01]])}}  # of two forks
+    >>> name, epoch, pairs = np.array(["0", "5"]), np.array([0, 5]), np.array([[0, 1]])
+    >>> found = Instability(name, 10 * epoch, epoch, np.zeros(0), pairs, {}, {}, heights)
+    >>> int(found.epoch[found.stable_from("train_accuracy")])
+    5
     """
 
     name: Shaped[np.ndarray, " F"]
@@ -66,6 +77,12 @@ class Instability(NamedTuple):
 
         Raises:
           ValueError: the metric has no barriers.
+
+        >>> heights = {"train": {"accuracy": np.array([[0.1, 0.3]])}}  # of one fork with two pairs
+        >>> name, epoch, pairs = np.array(["0"]), np.array([0]), np.array([[0, 1], [0, 2]])
+        >>> found = Instability(name, 10 * epoch, epoch, np.zeros(0), pairs, {}, {}, heights)
+        >>> found.spread("train_accuracy").mean
+        array([0.2])
         """
         heights = named(self.barriers)
         if metric not in heights:
@@ -84,13 +101,26 @@ class Instability(NamedTuple):
 
         Raises:
           ValueError: the metric has no barriers.
+
+        >>> heights = {"train": {"accuracy": np.array([[0.3], [0.01], [0.0]])}}
+        >>> name, epoch, pairs = np.array(["0", "2", "5"]), np.array([0, 2, 5]), np.array([[0, 1]])
+        >>> found = Instability(name, 10 * epoch, epoch, np.zeros(0), pairs, {}, {}, heights)
+        >>> found.stable_from("train_accuracy")
+        1
         """
         unstable = np.flatnonzero(~(self.spread(metric).mean < STABLE))
         first = int(unstable[-1]) + 1 if unstable.size else 0
         return first if first < len(self.step) else None
 
     def to_arrays(self) -> Arrays:
-        """The arrays by key: ``network_``, ``segment_`` and ``barrier_SPLIT_METRIC`` among them."""
+        """The arrays by key: ``network_``, ``segment_`` and ``barrier_SPLIT_METRIC`` among them.
+
+        >>> heights = {"train": {"accuracy": np.array([[0.3]])}}
+        >>> name, epoch, pairs = np.array(["0"]), np.array([0]), np.array([[0, 1]])
+        >>> found = Instability(name, 10 * epoch, epoch, np.zeros(0), pairs, {}, {}, heights)
+        >>> list(found.to_arrays())
+        ['name', 'step', 'epoch', 't', 'pairs', 'barrier_train_accuracy']
+        """
         arrays = {key: getattr(self, key) for key in OWN}
         for kind, metrics in zip(AXES, (self.networks, self.metrics, self.barriers), strict=True):
             arrays |= values_arrays(metrics, None, f"{kind}_")
@@ -102,6 +132,10 @@ class Instability(NamedTuple):
 
         Raises:
           ValueError: the fork points, ``t`` or the pairs are missing.
+
+        >>> Instability.from_arrays({"t": np.linspace(0, 1, 3)})
+        Traceback (most recent call last):
+        ValueError: an instability analysis needs name, step, epoch, t, pairs; name, step, ...
         """
         left = require(arrays, OWN, "an instability analysis")
         networks, metrics, barriers = (
