@@ -26,6 +26,14 @@ def image_batches(
       ``fetch(data, rows, examples, weight, key) -> batch``. ``data`` is a `Split` (uint8 images and
       labels), ``rows`` are int32 positions in it, and ``examples`` the numbers that the
       augmentation derives its randomness from. The batch is ``{"images", "labels", "weight"}``.
+
+    >>> import numpy as np
+    >>> from mcjax.data import Split
+    >>> fetch = image_batches(mean=0.5, std=0.25)
+    >>> split = Split(np.full((3, 1, 1, 1), 255, np.uint8), np.arange(3, dtype=np.int32))
+    >>> batch = fetch(split, jnp.array([2, 0]), jnp.array([2, 0]), jnp.ones(2), jax.random.key(0))
+    >>> batch["labels"].tolist(), batch["images"].ravel().tolist()
+    ([2, 0], [2.0, 2.0])
     """
 
     def fetch(
