@@ -56,12 +56,12 @@ def augment(
     Raises:
       ValueError: the padding is negative.
 
-    >>> images = jnp.tile(jnp.arange(3, dtype=jnp.uint8).reshape(1, 1, 3, 1), (4, 1, 1, 1))
-    >>> augment(Augmentation(flip=True), jax.random.key(0), images, jnp.arange(4))[:, 0, :, 0]
-    Array([[0, 1, 2],
-           [0, 1, 2],
-           [2, 1, 0],
-           [2, 1, 0]], dtype=uint8)
+    >>> image = jnp.zeros((1, 8, 8, 1))
+    >>> augment(Augmentation(), jax.random.key(0), image, jnp.arange(1)) is image  # none
+    True
+    >>> augment(Augmentation(padding=-1), jax.random.key(0), image, jnp.arange(1))
+    Traceback (most recent call last):
+    ValueError: padding=-1: use 0 (no crop) or a number of pixels
     """
     if augmentation.flip:
         images = random_flip(key, images, examples)
@@ -84,8 +84,9 @@ def random_crop(
     Raises:
       ValueError: the padding is negative.
 
-    >>> image = jnp.arange(1, 10, dtype=jnp.uint8).reshape(1, 3, 3, 1)
-    >>> random_crop(jax.random.key(0), image, jnp.array([0]), padding=1)[0, :, :, 0]
+    >>> key, image = jax.random.key(0), np.arange(1, 10, dtype=np.uint8).reshape(1, 3, 3, 1)
+    >>> crop = jax.jit(random_crop, static_argnames="padding")
+    >>> crop(key, image, np.array([0]), padding=1).reshape(3, 3)
     Array([[2, 3, 0],
            [5, 6, 0],
            [8, 9, 0]], dtype=uint8)
@@ -115,8 +116,8 @@ def random_flip(
       images: uint8 or float32.
       examples: numbers of the examples in the data set.
 
-    >>> images = jnp.tile(jnp.arange(3, dtype=jnp.uint8).reshape(1, 1, 3, 1), (4, 1, 1, 1))
-    >>> random_flip(jax.random.key(0), images, jnp.arange(4))[:, 0, :, 0]
+    >>> images = np.tile(np.arange(3, dtype=np.uint8).reshape(1, 1, 3, 1), (4, 1, 1, 1))
+    >>> jax.jit(random_flip)(jax.random.key(0), images, np.arange(4)).reshape(4, 3)
     Array([[0, 1, 2],
            [0, 1, 2],
            [2, 1, 0],
@@ -235,7 +236,7 @@ def normalize(
       mean: one number per channel, from `statistics` or `fixed_statistics`.
       std: likewise.
 
-    >>> normalize(np.array([[0], [255]], np.uint8), mean=0.5, std=0.25)
+    >>> jax.jit(normalize)(np.array([[0], [255]], np.uint8), mean=0.5, std=0.25)
     Array([[-2.],
            [ 2.]], dtype=float32)
     """
