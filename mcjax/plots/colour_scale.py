@@ -91,6 +91,9 @@ def default_clip(values: Num[np.ndarray, "..."], points: Num[np.ndarray, " point
       The larger of the losses' third quartile and ten times the highest of these points, rounded
       up to one digit, but at most the largest finite loss. If losses are below zero, all are
       measured from the lowest one.
+
+    >>> default_clip(np.array([0.1, 0.2, 2.0, 1000.0]), np.array([0.1, 0.02]))
+    300.0
     """
     finite, points = values[np.isfinite(values)], points[np.isfinite(points)]
     if not finite.size:
