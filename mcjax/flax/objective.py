@@ -65,8 +65,9 @@ def cross_entropy(model: Classifier, dtype: jax.typing.DTypeLike | None = None) 
         gradients of `nn.Conv` and `nn.Dense`) stay float32. None for the parameters' dtype.
 
     Returns:
-      An objective over batches ``{"images": float32 [B, H, W, C], "labels": int32 [B],
-      "weight": float32 [B]}``, with the sums ``loss``, ``accuracy`` and ``count``. Evaluation uses
+      An objective over batches with ``images`` (float32, ``[B, H, W, C]``), ``labels`` (int32,
+      ``[B]``) and ``weight`` (float32, ``[B]``). Its sums are ``loss`` in nats, ``accuracy`` and
+      ``count``. Evaluation uses
       `exact_cross_entropy`; training uses that of optax, whose gradient is just as exact.
 
     >>> from mcjax.flax.models.mlp import MLP
