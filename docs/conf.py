@@ -23,6 +23,7 @@ extensions = [
     "formulas",
     "named_tuples",
     "pages",
+    "signatures",
     "tutorials",
 ]
 exclude_patterns = ["conf.py", "extensions"]

@@ -39,6 +39,10 @@ class Principal(NamedTuple):
 def around(params: curves.Params, directions: Sequence[curves.Params]) -> tuple[Any, Any, Any]:
     """The three points ``w, w + d_1, w + d_2`` of the plane through ``w`` along two directions.
 
+    Args:
+      params: the point ``w``.
+      directions: two pytrees like it, in units of weight distance.
+
     Raises:
       ValueError: there are not two directions, they do not match the parameters, or one of them is
         zero or not finite.

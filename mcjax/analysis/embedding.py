@@ -16,6 +16,12 @@ def distances(points: Sequence[Any]) -> Float[np.ndarray, "points points"]:
     would lose the digits of small differences between long vectors, and t-SNE's layout jumps with
     the last digits of float32 sums.
 
+    Args:
+      points: N pytrees of one structure.
+
+    Returns:
+      A symmetric matrix, in units of weight distance.
+
     >>> distances([{"w": np.zeros(2)}, {"w": np.array([3.0, 4.0])}])
     array([[0., 5.],
            [5., 0.]])
@@ -33,6 +39,14 @@ def tsne(
     """Coordinates by t-SNE (van der Maaten & Hinton, 2008).
 
     t-SNE preserves neighbourhoods, not distances: a figure shows which points are close, no more.
+
+    Args:
+      distances: from `distances`.
+      perplexity: about how many neighbours a point has.
+      seed: for the first layout.
+
+    Returns:
+      Coordinates without a unit.
 
     Raises:
       ValueError: there are no more points than ``perplexity``.

@@ -53,7 +53,8 @@ def members(
       A point's log-probabilities in float64.
 
     Raises:
-      ValueError: the evaluator's objective has no logits.
+      ValueError: the evaluator's objective has no logits, or the control points do not match each
+        other or the number of coefficients.
 
     >>> from mcjax.analysis import toy
     >>> one, other = members(toy.evaluator(), [toy.A, toy.B], np.eye(2), {}, "train")
@@ -85,7 +86,7 @@ def logits(
       A point's logits ``[examples, classes]`` by split.
 
     Raises:
-      ValueError: the evaluator's objective has no logits.
+      ValueError: as `members`.
 
     >>> from mcjax.analysis import toy
     >>> (middle,) = logits(toy.evaluator(), [toy.A, toy.B], np.array([[0.5, 0.5]]), {}, ["train"])

@@ -81,6 +81,9 @@ def make_product(evaluator: evaluation.Evaluator) -> HessianProduct:
 
     It is compiled once, on first use, for the evaluator's data, batches and devices.
 
+    Args:
+      evaluator: for the network and data.
+
     >>> from mcjax.analysis import toy
     >>> product = make_product(toy.evaluator())
     >>> zero = curves.combine([toy.A, toy.B], np.array([0.5, 0.5], np.float32))

@@ -25,6 +25,9 @@ def collect(
       found: the segments between every two children of each fork point, with the same ``t`` and
         number of children.
 
+    Returns:
+      The segments' metrics and barriers, with a leading axis of fork points.
+
     >>> from mcjax.analysis import interpolation, toy
     >>> pair = interpolation.interpolate(
     ...     toy.evaluator(), [toy.A, toy.B], ["1", "2"], np.linspace(0, 1, 3), {})

@@ -43,6 +43,9 @@ def interpolate(
       state: the networks' state; its batch-norm averages are replaced at every point.
       progress: called with how many points are done.
 
+    Raises:
+      ValueError: the networks differ in structure, shape or dtype.
+
     >>> from mcjax.analysis import toy
     >>> found = interpolate(toy.evaluator(), [toy.A, toy.B], ["A", "B"], np.linspace(0, 1, 3), {})
     >>> found.matrix("train_loss").round(2)
@@ -71,6 +74,10 @@ def every_pair(count: int) -> list[Pair]:
 def positions(t_range: tuple[float, float], points: int) -> Float[np.ndarray, " points"]:
     """Equally spaced ``t``, of which some are between the networks at 0 and 1.
 
+    Args:
+      t_range: the first and the last ``t``.
+      points: how many.
+
     Raises:
       ValueError: the range is not one, or no point is between the networks.
 
@@ -96,6 +103,11 @@ def on_segment(
     pair: Pair, t: Num[np.ndarray, " points"], count: int
 ) -> Float[np.ndarray, "points count"]:
     """Coefficients of a pair's segment over ``count`` control points; ``t`` may be any numbers.
+
+    Args:
+      pair: indices of the control points at ``t = 0`` and ``t = 1``.
+      t: positions.
+      count: number of control points.
 
     >>> on_segment((0, 2), np.array([0.0, 0.25]), count=3)
     array([[1.  , 0.  , 0.  ],
@@ -127,6 +139,9 @@ def evaluate(
 
     Yields:
       A key and the metrics of its points, in order, as soon as they are known.
+
+    Raises:
+      ValueError: the control points do not match each other, or the number of coefficients.
 
     >>> from mcjax.analysis import toy
     >>> rows = {"ends": np.eye(2), "middle": np.array([[0.5, 0.5]])}
@@ -180,6 +195,10 @@ def on_curve(
 
 def spread(values: Values, t: Num[np.ndarray, " points"]) -> Values:
     """The metrics of the points of `on_curve` as those of all ``t``, with NaN off the curve.
+
+    Args:
+      values: of shape ``[inside]``.
+      t: all positions.
 
     >>> values = Values({"train": {"loss": np.array([1.0, 2.0])}})
     >>> spread(values, np.array([-0.5, 0.0, 1.0])).metrics
@@ -241,6 +260,9 @@ def collect(
 
 def stack(found: Sequence[Values]) -> Values:
     """The metrics of several paths of equal length, each of shape ``[paths, points]``.
+
+    Args:
+      found: of each path, of shape ``[points]``.
 
     >>> one = Values({"train": {"loss": np.array([0.1, 0.9])}})
     >>> stack([one, one, one]).metrics["train"]["loss"].shape

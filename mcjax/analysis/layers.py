@@ -157,6 +157,11 @@ def rows(
 ) -> dict[Span | None, Any]:
     """Coefficients of all paths, each once, and with the key None of the two networks.
 
+    Args:
+      params: a network.
+      layer: the names of all of its layers, from `order`.
+      t: positions along the paths.
+
     >>> from mcjax.analysis import toy
     >>> list(rows(toy.A, ["first", "second"], np.linspace(0, 1, 3)))
     [None, (0, 0), (1, 1), (0, 1)]
@@ -185,6 +190,9 @@ def measure(
       t: rising, from 0 to 1.
       state: the network's state; its batch-norm averages are replaced at every point.
       progress: called with how many points are done.
+
+    Raises:
+      ValueError: the networks differ in structure, shape or dtype.
 
     >>> from mcjax.analysis import toy
     >>> t = np.linspace(0, 1, 3)

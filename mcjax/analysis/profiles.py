@@ -37,6 +37,10 @@ def profile(
       segment: the segment's metrics, if they are known already.
       progress: called with the name of a path and the number of its points done.
 
+    Raises:
+      ValueError: the number of control points does not fit the curve, they do not match, or there
+        are fewer than two ``t``.
+
     >>> from mcjax.analysis import toy
     >>> points, t = (toy.A, toy.BEND, toy.B), np.linspace(0, 1, 3)
     >>> found = profile(toy.evaluator(), curves.bezier(1), points, t, {})
@@ -76,6 +80,9 @@ def along(
       state: the network's state.
       progress: called with how many points are done.
 
+    Raises:
+      ValueError: as `profile`.
+
     >>> from mcjax.analysis import toy
     >>> found = along(toy.evaluator(), curves.segment(), (toy.A, toy.B), np.linspace(0, 1, 3), {})
     >>> found.arc_length.round(2), round(found.barriers["train"]["loss"].over_max, 2)
@@ -107,8 +114,18 @@ def end_slopes(
     rounding of float32 losses: 1e-6 of the loss for rounded logits, and 6e-8, below which
     ``log(1 + x)`` loses a confident example's loss.
 
+    Args:
+      evaluator: for the network and data.
+      curve: the family.
+      control_points: ``(start, *bends, end)``.
+      state: the network's state.
+      step: of the finest difference, in ``t``.
+
     Returns:
       ``slopes[split]["loss"]`` for every split that has a loss.
+
+    Raises:
+      ValueError: the number of control points does not fit the curve, or they do not match.
 
     >>> from mcjax.analysis import toy
     >>> found = end_slopes(toy.evaluator(), curves.segment(), (toy.A, toy.B), {})["train"]["loss"]

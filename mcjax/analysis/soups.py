@@ -54,6 +54,10 @@ def uniform(count: int) -> Row:
 def since(epochs: Num[np.ndarray, " K"], start: float) -> Row:
     """Equal coefficients for the checkpoints from the epoch ``start`` on: SWA's.
 
+    Args:
+      epochs: of the checkpoints.
+      start: the first epoch to average.
+
     Raises:
       ValueError: there is none.
 
@@ -74,6 +78,10 @@ def exponential(count: int, decay: float) -> Row:
 
     Each network's is ``decay`` times that of the next one, and their sum is one: the average of
     `optax.ema` with its debiasing, which does not favour the first network.
+
+    Args:
+      count: number of networks.
+      decay: between 0 and 1; the larger, the longer the memory.
 
     Raises:
       ValueError: there are no networks, or ``decay`` is not between 0 and 1.

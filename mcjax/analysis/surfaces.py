@@ -105,6 +105,15 @@ def covering(
 ) -> tuple[Float[np.ndarray, " width"], Float[np.ndarray, " height"]]:
     """The `grid` that covers a surface's points and everything drawn on it.
 
+    Args:
+      surface: from `surface`.
+      plane: the plane.
+      shape: as in `grid`.
+      margin: likewise.
+
+    Raises:
+      ValueError: as `grid`.
+
     >>> plane = planes.Plane(np.array([[0.0, 0], [4, 0], [1, 3]]), np.eye(2))
     >>> points = results.Points(plane.anchors, np.array(["A", "B", "C"]), {})
     >>> xy = np.array([[2.0, 5]])  # of a curve above the points
@@ -261,6 +270,15 @@ def evaluate_row(
     ``frame`` is the plane's, from `mcjax.planes.frame`. Combinations of the three points would have
     large coefficients if their triangle is flat, and float32 weights would lose their digits.
 
+    Args:
+      evaluator: for the network and data.
+      frame: control points of the plane, from `mcjax.planes.frame`.
+      plane: the plane.
+      x: the columns' coordinates, in units of weight distance.
+      y: the row's.
+      state: the network's state.
+      progress: called with the number of points done.
+
     Returns:
       Values of shape ``[width]``.
 
@@ -284,8 +302,16 @@ def evaluate_row(
 def at_points(evaluator: evaluation.Evaluator, points: Sequence[Any], state: Any) -> results.Values:
     """Metrics of the points themselves; one-hot coefficients reproduce their losses exactly.
 
+    Args:
+      evaluator: for the network and data.
+      points: parameter pytrees.
+      state: the network's state.
+
     Returns:
       Values of shape ``[len(points)]``.
+
+    Raises:
+      ValueError: the points differ in structure, shape or dtype.
 
     >>> from mcjax.analysis import toy
     >>> at_points(toy.evaluator(), (toy.A, toy.B), {}).metrics["train"]["loss"].round(2)

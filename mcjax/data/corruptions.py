@@ -71,6 +71,10 @@ def noise(
 def blur(images: Num[np.ndarray, "n h w c"], sigma: float) -> Num[np.ndarray, "n h w c"]:
     """Blurs with a Gaussian of standard deviation ``sigma`` pixels; edges are extended.
 
+    Args:
+      images: uint8 or float32.
+      sigma: in pixels.
+
     >>> image = np.zeros((1, 3, 3, 1), np.uint8)
     >>> image[0, 1, 1] = 255
     >>> blur(image, 0.5)[0, :, :, 0]
@@ -84,6 +88,10 @@ def blur(images: Num[np.ndarray, "n h w c"], sigma: float) -> Num[np.ndarray, "n
 
 def contrast(images: Num[np.ndarray, "n h w c"], factor: float) -> Num[np.ndarray, "n h w c"]:
     """Multiplies the deviation of each pixel from its image's mean in the channel by ``factor``.
+
+    Args:
+      images: uint8 or float32.
+      factor: 1 changes nothing; 0 leaves the mean.
 
     >>> contrast(np.array([0, 100], np.uint8).reshape(1, 1, 2, 1), 0.5).ravel()
     array([25, 75], dtype=uint8)
@@ -104,6 +112,13 @@ def random_labels(
     num_classes: int,
 ) -> Int[np.ndarray, " n"]:
     """Replaces each label with probability ``share`` by one of all classes, uniformly.
+
+    Args:
+      labels: classes from 0.
+      share: the probability.
+      examples: positions of the examples in their split.
+      seed: seed of the choice.
+      num_classes: number of classes.
 
     >>> random_labels(np.zeros(8, np.int32), 0.5, np.arange(8), seed=0, num_classes=10)
     array([4, 0, 0, 0, 0, 0, 4, 0], dtype=int32)

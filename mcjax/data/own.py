@@ -32,6 +32,11 @@ class Kind(NamedTuple):
 class Own(NamedTuple):
     """A parsed name; ``crc32`` is None unless it is pinned.
 
+    Attributes:
+      kind: one of `KINDS`.
+      path: absolute.
+      crc32: the checksum of the content in hexadecimal digits.
+
     >>> parse("npz:/data/mine.npz#crc32=1a2b3c4d").crc32
     '1a2b3c4d'
     """
@@ -92,6 +97,10 @@ def read(own: Own, cache_dir: str | None = None) -> Source:
 
     Decoded images of a folder are cached by their checksum.
 
+    Args:
+      own: from `parse`.
+      cache_dir: as in `mcjax.data.load`.
+
     Raises:
       ValueError: they have changed, are damaged, or do not fit.
 
@@ -137,6 +146,10 @@ def read_in_order(own: Own, cache_dir: str | None = None) -> dict[str, Split]:
 
 def classes(name: str, data_dir: str | None = None) -> list[str] | None:
     """Returns the names of the classes of a folder of images; None for any other data set.
+
+    Args:
+      name: as in `mcjax.data.load`.
+      data_dir: likewise.
 
     Raises:
       ValueError: there is no such folder.

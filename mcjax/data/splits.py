@@ -26,6 +26,11 @@ class Split(NamedTuple):
 class Source(NamedTuple):
     """A data set with its official splits.
 
+    Attributes:
+      train: the official training images.
+      test: the official test images.
+      num_classes: number of classes.
+
     >>> split = Split(np.zeros((10, 8, 8, 1), np.uint8), np.arange(10, dtype=np.int32))
     >>> Source(train=split, test=split, num_classes=10).num_classes
     10
@@ -103,6 +108,11 @@ def fixed_order(size: int) -> np.ndarray:
 
 def first(split: Split, size: int | None, argument: str) -> Split:
     """Returns the first ``size`` examples, or all if None.
+
+    Args:
+      split: the split.
+      size: number of examples; None for all.
+      argument: the argument's name for the message.
 
     Raises:
       ValueError: the split has fewer, or ``size`` is not positive; the message has ``argument``.

@@ -239,6 +239,10 @@ def _tensor(torch: ModuleType, array: np.ndarray) -> Any:
 def write(path: Path | str, arrays: Mapping[str, np.ndarray | jax.Array]) -> None:
     """Writes a state dict as safetensors if the suffix says so, otherwise as ``torch.save`` does.
 
+    Args:
+      path: ``.safetensors``, or any other name for a file of ``torch.save``.
+      arrays: by name.
+
     Raises:
       MissingExtraError: (an ImportError) torch or safetensors is not installed.
 

@@ -133,6 +133,12 @@ def unused_norms(arrays: Mapping[str, np.ndarray]) -> list[str]:
     norms, with half as many activations, so the remaining layers never run. A network that runs
     all layers computes something else.
 
+    Args:
+      arrays: by PyTorch's names.
+
+    Returns:
+      Names of the layers.
+
     >>> arrays = {"bn1.running_mean": np.zeros(2), "bn1.running_var": np.ones(2)}
     >>> unused_norms(arrays | {"bn2.running_mean": np.full(2, 0.3)})
     ['bn1']
@@ -149,6 +155,10 @@ def unused_norms(arrays: Mapping[str, np.ndarray]) -> list[str]:
 
 def from_flax(variables: Any, layers: Sequence[Layer]) -> Arrays:
     """Converts Flax variables to a state dict for ``load_state_dict``: the inverse of `to_flax`.
+
+    Args:
+      variables: ``{"params": ..., "batch_stats": ...}``.
+      layers: both names of each layer, from `mcjax.exchange.torch_names`.
 
     Raises:
       Mismatch: (a ValueError) an array of the network has no name.

@@ -23,6 +23,10 @@ def barrier_matrix(
 ) -> Figure:
     """A figure of `barriers`, as large as its number of modes needs.
 
+    Args:
+      curves: as in `barriers`.
+      segments: likewise.
+
     >>> figure = barrier_matrix([("a", "b", 0.01)], [("a", "b", 2.3)])  # a curve and a segment
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['0.01', '2.3']

@@ -32,6 +32,9 @@ def barriers_figure(found: results.Interpolation) -> Figure:
     Segments are above the diagonal. Below it are aligned segments, or else curves, or else the
     segments once more.
 
+    Args:
+      found: with barriers along segments.
+
     >>> heights = results.PairHeights(*np.array([[0.6], [0.65], [0.65]]))
     >>> paths = results.PairPaths(np.array([[0, 1]]), {}, barriers={"train": {"loss": heights}})
     >>> networks = results.Values({"train": {"loss": np.array([0.1, 0.2])}})
@@ -50,6 +53,14 @@ def barriers_figure(found: results.Interpolation) -> Figure:
 
 def matrix(ax: Axes, found: results.Interpolation, metric: str) -> Axes:
     """The barriers of one metric; see `barriers_figure`.
+
+    Args:
+      ax: where to draw.
+      found: with barriers along segments.
+      metric: such as ``train_loss``; falls of an accuracy are in percentage points.
+
+    Raises:
+      ValueError: the metric has no barriers.
 
     >>> heights = results.PairHeights(*np.array([[0.6], [0.65], [0.65]]))
     >>> paths = results.PairPaths(np.array([[0, 1]]), {}, barriers={"train": {"loss": heights}})

@@ -90,6 +90,11 @@ def _percent_axis(ax: Axes) -> None:
 def classes(ax: Axes, found: results.Profile, split: str) -> Axes:
     """The accuracy of each class of a split along the curve, or else the first path.
 
+    Args:
+      ax: where to draw.
+      found: metrics along a path.
+      split: such as ``train``.
+
     Raises:
       ValueError: there is none: measure ``class_accuracy``.
 
@@ -119,6 +124,10 @@ def classes(ax: Axes, found: results.Profile, split: str) -> Axes:
 
 def curve_figure(found: results.Profile, title: str) -> Figure:
     """All metrics of a profile, one panel each; those of single classes share one.
+
+    Args:
+      found: metrics along a curve and segment.
+      title: above the panels.
 
     Raises:
       ValueError: the profile has no metrics.
@@ -182,6 +191,10 @@ def sharpness(ax: Axes, found: results.Sharpness) -> Axes:
 def sharpness_figure(found: results.Sharpness, title: str) -> Figure:
     """A `sharpness` profile above the training loss at the same points.
 
+    Args:
+      found: sharpness along a curve.
+      title: above the panels.
+
     >>> rows = np.array([[9.0, 1.0], [20.0, 2.0]])
     >>> found = results.Sharpness(np.array([0.0, 1.0]), rows, 1e-4 * rows, np.array([0.1, 0.2]))
     >>> [ax.get_ylabel().splitlines()[0] for ax in sharpness_figure(found, "a curve").axes]
@@ -202,6 +215,10 @@ def save(figure: Figure, stem: Path | str) -> Path:
     """Saves a figure as PDF, SVG and PNG, in this order; returns the PNG's path.
 
     The same figure gives the same bytes: there are no dates or random names.
+
+    Args:
+      figure: to be saved in the current style.
+      stem: the files' path without a suffix; its folder is made.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -226,6 +243,9 @@ def save(figure: Figure, stem: Path | str) -> Path:
 
 def is_whole(stem: Path) -> bool:
     """Whether the figure's files exist in every format and are complete.
+
+    Args:
+      stem: as in `save`.
 
     >>> is_whole(Path("/nowhere/figure"))
     False

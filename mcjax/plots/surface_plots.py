@@ -107,6 +107,15 @@ def surface_figure(
 ) -> Figure:
     """A `surface` per metric, side by side and lettered, with a legend.
 
+    Args:
+      found: the surface.
+      metrics: one, such as ``train_loss``, or several.
+      labels: names of the three points; the surface's by default.
+      clip: the upper end of the colour scales; by default `default_clip`.
+
+    Raises:
+      ValueError: the surface does not have a metric.
+
     >>> xy, names = np.array([[0.0, 0], [4, 0], [1, 3]]), np.array(["a", "b", "c"])
     >>> points = results.Points(xy, names, {"train": {"loss": np.ones(3)}})
     >>> x, y = np.linspace(-1, 5, 4), np.linspace(-1, 4, 3)
@@ -242,6 +251,9 @@ def _points(ax: Axes, networks: results.Points, metric: str, scale: colour_scale
 
 def off_plane(curve: results.CurveOnPlane) -> Bool[np.ndarray, " points"]:
     """Where a curve is too far from the plane for the surface's colours to apply to it.
+
+    Args:
+      curve: from a surface.
 
     >>> t, xy = np.array([0.0, 0.5, 1]), np.array([[0.0, 0], [2, 1], [4, 0]])
     >>> off_plane(results.CurveOnPlane(t, xy, np.array([0.0, 1, 0]), xy))

@@ -26,6 +26,12 @@ AXES = {"network": 2, "segment": 3, "barrier": 2}
 class Spread(NamedTuple):
     """Barriers over the pairs of each of F fork points, in units of the metric.
 
+    Attributes:
+      mean: over the pairs.
+      std: standard deviation; the variance is divided by the number of pairs.
+      lowest: of the pairs.
+      highest: likewise.
+
     >>> found = Spread(np.array([0.05]), np.array([0.01]), np.array([0.04]), np.array([0.06]))
     >>> float(found.mean[0])
     0.05

@@ -29,6 +29,11 @@ class PairHeights(NamedTuple):
     For an accuracy the heights are how far it falls: below the lower end, below the mean of the
     ends, and below the chord.
 
+    Attributes:
+      over_max: over the higher end, or below the lower one.
+      over_mean: over the mean of the ends.
+      over_chord: over the chord between the ends.
+
     >>> PairHeights(*np.array([[0.6], [0.7], [0.7]])).over_max
     array([0.6])
     """
@@ -63,6 +68,11 @@ class PairPaths(NamedTuple):
 
 class Interval(NamedTuple):
     """A mean over pairs of networks and its 95 % confidence interval, NaN if it is not known.
+
+    Attributes:
+      mean: over the pairs.
+      low: lower end of the interval.
+      high: upper end.
 
     >>> found = Interval(np.array(1.0), np.array(0.5), np.array(1.5))
     >>> float(found.high - found.mean)

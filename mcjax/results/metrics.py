@@ -40,6 +40,9 @@ class Values(NamedTuple):
     def joined(cls, blocks: Sequence[Metrics]) -> "Values":
         """Concatenates the blocks of `mcjax.engine.evaluation.Evaluator.blocks`.
 
+        Args:
+          blocks: metrics of a few points each, whose split ``params`` has ``l2``.
+
         >>> block = {"train": {"loss": np.array([0.1])}, "params": {"l2": np.array([4.0])}}
         >>> Values.joined([block, block]).l2
         array([4., 4.])

@@ -15,7 +15,7 @@ class PointSharpness(NamedTuple):
     """Sharpness at a point: the Hessian of the training loss.
 
     Attributes:
-      eigenvalues: the k largest, in decreasing order.
+      eigenvalues: the k largest, in decreasing order, per squared weight distance.
       residuals: error bounds: the Hessian has an eigenvalue this close to each.
       loss: the training loss at the point.
       trace: estimated sum of all eigenvalues; NaN if not estimated.
@@ -82,6 +82,10 @@ class Sharpness(NamedTuple):
     @classmethod
     def along(cls, t: Float[np.ndarray, " P"], points: Iterable[PointSharpness]) -> "Sharpness":
         """Stacks the sharpness of points in the order of ``t``.
+
+        Args:
+          t: positions.
+          points: the sharpness at each, with the same number of eigenvalues.
 
         >>> point = PointSharpness(np.array([9.0, 4.0]), np.array([1e-4, 1e-3]), loss=0.1)
         >>> Sharpness.along(np.array([0.0, 1.0]), [point, point]).eigenvalues

@@ -48,6 +48,7 @@ def match_activations(
 ) -> matching.Match:
     """Finds permutations that make one network's activations most like another's.
 
+    They maximise the sum of the correlations of units (Ainsworth et al., 2023, Section 3.1).
     Memory holds both networks' activations of one batch, and ``units^2`` numbers per layer.
 
     Args:
@@ -66,8 +67,8 @@ def match_activations(
       The permutations; `Match.inner_product` is the sum of correlations.
 
     Raises:
-      ValueError: there are no batches, the trees do not fit the spec or are not finite, a group
-        has no activations, or these are not finite.
+      ValueError: there are no batches or restarts, a batch is not a tuple, the trees do not fit the
+        spec or are not finite, a group has no activations, or these are not finite.
 
     >>> from mcjax.symmetries import apply, find
     >>> network = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]

@@ -59,6 +59,9 @@ def match_weights(
 ) -> Match:
     """Finds permutations that bring one network's weights closest to another's.
 
+    They maximise ``<A, P(B)>`` by coordinate ascent, a linear assignment per group (Ainsworth et
+    al., 2023, Section 3.2).
+
     Args:
       spec: of both networks' function.
       target: parameters that stay fixed.
@@ -75,7 +78,8 @@ def match_weights(
       network.
 
     Raises:
-      ValueError: the trees do not fit the spec, or hold non-finite values.
+      ValueError: the trees do not fit the spec, or hold non-finite values; or there are no
+        restarts.
 
     >>> from mcjax.symmetries import by_hand
     >>> a, b = {"w": np.array([1.0, 2, 3])}, {"w": np.array([3.0, 1, 2])}

@@ -32,6 +32,13 @@ def random(
 ) -> dict[str, Order]:
     """Draws a uniformly random permutation of every group.
 
+    Args:
+      spec: from `find`, or written by hand.
+      key: a typed or legacy key of `jax.random`.
+
+    Returns:
+      By group, for `apply`.
+
     >>> from mcjax.symmetries import by_hand
     >>> spec = by_hand({"w": np.zeros(4)}, {"w": ["P0"]})
     >>> sorted(random(spec, jax.random.key(0))["P0"].tolist())
@@ -129,7 +136,8 @@ def check(
       The largest relative change under permutations of all groups at once.
 
     Raises:
-      ValueError: the outputs changed; the message names the groups that change them on their own.
+      ValueError: the outputs changed, and the message names the groups that change them on their
+        own; they are not finite; or the parameters have other names or shapes than the spec's.
 
     >>> from mcjax.symmetries import by_hand
     >>> network = lambda params, x: np.tanh(x @ params["in"]) @ params["out"]

@@ -70,7 +70,8 @@ def repair(
 ) -> Repaired:
     """The network at ``(1 - t) start + t end`` with the statistics of its hidden units corrected.
 
-    Statistics are computed within each batch and averaged over batches, as batch norm's are: use
+    Each unit's pre-activation gets the mean and the standard deviation that interpolate those of
+    the ends (Jordan et al., 2023, equation 3). Statistics are computed within each batch and averaged over batches, as batch norm's are: use
     large batches. A network with batch norm only needs its statistics recomputed
     (`mcjax.engine.evaluation.Evaluator.statistics`), which is the same correction.
 
@@ -87,8 +88,8 @@ def repair(
       The corrected parameters, and what was corrected.
 
     Raises:
-      ValueError: there are no batches, the ends do not fit the spec or are not finite, or nothing
-        can be corrected.
+      ValueError: there are no batches, a batch is not a tuple, the ends do not fit the spec or are
+        not finite, or nothing can be corrected.
 
     >>> from mcjax.symmetries import find
     >>> network = lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]

@@ -44,6 +44,9 @@ class Factor(NamedTuple):
 class Product(NamedTuple):
     """An axis that is a row-major product.
 
+    Attributes:
+      parts: the factors, the slowest first.
+
     >>> by_hand({"w": np.zeros(6)}, {"w": [(("heads", 2), (None, 3))]}).leaves["w"][0].parts
     (Factor(size=2, group='heads', frozen=None), Factor(size=3, group=None, frozen='by hand'))
     """
@@ -53,6 +56,9 @@ class Product(NamedTuple):
 
 class Sum(NamedTuple):
     """An axis that is a concatenation.
+
+    Attributes:
+      parts: what is concatenated, in order.
 
     >>> extent(Sum((Factor(3, "P0"), Factor(2, "P1"))))  # two layers' units side by side
     5

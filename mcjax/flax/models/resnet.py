@@ -73,7 +73,7 @@ class ResNet(nn.Module):
     """Four stages of `Block`.
 
     Attributes:
-      depth: one of `BLOCKS`.
+      depth: one of `BLOCKS`: 18, 34 or 50.
       num_classes: number of logits.
       width: multiplies all channels, rounded, at least one.
       dropout: dropout rate before the dense layer; the original has none.

@@ -125,6 +125,10 @@ def adaptive_mean(x: Float[AnyArray, "b h w c"], size: int) -> Float[Array, "b {
     Window i has the rows from ``floor(i h / size)`` up to but excluding ``ceil((i + 1) h / size)``:
     windows overlap if ``size`` does not divide ``h``.
 
+    Args:
+      x: images of any size.
+      size: height and width of the result, in pixels.
+
     >>> import jax, numpy as np
     >>> image = np.arange(4, dtype=np.float32).reshape(1, 4, 1, 1)
     >>> jax.jit(adaptive_mean, static_argnums=1)(image, 2)[0, :, 0, 0].tolist()

@@ -231,6 +231,12 @@ def winograd(
     The result has the dtype of ``x``; 16-bit types are computed in float32. ``precision`` is that
     of the products, as in ``lax.dot``: one batched product if ``batched``, otherwise sixteen.
 
+    Args:
+      x: images.
+      kernel: 3x3.
+      precision: of the products.
+      batched: whether to compute one batched product.
+
     >>> image, kernel = np.arange(9.0, dtype=np.float32), np.ones((3, 3, 1, 1), np.float32)
     >>> jax.jit(winograd)(image.reshape(1, 3, 3, 1), kernel).reshape(3, 3).round(3)
     Array([[ 8.      , 15.000001, 12.000001],

@@ -20,6 +20,10 @@ def he_normal(scale: float = 1.0, *, outputs: bool = False) -> nn.initializers.I
     ``scale=3``. The distribution is not truncated. With ``outputs``, ``n`` is the fan-out (a
     kernel's size times its output channels), as Garipov et al. (2018) initialise residual networks.
 
+    Args:
+      scale: multiplies the standard deviation.
+      outputs: whether to use the fan-out.
+
     >>> kernel = jax.jit(lambda key: he_normal(scale=3.0)(key, (3, 3, 16, 8)))(jax.random.key(0))
     >>> round(float(kernel.std() / (2 / (9 * 16)) ** 0.5), 1)
     3.0
@@ -30,6 +34,10 @@ def he_normal(scale: float = 1.0, *, outputs: bool = False) -> nn.initializers.I
 
 def uniform(fan_in: int, scale: float = 1.0) -> nn.initializers.Initializer:
     """Uniform in ``scale / sqrt(fan_in) * [-1, 1]``: PyTorch's default for kernels and biases.
+
+    Args:
+      fan_in: number of inputs of each output.
+      scale: multiplies the bound.
 
     >>> biases = jax.jit(lambda key: uniform(fan_in=100)(key, (64,)))(jax.random.key(0))
     >>> 0.09 < max(map(abs, biases.tolist())) <= 0.1  # below 1 / sqrt(100)
@@ -54,6 +62,12 @@ def conv(features: int, size: int, stride: int = 1, **options: Any) -> nn.Conv:
     PyTorch pads this way. At stride two, Flax's SAME pads an image of even size less before than
     after, which shifts the whole network. ``options`` are passed to `flax.linen.Conv`.
 
+    Args:
+      features: output channels.
+      size: height and width of the kernel.
+      stride: of rows and columns.
+      **options: such as ``use_bias``.
+
     >>> layer = conv(16, size=3, stride=2, use_bias=False)
     >>> layer.kernel_size, layer.padding, layer.use_bias
     ((3, 3), 1, False)
@@ -76,6 +90,12 @@ def batch_norm(
     Each step multiplies the running averages by ``momentum``; 0.9 (PyTorch's ``momentum=0.1``) and
     epsilon are PyTorch's defaults. The averaged variances are biased (divided by ``n``, the number
     of values of a channel in the batch); PyTorch's are unbiased (``n - 1``).
+
+    Args:
+      train: whether to normalise by the batch, and update the averages.
+      axis_name: mapped axis that shards the batch.
+      name: of the submodule.
+      momentum: of the running averages.
 
     >>> norm = batch_norm(train=True, axis_name=None)
     >>> norm.use_running_average, norm.momentum
@@ -104,6 +124,9 @@ class Dropout(nn.Module):
       rate: probability of dropping a value, in ``[0, 1)``; the others are scaled by
         ``1 / (1 - rate)``.
       axis_name: mapped axis that shards the batch into equal contiguous parts.
+
+    Raises:
+      ValueError: (when called) the rate is not in ``[0, 1)``.
 
     >>> import numpy as np
     >>> x, rngs = np.ones((2, 4), np.float32), {"dropout": jax.random.key(0)}
