@@ -2,7 +2,8 @@
 
 Each pair has a path, a list of coefficient vectors over all networks, and all of them go through
 the evaluator in one pass (`evaluate`). A curve adds its bends to the control points. Barriers are
-those of Frankle et al. (2020) and Ainsworth et al. (2023), in three measures; see `barriers`.
+those of Frankle et al. (2020) and Ainsworth et al. (2023), in three measures; see
+`mcjax.analysis.barriers`.
 """
 
 import functools

@@ -26,8 +26,8 @@ def over_pairs(
       pairs: every pair within a group, or of a network of one group with one of another.
 
     Returns:
-      Of shape ``shape``. The interval is NaN for a single pair, or if no group has two networks
-      (within a group: three).
+      Of the shape of one entry. The interval is NaN for a single pair, or if no group has two
+      networks (within a group: three).
 
     >>> pairs = np.array([(0, 1), (0, 2), (1, 2)])
     >>> [x.round(2).tolist() for x in over_pairs(np.array([0.9, 1.0, 1.1]), pairs)]

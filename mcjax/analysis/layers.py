@@ -53,7 +53,7 @@ def order(f: programs.Function, params: Any, *inputs: Any) -> list[str]:
       *inputs: the inputs, or their shapes.
 
     Raises:
-      ValueError: there are no parameters, or `f` cannot be called like that.
+      ValueError: there are no parameters, or ``f`` cannot be called like that.
 
     >>> import jax.numpy as jnp
     >>> params = {"a": {"w": jnp.ones((3, 2))}, "b": {"w": jnp.ones((4, 3)), "scale": jnp.ones(())}}

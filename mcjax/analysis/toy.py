@@ -33,7 +33,9 @@ TRAIN = {
     "x": np.array([-1.5, -1.0, 0.5, 1.0], np.float32),
     "labels": np.array([0, 0, 1, 1], np.int32),
 }
+"""Four examples; the label of a positive number is 1."""
 VALIDATION = {"x": np.array([-0.5, 1.5], np.float32), "labels": np.array([0, 1], np.int32)}
+"""Two more."""
 
 
 def _logits(params: Any, state: Any, batch: Any) -> Float[Array, "batch 2"]:

@@ -23,8 +23,8 @@ def image_batches(
       augmentation: drawn for each example and step; None for clean data.
 
     Returns:
-      ``fetch(data, rows, examples, weight, key) -> batch``. ``data`` is a `Split` (uint8 images and
-      labels), ``rows`` are int32 positions in it, and ``examples`` the numbers that the
+      ``fetch(data, rows, examples, weight, key) -> batch``. ``data`` is a `mcjax.data.Split` (uint8
+      images and labels), ``rows`` are int32 positions in it, and ``examples`` the numbers that the
       augmentation derives its randomness from. The batch is ``{"images", "labels", "weight"}``.
 
     >>> import numpy as np

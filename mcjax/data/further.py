@@ -36,6 +36,7 @@ from mcjax.typing import Integer
 
 SPLITS = ("train", "validation", "test")
 OPTIONS = ("split", "label", "indices", *CORRUPTIONS, "seed")
+"""What may follow the data in a description."""
 
 
 class Further(NamedTuple):

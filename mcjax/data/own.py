@@ -33,7 +33,7 @@ class Own(NamedTuple):
     """A parsed name; ``crc32`` is None unless it is pinned.
 
     Attributes:
-      kind: one of `KINDS`.
+      kind: ``npz`` or ``folder``.
       path: absolute.
       crc32: the checksum of the content in hexadecimal digits.
 

@@ -19,8 +19,9 @@ import numpy as np
 from mcjax import extras, spelling
 
 Arrays = dict[str, np.ndarray]
-"""A state dict: arrays by PyTorch's names."""
+"""The arrays of a state dict by PyTorch's names."""
 FORMATS = ("pt", "safetensors")
+"""What `encode` writes."""
 CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model", "net")
 """Keys of the plain weights in a checkpoint that holds more; model_state is Garipov's."""
 WRAPPERS = ("module.", "_orig_mod.")

@@ -68,7 +68,8 @@ def cross_entropy(model: Classifier, dtype: jax.typing.DTypeLike | None = None) 
       An objective over batches with ``images`` (float32, ``[B, H, W, C]``), ``labels`` (int32,
       ``[B]``) and ``weight`` (float32, ``[B]``). Its sums are ``loss`` in nats, ``accuracy`` and
       ``count``. Evaluation uses
-      `exact_cross_entropy`; training uses that of optax, whose gradient is just as exact.
+      `mcjax.engine.objectives.exact_cross_entropy`; training uses that of optax, whose gradient is
+      just as exact.
 
     >>> from mcjax.flax.models.mlp import MLP
     >>> objective = cross_entropy(MLP(num_classes=2, hidden=()))

@@ -97,7 +97,7 @@ class Instability(NamedTuple):
         return Spread(found.mean(1), found.std(1), found.min(1), found.max(1))
 
     def stable_from(self, metric: str) -> int | None:
-        """The index of the first fork point from which on all mean barriers are below `STABLE`.
+        """The index of the first fork point from which on mean barriers are below 2 %.
 
         Args:
           metric: an accuracy or an error, such as ``train_accuracy``.

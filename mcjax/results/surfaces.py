@@ -140,7 +140,7 @@ class Surface(NamedTuple):
 
     @property
     def networks(self) -> Points:
-        """The points that are networks: all, or only the first for a surface along directions.
+        """The points that are networks, for a surface along directions only the first one.
 
         >>> names = np.array(["a", "first", "second"])
         >>> points = Points(np.array([[0.0, 0], [4, 0], [0, 3]]), names, {})

@@ -64,7 +64,7 @@ def match_activations(
       progress: called with the number of batches done.
 
     Returns:
-      The permutations; `Match.inner_product` is the sum of correlations.
+      The permutations; `Match`'s ``inner_product`` is the sum of correlations.
 
     Raises:
       ValueError: there are no batches or restarts, a batch is not a tuple, the trees do not fit the

@@ -71,9 +71,10 @@ def repair(
     """The network at ``(1 - t) start + t end`` with the statistics of its hidden units corrected.
 
     Each unit's pre-activation gets the mean and the standard deviation that interpolate those of
-    the ends (Jordan et al., 2023, equation 3). Statistics are computed within each batch and averaged over batches, as batch norm's are: use
-    large batches. A network with batch norm only needs its statistics recomputed
-    (`mcjax.engine.evaluation.Evaluator.statistics`), which is the same correction.
+    the ends (Jordan et al., 2023, equation 3). Statistics are computed within each batch and
+    averaged over batches, as batch norm's are: use large batches. A network with batch norm only
+    needs its statistics recomputed (`mcjax.engine.evaluation.Evaluator.statistics`), which is the
+    same correction.
 
     Args:
       spec: of ``function(params, *inputs)``.

@@ -30,7 +30,7 @@ class Tap(NamedTuple):
       readable: whether it can be read and replaced: not in a scan within a scan, and not if no
         single value carries everything that its leaves contribute.
       leaves: names of the leaves of its layer.
-      factors: sizes whose product is the number of units, as `folds.Fold.places` counts them.
+      factors: sizes whose product is the number of units, as ``Fold.places`` counts them.
       folds: by leaf name; empty if rescaling leaves cannot rescale the layer.
       offset: the leaf that is added to it and its sign, 1 or -1; or None.
 

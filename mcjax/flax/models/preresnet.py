@@ -81,7 +81,8 @@ class PreResNet(nn.Module):
       width: multiplies all channels, rounded, at least one.
       dropout: dropout rate before the last batch norm of each block; the original has none.
       init_scale: multiplies the standard deviation of the initialisation, which is Garipov's:
-        `layers.he_normal` with fan-out for convolutions, `layers.uniform` for the dense layer.
+        `mcjax.flax.ops.layers.he_normal` with fan-out for convolutions,
+        `mcjax.flax.ops.layers.uniform` for the dense layer.
       axis_name: mapped axis that shards the batch: batch norm uses the statistics of the global
         batch, and dropout does not depend on the devices.
 

@@ -78,7 +78,8 @@ class ResNet(nn.Module):
       width: multiplies all channels, rounded, at least one.
       dropout: dropout rate before the dense layer; the original has none.
       init_scale: multiplies the standard deviation of the initialisation, which is torchvision's:
-        `layers.he_normal` with fan-out for convolutions, `layers.uniform` for the dense layer.
+        `mcjax.flax.ops.layers.he_normal` with fan-out for convolutions,
+        `mcjax.flax.ops.layers.uniform` for the dense layer.
       small_images: whether the first convolution is 3x3 with stride one and there is no max
         pooling, as is usual for 32x32 pixels.
       axis_name: mapped axis that shards the batch: batch norm uses the statistics of the global

@@ -67,7 +67,7 @@ class WideResNet(nn.Module):
       width: multiplies all channels, including the first 16, rounded, at least one.
       dropout: dropout rate between the convolutions of each block.
       init_scale: multiplies the standard deviation of the initialisation, which is Garipov's:
-        `layers.uniform` for all kernels and biases.
+        `mcjax.flax.ops.layers.uniform` for all kernels and biases.
       axis_name: mapped axis that shards the batch: batch norm uses the statistics of the global
         batch, and dropout does not depend on the devices.
 
