@@ -1,4 +1,4 @@
-"""Signatures without what no reader passes: Flax's own fields, and a protocol's constructor."""
+"""Signatures as readers write them, and without what no reader passes."""
 
 import inspect
 from typing import Any
@@ -7,18 +7,21 @@ from sphinx.application import Sphinx
 
 FLAX = ", parent: "
 """Flax appends this field and the next one to every module."""
+ARRAY = "jaxlib._jax.Array"
 
 
 def shorten(
     app: Sphinx, what: str, name: str, member: Any, options: Any, signature: str | None, rest: str
-) -> tuple[str | None, str] | None:
-    """The signature to show, or None for the usual one."""
-    if not inspect.isclass(member) or signature is None:
+) -> tuple[str, str] | None:
+    """The signature to show, and what it returns; a protocol's constructor has none."""
+    if signature is None:
         return None
-    if getattr(member, "_is_protocol", False):
-        return "", rest
-    fields, found, _ = signature.partition(FLAX)
-    return (f"{fields})", rest) if found else None
+    if inspect.isclass(member):
+        if getattr(member, "_is_protocol", False):
+            return "", rest
+        fields, found, _ = signature.partition(FLAX)
+        signature = f"{fields})" if found else signature
+    return signature.replace(ARRAY, "Array"), rest and rest.replace(ARRAY, "Array")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
