@@ -22,7 +22,10 @@ from mcjax.typing import Array, Float
 
 
 def _network(first: float, second: float) -> dict[str, dict[str, np.ndarray]]:
-    return {"first": {"w": np.float32([first])}, "second": {"w": np.float32([second])}}
+    return {
+        "first": {"w": np.array([first], np.float32)},
+        "second": {"w": np.array([second], np.float32)},
+    }
 
 
 A, B = _network(2, 2), _network(-2, -2)
