@@ -70,9 +70,9 @@ def grid(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure
       options: passed to ``Figure.subplots``.
 
     >>> with style():
-    ...     figure, axes = grid(2, 3, height=0.75)
+    ...     figure, axes = grid(1, 2, height=0.8)
     >>> axes.shape, figure.get_size_inches().round(2).tolist()
-    ((2, 3), [6.75, 3.38])
+    ((1, 2), [6.75, 2.7])
     """
     width = plt.rcParams["figure.figsize"][0]
     figure = Figure(figsize=(width, rows * height * width / columns), layout="constrained")
