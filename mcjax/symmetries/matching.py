@@ -81,11 +81,11 @@ def match_weights(
       ValueError: the trees do not fit the spec, or hold non-finite values; or there are no
         restarts.
 
-    >>> from mcjax.symmetries import by_hand
+    >>> from mcjax.symmetries import apply, by_hand
     >>> a, b = {"w": np.array([1.0, 2, 3])}, {"w": np.array([3.0, 1, 2])}
     >>> spec = by_hand(a, {"w": ["P0"]})
     >>> found = match_weights(spec, a, b)
-    >>> permuting.apply(spec, found.permutations, b)["w"].tolist()
+    >>> apply(spec, found.permutations, b)["w"].tolist()
     [1.0, 2.0, 3.0]
     """
     check_restarts(restarts)
