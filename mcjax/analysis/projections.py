@@ -36,10 +36,10 @@ def on_plane(
     >>> points = [np.float32(w) for w in ([0, 0, 0], [4, 0, 0], [0, 2, 0])]
     >>> bend = np.float32([2, 2, 1])
     >>> controls = (points[0], bend, points[1])
-    >>> plane, chain = planes.plane(points), curves.polygonal_chain(1)
-    >>> seen = on_plane(plane, points, chain, controls, np.array([0.5]))
+    >>> plane, curve = planes.plane(points), curves.bezier(1)
+    >>> seen = on_plane(plane, points, curve, controls, np.array([0.5]))
     >>> seen.xy, seen.distance
-    (array([[2., 2.]]), array([1.]))
+    (array([[2., 1.]]), array([0.5]))
     """
     control_xy, gram = planes.project_all(plane, points, control_points)
     c = np.stack([np.asarray(curve.coefficients(np.float32(s)), np.float64) for s in t])

@@ -236,8 +236,9 @@ def normalize(
       mean: one number per channel, from `statistics` or `fixed_statistics`.
       std: likewise.
 
-    >>> jax.jit(normalize)(np.array([[0], [255]], np.uint8), mean=0.5, std=0.25)
-    Array([[-2.],
+    >>> pixels = np.array([[0], [255]], np.uint8)
+    >>> np.asarray(jax.jit(normalize)(pixels, mean=0.5, std=0.25)).round(3)
+    array([[-2.],
            [ 2.]], dtype=float32)
     """
     mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)

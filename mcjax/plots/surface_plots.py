@@ -121,8 +121,9 @@ def surface_figure(
     >>> x, y = np.linspace(-1, 5, 4), np.linspace(-1, 4, 3)
     >>> metrics = {"train": {"loss": np.arange(1.0, 13).reshape(3, 4)}}
     >>> found = results.Surface(x, y, metrics, points)
-    >>> surface_figure(found, "train_loss").axes[1].get_ylabel()  # the colour bar
-    'training loss'
+    >>> surface_figure(found, ["train_loss", "test_loss"])
+    Traceback (most recent call last):
+    ValueError: the surface has no test_loss; it has train_loss
     """
     metrics = [metrics] if isinstance(metrics, str) else metrics
     columns = max(1, min(len(metrics), int(plt.rcParams["figure.figsize"][0] // 3)))

@@ -93,13 +93,13 @@ def repair(
         not finite, or nothing can be corrected.
 
     >>> from mcjax.symmetries import find
-    >>> network = lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]
+    >>> network = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]
     >>> a = {"in": np.eye(2, dtype=np.float32), "out": np.ones((2, 1), np.float32)}
     >>> b = jax.tree.map(lambda w: np.roll(w, 1, axis=-1), a)  # averaged units vary less
     >>> x = np.float32([[1, 0], [0, 1], [-1, 1]])
     >>> found = repair(find(network, a, x), network, a, b, [(x,)])
-    >>> found.scaled, found.params["in"].round(2)
-    (('in',), Array([[1.37, 1.37],
+    >>> found.scaled, np.asarray(found.params["in"]).round(2)
+    (('in',), array([[1.37, 1.37],
            [1.37, 1.37]], dtype=float32))
     """
     return next(repair_path(spec, function, start, end, batches, [t], progress=progress))
@@ -133,7 +133,7 @@ def repair_path(
       ValueError: as `repair`, before the first network.
 
     >>> from mcjax.symmetries import find
-    >>> network = lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]
+    >>> network = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]
     >>> a = {"in": np.eye(2, dtype=np.float32), "out": np.ones((2, 1), np.float32)}
     >>> b = jax.tree.map(lambda w: np.roll(w, 1, axis=-1), a)
     >>> x = np.float32([[1, 0], [0, 1], [-1, 1]])

@@ -133,7 +133,7 @@ class Dropout(nn.Module):
     6.0
     >>> Dropout(1.0).apply({}, np.ones((2, 3)), True)
     Traceback (most recent call last):
-    ValueError: dropout rate 1.0 is not in [0, 1)
+    ValueError: dropout rate 1.0 is not in [0, 1)...
     """
 
     rate: float
