@@ -93,15 +93,6 @@ def is_percent(metric: str) -> bool:
     return metric.endswith("accuracy")
 
 
-def is_loss(metric: str) -> bool:
-    """Whether a metric is a loss, which surfaces show on a log scale if they can.
-
-    >>> is_loss("train_loss"), is_loss("train_accuracy")
-    (True, False)
-    """
-    return metric.endswith("loss")
-
-
 def drawn(metric: str, values: Num[ArrayLike, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Values of a metric in the units that figures, pages and exports show.
 
