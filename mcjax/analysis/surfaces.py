@@ -115,6 +115,18 @@ def refined(
         `evaluate_points` with its other arguments.
       tolerance: largest allowed miss, as a share of the range that a figure shows.
       progress: called with the number of points evaluated.
+
+    Raises:
+      ValueError: the tolerance is not between 0 and 1.
+
+    >>> points = results.Points(np.zeros((3, 2)), np.array(["A", "B", "C"]), {})
+    >>> empty = results.Surface(np.zeros(0), np.zeros(0), {}, points)
+    >>> def evaluate(xy, progress):  # a bowl
+    ...     return results.Values({"train": {"loss": 1 + (xy**2).sum(axis=1)}})
+    >>> t = np.linspace(-1, 1, 21)
+    >>> found = refined(empty, t, t, evaluate, tolerance=0.05)
+    >>> bool(found.refinement.evaluated.mean() < 0.5), found.metrics["train"]["loss"].shape
+    (True, (21, 21))
     """
     before = 0
 
@@ -299,8 +311,6 @@ def evaluate_row(
 ) -> results.Values:
     """Metrics at ``(x[0], y), (x[1], y), ...``, which do not depend on other rows.
 
-    ``frame`` is the plane's, from `mcjax.planes.frame`.
-
     Args:
       evaluator: for the network and data.
       frame: control points of the plane, from `mcjax.planes.frame`.
@@ -335,11 +345,26 @@ def evaluate_points(
 ) -> results.Values:
     """Metrics at any points of a plane, which do not depend on each other.
 
-    ``frame`` is the plane's, from `mcjax.planes.frame`. Combinations of the three points would have
-    large coefficients if their triangle is flat, and float32 weights would lose their digits.
+    Combinations of the three points instead of the frame would have large coefficients if their
+    triangle is flat, and float32 weights would lose their digits.
+
+    Args:
+      evaluator: for the network and data.
+      frame: control points of the plane, from `mcjax.planes.frame`.
+      plane: the plane.
+      xy: coordinates, in units of weight distance.
+      state: the network's state.
+      progress: called with the number of points done.
 
     Returns:
       Values of shape ``[n]``.
+
+    >>> from mcjax.analysis import toy
+    >>> points = (toy.A, toy.B, toy.BEND)
+    >>> plane = planes.plane(points)
+    >>> frame, xy = planes.frame(plane, points), plane.anchors.mean(axis=0, keepdims=True)
+    >>> evaluate_points(toy.evaluator(), frame, plane, xy, {}).metrics["train"]["loss"].shape
+    (1,)
     """
     blocks = []
     coefficients = planes.frame_coefficients(plane, xy)
