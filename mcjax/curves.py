@@ -25,7 +25,7 @@ An example with plain parameters, without any framework:
 ... def step(bends, key):
 ...     gradient = jax.grad(loss)(bends, (start, end), 1.0, key)
 ...     return jax.tree.map(lambda x, g: x - 0.1 * g, bends, gradient)
->>> for i in range(100):
+>>> for i in range(300):
 ...     bends = step(bends, jax.random.key(i))
 >>> middle = curves.point(curve, (start, *bends, end), 0.25)
 >>> bool(ring_loss(middle, 1.0, None) < 0.05)

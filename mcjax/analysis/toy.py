@@ -1,4 +1,4 @@
-"""A network of two parameters, for the examples of `mcjax.analysis`.
+"""A network of two parameters, for examples.
 
 ``f(x) = second * tanh(first * x)`` tells positive numbers from negative ones; its logits are
 ``(-f, f)``. Changing the sign of both parameters changes nothing, so `A` and `B` are the same
@@ -16,8 +16,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
-from mcjax.engine import evaluation, objectives, parallel
+from mcjax.engine import evaluation, objectives, parallel, training
 from mcjax.typing import Array, Float
 
 
@@ -53,6 +54,14 @@ def _loss(params: Any, batch: Any) -> Float[Array, ""]:
     return jnp.mean(jax.nn.softplus(sign * above))
 
 
+OBJECTIVE = objectives.from_loss(_loss)._replace(logits=_logits)
+"""The mean cross-entropy of a batch, and its logits."""
+
+
+def _fetch(data: Any, rows: Any, examples: Any, weight: Any, key: Any) -> Any:
+    return {name: jnp.asarray(x)[rows] for name, x in data.items()} | {"weight": weight}
+
+
 @functools.cache
 def evaluator() -> evaluation.Evaluator:
     """Evaluates the loss on both splits, on the first device.
@@ -61,12 +70,22 @@ def evaluator() -> evaluation.Evaluator:
     array([0.03, 0.03])
     """
 
-    def fetch(data: Any, rows: Any, examples: Any, weight: Any, key: Any) -> Any:
-        return {name: jnp.asarray(x)[rows] for name, x in data.items()} | {"weight": weight}
+    splits = {"train": TRAIN, "validation": VALIDATION}
+    return evaluation.Evaluator(OBJECTIVE, _fetch, splits, parallel.make_mesh(jax.devices()[:1]))
 
-    return evaluation.Evaluator(
-        objectives.from_loss(_loss)._replace(logits=_logits),
-        fetch,
-        {"train": TRAIN, "validation": VALIDATION},
-        parallel.make_mesh(jax.devices()[:1]),
+
+@functools.cache
+def trainer() -> training.Trainer:
+    """Trains networks by gradient descent in batches of two, on the first device.
+
+    >>> state = trainer().init(A, (), {}, TRAIN)
+    >>> for chunk in training.chunks(trainer(), state, (), TRAIN, 20, jax.random.key(0)):
+    ...     state = chunk.state
+    >>> loss = evaluator()((A, state.params), np.eye(2), {})["train"]["loss"]
+    >>> bool(loss[1] < 0.8 * loss[0])
+    True
+    """
+    mesh = parallel.make_mesh(jax.devices()[:1])
+    return training.make_trainer(
+        objectives.at_point(OBJECTIVE), _fetch, optax.sgd(0.5), size=4, batch_size=2, mesh=mesh
     )
