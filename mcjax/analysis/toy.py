@@ -69,7 +69,6 @@ def evaluator() -> evaluation.Evaluator:
     >>> evaluator()((A, B), np.eye(2), {})["validation"]["loss"].round(2)
     array([0.03, 0.03])
     """
-
     splits = {"train": TRAIN, "validation": VALIDATION}
     return evaluation.Evaluator(OBJECTIVE, _fetch, splits, parallel.make_mesh(jax.devices()[:1]))
 

@@ -32,7 +32,7 @@ from mcjax.results import Metrics, check_splits
 from mcjax.typing import Array, Float, Int, Integer, PyTree, Shaped
 
 STATISTICS_BATCH = 128
-"""Examples per batch for batch-norm statistics, in the library and the commands: Garipov et al.'s.
+"""Garipov et al.'s examples per batch for batch-norm statistics, in library and commands alike.
 
 Each device computes whole batches for its points, so the statistics do not depend on the devices.
 """
@@ -239,7 +239,8 @@ class Evaluator:
         >>> mean = lambda params, state, batch: {"mean": jnp.mean(batch["x"] * params)}
         >>> objective = toy.OBJECTIVE._replace(statistics=mean)
         >>> fetch = lambda data, rows, examples, weight, key: {"x": data[rows]}
-        >>> evaluator = Evaluator(objective, fetch, {"train": jnp.array([1.0, 3.0])}, toy.evaluator().mesh)
+        >>> splits, mesh = {"train": jnp.array([1.0, 3.0])}, parallel.make_mesh()
+        >>> evaluator = Evaluator(objective, fetch, splits, mesh)
         >>> float(evaluator.statistics(jnp.float32(10), {"mean": jnp.zeros(())})["mean"])
         20.0
         """

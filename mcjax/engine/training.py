@@ -105,8 +105,8 @@ class Run(Protocol):
     """Trains for ``count`` steps, whose batches are consecutive parts of ``rows``.
 
     ``rows`` are positions in ``data`` and ``examples`` the same examples' positions in the data
-    set, as in `Fetch`. ``state`` is donated. Returns the new state, with copies of its ``sums`` and
-    ``bad_step``.
+    set, as in `mcjax.engine.streams.Fetch`. ``state`` is donated. Returns the new state, with
+    copies of its ``sums`` and ``bad_step``.
     """
 
     def __call__(
@@ -186,7 +186,7 @@ def make_trainer(
       strata: parts of the batch that run one after another, each with its own key and stratum (on a
         curve: its own ``t``); their gradients are averaged.
       runs: number of runs to train at once, divided over the rows of the mesh
-        (`parallel.with_rows`).
+        (`mcjax.engine.parallel.with_rows`).
       together: whether the runs of a row take each step together, by ``vmap``, or one after
         another; default: whichever is faster on the backend.
 
