@@ -1,4 +1,8 @@
-"""Optional dependencies: which extra of mcjax installs a missing package."""
+"""Optional dependencies: which extra of mcjax installs a missing package.
+
+>>> missing(["json", "no_such_package"])
+['no_such_package']
+"""
 
 import contextlib
 import importlib.util
@@ -50,7 +54,11 @@ def needed_by(user: str) -> Iterator[None]:
 
 
 def missing(packages: Iterable[str]) -> list[str]:
-    """Returns the packages that are not installed, without importing any."""
+    """Returns the packages that are not installed, without importing any.
+
+    >>> missing(["json", "no_such_package"])
+    ['no_such_package']
+    """
     return [name for name in packages if importlib.util.find_spec(name) is None]
 
 
@@ -59,6 +67,9 @@ def folder(package: str) -> Path:
 
     Raises:
       ModuleNotFoundError: it is not installed.
+
+    >>> folder("json").name
+    'json'
     """
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
@@ -67,5 +78,9 @@ def folder(package: str) -> Path:
 
 
 def message(user: str, packages: Iterable[str], extra: str) -> str:
-    """Returns the line that says what to install."""
+    """Returns the line that says what to install.
+
+    >>> message("mcjax.plots", ["matplotlib"], "plots")
+    "mcjax.plots needs matplotlib: pip install 'mcjax[plots]'"
+    """
     return f"{user} needs {', '.join(packages)}: pip install 'mcjax[{extra}]'"

@@ -21,7 +21,7 @@ CHUNK = 2**14
 """Numbers per chunk of a leaf, few enough for a processor's cache."""
 
 Rows = Callable[[np.ndarray], np.ndarray]
-"""A real linear map of K vectors to M, applied to one chunk of them: ``[K, n]`` to ``[M, n]``."""
+"""A real linear map of K vectors to M, from one chunk of them ``[K, n]`` to one ``[M, n]``."""
 
 
 def chunks(trees: Sequence[PyTree]) -> Iterator[Float[np.ndarray, "K n"]]:

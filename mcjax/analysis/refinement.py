@@ -20,7 +20,7 @@ from mcjax.typing import Bool, Float, Int
 SPACING = 8
 """Spacing of the first points, at most; there are five or more per side if the grid has them."""
 ROUND = 0.01, 16
-"""Points of a round: a share of the grid, and a number that they are at least."""
+"""Points of a round, as a share of the grid, and a number that they are at least."""
 CHECKED = 0.02, 24
 """Points drawn at random to measure the error, likewise."""
 KERNELS = ("cubic", "thin_plate_spline")
