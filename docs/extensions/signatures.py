@@ -4,24 +4,37 @@ import inspect
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.util.inspect import signature as signature_of
+from sphinx.util.inspect import stringify_signature
 
 FLAX = ", parent: "
 """Flax appends this field and the next one to every module."""
-ARRAY = "jaxlib._jax.Array"
+NAMES = {
+    "jaxlib._jax.Array": "Array",
+    "Array | ndarray | bool | number | bool | int | float | complex": "ArrayLike",
+    "ArrayLike | Iterable[ArrayTree] | Mapping[Any, ArrayTree]": "OptState",
+    "Callable[[ArrayLike], ArrayLike]": "Schedule",
+}
+"""What readers write for a type, in the order in which to replace."""
 
 
 def shorten(
     app: Sphinx, what: str, name: str, member: Any, options: Any, signature: str | None, rest: str
 ) -> tuple[str, str] | None:
-    """The signature to show, and what it returns; a protocol's constructor has none."""
+    """The signature to show, and what it returns; a protocol has that of its calls."""
     if signature is None:
         return None
     if inspect.isclass(member):
         if getattr(member, "_is_protocol", False):
-            return "", rest
+            call = signature_of(member.__call__, bound_method=True)
+            signature, _, rest = stringify_signature(call, unqualified_typehints=True).partition(
+                " -> "
+            )
         fields, found, _ = signature.partition(FLAX)
         signature = f"{fields})" if found else signature
-    return signature.replace(ARRAY, "Array"), rest and rest.replace(ARRAY, "Array")
+    for long, short in NAMES.items():
+        signature, rest = signature.replace(long, short), rest and rest.replace(long, short)
+    return signature, rest
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
