@@ -111,7 +111,7 @@ def bezier(num_bends: int = 1) -> Curve:
 
 
 FAMILIES = {"chain": polygonal_chain, "bezier": bezier}
-"""Families with bends by name: ``FAMILIES[name](num_bends)`` is a `Curve`."""
+"""Families with bends by name; ``FAMILIES[name](num_bends)`` is a `Curve`."""
 
 
 def combine(

@@ -26,8 +26,12 @@ def over_pairs(
       pairs: every pair within a group, or of a network of one group with one of another.
 
     Returns:
-      Of shape ``shape``. The interval is NaN for a single pair, or if no group has two networks
-      (within a group: three).
+      Of the shape of one entry. The interval is NaN for a single pair, or if no group has two
+      networks (within a group: three).
+
+    >>> pairs = np.array([(0, 1), (0, 2), (1, 2)])
+    >>> [x.round(2).tolist() for x in over_pairs(np.array([0.9, 1.0, 1.1]), pairs)]
+    [1.0, 0.5, 1.5]
     """
     mean = np.asarray(np.mean(values, axis=0, dtype=np.float64))
     parts = [part for part in (_variance(values, pairs, side) for side in _sides(pairs)) if part]

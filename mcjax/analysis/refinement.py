@@ -82,6 +82,11 @@ def check_tolerance(tolerance: float) -> None:
 
     Raises:
       ValueError: it is not between 0 and 1.
+
+    >>> check_tolerance(0.02)
+    >>> check_tolerance(2)
+    Traceback (most recent call last):
+    ValueError: refine=2: use a share of the drawn range, such as 0.02
     """
     if not 0 < tolerance < 1:
         raise ValueError(f"refine={tolerance}: use a share of the drawn range, such as 0.02")
