@@ -7,8 +7,6 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from mcjax import plots
 from mcjax.results import Surface
 
@@ -22,6 +20,10 @@ def check_style(names: Sequence[str]) -> None:
       UsageError: a style does not exist, has settings that matplotlib does not know, or cannot
         draw (for example because LaTeX is not installed).
     """
+    if not names:
+        return
+    from matplotlib.figure import Figure  # slow to import
+
     for name in names:
         try:
             with _logged() as found, plots.style(name):

@@ -7,10 +7,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import scipy
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import interpolate
 
 from mcjax import results
 from mcjax.plots import colour_scale, label_placement, styles
@@ -223,7 +223,7 @@ def _finer(
         parts = -(-FINE // (len(at) - 1))
         fine = np.interp(np.arange((len(at) - 1) * parts + 1) / parts, np.arange(len(at)), at)
         known = np.log(values) if log else values
-        values = interpolate.PchipInterpolator(at, known, axis=axis)(fine)
+        values = scipy.interpolate.PchipInterpolator(at, known, axis=axis)(fine)
         values = np.exp(values) if log else values
         x, y = (fine, y) if axis else (x, fine)
     return x, y, values
