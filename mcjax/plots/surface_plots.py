@@ -223,13 +223,13 @@ def _points(ax: Axes, networks: results.Points, metric: str, scale: colour_scale
     ax.scatter(x, y, ec="black", lw=size / 3.8, **filled)
 
 
-def off_plane(curve: results.CurveOnPlane) -> Bool[np.ndarray, " points"]:
-    """Where a curve is too far from the plane for the surface's colours to apply to it."""
-    return curve.distance > OFF_PLANE * _extent(curve)
+def off_plane(seen: results.CurveOnPlane | results.Iterates) -> Bool[np.ndarray, " points"]:
+    """Where a curve, or a run, is too far from the plane for the surface's colours to apply."""
+    return seen.distance > OFF_PLANE * _extent(seen)
 
 
-def _extent(curve: results.CurveOnPlane) -> float:
-    return float(np.ptp(curve.xy, axis=0).max())
+def _extent(seen: results.CurveOnPlane | results.Iterates) -> float:
+    return float(np.ptp(seen.xy, axis=0).max())
 
 
 def _curve(ax: Axes, curve: results.CurveOnPlane) -> None:
