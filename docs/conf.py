@@ -53,5 +53,6 @@ html_math_renderer = "mathml"
 html_show_copyright = False
 html_show_sphinx = False
 html_copy_source = False
+html_show_search_summary = False  # pages opened from disk cannot fetch one another
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

@@ -1,7 +1,6 @@
 """The page of `experiments.view` in a headless browser."""
 
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -10,8 +9,7 @@ from experiments import view
 from experiments.cli.configs import ViewConfig
 from experiments.runs.arrays import load_arrays, save_arrays
 from tests import finished_runs
-
-BROWSER, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
+from tests.browser import headless
 
 
 @pytest.fixture
@@ -21,24 +19,8 @@ def folder(tmp_path):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    """A headless Chromium without a network, which keeps its console."""
-    if not (BROWSER and DRIVER):
-        pytest.skip("no chromium or chromedriver")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for argument in (
-        "headless=new", "no-sandbox", "disable-gpu", "use-angle=swiftshader", "no-first-run",
-        "enable-unsafe-swiftshader", "disable-dev-shm-usage", "disable-background-networking",
-        "disable-component-update", "disable-sync", "window-size=1200,800",
-        "host-resolver-rules=MAP * ~NOTFOUND", f"user-data-dir={tmp_path_factory.mktemp('user')}",
-    ):  # fmt: skip
-        options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+    with headless(tmp_path_factory.mktemp("user")) as driver:
+        yield driver
 
 
 LOOK = """
