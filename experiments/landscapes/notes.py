@@ -139,7 +139,7 @@ def _coarse(values: np.ndarray, own: np.ndarray, metric: str, surface: Surface) 
         surface.networks.name, own, _around(values, surface, surface.networks), strict=True
     ):
         low = around.min(initial=np.inf)
-        if np.isfinite(low) and low > COARSE * loss and low - loss > visible:
+        if np.isfinite(low) and low > COARSE * loss >= 0 and low - loss > visible:
             words = plots.metric_words(metric)
             yield text("coarse_grid", metric=words, own=loss, low=low, name=name)
             return

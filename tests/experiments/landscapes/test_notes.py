@@ -97,6 +97,8 @@ def test_no_note_on_a_minimum_that_the_grid_shows_or_that_is_too_small_to_see():
     assert noted(surfaces.summarize(surface(own=[0.51, 4.7, 1]))) == []  # 5.05 is less than tenfold
     tiny = surface(np.where(LOSSES > 6, LOSSES, 1e-3), own=[1e-6, 4.7, 1])
     assert noted(surfaces.summarize(tiny)) == []
+    negative = surface(LOSSES - 4, own=[-0.9, 1.7, -2.95])
+    assert noted(surfaces.summarize(negative)) == []  # no multiple of a loss below zero
     almost = surface(**around() | {"own": [1.06, 5, 5]})  # the grid's lowest is 1.05
     assert noted(surfaces.summarize(almost)) == []
 
