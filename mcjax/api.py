@@ -47,7 +47,7 @@ import numpy as np
 import optax
 
 from mcjax import curves, planes, results
-from mcjax.analysis import hessian, interpolation, profiles, soups, surfaces
+from mcjax.analysis import hessian, interpolation, profiles, refinement, soups, surfaces
 from mcjax.engine import (
     builtin_metrics,
     checks,
@@ -335,6 +335,7 @@ def surface(
     extent: float | None = None,
     grid: tuple[int, int] = (21, 21),
     margin: float = 0.2,
+    refine: float | None = None,
     metrics: Given | Sequence[Given] = (),
     batch_size: int | None = None,
     state: PyTree = None,
@@ -357,15 +358,19 @@ def surface(
         as such.
       grid: number of points along x and along y.
       margin: margin around what is drawn, relative to the larger extent.
+      refine: evaluate only some of the grid's points, and interpolate the others so that losses
+        miss by at most this share of the range that a figure shows, such as 0.02. See
+        `mcjax.analysis.refinement.refine`; by default all points are evaluated.
       metrics: to measure as well; see the module.
       batch_size: examples per forward pass; default: the backend's.
       state: an objective's state.
-      progress: called with the number of grid points done.
+      progress: called with the number of grid points done; with ``refine`` of those evaluated.
 
     Returns:
       The input of `mcjax.plots.surface_figure`: ``found.x`` ``[W]`` and ``found.y`` ``[H]`` in
       units of weight distance, ``found.metrics["train"]["loss"]`` ``[H, W]``, ``found.points``,
-      ``found.curve``, ``found.iterates`` and, with ``extent``, ``found.directions``.
+      ``found.curve``, ``found.iterates`` and, with ``extent``, ``found.directions``;
+      with ``refine``, ``found.refinement`` has the evaluated points and the error.
       ``found.to_arrays()`` returns the arrays of ``surface.npz``.
 
     Raises:
@@ -377,6 +382,8 @@ def surface(
     if extent is not None and not 0 < extent < np.inf:
         raise ValueError(f"extent={extent}: use a positive number")
     surfaces.check_grid(grid, margin)
+    if refine is not None:
+        refinement.check_tolerance(refine)
     evaluator, mesh = _evaluator(
         loss, points, data, validation, further, batch_size, metrics, state
     )
@@ -399,6 +406,11 @@ def surface(
         x, y = surfaces.covering(found, plane, grid, margin)
     else:
         x, y = surfaces.grid_around(extent * directions.norm, grid)
+    if refine is not None:
+        evaluate = partial(
+            surfaces.evaluate_points, evaluator, planes.frame(plane, points), plane, state=state
+        )
+        return surfaces.refined(found, x, y, evaluate, refine, progress)
     rows = [row for _, row in surfaces.evaluate(evaluator, points, plane, x, y, state, progress)]
     return surfaces.filled(found, x, y, rows)
 

@@ -13,7 +13,7 @@ from tests.mcjax.analysis import test_instability
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "files.md").read_text()
 SECTIONS = dict(re.findall(r"^### ([\w.]+)\n(.*?)(?=^##)", PAGE, flags=re.DOTALL | re.MULTILINE))
 ROW = re.compile(r"^\| `(\w+)` \| \[([\w, ]*)\] \| (\w+) \|", re.MULTILINE)
-KINDS = {"float": "f", "int": "i", "text": "U"}
+KINDS = {"float": "f", "int": "i", "bool": "b", "text": "U"}
 PATHS = {
     "curve.npz": results.PATHS, "align.npz": results.ALIGNED_PATHS, "soup.npz": results.PAIR_PATHS,
     "interpolation.npz": results.PAIR_PATHS, "layers.npz": results.LAYER_PATHS,

@@ -432,6 +432,13 @@ class SurfaceConfig(Combining):
         "Margin around everything that is drawn, as a fraction of its larger extent.",
         evaluation=True,
     )
+    refine: float | None = flag(
+        None,
+        "Evaluate only some of the grid's points, and interpolate the others so that losses miss "
+        "by at most this share of the range that the figure shows, such as 0.02; all points by "
+        "default.",
+        evaluation=True,
+    )
     clip: float | None = flag(
         None,
         "Loss at the upper end of the colour scale; chosen from the losses by default.",

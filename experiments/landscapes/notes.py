@@ -93,11 +93,14 @@ def of_surface(surface: Surface, clip: float | None = None) -> list[str]:
     if not metric or not np.isfinite(named(surface.metrics)[metric]).any():
         return []
     values, own = named(surface.metrics)[metric], named(surface.networks.metrics)[metric]
+    known = values  # what is interpolated between these proves nothing
+    if surface.refinement is not None:
+        known = np.where(surface.refinement.evaluated, values, np.nan)
     first = [
         *_colours(values, own, metric, clip, surface),
-        *_minimum(values, own, metric, surface),
+        *_minimum(known, own, metric, surface),
     ]
-    return [*first[:1], *_coarse(values, own, metric, surface)]
+    return [*first[:1], *_coarse(known, own, metric, surface)]
 
 
 def _flag(surface: Surface) -> str:

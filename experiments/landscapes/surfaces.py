@@ -15,7 +15,7 @@ import numpy as np
 from mcjax import plots
 from mcjax.analysis import surfaces
 from mcjax.engine import parallel
-from mcjax.results import Surface, named
+from mcjax.results import Refinement, Surface, named
 
 from ..cli import SurfaceConfig, UsageError, identity
 from ..runs import (
@@ -28,10 +28,18 @@ from ..runs import (
     save_arrays,
 )
 from ..training import MEASURED
-from . import drawing, notes, saved_logits, surface_directions, surface_inputs, surface_rows
+from . import (
+    drawing,
+    notes,
+    saved_logits,
+    surface_directions,
+    surface_inputs,
+    surface_rounds,
+    surface_rows,
+)
 from .surface_inputs import Inputs
 
-EVALUATION = ("grid", "margin", "extent", *MEASURED, "save_logits")
+EVALUATION = ("grid", "margin", "extent", "refine", *MEASURED, "save_logits")
 """Flags of the evaluation, which runs again if they change."""
 FILE = "surface.npz"
 
@@ -51,6 +59,11 @@ def check_flags(config: SurfaceConfig) -> Run:
     shape(config)
     if not 0 <= config.margin < np.inf:
         raise UsageError(f"--margin={config.margin}: use 0 or more")
+    if config.refine is not None:
+        if not 0 < config.refine < 1:
+            raise UsageError(f"--refine={config.refine}: use a share of the range, such as 0.02")
+        if config.save_logits:
+            raise UsageError("--save_logits needs every point: leave out --refine")
     if config.clip is not None and not 0 < config.clip < np.inf:
         raise UsageError(f"--clip={config.clip}: use more than 0")
     drawing.check_style(config.style)
@@ -85,17 +98,22 @@ def evaluate(folder: Run, config: SurfaceConfig, inputs: Inputs) -> Surface:
     facts = {"aligned": inputs.aligned, "different": list(inputs.different)}
     there = {name: fact for name, fact in facts.items() if fact}
     folder.open("surface", config, mode=identity(inputs.mode), **there)
-    files = (FILE, "rows", saved_logits.FOLDER, "figures/surface_*")
+    files = (FILE, "rows", "rounds", saved_logits.FOLDER, "figures/surface_*")
     begin_evaluation(folder, config, EVALUATION, files)
     began = time.monotonic()
     logits = saved_logits.SavedLogits(folder, config, inputs.problem)
     logits.announce(math.prod(shape(config)))
     surface = _projected(inputs)
     x, y = _grid(inputs, config, surface)
-    surface = surfaces.filled(surface, x, y, surface_rows.evaluate(folder, inputs, x, y, logits))
+    if config.refine is None:
+        rows = surface_rows.evaluate(folder, inputs, x, y, logits)
+        surface = surfaces.filled(surface, x, y, rows)
+    else:
+        surface = surface_rounds.evaluate(folder, inputs, surface, x, y, config.refine)
     save_arrays(folder.path / FILE, surface.to_arrays())
     if parallel.is_first():
-        shutil.rmtree(folder.path / "rows", ignore_errors=True)
+        for part in ("rows", "rounds"):
+            shutil.rmtree(folder.path / part, ignore_errors=True)
     folder.update(evaluate_seconds=time.monotonic() - began)
     return surface
 
@@ -185,6 +203,8 @@ def summarize(surface: Surface, clip: float | None = None) -> str:
             else ""
         )
         lines.append(f"grid     {name.replace('_', ' ')} {extent}{odd}")
+    if surface.refinement is not None:
+        lines.append(_refinement_words(surface.refinement))
     if surface.iterates is not None:
         each = zip(surface.iterates.epoch, surface.iterates.distance, strict=True)
         lines.append("iterates distance from the plane " + join(f"w{e}: {d:.4g}" for e, d in each))
@@ -196,3 +216,15 @@ def summarize(surface: Surface, clip: float | None = None) -> str:
             lines.append(f"along    {name.replace('_', ' ')} {values}")
     lines += notes.of_surface(surface, clip)
     return "\n".join(lines)
+
+
+def _refinement_words(refinement: Refinement) -> str:
+    """How much was interpolated, and by how much random points missed."""
+    evaluated, misses = refinement.evaluated, named(refinement.misses)
+    text = f"refined  {evaluated.sum():,} of {evaluated.size:,} points evaluated"
+    if not misses:
+        return text
+    names = sorted(misses, key=lambda name: not plots.is_loss(name))
+    each = ", ".join(f"{n.replace('_', ' ')} {100 * misses[n].max():.2g} %" for n in names)
+    count = len(next(iter(misses.values())))
+    return f"{text}; interpolation missed {count} random ones by at most (of the range): {each}"

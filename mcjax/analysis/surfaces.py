@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from mcjax import curves, planes, results
-from mcjax.analysis import projections
+from mcjax.analysis import projections, refinement
 from mcjax.engine import evaluation
-from mcjax.typing import Float, Num
+from mcjax.typing import Float, Int, Num
 
 
 def surface(
@@ -81,6 +81,38 @@ def filled(
     squares = [row.l2 for row in rows if row.l2 is not None]
     l2 = np.stack(squares) if squares else None
     return surface._replace(x=x, y=y, metrics=metrics, l2=l2)
+
+
+def refined(
+    surface: results.Surface,
+    x: Num[np.ndarray, " width"],
+    y: Num[np.ndarray, " height"],
+    evaluate: Callable[..., results.Values],
+    tolerance: float,
+    progress: Callable[[int], None] = lambda done: None,
+) -> results.Surface:
+    """A surface with a grid of which `mcjax.analysis.refinement.refine` evaluates a part.
+
+    Args:
+      surface: from `surface`.
+      x: the columns' coordinates.
+      y: the rows' coordinates.
+      evaluate: ``evaluate(xy, progress=f)`` evaluates points given by their coordinates:
+        `evaluate_points` with its other arguments.
+      tolerance: largest allowed miss, as a share of the range that a figure shows.
+      progress: called with the number of points evaluated.
+    """
+    before = 0
+
+    def at_indices(at: Int[np.ndarray, "n 2"]) -> results.Values:
+        nonlocal before
+        xy, done = np.stack([x[at[:, 1]], y[at[:, 0]]], axis=-1), before
+        before += len(at)
+        return evaluate(xy, progress=lambda more: progress(done + more))
+
+    shape, networks = (len(x), len(y)), surface.networks.metrics
+    values, found = refinement.refine(at_indices, shape, tolerance, networks)
+    return surface._replace(x=x, y=y, metrics=values.metrics, l2=values.l2, refinement=found)
 
 
 def covering(
@@ -221,13 +253,31 @@ def evaluate_row(
 ) -> results.Values:
     """Metrics at ``(x[0], y), (x[1], y), ...``, which do not depend on other rows.
 
-    ``frame`` is the plane's, from `mcjax.planes.frame`. Combinations of the three points would have
-    large coefficients if their triangle is flat, and float32 weights would lose their digits.
+    ``frame`` is the plane's, from `mcjax.planes.frame`.
 
     Returns:
       Values of shape ``[width]``.
     """
     xy = np.stack([x, np.full(len(x), y)], axis=-1)
+    return evaluate_points(evaluator, frame, plane, xy, state, progress)
+
+
+def evaluate_points(
+    evaluator: evaluation.Evaluator,
+    frame: Sequence[Any],
+    plane: planes.Plane,
+    xy: Num[np.ndarray, "n 2"],
+    state: Any,
+    progress: Callable[[int], None] = lambda done: None,
+) -> results.Values:
+    """Metrics at any points of a plane, which do not depend on each other.
+
+    ``frame`` is the plane's, from `mcjax.planes.frame`. Combinations of the three points would have
+    large coefficients if their triangle is flat, and float32 weights would lose their digits.
+
+    Returns:
+      Values of shape ``[n]``.
+    """
     blocks = []
     coefficients = planes.frame_coefficients(plane, xy)
     for first, metrics in evaluator.blocks(tuple(frame), coefficients, state):

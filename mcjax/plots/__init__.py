@@ -20,7 +20,6 @@ from mcjax import extras
 
 with extras.needed_by(__name__):
     from mcjax.plots.barrier_plots import barrier_matrix, barriers
-    from mcjax.plots.colour_scale import default_clip
     from mcjax.plots.epoch_plots import epochs_figure
     from mcjax.plots.instability_plots import instability, instability_figure
     from mcjax.plots.interpolation_plots import (
@@ -51,7 +50,6 @@ with extras.needed_by(__name__):
         color,
         drawn,
         grid,
-        is_loss,
         metric_label,
         metric_names,
         metric_words,
@@ -60,6 +58,7 @@ with extras.needed_by(__name__):
         style,
     )
     from mcjax.plots.surface_plots import off_plane, percent, surface, surface_figure
+    from mcjax.results.ranges import default_clip, is_loss
 
 __all__ = [
     "CHORD_WORDS", "COLORS", "FORMATS", "LAYER_WORDS", "METRIC_LABELS", "PAIR_STYLES",

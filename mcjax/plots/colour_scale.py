@@ -8,7 +8,8 @@ from matplotlib import colors, ticker
 
 from mcjax import results
 from mcjax.plots import styles
-from mcjax.typing import Float, Num
+from mcjax.results import ranges
+from mcjax.typing import Float
 
 TICK_STEPS = ((1, 2, 3, 5), (1, 2, 5), (1, 3), (1,))
 """Steps within a decade that a logarithmic colour bar's labels may use."""
@@ -60,49 +61,19 @@ def make(found: results.Surface, metric: str, clip: float | None = None) -> Scal
     Args:
       found: a surface.
       metric: for example ``train_loss``.
-      clip: the upper end, in the units that are drawn. The default is `default_clip` for losses,
-        and the largest value for other metrics.
+      clip: the upper end, in the units that are drawn. By default as
+        `mcjax.results.ranges.drawn` chooses it.
     """
     grid = styles.values(found.metrics, metric, "surface")
     own = styles.values(found.networks.metrics, metric, "surface's points")
     passed = results.named(found.iterates.metrics) if found.iterates else {}
     passed = styles.drawn(metric, passed.get(metric, np.zeros(0)))
-    shown = np.concatenate([grid.ravel(), own, passed])
-    shown, loss = shown[np.isfinite(shown)], styles.is_loss(metric)
-    if clip is None:
-        clip = default_clip(grid, own) if loss else shown.max(initial=-np.inf)
-        clip = clip if np.isfinite(clip) else 1.0
-    log = bool(loss and clip > 0 and not (shown < 0).any())
-    low = shown[shown > 0 if log else slice(None)].min(initial=clip)
-    levels = _levels(max(low, 1e-9 * clip), clip) if log else _linear_levels(low, clip)
+    low, high, log = ranges.drawn(metric, grid, own, passed, clip)
+    levels = _levels(low, high) if log else _linear_levels(low, high)
     cmap = plt.get_cmap().with_extremes(over="0.82", bad="0.82")
     norm = (colors.LogNorm if log else colors.Normalize)(levels[0], levels[-1])
+    shown = np.concatenate([grid.ravel(), own, passed])
     return Scale(levels, log, bool((shown < levels[0]).any()), cmap, norm)
-
-
-def default_clip(values: Num[np.ndarray, "..."], points: Num[np.ndarray, " points"]) -> float:
-    """An upper end of the colour scale that leaves most colours for low losses.
-
-    Args:
-      values: losses on the grid.
-      points: losses at the points that are networks, which are never clipped.
-
-    Returns:
-      The larger of the losses' third quartile and ten times the highest of these points, rounded
-      up to one digit, but at most the largest finite loss. If losses are below zero, all are
-      measured from the lowest one.
-    """
-    finite, points = values[np.isfinite(values)], points[np.isfinite(points)]
-    if not finite.size:
-        return 1.0
-    lowest = min(0.0, finite.min(), points.min(initial=0.0))
-    highest = points.max(initial=lowest)
-    enough = max(np.quantile(finite, 0.75) - lowest, 10 * (highest - lowest))
-    top = max(finite.max(), highest)
-    if not enough > 1e-30:  # most losses are zero
-        return float(top)
-    digit = 10 ** np.floor(np.log10(enough))
-    return float(min(top, lowest + digit * np.ceil(enough / digit)))
 
 
 def round_ticks(low: float, high: float) -> Float[np.ndarray, " ticks"]:

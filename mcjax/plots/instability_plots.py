@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from mcjax import results
 from mcjax.plots import styles
 from mcjax.results.instability import STABLE
+from mcjax.results.ranges import is_loss
 
 TICKS = [m * 10.0**e for e in range(-4, 6) for m in (1, 2, 5)]
 
@@ -15,7 +16,7 @@ def instability_figure(found: results.Instability) -> Figure:
     """Mean barriers against the fork point with their range over pairs, a panel a metric."""
     every = dict.fromkeys(name for own in found.barriers.values() for name in own)
     names = [name for name in every if styles.of_class(name) is None]
-    names.sort(key=styles.is_loss)  # errors first
+    names.sort(key=is_loss)  # errors first
     figure, axes = styles.panels(len(names), 0.72)
     for ax, name in zip(axes.flat, names, strict=False):
         instability(ax, found, name)

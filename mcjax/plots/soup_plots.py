@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from mcjax import results
 from mcjax.plots import styles
 from mcjax.results import Metrics
+from mcjax.results.ranges import is_loss
 from mcjax.typing import Float
 
 SHOWN = 12
@@ -97,6 +98,6 @@ def _panel(ax: Axes, kinds: Sequence[_Rows], metric: str, found: results.Soups) 
     for top in np.cumsum([len(kind.names) for kind in kinds])[:-1]:
         ax.axhline(top - 0.5, color="0.7", lw=0.6)
     values = np.concatenate(everything)
-    if styles.is_loss(metric) and 0 < values.min() < values.max() / RATIO:
+    if is_loss(metric) and 0 < values.min() < values.max() / RATIO:
         ax.set_xscale("log")
     ax.set_xlabel(styles.metric_label(f"_{metric}"))

@@ -78,11 +78,6 @@ def is_percent(metric: str) -> bool:
     return metric.endswith("accuracy")
 
 
-def is_loss(metric: str) -> bool:
-    """Whether a metric is a loss, which surfaces show on a log scale if they can."""
-    return metric.endswith("loss")
-
-
 def drawn(metric: str, values: Num[ArrayLike, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Values of a metric in the units that figures, pages and exports show."""
     return (100 if is_percent(metric) else 1) * np.asarray(values, np.float64)

@@ -15,7 +15,7 @@ Metrics = dict[str, dict[str, np.ndarray]]
 """``metrics[split][name]``; a mean over the split's examples."""
 
 SPLITS = ("train", "validation", "test")
-RESERVED = ("params", "point", "curve", "iterate", "arc", "span")
+RESERVED = ("params", "point", "curve", "iterate", "arc", "span", "refined")
 """Names that no split may have: other keys of the files start with them."""
 NONE: Mapping[str, Any] = {}  # never modified; a mappingproxy could not be pickled
 _Value = TypeVar("_Value")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mcjax.results.metrics import NONE, Arrays, Metrics, require, take_metrics, values_arrays
-from mcjax.typing import Float, Integer, Num, Shaped
+from mcjax.typing import Bool, Float, Integer, Num, Shaped
 
 
 class Points(NamedTuple):
@@ -87,6 +87,21 @@ class Directions(NamedTuple):
     residuals: Float[np.ndarray, "2"] | None = None
 
 
+class Refinement(NamedTuple):
+    """Where a surface was evaluated; elsewhere it is interpolated.
+
+    Attributes:
+      tolerance: largest allowed miss, as a share of the range that a figure shows.
+      evaluated: whether each point of the grid was evaluated.
+      misses: ``misses[split][name]`` of shape ``[C]``: by how much interpolation missed the values
+        of C points that were drawn at random among those not evaluated before.
+    """
+
+    tolerance: float
+    evaluated: Bool[np.ndarray, "H W"]
+    misses: Metrics
+
+
 class Surface(NamedTuple):
     """Metrics on a grid of a plane, and what is drawn on it: ``surface.npz``.
 
@@ -100,6 +115,7 @@ class Surface(NamedTuple):
       iterates: iterates of a run, projected onto the plane.
       directions: for a surface around its first point, whose other two points are the tips of the
         directions.
+      refinement: for a surface of which only a part was evaluated.
       extra: other arrays of the file, by key.
     """
 
@@ -111,6 +127,7 @@ class Surface(NamedTuple):
     curve: CurveOnPlane | None = None
     iterates: Iterates | None = None
     directions: Directions | None = None
+    refinement: Refinement | None = None
     extra: Mapping[str, np.ndarray] = NONE
 
     @property
@@ -141,6 +158,10 @@ class Surface(NamedTuple):
             arrays |= {f"curve_{k}": x for k, x in self.curve._asdict().items()}
         if self.iterates is not None:
             arrays |= _iterate_arrays(self.iterates)
+        if self.refinement is not None:
+            tolerance, evaluated, misses = self.refinement
+            arrays |= {"refined_tolerance": np.array(tolerance), "refined_evaluated": evaluated}
+            arrays |= values_arrays(misses, None, "refined_miss_")
         grid = values_arrays(self.metrics, self.l2, "")
         return {**arrays, "x": self.x, "y": self.y, **grid, **self.extra}
 
@@ -166,6 +187,14 @@ class Surface(NamedTuple):
         if "direction_norm" in left:
             others = {k: left.pop(k) for k in Directions._fields[1:] if k in left}
             directions = Directions(left.pop("direction_norm"), **others)
+        refinement = None
+        if "refined_evaluated" in left:
+            require(left, ["refined_tolerance"], "an interpolated surface")
+            refinement = Refinement(
+                float(left.pop("refined_tolerance")),
+                left.pop("refined_evaluated"),
+                take_metrics(left, "refined_miss_", 1),
+            )
         return cls(
             left.pop("x"),
             left.pop("y"),
@@ -175,6 +204,7 @@ class Surface(NamedTuple):
             curve,
             _take_iterates(left),
             directions,
+            refinement,
             left,
         )
 

@@ -197,6 +197,23 @@ def test_surface_in_closed_form_and_drawn():
     plt.close(plots.surface_figure(surface, ["train_loss", "validation_loss"]))
 
 
+def test_a_refined_surface_has_the_same_values_where_it_is_evaluated():
+    told = []
+    points, whole = (START, END, THIRD), {"grid": (17, 13)}
+    full = api.surface(quadratic, points, TARGETS, **whole)
+    part = api.surface(quadratic, points, TARGETS, **whole, refine=0.05, progress=told.append)
+    found = part.refinement
+    assert found.evaluated.shape == (13, 17)
+    assert told[-1] == found.evaluated.sum() < 120
+    one, other = (s.metrics["train"]["loss"] for s in (part, full))
+    np.testing.assert_array_equal(one[found.evaluated], other[found.evaluated])
+    np.testing.assert_allclose(one, other, rtol=0.2)
+    np.testing.assert_array_equal(part.x, full.x)
+    np.testing.assert_allclose(part.l2, full.l2, rtol=1e-5)
+    with pytest.raises(ValueError, match="refine=2: use a share"):
+        api.surface(quadratic, points, TARGETS, refine=2)
+
+
 def test_an_objective_brings_its_metrics_and_its_state():
     """The state is the mean of the training examples, recomputed at each point."""
 

@@ -44,6 +44,8 @@ def on_plane():
     arrays = {"x": np.arange(4.0), "y": np.arange(3.0), "l2": RNG.random((3, 4))}
     arrays |= {"point_xy": RNG.random((3, 2)), "point_name": np.array(["a", "b", "c"])}
     arrays |= {"point_l2": RNG.random(3), "iterate_l2": RNG.random(2)}
+    arrays |= {"refined_tolerance": np.array(0.02), "refined_evaluated": RNG.random((3, 4)) < 0.5}
+    arrays |= {"refined_miss_train_loss": RNG.random(5)}
     for split in results.SPLITS:
         for prefix, shape in (("", (3, 4)), ("point_", 3), ("iterate_", 2)):
             arrays |= {f"{prefix}{split}_loss": RNG.random(shape)}

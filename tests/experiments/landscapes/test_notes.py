@@ -17,6 +17,7 @@ from mcjax.results import (
     Interpolation,
     Iterates,
     Points,
+    Refinement,
     Surface,
     Values,
 )
@@ -101,6 +102,14 @@ def test_no_note_on_a_minimum_that_the_grid_shows_or_that_is_too_small_to_see():
     assert noted(surfaces.summarize(negative)) == []  # no multiple of a loss below zero
     almost = surface(**around() | {"own": [1.06, 5, 5]})  # the grid's lowest is 1.05
     assert noted(surfaces.summarize(almost)) == []
+
+
+def test_interpolated_points_prove_nothing():
+    for found in (surface(SLOPE), surface(own=[0.1, 4.7, 1]), surface(**around())):
+        assert len(noted(surfaces.summarize(found))) == 1
+        evaluated = (LOSSES > 6) & (SLOPE > 1)
+        refined = found._replace(refinement=Refinement(0.02, evaluated, {}))
+        assert noted(surfaces.summarize(refined)) == []
 
 
 def test_a_surface_that_is_nowhere_finite_has_the_link_in_its_hint_alone():
