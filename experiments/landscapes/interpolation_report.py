@@ -13,7 +13,7 @@ from mcjax.results import Interpolation, Interval, PairHeights, PairPaths, named
 
 from ..cli import InterpolateConfig
 from ..runs import Run
-from . import drawing, report
+from . import drawing, notes, report
 from .interpolation import FILE, REPORT
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _groups_figure(found: Interpolation, path: str) -> "Figure":
 def summarize(found: Interpolation, curves: Sequence[str]) -> str:
     """Summarizes the networks, the barriers of their training loss, the curves and the groups."""
     lines = [*report.network_lines(found), *barrier_lines(found, curves), *_means(found)]
-    return "\n".join(lines)
+    return "\n".join([*lines, *notes.of_interpolation(found)])
 
 
 def barrier_lines(found: Interpolation, curves: Sequence[str]) -> list[str]:

@@ -51,11 +51,9 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints", None]):
     """
 
     def __init__(self, folder: Path, keep: Iterable[int] = (), read_only: bool = False) -> None:
-        policy = ocp.checkpoint_managers.AnyPreservationPolicy(
-            [
-                ocp.checkpoint_managers.LatestN(2),
-                ocp.checkpoint_managers.CustomSteps(sorted(set(keep))),
-            ]
+        policies = ocp.checkpoint_managers
+        policy = policies.AnyPreservationPolicy(
+            [policies.LatestN(2), policies.CustomSteps(sorted(set(keep)))]
         )
         self._folder = folder
         self._manager: Any = None

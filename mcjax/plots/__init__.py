@@ -5,13 +5,14 @@ return them. Figures (`curve_figure`, `surface_figure`, `barrier_matrix`, `pairs
 panels, as wide as the style's ``figure.figsize``. The context `style` applies mcjax's look:
 
 >>> import numpy as np
+>>> from mcjax import plots
 >>> from matplotlib.figure import Figure
 >>> from mcjax.results import PathMetrics, Profile
 >>> curve = PathMetrics({"train": {"loss": np.array([0.1, 0.3, 0.2])}})
 >>> found = Profile(np.linspace(0, 1, 3), {"curve": curve})
->>> with style("mcjax.one_column"):
+>>> with plots.style("mcjax.one_column"):
 ...     figure = Figure(layout="constrained")
-...     ax = profile(figure.subplots(), found, "train_loss", paths=["curve"])
+...     ax = plots.profile(figure.subplots(), found, "train_loss", paths=["curve"])
 >>> float(figure.get_figwidth()), ax.get_ylabel()
 (3.25, 'training loss')
 """
