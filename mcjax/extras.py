@@ -62,6 +62,18 @@ def missing(packages: Iterable[str]) -> list[str]:
     return [name for name in packages if importlib.util.find_spec(name) is None]
 
 
+def require(user: str, package: str) -> None:
+    """Checks that a package of `EXTRAS` is installed, for a module that imports it later.
+
+    Raises:
+      MissingExtraError: it is not.
+
+    >>> require("mcjax.plots", "matplotlib")
+    """
+    if missing([package]):
+        raise MissingExtraError(message(user, [package], EXTRAS[package]), name=package)
+
+
 def folder(package: str) -> Path:
     """Returns the folder of an installed package, without importing it.
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.sparse import linalg
+import scipy
 
 from mcjax import curves, results
 from mcjax.engine import derivatives, evaluation
@@ -168,13 +168,13 @@ def eigenpairs(
     if scale == 0:
         return Eigenpairs(np.zeros(count), tuple(map(tree, np.eye(count, size, dtype=np.float32))),
                           np.zeros(count))  # fmt: skip
-    make: Any = linalg.LinearOperator
+    make: Any = scipy.sparse.linalg.LinearOperator
     operator = make((size, size), matvec=lambda v: multiply(v) / scale, dtype=np.float32)
     try:
-        values, vectors = linalg.eigsh(
+        values, vectors = scipy.sparse.linalg.eigsh(
             operator, count, which="LA", v0=start, tol=tolerance, maxiter=restarts
         )
-    except linalg.ArpackError as error:
+    except scipy.sparse.linalg.ArpackError as error:
         raise NoEigenvaluesError(f"after {done} products: {error}") from None
     order = np.argsort(-values)
     columns = [vectors[:, i] / np.linalg.norm(vectors[:, i]) for i in order]

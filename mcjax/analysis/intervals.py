@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import special
+import scipy
 
 from mcjax.results import Interval
 from mcjax.typing import Float, Integer, Num
@@ -42,7 +42,7 @@ def over_pairs(
     divisor = np.sum([part**2 / (count - 1) for part, count in parts], axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         freedom = np.where(divisor > 0, variance**2 / divisor, 1.0)
-    half = special.stdtrit(freedom, (1 + CONFIDENCE) / 2) * np.sqrt(variance)
+    half = scipy.special.stdtrit(freedom, (1 + CONFIDENCE) / 2) * np.sqrt(variance)
     return Interval(mean, mean - half, mean + half)
 
 

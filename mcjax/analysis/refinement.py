@@ -11,7 +11,7 @@ losses.
 from collections.abc import Callable
 
 import numpy as np
-from scipy import interpolate
+import scipy
 
 from mcjax.results import Metrics, Refinement, Values, named, unnamed
 from mcjax.results.ranges import Range, drawn, is_loss
@@ -161,13 +161,13 @@ class _Known:
         """Interpolates the positions in the metrics' ranges at other points."""
         there = np.argwhere(self.evaluated)
         known = [self._range(name).share(x[self.evaluated]) for name, x in self._values.items()]
-        spline = interpolate.RBFInterpolator(there, np.stack(known, axis=1), kernel=kernel)
+        spline = scipy.interpolate.RBFInterpolator(there, np.stack(known, axis=1), kernel=kernel)
         return dict(zip(self._values, spline(at.astype(float)).T, strict=True))
 
     def _range(self, name: str) -> Range:
         """A metric's range if all other points were like the nearest known one."""
         there, values = np.argwhere(self.evaluated), self._values[name][self.evaluated]
-        nearest = interpolate.NearestNDInterpolator(there, values)
+        nearest = scipy.interpolate.NearestNDInterpolator(there, values)
         grid = nearest(*np.indices(self.evaluated.shape))
         return drawn(name, grid, self._networks.get(name, np.zeros(0)))
 

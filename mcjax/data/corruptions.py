@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import ndimage, special
+import scipy
 
 from mcjax.data.splits import Split
 from mcjax.typing import Float, Int, Integer, Num
@@ -62,7 +62,7 @@ def noise(
     """
 
     def noisy(row: int, image: np.ndarray) -> np.ndarray:
-        drawn = special.ndtri(_uniform(image.size, seed, _NOISE, examples[row]))
+        drawn = scipy.special.ndtri(_uniform(image.size, seed, _NOISE, examples[row]))
         return image + std * drawn.reshape(image.shape)
 
     return _each(images, noisy)
@@ -83,7 +83,9 @@ def blur(images: Num[np.ndarray, "n h w c"], sigma: float) -> Num[np.ndarray, "n
            [  3,  21,   3]], dtype=uint8)
     """
     widths = (sigma, sigma, 0)
-    return _each(images, lambda _, image: ndimage.gaussian_filter(image, widths, mode="nearest"))
+    return _each(
+        images, lambda _, image: scipy.ndimage.gaussian_filter(image, widths, mode="nearest")
+    )
 
 
 def contrast(images: Num[np.ndarray, "n h w c"], factor: float) -> Num[np.ndarray, "n h w c"]:

@@ -18,12 +18,13 @@ computed on the device, is saved with the tree and verified when the tree is res
 
 import contextlib
 import errno
+import importlib
 import logging
 import zlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -32,9 +33,18 @@ import numpy as np
 from mcjax import extras
 from mcjax.typing import Array, Integer, PyTree
 
-with extras.needed_by(__name__):
+extras.require(__name__, "orbax")
+if TYPE_CHECKING:
     import orbax.checkpoint as ocp
-    from orbax.checkpoint import checkpoint_managers as policies
+else:
+
+    class _Orbax:
+        """orbax.checkpoint, imported on first use, which takes a while."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(importlib.import_module("orbax.checkpoint"), name)
+
+    ocp = _Orbax()
 
 
 class Damaged(ValueError):
@@ -60,6 +70,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints", None]):
     """
 
     def __init__(self, folder: Path, keep: Iterable[int] = (), read_only: bool = False) -> None:
+        policies = ocp.checkpoint_managers
         policy = policies.AnyPreservationPolicy(
             [policies.LatestN(2), policies.CustomSteps(sorted(set(keep)))]
         )
@@ -72,7 +83,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints", None]):
                     item_handlers=ocp.StandardCheckpointHandler(),
                     options=ocp.CheckpointManagerOptions(
                         preservation_policy=policy,
-                        save_decision_policy=policies.FixedIntervalPolicy(1),
+                        save_decision_policy=ocp.checkpoint_managers.FixedIntervalPolicy(1),
                         create=not read_only,
                         read_only=read_only,
                     ),

@@ -7,10 +7,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import scipy
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import interpolate
 
 from mcjax import results
 from mcjax.plots import colour_scale, label_placement, styles
@@ -223,7 +223,7 @@ def _finer(
         parts = -(-FINE // (len(at) - 1))
         fine = np.interp(np.arange((len(at) - 1) * parts + 1) / parts, np.arange(len(at)), at)
         known = np.log(values) if log else values
-        values = interpolate.PchipInterpolator(at, known, axis=axis)(fine)
+        values = scipy.interpolate.PchipInterpolator(at, known, axis=axis)(fine)
         values = np.exp(values) if log else values
         x, y = (fine, y) if axis else (x, fine)
     return x, y, values
@@ -250,21 +250,21 @@ def _points(ax: Axes, networks: results.Points, metric: str, scale: colour_scale
     ax.scatter(x, y, ec="black", lw=size / 3.8, **filled)
 
 
-def off_plane(curve: results.CurveOnPlane) -> Bool[np.ndarray, " points"]:
-    """Where a curve is too far from the plane for the surface's colours to apply to it.
+def off_plane(seen: results.CurveOnPlane | results.Iterates) -> Bool[np.ndarray, " points"]:
+    """Where a curve, or a run, is too far from the plane for the surface's colours to apply.
 
     Args:
-      curve: from a surface.
+      seen: the curve or the iterates of a surface.
 
     >>> t, xy = np.array([0.0, 0.5, 1]), np.array([[0.0, 0], [2, 1], [4, 0]])
     >>> off_plane(results.CurveOnPlane(t, xy, np.array([0.0, 1, 0]), xy))
     array([False,  True, False])
     """
-    return curve.distance > OFF_PLANE * _extent(curve)
+    return seen.distance > OFF_PLANE * _extent(seen)
 
 
-def _extent(curve: results.CurveOnPlane) -> float:
-    return float(np.ptp(curve.xy, axis=0).max())
+def _extent(seen: results.CurveOnPlane | results.Iterates) -> float:
+    return float(np.ptp(seen.xy, axis=0).max())
 
 
 def _curve(ax: Axes, curve: results.CurveOnPlane) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+import scipy
 
 from mcjax.symmetries import permuting
 from mcjax.symmetries import spec as specs
@@ -195,7 +195,9 @@ def _inner(a: Num[np.ndarray, "*shape"], b: Num[np.ndarray, "*shape"]) -> float:
 
 def _assigned(gains: Num[np.ndarray, "layers new old"]) -> Int[np.ndarray, "layers new"]:
     """Each layer's best permutation."""
-    return np.stack([linear_sum_assignment(matrix, maximize=True)[1] for matrix in gains])
+    return np.stack(
+        [scipy.optimize.linear_sum_assignment(matrix, maximize=True)[1] for matrix in gains]
+    )
 
 
 class _Place(NamedTuple):
