@@ -11,9 +11,11 @@ FLAX = ", parent: "
 """Flax appends this field and the next one to every module."""
 NAMES = {
     "jaxlib._jax.Array": "Array",
-    "Array | ndarray | bool | number | bool | int | float | complex": "ArrayLike",
-    "ArrayLike | Iterable[ArrayTree] | Mapping[Any, ArrayTree]": "OptState",
-    "Callable[[ArrayLike], ArrayLike]": "Schedule",
+    "~jax.Array | ~numpy.ndarray | ~numpy.bool | ~numpy.number | bool | int | float | complex": (
+        "ArrayLike"
+    ),
+    "ArrayLike | ~typing.Iterable[ArrayTree] | ~typing.Mapping[~typing.Any, ArrayTree]": "OptState",
+    "~collections.abc.Callable[[ArrayLike], ArrayLike]": "Schedule",
 }
 """What readers write for a type, in the order in which to replace."""
 
