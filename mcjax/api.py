@@ -20,6 +20,11 @@ padding).
 **Metrics** besides those of the loss or objective are given as ``metrics=["ece", mine]``: names of
 built-in ones (`mcjax.engine.builtin_metrics`) and functions ``mine(logits, batch)`` that return one
 value per example (`mcjax.engine.metrics`). All but ``perplexity`` need an objective with logits.
+
+**Errors.** Every call raises ValueError before any long work if parameters are not floating-point
+arrays, or differ in structure, shape or dtype; if data are not arrays with one leading axis of
+examples, or the splits differ in structure; if the loss fails for one example, or is not a real
+scalar; if a metric is unknown or fails; or if a count is not a whole number in its range.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -95,7 +100,8 @@ def fit_curve(
       each epoch over its steps, each at its own ``t``.
 
     Raises:
-      ValueError: an argument is wrong; raised before any long work.
+      ValueError: as the module says; or the curve has no bends, the batch is larger than the data,
+        or the key or the optimizer is not one.
       FloatingPointError: the loss or its gradient was not finite.
 
     >>> from mcjax import api, curves
@@ -178,7 +184,7 @@ def profile(
       ``curve.npz``.
 
     Raises:
-      ValueError: an argument is wrong; raised before any long work.
+      ValueError: as the module says; or the number of control points does not fit the curve.
 
     >>> from mcjax import api, curves
     >>> loss = lambda w, batch: jnp.mean((w[0] * w[1] - batch) ** 2)  # low where w_0 w_1 = 1
@@ -240,7 +246,8 @@ def interpolate(
       arrays of ``interpolation.npz``.
 
     Raises:
-      ValueError: an argument is wrong, or a parameter is not finite; raised before any long work.
+      ValueError: as the module says; or there are fewer than two networks, a parameter is not
+        finite, names are equal, or ``t_range`` does not rise.
 
     >>> from mcjax import api
     >>> loss = lambda w, batch: jnp.mean((w[0] ** 2 - 1) ** 2 + 0 * batch)  # low at -1 and 1
@@ -297,7 +304,8 @@ def soup(
       ``found.segments.matrix("train_loss")`` are the barriers between the networks.
 
     Raises:
-      ValueError: an argument is wrong, or a parameter is not finite; raised before any long work.
+      ValueError: as the module says; or there are fewer than two networks, a parameter is not
+        finite, names are equal, there is no validation split, or ``decay`` is not between 0 and 1.
 
     >>> from mcjax import api, curves
     >>> loss = lambda w, batch: jnp.mean((w[0] - batch) ** 2)  # of a mean of zero
@@ -378,8 +386,9 @@ def surface(
       ``found.to_arrays()`` returns the arrays of ``surface.npz``.
 
     Raises:
-      ValueError: an argument is wrong, or the points do not span a plane; raised before any long
-        work.
+      ValueError: as the module says; or the points do not span a plane, the control points or the
+        iterates do not match them, or ``names``, ``extent``, ``grid``, ``margin`` or ``refine`` is
+        out of range.
 
     >>> from mcjax import api
     >>> loss = lambda w, batch: jnp.mean((w[0] * w[1] - batch) ** 2)  # low where w_0 w_1 = 1
@@ -458,7 +467,7 @@ def sharpness(
       progress: called with the number of Hessian products done.
 
     Raises:
-      ValueError: an argument is wrong.
+      ValueError: as the module says; or there are not more parameters than ``count``.
       mcjax.analysis.hessian.NoEigenvaluesError: the Hessian is not finite, or ARPACK does not
         converge.
 

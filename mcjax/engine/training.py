@@ -177,7 +177,8 @@ def make_trainer(
     """Builds the training step and compiles it over the mesh.
 
     Args:
-      train: the loss to differentiate, from `mcjax.engine.objectives.at_point` or `on_curve`.
+      train: the loss to differentiate, from `mcjax.engine.objectives.at_point` or
+        `mcjax.engine.objectives.on_curve`.
       fetch: gathers a batch, such as `mcjax.data.batches`.
       optimizer: an optax chain.
       size: examples in the data set.

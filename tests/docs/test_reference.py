@@ -23,7 +23,8 @@ def members(module, options):
     names = options["members"].split(", ") if options["members"] else public(module)
     left_out = options.get("exclude-members", "").split(", ")
     found = {name: getattr(module, name) for name in names if name not in left_out}
-    return {n: x for n, x in found.items() if inspect.isclass(x) or inspect.isfunction(x)}
+    kinds = inspect.isclass, lambda x: inspect.isfunction(inspect.unwrap(x))  # a cached one, too
+    return {name: x for name, x in found.items() if any(kind(x) for kind in kinds)}
 
 
 def public(module):
