@@ -247,7 +247,7 @@ def interpolate(
 
     Raises:
       ValueError: as the module says; or there are fewer than two networks, a parameter is not
-        finite, names are equal, or ``t_range`` does not rise.
+        finite, names are equal, or no point of ``t_range`` is between the networks.
 
     >>> from mcjax import api
     >>> loss = lambda w, batch: jnp.mean((w[0] ** 2 - 1) ** 2 + 0 * batch)  # low at -1 and 1
