@@ -23,6 +23,7 @@ extensions = [
     "formulas",
     "named_tuples",
     "pages",
+    "signatures",
     "tutorials",
 ]
 exclude_patterns = ["conf.py", "extensions"]
@@ -30,6 +31,7 @@ exclude_patterns = ["conf.py", "extensions"]
 # Docstrings: `name` is a reference where the name is documented, ``text`` is code.
 default_role = "py:obj"
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True  # a lambda as it is written
 autodoc_typehints = "signature"
 python_maximum_signature_line_length = 88
 napoleon_use_ivar = True

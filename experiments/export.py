@@ -27,6 +27,7 @@ from mcjax.results import Surface
 
 from .cli import ExportConfig, UsageError, main, say, show
 from .exchange import export_torch, plot_formats
+from .landscapes import notes
 from .runs import Run, along_curve, check_output, finished, parse_name, provenance, write_atomically
 
 
@@ -99,7 +100,7 @@ def _vtp(config: ExportConfig) -> bytes:
         say(
             f"note: {over + infinite} of {surface.x.size * surface.y.size} heights are clipped to "
             f"{top:.4g} ({infinite} of them are not finite); --clip sets it; the array "
-            f"{config.metric} is not clipped"
+            f"{config.metric} is not clipped{notes.see('clipped')}"
         )
     text = plot_formats.vtp(surface, config.metric, config.log, config.clip, note, along)
     return text.encode()

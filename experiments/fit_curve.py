@@ -10,7 +10,7 @@ the same command. A finished run no longer needs its modes: another --style draw
 """
 
 from .cli import CurveConfig, main, show
-from .landscapes import profiles
+from .landscapes import notes, profiles
 from .runs import Run
 from .training import fits, fitting, make_problem, measuring
 
@@ -34,7 +34,7 @@ def run(config: CurveConfig) -> Run:
         fitting.begin(fit, problem)
         fitting.train(fit, problem)
         text, found = profiles.finish(fit, problem, measured)
-        show(text)
+        show("\n".join([text, *notes.of_averages((fit.start.name, fit.end.name))]))
         fitting.judge(fit, problem, found)
     return fit.folder
 

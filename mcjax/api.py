@@ -3,8 +3,8 @@
 They need parameters (pytrees of floating-point arrays, from any library), data (a pytree of arrays
 with a leading axis of examples), and a loss, ``loss(params, batch)`` or ``loss(params, batch,
 key)``, whose batches are rows of the data. They only combine existing parts
-(`mcjax.engine.objectives`, `training`, `evaluation`; `mcjax.analysis.profiles`, `surfaces`): for
-more control, start there.
+(`mcjax.engine.objectives`, `mcjax.engine.training`, `mcjax.engine.evaluation`;
+`mcjax.analysis.profiles`, `mcjax.analysis.surfaces`): for more control, start there.
 
 **The loss** is a mean over examples. It is called with one example at a time (a batch of one, under
 ``vmap``), so padding does not count and means are exact for any batch size and number of devices;
@@ -21,20 +21,10 @@ padding).
 built-in ones (`mcjax.engine.builtin_metrics`) and functions ``mine(logits, batch)`` that return one
 value per example (`mcjax.engine.metrics`). All but ``perplexity`` need an objective with logits.
 
->>> import jax, jax.numpy as jnp, numpy as np, optax
->>> from mcjax import api, curves
->>> def loss(params, batch):  # low where the products of the two parameters are one
-...     return jnp.mean((batch * jnp.prod(params) - batch) ** 2)
->>> data = np.linspace(-1, 1, 50, dtype=np.float32)
->>> start, end = jnp.array([0.2, 5.0]), jnp.array([5.0, 0.2])
->>> curve = curves.bezier(1)
->>> points, losses = api.fit_curve(
-...     loss, start, end, data, curve=curve, optimizer=optax.adam(0.05), epochs=200, batch_size=10,
-...     key=jax.random.key(0))
->>> found = api.profile(loss, curve, points, data)
->>> low, high = (path.barriers["train"]["loss"] for path in (found.curve, found.segment))
->>> bool(low.over_max < 0.2 * high.over_max)
-True
+**Errors.** Every call raises ValueError before any long work if parameters are not floating-point
+arrays, or differ in structure, shape or dtype; if data are not arrays with one leading axis of
+examples, or the splits differ in structure; if the loss fails for one example, or is not a real
+scalar; if a metric is unknown or fails; or if a count is not a whole number in its range.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -110,8 +100,19 @@ def fit_curve(
       each epoch over its steps, each at its own ``t``.
 
     Raises:
-      ValueError: an argument is wrong; raised before any long work.
+      ValueError: as the module says; or the curve has no bends, the batch is larger than the data,
+        or the key or the optimizer is not one.
       FloatingPointError: the loss or its gradient was not finite.
+
+    >>> from mcjax import api, curves
+    >>> loss = lambda w, batch: jnp.mean((w[0] * w[1] - batch) ** 2)  # low where w_0 w_1 = 1
+    >>> start, end = np.float32([0.2, 5]), np.float32([5, 0.2])
+    >>> control_points, losses = api.fit_curve(
+    ...     loss, start, end, np.float32([1, 1]), curve=curves.bezier(1), epochs=60, batch_size=2,
+    ...     optimizer=optax.adam(0.1), key=jax.random.key(0))
+    >>> losses.shape, bool(losses[-10:].mean() < 0.1 * losses[:10].mean())
+    ((60,), True)
+    >>> start, bend, end = control_points
     """
     curves.check_curve(curve)
     key = interop.typed_key(key)
@@ -164,7 +165,7 @@ def profile(
 
     Args:
       loss: see the module.
-      curve: the fitted family, or `curves.segment`.
+      curve: the fitted family, or `mcjax.curves.segment`.
       control_points: ``(start, *bends, end)``.
       data: the training split.
       validation: another split, of the same structure.
@@ -183,7 +184,16 @@ def profile(
       ``curve.npz``.
 
     Raises:
-      ValueError: an argument is wrong; raised before any long work.
+      ValueError: as the module says; or the number of control points does not fit the curve.
+
+    >>> from mcjax import api, curves
+    >>> loss = lambda w, batch: jnp.mean((w[0] * w[1] - batch) ** 2)  # low where w_0 w_1 = 1
+    >>> points = [np.float32(w) for w in ([0.2, 5], [-0.5, -0.5], [5, 0.2])]
+    >>> found = api.profile(loss, curves.bezier(1), points, np.float32([1, 1]), points=5)
+    >>> found.curve.metrics["train"]["loss"].round(1)
+    array([0. , 0.1, 0. , 0.1, 0. ])
+    >>> round(found.segment.barriers["train"]["loss"].over_max, 1)
+    33.2
     """
     points = checks.whole_number("points", points, 2)
     checks.control_points(curve, control_points)
@@ -236,7 +246,8 @@ def interpolate(
       arrays of ``interpolation.npz``.
 
     Raises:
-      ValueError: an argument is wrong, or a parameter is not finite; raised before any long work.
+      ValueError: as the module says; or there are fewer than two networks, a parameter is not
+        finite, names are equal, or no point of ``t_range`` is between the networks.
 
     >>> from mcjax import api
     >>> loss = lambda w, batch: jnp.mean((w[0] ** 2 - 1) ** 2 + 0 * batch)  # low at -1 and 1
@@ -293,7 +304,8 @@ def soup(
       ``found.segments.matrix("train_loss")`` are the barriers between the networks.
 
     Raises:
-      ValueError: an argument is wrong, or a parameter is not finite; raised before any long work.
+      ValueError: as the module says; or there are fewer than two networks, a parameter is not
+        finite, names are equal, there is no validation split, or ``decay`` is not between 0 and 1.
 
     >>> from mcjax import api, curves
     >>> loss = lambda w, batch: jnp.mean((w[0] - batch) ** 2)  # of a mean of zero
@@ -374,8 +386,18 @@ def surface(
       ``found.to_arrays()`` returns the arrays of ``surface.npz``.
 
     Raises:
-      ValueError: an argument is wrong, or the points do not span a plane; raised before any long
-        work.
+      ValueError: as the module says; or the points do not span a plane, the control points or the
+        iterates do not match them, or ``names``, ``extent``, ``grid``, ``margin`` or ``refine`` is
+        out of range.
+
+    >>> from mcjax import api
+    >>> loss = lambda w, batch: jnp.mean((w[0] * w[1] - batch) ** 2)  # low where w_0 w_1 = 1
+    >>> points = [np.float32(w) for w in ([0.2, 5], [5, 0.2], [1, 1])]
+    >>> found = api.surface(loss, points, np.float32([1, 1]), grid=(4, 3))
+    >>> found.metrics["train"]["loss"].shape, found.y.round(1)
+    ((3, 4), array([-1.4,  1.1,  3.6]))
+    >>> dict(zip(found.points.name.tolist(), found.points.xy.round(1).tolist()))
+    {'start': [0.0, 0.0], 'end': [6.8, 0.0], 'bend': [3.4, 2.3]}
     """
     if len(names) != 3:
         raise ValueError(f"{len(names)} names: a plane has three points")
@@ -445,7 +467,7 @@ def sharpness(
       progress: called with the number of Hessian products done.
 
     Raises:
-      ValueError: an argument is wrong.
+      ValueError: as the module says; or there are not more parameters than ``count``.
       mcjax.analysis.hessian.NoEigenvaluesError: the Hessian is not finite, or ARPACK does not
         converge.
 

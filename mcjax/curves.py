@@ -55,6 +55,10 @@ class Curve(NamedTuple):
       name: ``segment``, ``chain`` or ``bezier``.
       num_bends: control points between the two ends; the paper's chain has one.
       coefficients: ``t -> c``, scalar to ``[num_bends + 2]``; ``c`` sums to one.
+
+    >>> curve = polygonal_chain(1)
+    >>> curve.name, curve.num_bends, curve.coefficients(0.5).tolist()
+    ('chain', 1, [0.0, 1.0, 0.0])
     """
 
     name: str
@@ -63,7 +67,11 @@ class Curve(NamedTuple):
 
 
 def segment() -> Curve:
-    """The straight line: ``phi(t) = (1 - t) w_a + t w_b``."""
+    """The straight line: ``phi(t) = (1 - t) w_a + t w_b``.
+
+    >>> segment().coefficients(0.25).tolist()
+    [0.75, 0.25]
+    """
     return polygonal_chain(0)._replace(name="segment")
 
 
@@ -75,6 +83,12 @@ def polygonal_chain(num_bends: int = 1) -> Curve:
     ``2 ((t - 0.5) w_b + (1 - t) theta)``.
 
     The derivative at a bend is the right-hand one; at ``t = 1``, the left-hand one.
+
+    Args:
+      num_bends: control points between the two ends; 0 gives a segment.
+
+    Raises:
+      ValueError: ``num_bends`` is negative.
 
     >>> polygonal_chain(1).coefficients(0.125)
     Array([0.75, 0.25, 0.  ], dtype=float32)
@@ -97,6 +111,12 @@ def bezier(num_bends: int = 1) -> Curve:
 
     ``c_k(t) = binom(n, k) t^k (1 - t)^(n - k)``.
 
+    Args:
+      num_bends: control points between the two ends.
+
+    Raises:
+      ValueError: ``num_bends`` is negative.
+
     >>> bezier(1).coefficients(0.25)
     Array([0.5625, 0.375 , 0.0625], dtype=float32)
     """
@@ -111,7 +131,7 @@ def bezier(num_bends: int = 1) -> Curve:
 
 
 FAMILIES = {"chain": polygonal_chain, "bezier": bezier}
-"""Families with bends by name: ``FAMILIES[name](num_bends)`` is a `Curve`."""
+"""Families with bends by name; ``FAMILIES[name](num_bends)`` is a `Curve`."""
 
 
 def combine(
@@ -161,6 +181,9 @@ def is_prefix(coefficients: Any, axes: int = 1) -> bool:
     Args:
       coefficients: an array, a (nested) sequence of numbers, or a prefix.
       axes: the least number of axes of a prefix's arrays.
+
+    >>> is_prefix([0.5, 0.5]), is_prefix({"first": jnp.array([0.5, 0.5])})
+    (False, True)
     """
     leaves = jax.tree.leaves(coefficients)
     if len(leaves) == 1 and leaves[0] is coefficients:
@@ -210,7 +233,13 @@ def _prefix_message(coefficients: Any, params: Params) -> str:
 
 
 def check_curve(curve: Curve) -> None:
-    """Raises ValueError if ``curve`` is not a `Curve`, such as a family's name."""
+    """Checks that an argument is a `Curve`, not the name of a family, say.
+
+    Raises:
+      ValueError: it is not.
+
+    >>> check_curve(bezier(1))
+    """
     if not (hasattr(curve, "coefficients") and hasattr(curve, "num_bends")):
         name = getattr(curve, "__name__", curve)  # a family without its number of bends
         family = FAMILIES.get(name, polygonal_chain) if isinstance(name, str) else polygonal_chain
@@ -218,18 +247,49 @@ def check_curve(curve: Curve) -> None:
 
 
 def point(curve: Curve, control_points: Sequence[Params], t: jax.typing.ArrayLike) -> Params:
-    """The curve's point ``phi(t)``; ``control_points`` is ``(start, *bends, end)``."""
+    """The curve's point ``phi(t) = sum_k c_k(t) w_k``.
+
+    Args:
+      curve: the family.
+      control_points: ``(start, *bends, end)``.
+      t: a scalar, from 0 to 1 between the ends.
+
+    Returns:
+      A pytree like each of the control points.
+
+    Raises:
+      ValueError: the number of control points does not fit the curve, or they do not match.
+
+    >>> point(bezier(1), (jnp.zeros(2), jnp.ones(2), jnp.zeros(2)), 0.5)
+    Array([0.5, 0.5], dtype=float32)
+    """
     check_curve(curve)
     return combine(control_points, curve.coefficients(t))
 
 
 def tangent(curve: Curve, control_points: Sequence[Params], t: jax.typing.ArrayLike) -> Params:
-    """The derivative ``phi'(t)``, in units of weight distance per unit of ``t``."""
+    """The derivative ``phi'(t)``, in units of weight distance per unit of ``t``.
+
+    Args:
+      curve: the family.
+      control_points: ``(start, *bends, end)``.
+      t: a scalar.
+
+    Raises:
+      ValueError: as `point`.
+
+    >>> tangent(segment(), (jnp.zeros(2), jnp.array([3.0, 4.0])), 0.3)
+    Array([3., 4.], dtype=float32)
+    """
     return combine(control_points, tangent_coefficients(curve, t))
 
 
 def tangent_coefficients(curve: Curve, t: jax.typing.ArrayLike) -> jax.Array:
-    """``c'(t)`` of shape ``[num_bends + 2]``, by forward differentiation."""
+    """``c'(t)`` of shape ``[num_bends + 2]``, by forward differentiation.
+
+    >>> tangent_coefficients(segment(), 0.3)
+    Array([-1.,  1.], dtype=float32)
+    """
     check_curve(curve)
     t = _as_float(t)
     return jax.jvp(curve.coefficients, (t,), (jnp.ones_like(t),))[1]
@@ -245,6 +305,10 @@ def straight_line(curve: Curve, start: Params, end: Params) -> tuple[Params, ...
 
     Raises:
       ValueError: the two ends do not match; the message names the first leaf that differs.
+
+    >>> start, end = {"w": jnp.float32(0)}, {"w": jnp.float32(4)}
+    >>> [float(bend["w"]) for bend in straight_line(polygonal_chain(3), start, end)]
+    [1.0, 2.0, 3.0]
     """
     check_curve(curve)
     steps = curve.num_bends + 1
@@ -265,6 +329,13 @@ def join(first: Sequence[Params], second: Sequence[Params]) -> tuple[Curve, tupl
 
     Returns:
       The chain and its control points.
+
+    Raises:
+      ValueError: the control points do not match.
+
+    >>> curve, control_points = join((0.0, 0.5, 1.0), (1.0, 1.5, 2.0))
+    >>> curve.num_bends, control_points
+    (3, (0.0, 0.5, 1.0, 1.5, 2.0))
     """
     check_matching((*first, *second))
     control_points = (*first, *second[1:])
@@ -305,6 +376,12 @@ def curve_loss(curve: Curve, objective: Callable[..., Any], strata: int = 1) -> 
 
     Returns:
       ``loss(bends, endpoints, *args, key, stratum=0)``, see `CurveLoss`.
+
+    >>> loss = curve_loss(polygonal_chain(1), lambda w, key: w**2)
+    >>> ends, bends = (jnp.float32(-1), jnp.float32(1)), (jnp.float32(0.5),)
+    >>> gradient = jax.jit(jax.grad(loss))(bends, ends, jax.random.key(0))
+    >>> round(float(gradient[0]), 3)  # the loss falls towards a bend of zero
+    0.531
     """
     check_curve(curve)
 
@@ -325,7 +402,15 @@ def curve_loss(curve: Curve, objective: Callable[..., Any], strata: int = 1) -> 
 
 
 def gram(trees: Sequence[Params]) -> jax.Array:
-    """Inner products of K pytrees, each taken as one long vector, of shape ``[K, K]``."""
+    """Inner products of K pytrees, each taken as one long vector, of shape ``[K, K]``.
+
+    Args:
+      trees: of one structure, in units of weight distance.
+
+    >>> gram([{"w": jnp.array([3.0, 4.0])}, {"w": jnp.array([1.0, 0.0])}])
+    Array([[25.,  3.],
+           [ 3.,  1.]], dtype=float32)
+    """
 
     def inner(a: Params, b: Params) -> jax.Array:
         products = jax.tree.map(
@@ -341,7 +426,11 @@ def gram(trees: Sequence[Params]) -> jax.Array:
 
 
 def squared_norm(params: Params) -> jax.Array:
-    """``||params||^2`` over all leaves, a scalar in float32 or wider."""
+    """``||params||^2`` over all leaves, a scalar in float32 or wider.
+
+    >>> squared_norm({"w": jnp.array([3.0, 4.0])})
+    Array(25., dtype=float32)
+    """
     return _total(jax.tree.map(lambda x: jnp.sum(jnp.abs(wide(x)) ** 2), params))
 
 
@@ -362,6 +451,13 @@ def arc_lengths(
 
     Returns:
       Lengths of shape ``[P]``, the first zero.
+
+    Raises:
+      ValueError: ``curve`` is not a `Curve`.
+
+    >>> ends, t = (jnp.zeros(2), jnp.array([3.0, 4.0])), jnp.array([0.0, 0.5, 1.0])
+    >>> jax.jit(arc_lengths, static_argnums=0)(segment(), ends, t)
+    Array([0. , 2.5, 5. ], dtype=float32)
     """
     check_curve(curve)
     t = _as_float(t)
@@ -387,6 +483,10 @@ def check_matching(trees: Sequence[Params]) -> None:
     Raises:
       ValueError: there are no trees, a leaf is not floating-point, or a tree differs from the first
         one in structure, shape or dtype; the message names the first such leaf.
+
+    >>> check_matching([{"w": jnp.zeros(2)}, {"w": jnp.zeros(3)}])
+    Traceback (most recent call last):
+    ValueError: control points 0 and 1 do not match: leaf ['w'] has shape (2,) in the first and ...
     """
     if not trees:
         raise ValueError("no control points: a curve needs at least its two ends")
@@ -436,7 +536,11 @@ def _name(path: tuple[Any, ...]) -> str:
 
 
 def wide(x: jax.typing.ArrayLike) -> jax.Array:
-    """Converts floats of fewer than 32 bits to float32."""
+    """Converts floats of fewer than 32 bits to float32.
+
+    >>> wide(jnp.bfloat16(1.5))
+    Array(1.5, dtype=float32)
+    """
     dtype = jnp.result_type(x)
     return jnp.asarray(x, dtype if dtype.itemsize >= 4 else jnp.float32)
 

@@ -1,4 +1,8 @@
-"""Optional dependencies: which extra of mcjax installs a missing package."""
+"""Optional dependencies: which extra of mcjax installs a missing package.
+
+>>> missing(["json", "no_such_package"])
+['no_such_package']
+"""
 
 import contextlib
 import importlib.util
@@ -50,8 +54,24 @@ def needed_by(user: str) -> Iterator[None]:
 
 
 def missing(packages: Iterable[str]) -> list[str]:
-    """Returns the packages that are not installed, without importing any."""
+    """Returns the packages that are not installed, without importing any.
+
+    >>> missing(["json", "no_such_package"])
+    ['no_such_package']
+    """
     return [name for name in packages if importlib.util.find_spec(name) is None]
+
+
+def require(user: str, package: str) -> None:
+    """Checks that a package of `EXTRAS` is installed, for a module that imports it later.
+
+    Raises:
+      MissingExtraError: it is not.
+
+    >>> require("mcjax.plots", "matplotlib")
+    """
+    if missing([package]):
+        raise MissingExtraError(message(user, [package], EXTRAS[package]), name=package)
 
 
 def folder(package: str) -> Path:
@@ -59,6 +79,9 @@ def folder(package: str) -> Path:
 
     Raises:
       ModuleNotFoundError: it is not installed.
+
+    >>> folder("json").name
+    'json'
     """
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
@@ -67,5 +90,9 @@ def folder(package: str) -> Path:
 
 
 def message(user: str, packages: Iterable[str], extra: str) -> str:
-    """Returns the line that says what to install."""
+    """Returns the line that says what to install.
+
+    >>> message("mcjax.plots", ["matplotlib"], "plots")
+    "mcjax.plots needs matplotlib: pip install 'mcjax[plots]'"
+    """
     return f"{user} needs {', '.join(packages)}: pip install 'mcjax[{extra}]'"

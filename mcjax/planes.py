@@ -37,6 +37,10 @@ class Plane(NamedTuple):
       anchors: coordinates ``(x, y)`` of the three points in units of weight distance: ``(0, 0)``,
         ``(|u|, 0)`` and the third.
       gram: Gram matrix of the differences ``p_1 - p_0`` and ``p_2 - p_0``.
+
+    >>> plane(list(np.float32([[1, 0], [5, 0], [3, 2]]))).gram
+    array([[16.,  8.],
+           [ 8.,  8.]])
     """
 
     anchors: Float[np.ndarray, "3 2"]
@@ -52,6 +56,11 @@ class Projection(NamedTuple):
       affine: coefficients of the affine projection; they sum to one.
       span: coefficients of the projection onto the span, the unconstrained ``lambda*`` of A.2.
       span_distance: weight distance between the point and its projection onto the span.
+
+    >>> points = list(np.float32([[1, 0, 1], [5, 0, 1], [3, 2, 1]]))
+    >>> found = project(plane(points), points, np.float32([1, 2, 4]))
+    >>> found.affine, found.span
+    (array([ 0.5, -0.5,  1. ]), array([ 4.25, -1.25,  1.  ]))
     """
 
     xy: Float[np.ndarray, "2"]
@@ -64,10 +73,21 @@ class Projection(NamedTuple):
 def plane(points: Sequence[PyTree]) -> Plane:
     """The plane through three points.
 
+    Args:
+      points: three pytrees of the same structure, shapes and dtypes.
+
     Raises:
       ValueError: there are not three points, they do not match, or they contain non-finite values;
         or two are equal or all three are collinear, up to the rounding of their dtypes (twice
         ``eps ||p||``) or 1e-6 of the longest distance between them.
+
+    >>> plane(list(np.float32([[1, 0], [5, 0], [3, 2]]))).anchors
+    array([[0., 0.],
+           [4., 0.],
+           [2., 2.]])
+    >>> plane(list(np.float32([[1, 0], [5, 0], [3, 0]])))
+    Traceback (most recent call last):
+    ValueError: the three points lie on a line: their triangle is 0 high and 4 long, ...
     """
     if len(points) != 3:
         raise ValueError(f"a plane needs three points, got {len(points)}")
@@ -88,6 +108,13 @@ def coefficients(
 
     The anchors' coefficients are not exactly one-hot in floating point: evaluate the three points
     separately.
+
+    Args:
+      plane: of the three points.
+      xy: coordinates in units of weight distance.
+
+    >>> coefficients(plane(list(np.float32([[1, 0], [5, 0], [3, 2]]))), [2.0, 1.0])
+    array([0.25, 0.25, 0.5 ])
     """
     x, y = np.moveaxis(np.asarray(xy, np.float64), -1, 0)
     (x1, _), (_, y2) = plane.anchors[1:]
@@ -97,7 +124,15 @@ def coefficients(
 def coordinates(
     plane: Plane, coefficients: Shaped[Array | np.ndarray, "*batch 3"] | Sequence[Any]
 ) -> Float[np.ndarray, "*batch 2"]:
-    """``(x, y)`` of an affine combination of the three points."""
+    """``(x, y)`` of an affine combination of the three points.
+
+    Args:
+      plane: of the three points.
+      coefficients: in the three points; they sum to one.
+
+    >>> coordinates(plane(list(np.float32([[1, 0], [5, 0], [3, 2]]))), [0.25, 0.25, 0.5])
+    array([2., 1.])
+    """
     return np.asarray(coefficients, np.float64) @ plane.anchors
 
 
@@ -106,6 +141,14 @@ def frame(plane: Plane, points: Sequence[PyTree]) -> tuple[PyTree, ...]:
 
     These are control points of the plane, with coefficients from `frame_coefficients` that do not
     cancel however flat the triangle. Leaves have the dtypes of the points.
+
+    Args:
+      plane: of the points.
+      points: the three points.
+
+    >>> points = list(np.float32([[1, 0], [5, 0], [3, 2]]))
+    >>> [np.asarray(w).tolist() for w in frame(plane(points), points)]
+    [[1.0, 0.0], [4.0, 0.0], [0.0, 4.0]]
     """
     (x1, _), (x2, y2) = plane.anchors[1:]
     axes = _longest(plane.anchors) * np.array([[1 / x1, 0], [-x2 / x1 / y2, 1 / y2]])
@@ -115,7 +158,15 @@ def frame(plane: Plane, points: Sequence[PyTree]) -> tuple[PyTree, ...]:
 def frame_coefficients(
     plane: Plane, xy: Shaped[Array | np.ndarray, "*batch 2"] | Sequence[Any]
 ) -> Float[np.ndarray, "*batch 3"]:
-    """Coefficients of ``(x, y)`` in the control points of `frame`."""
+    """Coefficients of ``(x, y)`` in the control points of `frame`.
+
+    Args:
+      plane: the plane.
+      xy: coordinates in units of weight distance.
+
+    >>> frame_coefficients(plane(list(np.float32([[1, 0], [5, 0], [3, 2]]))), [2.0, 1.0])
+    array([1.  , 0.5 , 0.25])
+    """
     xy = np.asarray(xy, np.float64)
     return np.concatenate([np.ones_like(xy[..., :1]), xy / _longest(plane.anchors)], axis=-1)
 
@@ -128,6 +179,16 @@ def project(plane: Plane, points: Sequence[PyTree], w: PyTree) -> Projection:
     span has one more direction, ``p_0`` orthogonalised against the plane. If the plane goes through
     zero (up to 3e-7 of ``||p_0||``, float32 rounding), there is no such direction and both
     projections are equal.
+
+    Args:
+      plane: of the points.
+      points: the three points.
+      w: a pytree like each of them.
+
+    >>> points = list(np.float32([[1, 0, 1], [5, 0, 1], [3, 2, 1]]))
+    >>> found = project(plane(points), points, np.float32([1, 2, 4]))
+    >>> found.xy, found.distance, round(found.span_distance, 6)  # the span is the whole space
+    (array([0., 2.]), 3.0, 0.0)
     """
     # Orthogonalise p_1 - p_0, p_2 - p_0 and p_0 in turn; write w - p_0 in the result.
     rows = lambda x: np.concatenate([_differences(x[:3]), x[:1], x[3:] - x[:1]])  # noqa: E731
@@ -151,10 +212,21 @@ def project_all(
 ) -> tuple[Float[np.ndarray, "N 2"], Float[np.ndarray, "N N"]]:
     """Affine projections of N points of weight space, and the Gram matrix of their residuals.
 
+    Args:
+      plane: of the points.
+      points: the three points.
+      ws: N pytrees like each of them.
+
     Returns:
       Coordinates, and the Gram matrix ``G`` of the vectors from the projections to the points: an
       affine combination of the points with coefficients ``c`` is ``sqrt(c^T G c)`` away from the
       plane.
+
+    >>> points = list(np.float32([[1, 0, 1], [5, 0, 1], [3, 2, 1]]))
+    >>> project_all(plane(points), points, list(np.float32([[1, 2, 4], [5, 0, 0]])))
+    (array([[0., 2.],
+           [4., 0.]]), array([[ 9., -3.],
+           [-3.,  1.]]))
     """
     rows = lambda x: np.concatenate([_differences(x[:3]), x[3:] - x[:1]])  # noqa: E731
     coefficients, gram = _orthogonalized((*points, *ws), rows, 2)

@@ -21,11 +21,18 @@ CHUNK = 2**14
 """Numbers per chunk of a leaf, few enough for a processor's cache."""
 
 Rows = Callable[[np.ndarray], np.ndarray]
-"""A real linear map of K vectors to M, applied to one chunk of them: ``[K, n]`` to ``[M, n]``."""
+"""A real linear map of K vectors to M, from one chunk of them ``[K, n]`` to one ``[M, n]``."""
 
 
 def chunks(trees: Sequence[PyTree]) -> Iterator[Float[np.ndarray, "K n"]]:
-    """Yields the numbers of K pytrees, one float64 chunk after another."""
+    """Yields the numbers of K pytrees, one float64 chunk after another.
+
+    Args:
+      trees: K pytrees with as many leaves of the same sizes.
+
+    >>> [x.tolist() for x in chunks([{"w": np.ones(2)}, {"w": np.zeros(2)}])]
+    [[[1.0, 1.0], [0.0, 0.0]]]
+    """
     for leaves in zip(*map(jax.tree.leaves, trees), strict=True):
         yield from _leaf_chunks(leaves)
 
@@ -34,6 +41,10 @@ def gram(trees: Sequence[PyTree], rows: Rows = lambda x: x) -> Float[np.ndarray,
     """Inner products of the M vectors that ``rows`` computes from K pytrees.
 
     Non-finite values give non-finite products.
+
+    Args:
+      trees: K pytrees with as many leaves of the same sizes.
+      rows: the vectors, in terms of the K vectors; default: these.
 
     >>> gram([{"w": jnp.array([3.0, 4.0])}, {"w": jnp.array([1.0, 0.0])}], lambda x: x[:1] - x[1:])
     array([[20.]])
@@ -48,6 +59,13 @@ def combine(trees: Sequence[PyTree], rows: Rows) -> tuple[PyTree, ...]:
 
     Each number is rounded once, to the dtype of its leaf. Leaves are sharded like the first
     pytree's.
+
+    Args:
+      trees: K pytrees with as many leaves of the same sizes.
+      rows: the vectors, in terms of the K vectors.
+
+    >>> combine([np.float32([1, 2]), np.float32([3, 6])], lambda x: x[1:] - x[:1])
+    (Array([2., 4.], dtype=float32),)
     """
     structure, count = jax.tree.structure(trees[0]), len(rows(_no_numbers(trees)))
     made = [_combined(leaves, rows) for leaves in zip(*map(jax.tree.leaves, trees), strict=True)]

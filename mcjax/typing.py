@@ -2,6 +2,13 @@
 
 ``Float[Array, "points k"]`` is a floating-point array of two axes. Type checkers and the tests,
 which check every call, have jaxtyping; without it these names are `Any`.
+
+>>> import numpy as np
+>>> from mcjax.typing import Float
+>>> def lengths(w: Float[np.ndarray, "points k"]) -> Float[np.ndarray, " points"]:
+...     return np.linalg.norm(w, axis=1)
+>>> lengths(np.array([[3.0, 4.0]]))
+array([5.])
 """
 
 from typing import TYPE_CHECKING, Any

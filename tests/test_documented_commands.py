@@ -11,7 +11,11 @@ from experiments.__main__ import commands
 from experiments.cli import flags
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "BUILD.md", *sorted(ROOT.glob("docs/*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "BUILD.md",
+    *sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/surfaces/*.md")]),
+]
 COMMAND = re.compile(r"(?:python -m experiments\.|mcjax )(\w+)((?: --[^\n]*)?)$", re.MULTILINE)
 SAMPLE = """
 ```
@@ -26,7 +30,8 @@ done
 
 def documented(text):
     """The commands in the code blocks of a page, each with its words."""
-    for block in re.findall(r"```\n(.*?)```", text, flags=re.DOTALL):
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    for block in (block for language, block in blocks if not language):
         joined = re.sub(r"\\\n\s*", "", block).replace("$seed", "0")
         for name, rest in COMMAND.findall(joined):
             words = re.split(r" (?:#|&&)|;|\|", rest)[0]

@@ -34,6 +34,7 @@ def test_links_lead_to_files_that_exist():
         ROOT / "CONTRIBUTING.md",
         ROOT / "BUILD.md",
         *ROOT.glob("docs/*.md"),
+        *ROOT.glob("docs/surfaces/*.md"),
     ):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"

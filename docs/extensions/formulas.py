@@ -15,7 +15,9 @@ def inline(writer: Any, node: nodes.math) -> None:
 
 def block(writer: Any, node: nodes.math_block) -> None:
     """Writes a formula on a line of its own."""
-    writer.body.append(convert(node.astext(), display="block"))
+    formula = convert(node.astext(), display="block")
+    # Without room, the theme's box around it has a scroll bar.
+    writer.body.append(f'<div style="padding: 0.4em 0">{formula}</div>')
     raise nodes.SkipNode
 
 

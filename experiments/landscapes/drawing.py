@@ -7,8 +7,6 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from mcjax import plots
 from mcjax.results import Surface
 
@@ -22,6 +20,10 @@ def check_style(names: Sequence[str]) -> None:
       UsageError: a style does not exist, has settings that matplotlib does not know, or cannot
         draw (for example because LaTeX is not installed).
     """
+    if not names:
+        return
+    from matplotlib.figure import Figure  # slow to import
+
     for name in names:
         try:
             with _logged() as found, plots.style(name):
@@ -74,17 +76,24 @@ def command(name: str, folder: Path) -> str:
     return f"{launch.usage(name)} --flagfile={shlex.quote(str(folder / 'flags.cfg'))}"
 
 
-def off_plane_words(surface: Surface) -> list[str]:
-    """Says how far off the plane a surface's curve and iterates lie."""
+def off_plane_words(surface: Surface, link: str = "") -> list[str]:
+    """Says how far off the plane a surface's curve and iterates lie.
+
+    Args:
+      surface: with the curve and the iterates.
+      link: appended where the surface does not show their losses.
+    """
     lines: list[str] = []
     curve, iterates = surface.curve, surface.iterates
     if curve is not None:
         lines.append(f"curve    at most {curve.distance.max():.4g} from the plane")
         if plots.off_plane(curve).any():
-            lines[0] += "; where it is dotted, the surface below it does not show its loss"
+            lines[0] += f"; where it is dotted, the surface below it does not show its loss{link}"
     if iterates is not None and iterates.variance_share is not None:
         share = plots.percent(iterates.variance_share)
         lines.append(f"iterates have {share} of their variance in the plane")
+        if link and plots.off_plane(iterates).any():
+            lines[-1] += f"; some lie far off it, and the surface does not show their losses{link}"
     return lines
 
 

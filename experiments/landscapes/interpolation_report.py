@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from mcjax import plots
 from mcjax.analysis import interpolation, intervals
@@ -14,8 +13,11 @@ from mcjax.results import Interpolation, Interval, PairHeights, PairPaths, named
 
 from ..cli import InterpolateConfig
 from ..runs import Run
-from . import drawing, report
+from . import drawing, notes, report
 from .interpolation import FILE, REPORT
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KINDS = {
     "between": "between --points and --against",
@@ -83,7 +85,7 @@ def draw(folder: Run, found: Interpolation, style: Sequence[str]) -> list[Path]:
     """Draws all figures; returns the PNGs, without figures that failed."""
     file, again = folder.path / FILE, drawing.command("interpolate", folder.path)
 
-    def one(stem: str, figure: Callable[[], Figure]) -> Path:
+    def one(stem: str, figure: Callable[[], "Figure"]) -> Path:
         with plots.style(*style):
             return plots.save(figure(), folder.path / "figures" / stem)
 
@@ -94,7 +96,7 @@ def draw(folder: Run, found: Interpolation, style: Sequence[str]) -> list[Path]:
     return [path for path in drawn if path]
 
 
-def _figures(found: Interpolation) -> dict[str, Callable[[], Figure]]:
+def _figures(found: Interpolation) -> dict[str, Callable[[], "Figure"]]:
     """Functions that draw the figures, by file name without suffix."""
     figures: dict[str, Callable[[], Figure]] = {}
     few, barriers = len(found.name) <= MOST, found.paths["segment"].barriers
@@ -113,7 +115,7 @@ def _figures(found: Interpolation) -> dict[str, Callable[[], Figure]]:
     return figures
 
 
-def _groups_figure(found: Interpolation, path: str) -> Figure:
+def _groups_figure(found: Interpolation, path: str) -> "Figure":
     kinds = {
         kind: {metric: _mean(one, x, rows) for metric, x in named(one.metrics).items()}
         for name, one, kind, rows in _kinds(found)
@@ -126,7 +128,7 @@ def _groups_figure(found: Interpolation, path: str) -> Figure:
 def summarize(found: Interpolation, curves: Sequence[str]) -> str:
     """Summarizes the networks, the barriers of their training loss, the curves and the groups."""
     lines = [*report.network_lines(found), *barrier_lines(found, curves), *_means(found)]
-    return "\n".join(lines)
+    return "\n".join([*lines, *notes.of_interpolation(found)])
 
 
 def barrier_lines(found: Interpolation, curves: Sequence[str]) -> list[str]:

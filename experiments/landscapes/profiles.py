@@ -25,7 +25,7 @@ from ..runs import (
     save_arrays,
 )
 from ..training import EVALUATION, Fit, Problem, evaluated_epochs, labels
-from . import drawing, ensembling, saved_logits
+from . import drawing, ensembling, notes, saved_logits
 from .saved_logits import SavedLogits
 
 WORST: dict[str, tuple[str, Callable[..., Any]]] = {
@@ -242,10 +242,10 @@ def summarize(found: Profile) -> str:
         words.append(f"barrier {'yes' if height > 0 else 'no'} ({height:.4g} over the higher end)")
         strange = int((~np.isfinite(losses)).sum())
         if strange:
-            words.append(f"{strange} of {len(t)} points are not finite")
+            words.append(f"{strange} of {len(t)} points are not finite{notes.see('nan')}")
         lines.append(f"{name:<9}{', '.join(words)}")
         lines += [f"{name:<9}{words}" for words in _further(path.metrics, t)]
-    return "\n".join([*lines, *_other_lines(found)])
+    return "\n".join([*lines, *_other_lines(found), *notes.of_profile(found)])
 
 
 def _other_lines(found: Profile) -> Iterator[str]:

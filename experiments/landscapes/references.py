@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ..cli import ModeConfig, UsageError, say
 from ..runs import Checkpoint, Run, a_kind, find_checkpoint, parse_name
 from ..training import check_joined, data_words, same_problem
+from . import notes
 
 
 def find(flag: str, text: str) -> Checkpoint:
@@ -37,7 +38,7 @@ def shared(
     words: str,
     allowed: Collection[str] | None,
 ) -> Shared:
-    """The problem that checkpoints must share; prints a note if their training data differ.
+    """The problem that checkpoints must share; prints notes on their data and their batch norm.
 
     Args:
       found: the checkpoints.
@@ -60,4 +61,6 @@ def shared(
             f"note: networks have different training data ({'; '.join(different)}). All are "
             f"measured with the data of {first} ({data_words(mode)}) and its normalization"
         )
+    for line in notes.of_averages(one.name for one in found):
+        say(line)
     return Shared(mode, tuple(different))

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from mcjax import plots
 from mcjax.analysis import soups
@@ -17,6 +16,9 @@ from ..cli import SoupConfig
 from ..runs import Run, json_text, write_atomically
 from . import drawing, interpolation_report, report
 from .soups import FILE, REPORT
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WIDTH = 14
 """Of a column of numbers."""

@@ -30,6 +30,7 @@ from ..runs import (
 from ..training import MEASURED
 from . import (
     drawing,
+    notes,
     saved_logits,
     surface_directions,
     surface_inputs,
@@ -150,7 +151,7 @@ def finish(folder: Run, config: SurfaceConfig, surface: Surface) -> str:
     """Draws the figures, marks the run done, and returns the text that the command prints."""
     folder.open("surface", config)
     drawn = draw(surface, folder, config.clip, config.style) if parallel.is_first() else []
-    summary = summarize(surface)
+    summary = summarize(surface, config.clip)
     folder.move_to(Status.DONE, summary=summary)
     return summary + "".join(f"\nfigure: {path}" for path in drawn)
 
@@ -184,8 +185,8 @@ def _drawn(surface: Surface) -> list[str]:
     return sorted(names, key=lambda name: not plots.is_loss(name))
 
 
-def summarize(surface: Surface) -> str:
-    """Summarizes losses at the points and on the grid, and distances from the plane."""
+def summarize(surface: Surface, clip: float | None = None) -> str:
+    """Summarizes losses at the points and on the grid, and distances from the plane; adds notes."""
     values, own, join = named(surface.metrics), named(surface.networks.metrics), ", ".join
     losses = {name: values[name] for name in _drawn(surface)}
     lines = [
@@ -196,19 +197,24 @@ def summarize(surface: Surface) -> str:
         finite = values[np.isfinite(values)]
         extent = f"{finite.min():.4g} to {finite.max():.4g}" if finite.size else "nowhere finite"
         strange = values.size - finite.size
-        note = f"; {strange} of {values.size} points are not finite" if strange else ""
-        lines.append(f"grid     {name.replace('_', ' ')} {extent}{note}")
+        odd = (
+            f"; {strange} of {values.size} points are not finite{notes.see('nan')}"
+            if strange
+            else ""
+        )
+        lines.append(f"grid     {name.replace('_', ' ')} {extent}{odd}")
     if surface.refinement is not None:
         lines.append(_refinement_words(surface.refinement))
     if surface.iterates is not None:
         each = zip(surface.iterates.epoch, surface.iterates.distance, strict=True)
         lines.append("iterates distance from the plane " + join(f"w{e}: {d:.4g}" for e, d in each))
-    lines += drawing.off_plane_words(surface)
+    lines += drawing.off_plane_words(surface, notes.see("off_plane"))
     for name in ("eigenvalues", "residuals", "explained_variance_ratio"):
         numbers = getattr(surface.directions, name, None)
         if numbers is not None:
             values = join(f"{value:.4g}" for value in numbers)
             lines.append(f"along    {name.replace('_', ' ')} {values}")
+    lines += notes.of_surface(surface, clip)
     return "\n".join(lines)
 
 

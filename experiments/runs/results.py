@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.interpolate import RegularGridInterpolator
+import scipy
 
 from mcjax import data
 from mcjax.results import (
@@ -219,7 +219,10 @@ def _completed(
 def _below(surface: Surface, xy: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
     """A surface's values at ``xy`` ``[P, 2]``, by name; NaN off the grid."""
     grid, values = (surface.y, surface.x), named(surface.metrics)
-    heights = {n: RegularGridInterpolator(grid, values[n], bounds_error=False) for n in names}
+    heights = {
+        n: scipy.interpolate.RegularGridInterpolator(grid, values[n], bounds_error=False)
+        for n in names
+    }
     return {name: height(xy[:, ::-1]) for name, height in heights.items()}
 
 

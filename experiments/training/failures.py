@@ -3,7 +3,7 @@
 from typing import Any, NoReturn
 
 import numpy as np
-from scipy import special
+import scipy
 
 from ..cli import RunFailed, say
 from ..runs import Run, Status
@@ -63,7 +63,9 @@ def is_above_chance(labels: np.ndarray, accuracy: float) -> bool:
     n = len(labels)
     first, second = np.sort(np.append(np.bincount(labels), 0))[:-3:-1]
     right = np.rint(accuracy * n)
-    luck = min(special.bdtrc(right - 1, n, first / n), (second / first) ** max(right - first, 0))
+    luck = min(
+        scipy.special.bdtrc(right - 1, n, first / n), (second / first) ** max(right - first, 0)
+    )
     return bool(luck < CHANCE_LEVEL)
 
 

@@ -50,6 +50,11 @@ def of_paths(
       ends: the metrics that the heights are measured from, of shape ``[N, 2]``; a path need not
         end there.
       t: rising from 0 to 1, both inclusive or not.
+
+    >>> metrics = {"train": {"loss": np.array([[0.9], [0.2]])}}  # half way along two paths
+    >>> ends = {"train": {"loss": np.array([[0.1, 0.3], [0.1, 0.3]])}}
+    >>> of_paths(metrics, ends, np.array([0.5]))["train"]["loss"].over_max.round(2)
+    array([0.6, 0. ])
     """
     along = np.concatenate([[0.0], t, [1.0]])
     found: dict[str, dict[str, PairHeights]] = {}

@@ -25,6 +25,10 @@ class Principal(NamedTuple):
       directions: two orthogonal pytrees, each as long as the standard deviation along it.
       variance: of the points along each (divided by N - 1), the larger one first.
       ratio: the same as shares of the total variance.
+
+    >>> found = pca([np.array([0.0, 0.0]), np.array([0.0, 1.0]), np.array([4.0, 1.0])])
+    >>> float(found.ratio.sum().round(2))  # three points lie in their plane
+    1.0
     """
 
     directions: tuple[Any, Any]
@@ -34,6 +38,10 @@ class Principal(NamedTuple):
 
 def around(params: curves.Params, directions: Sequence[curves.Params]) -> tuple[Any, Any, Any]:
     """The three points ``w, w + d_1, w + d_2`` of the plane through ``w`` along two directions.
+
+    Args:
+      params: the point ``w``.
+      directions: two pytrees like it, in units of weight distance.
 
     Raises:
       ValueError: there are not two directions, they do not match the parameters, or one of them is
@@ -67,9 +75,10 @@ def random(params: curves.Params, key: jax.Array | np.ndarray, ignore_vectors: b
     Raises:
       ValueError: a leaf is not a floating-point array, or the key is not one.
 
-    >>> d = random({"bias": jnp.ones(3), "kernel": 2 * jnp.ones((4, 5))}, jax.random.key(0), True)
-    >>> d["bias"], round(float(jnp.linalg.norm(d["kernel"]) ** 2), 3)
-    (Array([0., 0., 0.], dtype=float32), 80.0)
+    >>> w = {"bias": np.ones(3, np.float32), "kernel": np.full((4, 5), 2, np.float32)}
+    >>> d = jax.jit(random, static_argnums=2)(w, jax.random.key(0), True)
+    >>> d["bias"].tolist(), round(float(np.linalg.norm(d["kernel"]) ** 2), 3)
+    ([0.0, 0.0, 0.0], 80.0)
     """
     params = _arrays(params)
     kept = _without_vectors(params) if ignore_vectors else params
@@ -101,9 +110,10 @@ def filter_normalized(
     Raises:
       ValueError: a leaf is not a floating-point array, or the key is not one.
 
-    >>> w = {"kernel": jnp.array([[3.0, 0.0], [4.0, 2.0]])}
-    >>> jnp.linalg.norm(filter_normalized(w, jax.random.key(0))["kernel"], axis=0)
-    Array([5., 2.], dtype=float32)
+    >>> w = {"kernel": np.array([[3, 0], [4, 2]], np.float32)}
+    >>> d = jax.jit(filter_normalized)(w, jax.random.key(0))
+    >>> np.linalg.norm(d["kernel"], axis=0).round(3)
+    array([5., 2.], dtype=float32)
     """
 
     def normalized(w: jax.Array, d: jax.Array) -> jax.Array:
@@ -131,6 +141,12 @@ def pca(points: Sequence[curves.Params]) -> Principal:
     Raises:
       ValueError: there are fewer than three points, their structures differ, they have values that
         are not finite, or they lie on a line (to one part in 1e6 of their spread).
+
+    >>> found = pca([np.array([-3.0, 0, 0]), np.array([0, 1.0, 0]), np.array([3.0, 0, 0])])
+    >>> found.variance.round(2), found.ratio.round(2)
+    (array([9.  , 0.33]), array([0.96, 0.04]))
+    >>> abs(found.directions[0]).round(2).tolist()  # as long as the standard deviation
+    [3.0, 0.0, 0.0]
     """
     if len(points) < 3:
         raise ValueError(

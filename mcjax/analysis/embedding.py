@@ -15,6 +15,16 @@ def distances(points: Sequence[Any]) -> Float[np.ndarray, "points points"]:
     Squared differences are summed in float64 for each pair of points. A Gram matrix of the points
     would lose the digits of small differences between long vectors, and t-SNE's layout jumps with
     the last digits of float32 sums.
+
+    Args:
+      points: N pytrees of one structure.
+
+    Returns:
+      A symmetric matrix, in units of weight distance.
+
+    >>> distances([{"w": np.zeros(2)}, {"w": np.array([3.0, 4.0])}])
+    array([[0., 5.],
+           [5., 0.]])
     """
     squares = np.zeros((len(points), len(points)))
     for chunk in sums.chunks(points):
@@ -30,9 +40,21 @@ def tsne(
 
     t-SNE preserves neighbourhoods, not distances: a figure shows which points are close, no more.
 
+    Args:
+      distances: from `distances`.
+      perplexity: about how many neighbours a point has.
+      seed: for the first layout.
+
+    Returns:
+      Coordinates without a unit.
+
     Raises:
       ValueError: there are no more points than ``perplexity``.
       ImportError: scikit-learn is not installed.
+
+    >>> tsne(distances([{"w": np.zeros(2)}, {"w": np.ones(2)}]))
+    Traceback (most recent call last):
+    ValueError: perplexity=4.0 needs more than 2 points
     """
     if len(distances) <= perplexity:
         raise ValueError(f"perplexity={perplexity} needs more than {len(distances)} points")

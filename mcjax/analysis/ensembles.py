@@ -23,6 +23,9 @@ class Metrics(NamedTuple):
       accuracy: share of examples whose most probable class is the label.
       nll: mean negative log-likelihood of the label, in nats.
       ece: expected calibration error of the most probable class, from 0 to 1.
+
+    >>> metrics(np.log([[0.75, 0.25]]), np.array([0]))._asdict()["ece"]
+    0.25
     """
 
     accuracy: float
@@ -50,7 +53,13 @@ def members(
       A point's log-probabilities in float64.
 
     Raises:
-      ValueError: the evaluator's objective has no logits.
+      ValueError: the evaluator's objective has no logits, or the control points do not match each
+        other or the number of coefficients.
+
+    >>> from mcjax.analysis import toy
+    >>> one, other = members(toy.evaluator(), [toy.A, toy.B], np.eye(2), {}, "train")
+    >>> one.shape, bool(np.allclose(one, other))  # two networks that predict the same
+    ((4, 2), True)
     """
     rows = np.asarray(coefficients, np.float32)
     for found in logits(evaluator, control_points, rows, state, (split,)):
@@ -77,7 +86,12 @@ def logits(
       A point's logits ``[examples, classes]`` by split.
 
     Raises:
-      ValueError: the evaluator's objective has no logits.
+      ValueError: as `members`.
+
+    >>> from mcjax.analysis import toy
+    >>> (middle,) = logits(toy.evaluator(), [toy.A, toy.B], np.array([[0.5, 0.5]]), {}, ["train"])
+    >>> middle["train"].tolist()
+    [[0.0, -0.0], [0.0, -0.0], [-0.0, 0.0], [-0.0, 0.0]]
     """
     combine = jax.jit(curves.combine)
     rows = jax.tree.map(lambda x: np.asarray(x, np.float32), coefficients)
@@ -91,7 +105,11 @@ def logits(
 def log_probabilities(
     logits: Any,
 ) -> Float[np.ndarray, "*batch classes"]:
-    """The logarithm of the softmax of logits ``[..., classes]``, in float64."""
+    """The logarithm of the softmax of logits ``[..., classes]``, in float64.
+
+    >>> np.exp(log_probabilities(np.log([[1.0, 3.0]])))
+    array([[0.25, 0.75]])
+    """
     logits = np.asarray(logits, np.float64)
     with np.errstate(invalid="ignore"):  # infinite logits give NaN, without a warning
         largest = logits.argmax(axis=-1)[..., None]

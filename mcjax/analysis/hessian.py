@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.sparse import linalg
+import scipy
 
 from mcjax import curves, results
 from mcjax.engine import derivatives, evaluation
@@ -29,7 +29,12 @@ from mcjax.typing import Float
 
 
 class NoEigenvaluesError(ValueError):
-    """A product with the matrix is not finite, or ARPACK does not converge."""
+    """A product with the matrix is not finite, or ARPACK does not converge.
+
+    >>> eigenpairs(lambda v: {"w": np.nan * v["w"]}, {"w": jnp.zeros(4)}, 2)
+    Traceback (most recent call last):
+    mcjax.analysis.hessian.NoEigenvaluesError: a product with the matrix is not finite
+    """
 
 
 class Eigenpairs(NamedTuple):
@@ -39,6 +44,11 @@ class Eigenpairs(NamedTuple):
       values: the largest first.
       vectors: k pytrees of unit length.
       residuals: ``||A v - value v||``; some eigenvalue is at most this far from ``value``.
+
+    >>> matrix = np.diag([1.0, 2.0, 5.0])
+    >>> found = eigenpairs(lambda v: matrix @ v, np.zeros(3), 1)
+    >>> found.values.round(3), abs(found.vectors[0]).round(3)
+    (array([5.]), array([0., 0., 1.], dtype=float32))
     """
 
     values: Float[np.ndarray, " k"]
@@ -52,7 +62,12 @@ Product = Callable[[Any], Any]
 
 @runtime_checkable
 class HessianProduct(Protocol):
-    """Multiplies by the Hessian at a point."""
+    """Multiplies by the Hessian at a point.
+
+    >>> from mcjax.analysis import toy
+    >>> isinstance(make_product(toy.evaluator()), HessianProduct)
+    True
+    """
 
     def __call__(self, params: Any, state: Any, vector: Any, /) -> Any:
         """``H vector``, a pytree like ``params``.
@@ -65,6 +80,15 @@ def make_product(evaluator: evaluation.Evaluator) -> HessianProduct:
     """Makes a function that multiplies by the Hessian of the mean training loss.
 
     It is compiled once, on first use, for the evaluator's data, batches and devices.
+
+    Args:
+      evaluator: for the network and data.
+
+    >>> from mcjax.analysis import toy
+    >>> product = make_product(toy.evaluator())
+    >>> zero = curves.combine([toy.A, toy.B], np.array([0.5, 0.5], np.float32))
+    >>> product(zero, {}, toy.A)["first"]["w"].round(2)  # H is [[0, -1], [-1, 0]] and A is [2, 2]
+    Array([-2.], dtype=float32)
     """
 
     def of_batch(batch: Any, params: Any, state: Any, vector: Any) -> tuple[Any, jax.Array]:
@@ -144,13 +168,13 @@ def eigenpairs(
     if scale == 0:
         return Eigenpairs(np.zeros(count), tuple(map(tree, np.eye(count, size, dtype=np.float32))),
                           np.zeros(count))  # fmt: skip
-    make: Any = linalg.LinearOperator
+    make: Any = scipy.sparse.linalg.LinearOperator
     operator = make((size, size), matvec=lambda v: multiply(v) / scale, dtype=np.float32)
     try:
-        values, vectors = linalg.eigsh(
+        values, vectors = scipy.sparse.linalg.eigsh(
             operator, count, which="LA", v0=start, tol=tolerance, maxiter=restarts
         )
-    except linalg.ArpackError as error:
+    except scipy.sparse.linalg.ArpackError as error:
         raise NoEigenvaluesError(f"after {done} products: {error}") from None
     order = np.argsort(-values)
     columns = [vectors[:, i] / np.linalg.norm(vectors[:, i]) for i in order]
@@ -220,6 +244,12 @@ def at_point(
     Raises:
       ValueError: ``count`` is out of range.
       NoEigenvaluesError: the Hessian is not finite or ARPACK does not converge.
+
+    >>> from mcjax.analysis import toy
+    >>> zero = curves.combine([toy.A, toy.B], np.array([0.5, 0.5], np.float32))
+    >>> found = at_point(toy.evaluator(), make_product(toy.evaluator()), zero, {}, 1)
+    >>> found.eigenvalues.round(2), round(found.loss, 2)  # a saddle of height log 2
+    (array([1.]), 0.69)
     """
     held = evaluator.statistics(params, state)
     loss = evaluator.with_state(params, held, "train")["loss"]
@@ -260,6 +290,12 @@ def sharpness(
     Yields:
       A point's index, and its sharpness without the trace; the numbers do not depend on ``skip``.
       If the Hessian is not finite or ARPACK does not converge, eigenvalues and residuals are NaN.
+
+    >>> from mcjax.analysis import toy
+    >>> rows = np.array([[1, 0], [0.5, 0.5]])  # a network, and half way to the other one
+    >>> found = dict(sharpness(toy.evaluator(), [toy.A, toy.B], rows, {}))
+    >>> [point.eigenvalues.round(2).tolist() for point in found.values()]
+    [[0.08], [1.0]]
     """
     product, combine = make_product(evaluator), jax.jit(curves.combine)
     for index, row in enumerate(np.asarray(coefficients, np.float32)):

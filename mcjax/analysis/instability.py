@@ -24,6 +24,16 @@ def collect(
       per_epoch: steps per epoch.
       found: the segments between every two children of each fork point, with the same ``t`` and
         number of children.
+
+    Returns:
+      The segments' metrics and barriers, with a leading axis of fork points.
+
+    >>> from mcjax.analysis import interpolation, toy
+    >>> pair = interpolation.interpolate(
+    ...     toy.evaluator(), [toy.A, toy.B], ["1", "2"], np.linspace(0, 1, 3), {})
+    >>> found = collect(["s0", "2"], [0, 20], 10, [pair, pair])
+    >>> found.epoch, found.barriers["train"]["loss"].round(2).tolist()
+    (array([0., 2.]), [[0.67], [0.67]])
     """
     segments = [one.paths["segment"] for one in found]
     barriers = _stacked([

@@ -2,7 +2,8 @@
 
 Each pair has a path, a list of coefficient vectors over all networks, and all of them go through
 the evaluator in one pass (`evaluate`). A curve adds its bends to the control points. Barriers are
-those of Frankle et al. (2020) and Ainsworth et al. (2023), in three measures; see `barriers`.
+those of Frankle et al. (2020) and Ainsworth et al. (2023), in three measures; see
+`mcjax.analysis.barriers`.
 """
 
 import functools
@@ -42,6 +43,15 @@ def interpolate(
       t: rising; barriers are over those from 0 to 1.
       state: the networks' state; its batch-norm averages are replaced at every point.
       progress: called with how many points are done.
+
+    Raises:
+      ValueError: the networks differ in structure, shape or dtype.
+
+    >>> from mcjax.analysis import toy
+    >>> found = interpolate(toy.evaluator(), [toy.A, toy.B], ["A", "B"], np.linspace(0, 1, 3), {})
+    >>> found.matrix("train_loss").round(2)
+    array([[0.  , 0.67],
+           [0.67, 0.  ]])
     """
     count, found = len(networks), every_pair(len(networks))
     rows: dict[Pair | None, Any] = {None: np.eye(count)}
@@ -65,8 +75,18 @@ def every_pair(count: int) -> list[Pair]:
 def positions(t_range: tuple[float, float], points: int) -> Float[np.ndarray, " points"]:
     """Equally spaced ``t``, of which some are between the networks at 0 and 1.
 
+    Args:
+      t_range: the first and the last ``t``.
+      points: how many.
+
     Raises:
       ValueError: the range is not one, or no point is between the networks.
+
+    >>> positions((0.0, 1.0), 5)
+    array([0.  , 0.25, 0.5 , 0.75, 1.  ])
+    >>> positions((0.0, 1.0), 2)
+    Traceback (most recent call last):
+    ValueError: 2 points from t = 0 to 1: none is between the networks, at 0 and 1; use ...
     """
     low, high = t_range
     if not (low < high and np.isfinite([low, high]).all()):
@@ -83,7 +103,17 @@ def positions(t_range: tuple[float, float], points: int) -> Float[np.ndarray, " 
 def on_segment(
     pair: Pair, t: Num[np.ndarray, " points"], count: int
 ) -> Float[np.ndarray, "points count"]:
-    """Coefficients of a pair's segment over ``count`` control points; ``t`` may be any numbers."""
+    """Coefficients of a pair's segment over ``count`` control points; ``t`` may be any numbers.
+
+    Args:
+      pair: indices of the control points at ``t = 0`` and ``t = 1``.
+      t: positions.
+      count: number of control points.
+
+    >>> on_segment((0, 2), np.array([0.0, 0.25]), count=3)
+    array([[1.  , 0.  , 0.  ],
+           [0.75, 0.  , 0.25]])
+    """
     rows = np.zeros((len(t), count))
     rows[:, pair[0]], rows[:, pair[1]] = 1 - t, t
     return rows
@@ -110,6 +140,15 @@ def evaluate(
 
     Yields:
       A key and the metrics of its points, in order, as soon as they are known.
+
+    Raises:
+      ValueError: the control points do not match each other, or the number of coefficients.
+
+    >>> from mcjax.analysis import toy
+    >>> rows = {"ends": np.eye(2), "middle": np.array([[0.5, 0.5]])}
+    >>> found = dict(evaluate(toy.evaluator(), [toy.A, toy.B], rows, {}))
+    >>> found["middle"].metrics["train"]["loss"].round(2)
+    array([0.69])
     """
     if not rows:
         return
@@ -146,13 +185,26 @@ def on_curve(
       family: the curve's.
       t: positions.
       reverse: whether ``t = 0`` is the end of the curve.
+
+    >>> on_curve(curves.polygonal_chain(1), np.array([-0.5, 0.0, 0.25]))
+    array([[1. , 0. , 0. ],
+           [0.5, 0.5, 0. ]], dtype=float32)
     """
     inside = t[(t >= 0) & (t <= 1)]
     return profiles.coefficients(family, 1 - inside if reverse else inside)
 
 
 def spread(values: Values, t: Num[np.ndarray, " points"]) -> Values:
-    """The metrics of the points of `on_curve` as those of all ``t``, with NaN off the curve."""
+    """The metrics of the points of `on_curve` as those of all ``t``, with NaN off the curve.
+
+    Args:
+      values: of shape ``[inside]``.
+      t: all positions.
+
+    >>> values = Values({"train": {"loss": np.array([1.0, 2.0])}})
+    >>> spread(values, np.array([-0.5, 0.0, 1.0])).metrics
+    {'train': {'loss': array([nan,  1.,  2.])}}
+    """
     inside = (t >= 0) & (t <= 1)
 
     def whole(x: np.ndarray) -> np.ndarray:
@@ -164,7 +216,11 @@ def spread(values: Values, t: Num[np.ndarray, " points"]) -> Values:
 
 
 def length(curve: curves.Curve, control_points: Sequence[Any]) -> float:
-    """A curve's length, in units of weight distance; compiled once for `SEGMENT`."""
+    """A curve's length, in units of weight distance; compiled once for `SEGMENT`.
+
+    >>> length(curves.segment(), [np.zeros(2, np.float32), np.float32([3, 4])])
+    5.0
+    """
     return float(_length(curve, tuple(control_points)))
 
 
@@ -189,6 +245,12 @@ def collect(
       networks: the metrics of all networks, from which barriers are measured.
       t: rising, and any range: barriers are over the points between the ends.
       lengths: the paths' lengths.
+
+    >>> networks = Values({"train": {"loss": np.array([0.1, 0.3])}})
+    >>> values = Values({"train": {"loss": np.array([0.1, 0.9, 0.3])}})
+    >>> paths = collect([values], [(0, 1)], networks, np.linspace(0, 1, 3), lengths=[5.0])
+    >>> paths.barriers["train"]["loss"].over_max.round(2)
+    array([0.6])
     """
     values, ends, between = stack(found), np.array(pairs), (t > 0) & (t < 1)
     inner = jax.tree.map(lambda x: x[:, between], values.metrics)
@@ -198,7 +260,15 @@ def collect(
 
 
 def stack(found: Sequence[Values]) -> Values:
-    """The metrics of several paths of equal length, each of shape ``[paths, points]``."""
+    """The metrics of several paths of equal length, each of shape ``[paths, points]``.
+
+    Args:
+      found: of each path, of shape ``[points]``.
+
+    >>> one = Values({"train": {"loss": np.array([0.1, 0.9])}})
+    >>> stack([one, one, one]).metrics["train"]["loss"].shape
+    (3, 2)
+    """
     metrics = {
         split: {name: np.stack([one.metrics[split][name] for one in found]) for name in of_split}
         for split, of_split in found[0].metrics.items()
@@ -218,6 +288,9 @@ def kinds(
 
     Returns:
       Indices by ``between``, ``first`` and ``second``.
+
+    >>> kinds(np.array([(0, 1), (0, 2), (1, 2)]), np.array([0, 0, 1]))
+    {'between': array([1, 2]), 'first': array([0])}
     """
     of_ends = group[pairs].sum(axis=1)
     rows = {

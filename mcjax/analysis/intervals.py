@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import special
+import scipy
 
 from mcjax.results import Interval
 from mcjax.typing import Float, Integer, Num
@@ -26,8 +26,12 @@ def over_pairs(
       pairs: every pair within a group, or of a network of one group with one of another.
 
     Returns:
-      Of shape ``shape``. The interval is NaN for a single pair, or if no group has two networks
-      (within a group: three).
+      Of the shape of one entry. The interval is NaN for a single pair, or if no group has two
+      networks (within a group: three).
+
+    >>> pairs = np.array([(0, 1), (0, 2), (1, 2)])
+    >>> [x.round(2).tolist() for x in over_pairs(np.array([0.9, 1.0, 1.1]), pairs)]
+    [1.0, 0.5, 1.5]
     """
     mean = np.asarray(np.mean(values, axis=0, dtype=np.float64))
     parts = [part for part in (_variance(values, pairs, side) for side in _sides(pairs)) if part]
@@ -38,7 +42,7 @@ def over_pairs(
     divisor = np.sum([part**2 / (count - 1) for part, count in parts], axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         freedom = np.where(divisor > 0, variance**2 / divisor, 1.0)
-    half = special.stdtrit(freedom, (1 + CONFIDENCE) / 2) * np.sqrt(variance)
+    half = scipy.special.stdtrit(freedom, (1 + CONFIDENCE) / 2) * np.sqrt(variance)
     return Interval(mean, mean - half, mean + half)
 
 

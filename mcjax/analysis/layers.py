@@ -53,7 +53,7 @@ def order(f: programs.Function, params: Any, *inputs: Any) -> list[str]:
       *inputs: the inputs, or their shapes.
 
     Raises:
-      ValueError: there are no parameters, or `f` cannot be called like that.
+      ValueError: there are no parameters, or ``f`` cannot be called like that.
 
     >>> import jax.numpy as jnp
     >>> params = {"a": {"w": jnp.ones((3, 2))}, "b": {"w": jnp.ones((4, 3)), "scale": jnp.ones(())}}
@@ -139,6 +139,11 @@ def coefficients(
 
     Returns:
       An array ``[points, 2]`` at every leaf.
+
+    >>> from mcjax.analysis import toy
+    >>> moving = coefficients(toy.A, ["first", "second"], (1, 1), np.array([0.0, 1.0]))
+    >>> moving["first"]["w"].tolist(), moving["second"]["w"].tolist()
+    ([[1.0, 0.0], [1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]])
     """
     moving = np.stack([1 - t, t], axis=1)
     still = np.broadcast_to([1.0, 0.0], moving.shape)
@@ -150,7 +155,17 @@ def coefficients(
 def rows(
     params: Any, layer: Sequence[str], t: Num[np.ndarray, " points"]
 ) -> dict[Span | None, Any]:
-    """Coefficients of all paths, each once, and with the key None of the two networks."""
+    """Coefficients of all paths, each once, and with the key None of the two networks.
+
+    Args:
+      params: a network.
+      layer: the names of all of its layers, from `order`.
+      t: positions along the paths.
+
+    >>> from mcjax.analysis import toy
+    >>> list(rows(toy.A, ["first", "second"], np.linspace(0, 1, 3)))
+    [None, (0, 0), (1, 1), (0, 1)]
+    """
     networks = {None: jax.tree.map(lambda _: np.eye(2), params)}
     every = dict.fromkeys(span for found in spans(len(layer)).values() for span in found)
     return networks | {span: coefficients(params, layer, span, t) for span in every}
@@ -175,6 +190,17 @@ def measure(
       t: rising, from 0 to 1.
       state: the network's state; its batch-norm averages are replaced at every point.
       progress: called with how many points are done.
+
+    Raises:
+      ValueError: the networks differ in structure, shape or dtype.
+
+    >>> from mcjax.analysis import toy
+    >>> t = np.linspace(0, 1, 3)
+    >>> found = measure(toy.evaluator(), (toy.A, toy.B), ("A", "B"), ["first", "second"], t, {})
+    >>> found.paths["single"].barriers["train"]["loss"].over_max.round(1)  # one layer's sign alone
+    array([3.7, 3.7])
+    >>> found.paths["from_input"].barriers["train"]["loss"].over_max.round(1)
+    array([3.7, 0.7])
     """
     every = rows(networks[0], layer, t)
     return collect(
@@ -195,6 +221,13 @@ def collect(
       names: the networks' names.
       layer: the names of the layers.
       t: rising, from 0 to 1.
+
+    >>> at = lambda *losses: Values({"train": {"loss": np.array(losses)}})
+    >>> found = {None: at(0.1, 0.1), (0, 1): at(0.1, 0.1)}
+    >>> found |= {(0, 0): at(0.1, 0.5), (1, 1): at(0.1, 0.3)}
+    >>> layers = collect(found, ("A", "B"), ["conv", "dense"], np.array([0.0, 1.0]))
+    >>> layers.paths["single"].barriers["train"]["loss"].over_max
+    array([0.4, 0.2])
     """
     networks = found[None]
     ends = jax.tree.map(lambda x: np.broadcast_to(x, (len(layer), 2)), networks.metrics)

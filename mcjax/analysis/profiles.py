@@ -36,6 +36,16 @@ def profile(
       slopes: whether to measure the curve's `end_slopes`.
       segment: the segment's metrics, if they are known already.
       progress: called with the name of a path and the number of its points done.
+
+    Raises:
+      ValueError: the number of control points does not fit the curve, they do not match, or there
+        are fewer than two ``t``.
+
+    >>> from mcjax.analysis import toy
+    >>> points, t = (toy.A, toy.BEND, toy.B), np.linspace(0, 1, 3)
+    >>> found = profile(toy.evaluator(), curves.bezier(1), points, t, {})
+    >>> list(found.paths), found.segment.metrics["train"]["loss"].round(2)
+    (['curve', 'segment'], array([0.03, 0.69, 0.03]))
     """
     ends = (control_points[0], control_points[-1])
     paths = {"curve": (curve, control_points)} if curve.num_bends else {}
@@ -69,6 +79,14 @@ def along(
       t: ``[P]`` rising from 0 to 1.
       state: the network's state.
       progress: called with how many points are done.
+
+    Raises:
+      ValueError: as `profile`.
+
+    >>> from mcjax.analysis import toy
+    >>> found = along(toy.evaluator(), curves.segment(), (toy.A, toy.B), np.linspace(0, 1, 3), {})
+    >>> found.arc_length.round(2), round(found.barriers["train"]["loss"].over_max, 2)
+    (array([0.  , 2.83, 5.66]), 0.67)
     """
     blocks = []
     for first, metrics in evaluator.blocks(control_points, coefficients(curve, t), state):
@@ -96,8 +114,23 @@ def end_slopes(
     rounding of float32 losses: 1e-6 of the loss for rounded logits, and 6e-8, below which
     ``log(1 + x)`` loses a confident example's loss.
 
+    Args:
+      evaluator: for the network and data.
+      curve: the family.
+      control_points: ``(start, *bends, end)``.
+      state: the network's state.
+      step: of the finest difference, in ``t``.
+
     Returns:
       ``slopes[split]["loss"]`` for every split that has a loss.
+
+    Raises:
+      ValueError: the number of control points does not fit the curve, or they do not match.
+
+    >>> from mcjax.analysis import toy
+    >>> found = end_slopes(toy.evaluator(), curves.segment(), (toy.A, toy.B), {})["train"]["loss"]
+    >>> [round(float(slope), 2) for slope in (found.start, found.end)]  # it rises from both ends
+    [0.04, 0.04]
     """
     inwards = step * np.array([0, 1, 2, 4])
     t = np.concatenate([inwards, 1 - inwards])
@@ -121,7 +154,13 @@ def end_slopes(
 def coefficients(
     curve: curves.Curve, t: Num[np.ndarray, " points"]
 ) -> Float[np.ndarray, "points k"]:
-    """A curve's coefficients at many ``t``, in float32; ``k`` is ``num_bends + 2``."""
+    """A curve's coefficients at many ``t``, in float32; ``k`` is ``num_bends + 2``.
+
+    >>> coefficients(curves.polygonal_chain(1), np.array([0.0, 0.25, 1.0]))
+    array([[1. , 0. , 0. ],
+           [0.5, 0.5, 0. ],
+           [0. , 0. , 1. ]], dtype=float32)
+    """
     return np.asarray(jax.jit(jax.vmap(curve.coefficients))(np.asarray(t, np.float32)))
 
 
@@ -131,6 +170,12 @@ def summarize(path: results.PathMetrics, t: Num[np.ndarray, " points"]) -> resul
     Args:
       path: metrics and arc length.
       t: positions along the path.
+
+    >>> metrics = {"train": {"loss": np.array([1.0, 3.0, 1.0])}}
+    >>> path = results.PathMetrics(metrics, arc_length=np.arange(3.0))
+    >>> found = summarize(path, np.linspace(0, 1, 3))
+    >>> float(found.means["train"]["loss"].over_t), found.barriers["train"]["loss"].over_max
+    (2.0, 2.0)
     """
     means: dict[str, dict[str, results.Means]] = {}
     heights: dict[str, dict[str, results.Heights]] = {}

@@ -32,6 +32,14 @@ def on_plane(
       curve: the curve's family.
       control_points: ``(start, *bends, end)``.
       t: positions along the curve.
+
+    >>> points = [np.float32(w) for w in ([0, 0, 0], [4, 0, 0], [0, 2, 0])]
+    >>> bend = np.float32([2, 2, 1])
+    >>> controls = (points[0], bend, points[1])
+    >>> plane, curve = planes.plane(points), curves.bezier(1)
+    >>> seen = on_plane(plane, points, curve, controls, np.array([0.5]))
+    >>> seen.xy, seen.distance
+    (array([[2., 1.]]), array([0.5]))
     """
     control_xy, gram = planes.project_all(plane, points, control_points)
     c = np.stack([np.asarray(curve.coefficients(np.float32(s)), np.float64) for s in t])
@@ -41,7 +49,11 @@ def on_plane(
 
 
 def drawn_t(curve: curves.Curve) -> Float[np.ndarray, " points"]:
-    """The ``t`` at which a curve is drawn: 61 equally spaced ones, and a chain's corners."""
+    """The ``t`` at which a curve is drawn: 61 equally spaced ones, and a chain's corners.
+
+    >>> len(drawn_t(curves.bezier(1))), drawn_t(curves.polygonal_chain(1))[[0, 30, -1]]
+    (61, array([0. , 0.5, 1. ]))
+    """
     pieces = curve.num_bends + 1
     return np.union1d(np.linspace(0, 1, 61), np.arange(pieces + 1) / pieces)
 
@@ -65,6 +77,14 @@ def iterates(
     Returns:
       The iterates, with ``variance_share`` (about their mean) if they differ; None if there are
       none.
+
+    >>> from mcjax.analysis import toy
+    >>> points = (toy.A, toy.B, toy.BEND)
+    >>> run = [(0, toy.B), (10, toy.A)]
+    >>> found = iterates(toy.evaluator(), planes.plane(points), points, run, {})
+    >>> found.epoch, found.xy.round(2), found.metrics["train"]["loss"].round(2)
+    (array([ 0, 10]), array([[5.66, 0.  ],
+           [0.  , 0.  ]]), array([0.03, 0.03]))
     """
     epochs: list[int] = []
     seen: list[planes.Projection] = []

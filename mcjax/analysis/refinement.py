@@ -11,7 +11,7 @@ losses.
 from collections.abc import Callable
 
 import numpy as np
-from scipy import interpolate
+import scipy
 
 from mcjax.results import Metrics, Refinement, Values, named, unnamed
 from mcjax.results.ranges import Range, drawn, is_loss
@@ -20,7 +20,7 @@ from mcjax.typing import Bool, Float, Int
 SPACING = 8
 """Spacing of the first points, at most; there are five or more per side if the grid has them."""
 ROUND = 0.01, 16
-"""Points of a round: a share of the grid, and a number that they are at least."""
+"""Points of a round, as a share of the grid, and a number that they are at least."""
 CHECKED = 0.02, 24
 """Points drawn at random to measure the error, likewise."""
 KERNELS = ("cubic", "thin_plate_spline")
@@ -82,6 +82,11 @@ def check_tolerance(tolerance: float) -> None:
 
     Raises:
       ValueError: it is not between 0 and 1.
+
+    >>> check_tolerance(0.02)
+    >>> check_tolerance(2)
+    Traceback (most recent call last):
+    ValueError: refine=2: use a share of the drawn range, such as 0.02
     """
     if not 0 < tolerance < 1:
         raise ValueError(f"refine={tolerance}: use a share of the drawn range, such as 0.02")
@@ -156,13 +161,13 @@ class _Known:
         """Interpolates the positions in the metrics' ranges at other points."""
         there = np.argwhere(self.evaluated)
         known = [self._range(name).share(x[self.evaluated]) for name, x in self._values.items()]
-        spline = interpolate.RBFInterpolator(there, np.stack(known, axis=1), kernel=kernel)
+        spline = scipy.interpolate.RBFInterpolator(there, np.stack(known, axis=1), kernel=kernel)
         return dict(zip(self._values, spline(at.astype(float)).T, strict=True))
 
     def _range(self, name: str) -> Range:
         """A metric's range if all other points were like the nearest known one."""
         there, values = np.argwhere(self.evaluated), self._values[name][self.evaluated]
-        nearest = interpolate.NearestNDInterpolator(there, values)
+        nearest = scipy.interpolate.NearestNDInterpolator(there, values)
         grid = nearest(*np.indices(self.evaluated.shape))
         return drawn(name, grid, self._networks.get(name, np.zeros(0)))
 

@@ -32,6 +32,9 @@ class Greedy(NamedTuple):
       coefficients: equal ones for its networks, zero for all others.
       members: indices of its networks, in the order in which they joined.
       score: of their average.
+
+    >>> greedy(np.array([0.8, 0.9]), lambda row: 0.85).members  # the average is worse than the best
+    (1,)
     """
 
     coefficients: Row
@@ -40,15 +43,29 @@ class Greedy(NamedTuple):
 
 
 def uniform(count: int) -> Row:
-    """Equal coefficients; raises ValueError without networks."""
+    """Equal coefficients; raises ValueError without networks.
+
+    >>> uniform(2)
+    array([0.5, 0.5])
+    """
     return _equal(count, range(count))
 
 
 def since(epochs: Num[np.ndarray, " K"], start: float) -> Row:
     """Equal coefficients for the checkpoints from the epoch ``start`` on: SWA's.
 
+    Args:
+      epochs: of the checkpoints.
+      start: the first epoch to average.
+
     Raises:
       ValueError: there is none.
+
+    >>> since(np.array([0, 10, 20]), 10)
+    array([0. , 0.5, 0.5])
+    >>> since(np.array([0, 10, 20]), 30)
+    Traceback (most recent call last):
+    ValueError: no network from epoch 30 on; the last is of 20
     """
     chosen = np.flatnonzero(epochs >= start)
     if not chosen.size:
@@ -62,8 +79,15 @@ def exponential(count: int, decay: float) -> Row:
     Each network's is ``decay`` times that of the next one, and their sum is one: the average of
     `optax.ema` with its debiasing, which does not favour the first network.
 
+    Args:
+      count: number of networks.
+      decay: between 0 and 1; the larger, the longer the memory.
+
     Raises:
       ValueError: there are no networks, or ``decay`` is not between 0 and 1.
+
+    >>> exponential(3, 0.5).round(3)
+    array([0.143, 0.286, 0.571])
     """
     if not 0 < decay < 1:
         raise ValueError(f"decay={decay:g}: use a number between 0 and 1")
@@ -83,6 +107,11 @@ def greedy(scores: Num[np.ndarray, " K"], score: Callable[[Row], float]) -> Gree
 
     Raises:
       ValueError: there are no networks.
+
+    >>> networks = np.array([1.0, -0.8, 3.0])  # the best average is zero
+    >>> found = greedy(-abs(networks), lambda row: -abs(row @ networks))
+    >>> found.members, round(found.score, 2)
+    ((1, 0), np.float64(-0.1))
     """
     best, *others = np.argsort(-np.asarray(scores, np.float64), kind="stable").tolist() or [None]
     if best is None:
@@ -111,6 +140,14 @@ def measure(
 
     Raises:
       ValueError: the networks have no held-out accuracy or loss.
+
+    >>> from mcjax.analysis import interpolation, toy
+    >>> t, evaluator = np.linspace(0, 1, 3), toy.evaluator()
+    >>> pair = interpolation.interpolate(evaluator, [toy.A, toy.B], ["A", "B"], t, {})
+    >>> evaluate = lambda rows: Values.joined([evaluator([toy.A, toy.B], rows, {})])
+    >>> found = measure(evaluate, pair, {"ema": exponential(2, 0.5)})
+    >>> found.recipe.tolist(), found.averages.metrics["validation"]["loss"].round(2)
+    (['uniform', 'greedy', 'ema'], array([0.69, 0.03, 0.41]))
     """
     own = score(segments.networks.metrics)[1]
     chosen = greedy(own, lambda row: float(score(evaluate(row[None]).metrics)[1][0]))
@@ -128,6 +165,9 @@ def score(metrics: Metrics) -> tuple[str, Float[np.ndarray, " points"]]:
 
     Raises:
       ValueError: they have neither.
+
+    >>> score({"validation": {"loss": np.array([0.3, 0.2])}})
+    ('validation_loss', array([-0.3, -0.2]))
     """
     there = named(metrics)
     for name, sign in (("validation_accuracy", 1), ("validation_loss", -1)):

@@ -41,6 +41,14 @@ def surface(
 
     Returns:
       A surface with an empty grid; `filled` adds one.
+
+    >>> from mcjax.analysis import toy
+    >>> points = (toy.A, toy.B, toy.BEND)
+    >>> plane, controls = planes.plane(points), (toy.A, toy.BEND, toy.B)
+    >>> found = surface(toy.evaluator(), points, plane, {}, ["A", "B", "bend"],
+    ...                 curve=(curves.bezier(1), controls))
+    >>> found.points.xy.round(2).tolist(), found.curve.control_xy.round(2)[1].tolist()
+    ([[0.0, 0.0], [5.66, 0.0], [2.83, 2.83]], [2.83, 2.83])
     """
     own = at_points(evaluator, points, state)
     seen = None
@@ -73,6 +81,12 @@ def filled(
       x: the columns' coordinates.
       y: the rows' coordinates.
       rows: the metrics of each row, from `evaluate`.
+
+    >>> points = results.Points(np.zeros((3, 2)), np.array(["A", "B", "C"]), {})
+    >>> empty = results.Surface(np.zeros(0), np.zeros(0), {}, points)
+    >>> row = results.Values({"train": {"loss": np.array([0.1, 0.2, 0.3])}})
+    >>> filled(empty, np.arange(3), np.arange(2), [row, row]).metrics["train"]["loss"].shape
+    (2, 3)
     """
     metrics = {
         split: {name: np.stack([row.metrics[split][name] for row in rows]) for name in found}
@@ -101,6 +115,18 @@ def refined(
         `evaluate_points` with its other arguments.
       tolerance: largest allowed miss, as a share of the range that a figure shows.
       progress: called with the number of points evaluated.
+
+    Raises:
+      ValueError: the tolerance is not between 0 and 1.
+
+    >>> points = results.Points(np.zeros((3, 2)), np.array(["A", "B", "C"]), {})
+    >>> empty = results.Surface(np.zeros(0), np.zeros(0), {}, points)
+    >>> def evaluate(xy, progress):  # a bowl
+    ...     return results.Values({"train": {"loss": 1 + (xy**2).sum(axis=1)}})
+    >>> t = np.linspace(-1, 1, 21)
+    >>> found = refined(empty, t, t, evaluate, tolerance=0.05)
+    >>> bool(found.refinement.evaluated.mean() < 0.5), found.metrics["train"]["loss"].shape
+    (True, (21, 21))
     """
     before = 0
 
@@ -121,7 +147,25 @@ def covering(
     shape: tuple[int, int] = (21, 21),
     margin: float = 0.2,
 ) -> tuple[Float[np.ndarray, " width"], Float[np.ndarray, " height"]]:
-    """The `grid` that covers a surface's points and everything drawn on it."""
+    """The `grid` that covers a surface's points and everything drawn on it.
+
+    Args:
+      surface: from `surface`.
+      plane: the plane.
+      shape: as in `grid`.
+      margin: likewise.
+
+    Raises:
+      ValueError: as `grid`.
+
+    >>> plane = planes.Plane(np.array([[0.0, 0], [4, 0], [1, 3]]), np.eye(2))
+    >>> points = results.Points(plane.anchors, np.array(["A", "B", "C"]), {})
+    >>> xy = np.array([[2.0, 5]])  # of a curve above the points
+    >>> curve = results.CurveOnPlane(np.array([0.5]), xy, np.zeros(1), xy)
+    >>> found = results.Surface(np.zeros(0), np.zeros(0), {}, points, curve=curve)
+    >>> covering(found, plane, (2, 2), margin=0.0)
+    (array([0., 4.]), array([0., 5.]))
+    """
     drawn = [one.xy for one in (surface.curve, surface.iterates) if one is not None]
     return grid(plane, shape, margin, np.concatenate([plane.anchors, *drawn]))
 
@@ -177,6 +221,9 @@ def grid_around(
 
     Raises:
       ValueError: a side has fewer than 2 points.
+
+    >>> grid_around((1.0, 2.0), (3, 3))
+    (array([-1.,  0.,  1.]), array([-2.,  0.,  2.]))
     """
     check_grid(shape)
     x, y = (np.linspace(-r, r, n) for r, n in zip(half_widths, shape, strict=True))
@@ -189,6 +236,10 @@ def check_grid(shape: tuple[int, int], margin: float = 0.0) -> None:
     Raises:
       ValueError: the shape is not two numbers of at least 2, or the margin is negative or not
         finite.
+
+    >>> check_grid((21, 1))
+    Traceback (most recent call last):
+    ValueError: a grid of 21 x 1 points: a side needs at least 2
     """
     if np.shape(shape) != (2,):
         raise ValueError(f"grid={shape!r}: give the points along x and along y, such as (21, 21)")
@@ -222,6 +273,13 @@ def evaluate(
 
     Yields:
       The index of a row and its metrics, from `evaluate_row`.
+
+    >>> from mcjax.analysis import toy
+    >>> points = (toy.A, toy.B, toy.BEND)
+    >>> plane, x, y = planes.plane(points), np.linspace(0, 4, 3), np.linspace(-1, 1, 2)
+    >>> rows = dict(evaluate(toy.evaluator(), points, plane, x, y, {}))
+    >>> {index: row.metrics["train"]["loss"].shape for index, row in rows.items()}
+    {0: (3,), 1: (3,)}
     """
     frame = planes.frame(plane, points)
     for index, height in enumerate(y):
@@ -253,10 +311,25 @@ def evaluate_row(
 ) -> results.Values:
     """Metrics at ``(x[0], y), (x[1], y), ...``, which do not depend on other rows.
 
-    ``frame`` is the plane's, from `mcjax.planes.frame`.
+    Args:
+      evaluator: for the network and data.
+      frame: control points of the plane, from `mcjax.planes.frame`.
+      plane: the plane.
+      x: the columns' coordinates, in units of weight distance.
+      y: the row's.
+      state: the network's state.
+      progress: called with the number of points done.
 
     Returns:
       Values of shape ``[width]``.
+
+    >>> from mcjax.analysis import toy
+    >>> points = (toy.A, toy.B, toy.BEND)
+    >>> plane = planes.plane(points)
+    >>> x = np.linspace(0, plane.anchors[1, 0], 3)  # from A to B
+    >>> row = evaluate_row(toy.evaluator(), planes.frame(plane, points), plane, x, 0.0, {})
+    >>> row.metrics["train"]["loss"].round(2)
+    array([0.03, 0.69, 0.03])
     """
     xy = np.stack([x, np.full(len(x), y)], axis=-1)
     return evaluate_points(evaluator, frame, plane, xy, state, progress)
@@ -272,11 +345,26 @@ def evaluate_points(
 ) -> results.Values:
     """Metrics at any points of a plane, which do not depend on each other.
 
-    ``frame`` is the plane's, from `mcjax.planes.frame`. Combinations of the three points would have
-    large coefficients if their triangle is flat, and float32 weights would lose their digits.
+    Combinations of the three points instead of the frame would have large coefficients if their
+    triangle is flat, and float32 weights would lose their digits.
+
+    Args:
+      evaluator: for the network and data.
+      frame: control points of the plane, from `mcjax.planes.frame`.
+      plane: the plane.
+      xy: coordinates, in units of weight distance.
+      state: the network's state.
+      progress: called with the number of points done.
 
     Returns:
       Values of shape ``[n]``.
+
+    >>> from mcjax.analysis import toy
+    >>> points = (toy.A, toy.B, toy.BEND)
+    >>> plane = planes.plane(points)
+    >>> frame, xy = planes.frame(plane, points), plane.anchors.mean(axis=0, keepdims=True)
+    >>> evaluate_points(toy.evaluator(), frame, plane, xy, {}).metrics["train"]["loss"].shape
+    (1,)
     """
     blocks = []
     coefficients = planes.frame_coefficients(plane, xy)
@@ -289,7 +377,19 @@ def evaluate_points(
 def at_points(evaluator: evaluation.Evaluator, points: Sequence[Any], state: Any) -> results.Values:
     """Metrics of the points themselves; one-hot coefficients reproduce their losses exactly.
 
+    Args:
+      evaluator: for the network and data.
+      points: parameter pytrees.
+      state: the network's state.
+
     Returns:
       Values of shape ``[len(points)]``.
+
+    Raises:
+      ValueError: the points differ in structure, shape or dtype.
+
+    >>> from mcjax.analysis import toy
+    >>> at_points(toy.evaluator(), (toy.A, toy.B), {}).metrics["train"]["loss"].round(2)
+    array([0.03, 0.03])
     """
     return results.Values.joined([evaluator(tuple(points), np.eye(len(points)), state)])

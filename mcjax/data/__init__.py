@@ -55,6 +55,15 @@ def load(
       DataUnavailable: (a ValueError) the data are not on this machine and cannot be downloaded.
       ImportError: scikit-learn, which ships the digits, or Pillow, which reads a folder of images,
         is not installed.
+
+    >>> import numpy as np
+    >>> source = from_arrays(np.zeros((20, 8, 8)), np.arange(20) % 2)
+    >>> dataset = load(source, downsample=2)
+    >>> dataset.train.images.shape, dataset.num_classes
+    ((14, 4, 4, 1), 2)
+    >>> load("digits", train_size=9999)
+    Traceback (most recent call last):
+    ValueError: train_size=9999: the split has 1293 examples; use 1 to 1293, or None for ...
     """
     source = sources.read(name, data_dir, cache_dir) if isinstance(name, str) else name
     train, validation = splits.divide(source, use_test, validation_fraction)

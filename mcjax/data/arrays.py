@@ -59,6 +59,10 @@ def unshuffled(source: Source, has_test: bool) -> dict[str, Split]:
 
     Returns:
       ``train`` and ``test``, or ``all`` of them.
+
+    >>> source = from_arrays(np.zeros((10, 4, 4)), np.arange(10) % 3)
+    >>> unshuffled(source, has_test=False)["all"].labels
+    array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0], dtype=int32)
     """
     shuffled = source.train
     if not has_test:
@@ -69,7 +73,12 @@ def unshuffled(source: Source, has_test: bool) -> dict[str, Split]:
 
 
 def num_classes(train: Split, test: Split) -> int:
-    """Returns the largest label + 1."""
+    """Returns the largest label + 1.
+
+    >>> source = from_arrays(np.zeros((10, 4, 4)), np.arange(10) % 3)
+    >>> num_classes(source.train, source.test)
+    3
+    """
     return 1 + max(int(x.labels.max()) for x in (train, test))
 
 

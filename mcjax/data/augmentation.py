@@ -30,6 +30,9 @@ class Augmentation(NamedTuple):
     Attributes:
       padding: largest shift of a crop, in pixels; 0 for no crop.
       flip: whether to mirror left and right with probability 1/2.
+
+    >>> Augmentation(padding=4, flip=True)  # usual for CIFAR-10
+    Augmentation(padding=4, flip=True)
     """
 
     padding: int = 0
@@ -52,6 +55,13 @@ def augment(
 
     Raises:
       ValueError: the padding is negative.
+
+    >>> image = jnp.zeros((1, 8, 8, 1))
+    >>> augment(Augmentation(), jax.random.key(0), image, jnp.arange(1)) is image  # none
+    True
+    >>> augment(Augmentation(padding=-1), jax.random.key(0), image, jnp.arange(1))
+    Traceback (most recent call last):
+    ValueError: padding=-1: use 0 (no crop) or a number of pixels
     """
     if augmentation.flip:
         images = random_flip(key, images, examples)
@@ -73,6 +83,13 @@ def random_crop(
 
     Raises:
       ValueError: the padding is negative.
+
+    >>> key, image = jax.random.key(0), np.arange(1, 10, dtype=np.uint8).reshape(1, 3, 3, 1)
+    >>> crop = jax.jit(random_crop, static_argnames="padding")
+    >>> crop(key, image, np.array([0]), padding=1).reshape(3, 3)
+    Array([[2, 3, 0],
+           [5, 6, 0],
+           [8, 9, 0]], dtype=uint8)
     """
     if padding < 0:
         raise ValueError(f"padding={padding}: use 0 (no crop) or a number of pixels")
@@ -98,6 +115,13 @@ def random_flip(
       key: key of the step.
       images: uint8 or float32.
       examples: numbers of the examples in the data set.
+
+    >>> images = np.tile(np.arange(3, dtype=np.uint8).reshape(1, 1, 3, 1), (4, 1, 1, 1))
+    >>> jax.jit(random_flip)(jax.random.key(0), images, np.arange(4)).reshape(4, 3)
+    Array([[0, 1, 2],
+           [0, 1, 2],
+           [2, 1, 0],
+           [2, 1, 0]], dtype=uint8)
     """
 
     def draw(example: Int[Array, ""]) -> Array:
@@ -120,6 +144,10 @@ def statistics(split: Split, chunk: int = 1024) -> Statistics:
     Returns:
       float32, in units of the full range of a pixel (255), or of the images themselves if they are
       float. The deviation of a constant channel is 1, so that `normalize` makes it zero.
+
+    >>> pixels = np.array([[0, 255], [0, 255]], np.uint8).reshape(1, 2, 2, 1)
+    >>> statistics(Split(pixels, np.zeros(1, np.int32)))
+    (array([0.5], dtype=float32), array([0.5], dtype=float32))
     """
     if split.images.dtype != np.uint8:
         mean, std = _float_statistics(split.images)
@@ -180,13 +208,21 @@ def check_statistics(text: str) -> None:
 
     Raises:
       ValueError: the text is neither a name nor as many means as deviations.
+
+    >>> check_statistics("0.5,0.5/0.25")
+    Traceback (most recent call last):
+    ValueError: normalization='0.5,0.5/0.25' for 2-channel images: use imagenet or cifar ...
     """
     channels = 3 if text in NORMALIZATIONS else text.partition("/")[0].count(",") + 1
     fixed_statistics(text, channels)
 
 
 def full_range(images: Num[ArrayLike, "... c"]) -> int:
-    """The pixel value that `normalize` takes as 1: 255 for uint8 images, 1 for float ones."""
+    """The pixel value that `normalize` takes as 1: 255 for uint8 images, 1 for float ones.
+
+    >>> full_range(np.zeros((2, 2, 1), np.uint8)), full_range(np.zeros((2, 2, 1), np.float32))
+    (255, 1)
+    """
     return 255 if jnp.asarray(images).dtype == jnp.uint8 else 1
 
 
@@ -199,6 +235,11 @@ def normalize(
       images: uint8 or float32.
       mean: one number per channel, from `statistics` or `fixed_statistics`.
       std: likewise.
+
+    >>> pixels = np.array([[0], [255]], np.uint8)
+    >>> np.asarray(jax.jit(normalize)(pixels, mean=0.5, std=0.25)).round(3)
+    array([[-2.],
+           [ 2.]], dtype=float32)
     """
     mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
     images = jnp.asarray(images)

@@ -23,9 +23,17 @@ def image_batches(
       augmentation: drawn for each example and step; None for clean data.
 
     Returns:
-      ``fetch(data, rows, examples, weight, key) -> batch``. ``data`` is a `Split` (uint8 images and
-      labels), ``rows`` are int32 positions in it, and ``examples`` the numbers that the
+      ``fetch(data, rows, examples, weight, key) -> batch``. ``data`` is a `mcjax.data.Split` (uint8
+      images and labels), ``rows`` are int32 positions in it, and ``examples`` the numbers that the
       augmentation derives its randomness from. The batch is ``{"images", "labels", "weight"}``.
+
+    >>> import numpy as np
+    >>> from mcjax.data import Split
+    >>> fetch = jax.jit(image_batches(mean=0.5, std=0.25))
+    >>> split = Split(np.full((3, 1, 1, 1), 255, np.uint8), np.arange(3, dtype=np.int32))
+    >>> batch = fetch(split, np.array([2, 0]), np.array([2, 0]), np.ones(2), jax.random.key(0))
+    >>> batch["labels"].tolist(), batch["images"].shape
+    ([2, 0], (2, 1, 1, 1))
     """
 
     def fetch(

@@ -36,6 +36,7 @@ from mcjax.typing import Integer
 
 SPLITS = ("train", "validation", "test")
 OPTIONS = ("split", "label", "indices", *CORRUPTIONS, "seed")
+"""What may follow the data in a description."""
 
 
 class Further(NamedTuple):
@@ -45,6 +46,9 @@ class Further(NamedTuple):
       name: names them in files and figures.
       data: ``train``, ``validation`` or ``test`` of the problem, or another data set's name.
       options: the values of some of `OPTIONS`, in their order.
+
+    >>> parse("noisy=test+noise=0.1+seed=1")
+    Further(name='noisy', data='test', options={'noise': 0.1, 'seed': 1})
     """
 
     name: str
@@ -82,6 +86,11 @@ def check(further: Further, data_dir: str | None = None) -> None:
     Raises:
       ValueError: the data set is unknown, or files are missing or damaged.
       ImportError: Pillow, which reads a folder of images, is not installed.
+
+    >>> check(parse("test+noise=0.1"))
+    >>> check(parse("other"))
+    Traceback (most recent call last):
+    ValueError: dataset 'other' is unknown: There are train, validation, test, digits, ...
     """
     if further.data not in SPLITS:
         sources.check(further.data, data_dir, SPLITS)
@@ -94,6 +103,9 @@ def pinned(text: str, data_dir: str | None = None) -> str:
 
     Raises:
       ValueError: as `parse` and `check`.
+
+    >>> pinned("noisy=test+noise=0.1")
+    'noisy=test+noise=0.1'
     """
     check(parse(text), data_dir)
     name, data, given = _parts(text)
@@ -125,6 +137,11 @@ def read(
 
     Raises:
       ValueError: nothing is left, or the images or classes do not match; or as `mcjax.data.load`.
+
+    >>> from mcjax import data
+    >>> dataset = data.load(data.from_arrays(np.zeros((20, 8, 8)), np.arange(20) % 2))
+    >>> read(parse("test+label=1"), dataset).labels
+    array([1, 1], dtype=int32)
     """
     options, is_own = further.options, further.data in SPLITS
     if is_own:

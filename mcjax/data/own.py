@@ -17,7 +17,11 @@ from mcjax.data.splits import Source, Split
 
 
 class Kind(NamedTuple):
-    """A form that data of one's own may have; each function takes the path."""
+    """A form that data of one's own may have; each function takes the path.
+
+    >>> sorted(KINDS)
+    ['folder', 'npz']
+    """
 
     check: Callable[[Path], None]
     has_test: Callable[[Path], bool]
@@ -26,7 +30,16 @@ class Kind(NamedTuple):
 
 
 class Own(NamedTuple):
-    """A parsed name; ``crc32`` is None unless it is pinned."""
+    """A parsed name; ``crc32`` is None unless it is pinned.
+
+    Attributes:
+      kind: ``npz`` or ``folder``.
+      path: absolute.
+      crc32: the checksum of the content in hexadecimal digits.
+
+    >>> parse("npz:/data/mine.npz#crc32=1a2b3c4d").crc32
+    '1a2b3c4d'
+    """
 
     kind: str
     path: Path
@@ -47,6 +60,12 @@ def parse(name: str, data_dir: str | None = None) -> Own | None:
       name: as in `mcjax.data.load`.
       data_dir: where a relative path starts, by default the current folder; also the folder of a
         file that was moved, if it has that file.
+
+    >>> own = parse("npz:/data/mine.npz")
+    >>> own.kind, str(own.path), own.crc32
+    ('npz', '/data/mine.npz', None)
+    >>> parse("digits") is None
+    True
     """
     match = _NAME.fullmatch(name)
     if match is None:
@@ -64,6 +83,10 @@ def check(own: Own) -> None:
     Raises:
       ValueError: there are none, or their names are not the expected ones.
       MissingExtraError: Pillow is not installed, for a folder of images.
+
+    >>> check(parse("npz:/nowhere/mine.npz"))
+    Traceback (most recent call last):
+    ValueError: there is no file /nowhere/mine.npz; if it was moved, pass its folder as ...
     """
     with _readable(own):
         KINDS[own.kind].check(own.path)
@@ -74,8 +97,19 @@ def read(own: Own, cache_dir: str | None = None) -> Source:
 
     Decoded images of a folder are cached by their checksum.
 
+    Args:
+      own: from `parse`.
+      cache_dir: as in `mcjax.data.load`.
+
     Raises:
       ValueError: they have changed, are damaged, or do not fit.
+
+    >>> import tempfile, numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/mine.npz", images=np.zeros((10, 8, 8)), labels=np.arange(10) % 2)
+    ...     source = read(parse(f"npz:{folder}/mine.npz"))
+    >>> source.num_classes, source.test.images.shape
+    (2, (2, 8, 8, 1))
     """
     crc32 = _crc32(own)
     if own.crc32 not in (None, crc32):
@@ -97,6 +131,13 @@ def read_in_order(own: Own, cache_dir: str | None = None) -> dict[str, Split]:
 
     Raises:
       ValueError: as `read`.
+
+    >>> import tempfile, numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/mine.npz", images=np.zeros((10, 8, 8)), labels=np.arange(10) % 3)
+    ...     found = read_in_order(parse(f"npz:{folder}/mine.npz"))
+    >>> found["all"].labels
+    array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0], dtype=int32)
     """
     source = read(own, cache_dir)
     with _readable(own):
@@ -106,8 +147,19 @@ def read_in_order(own: Own, cache_dir: str | None = None) -> dict[str, Split]:
 def classes(name: str, data_dir: str | None = None) -> list[str] | None:
     """Returns the names of the classes of a folder of images; None for any other data set.
 
+    Args:
+      name: as in `mcjax.data.load`.
+      data_dir: likewise.
+
     Raises:
       ValueError: there is no such folder.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as path:
+    ...     for name in ("cats", "dogs"):
+    ...         Path(path, name).mkdir()
+    ...     classes(f"folder:{path}"), classes("digits")
+    (['cats', 'dogs'], None)
     """
     own = parse(name, data_dir)
     if own is None or own.kind != "folder":
@@ -129,6 +181,11 @@ def pinned(name: str, data_dir: str | None = None) -> str:
 
     Raises:
       ValueError: the data are not there.
+
+    >>> pinned("digits")
+    'digits'
+    >>> pinned("npz:/data/mine.npz#crc32=1a2b3c4d")
+    'npz:/data/mine.npz#crc32=1a2b3c4d'
     """
     own = parse(name, data_dir)
     if own is None:

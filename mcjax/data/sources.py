@@ -18,7 +18,11 @@ _DIGITS_TRAIN = 1437
 
 
 def names() -> tuple[str, ...]:
-    """Names for `mcjax.data.load`, which describes the last three."""
+    """Names for `mcjax.data.load`, which describes the last three.
+
+    >>> names()[:3]
+    ('digits', 'fashion_mnist', 'mnist')
+    """
     return (*_plain(), "tfds:NAME", "npz:FILE", "folder:DIR")
 
 
@@ -50,6 +54,11 @@ def check(name: str, data_dir: str | None = None, others: tuple[str, ...] = ()) 
       ValueError: the data set is unknown, or the folder does not exist; or data of one's own do
         not exist or have other names than expected.
       ImportError: Pillow, which reads a folder of images, is not installed.
+
+    >>> check("digits")
+    >>> check("digit")
+    Traceback (most recent call last):
+    ValueError: dataset 'digit' is unknown: did you mean digits? There are digits, ...
     """
     found = own.parse(name, data_dir)
     if not (found or name in _plain() or (name.startswith(TFDS) and name != TFDS)):

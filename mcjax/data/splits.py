@@ -13,6 +13,10 @@ class Split(NamedTuple):
     Attributes:
       images: uint8, pixels 0..255; or float32 in any range, from `mcjax.data.from_arrays`.
       labels: int32, classes from 0.
+
+    >>> split = Split(np.zeros((10, 8, 8, 1), np.uint8), np.arange(10, dtype=np.int32))
+    >>> split.images.shape, len(split.labels)
+    ((10, 8, 8, 1), 10)
     """
 
     images: Num[np.ndarray, "n h w c"]
@@ -20,7 +24,17 @@ class Split(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A data set with its official splits."""
+    """A data set with its official splits.
+
+    Attributes:
+      train: the official training images.
+      test: the official test images.
+      num_classes: number of classes.
+
+    >>> split = Split(np.zeros((10, 8, 8, 1), np.uint8), np.arange(10, dtype=np.int32))
+    >>> Source(train=split, test=split, num_classes=10).num_classes
+    10
+    """
 
     train: Split
     test: Split
@@ -36,6 +50,11 @@ class Dataset(NamedTuple):
       validation: the split that is reported; the test images with ``use_test``.
       test: the official test images.
       num_classes: number of classes.
+
+    >>> from mcjax import data
+    >>> dataset = data.load(data.from_arrays(np.zeros((20, 8, 8)), np.arange(20) % 2))
+    >>> len(dataset.train.labels), len(dataset.validation.labels), len(dataset.test.labels)
+    (14, 2, 4)
     """
 
     name: str
@@ -55,6 +74,11 @@ def divide(source: Source, use_test: bool, validation_fraction: float) -> tuple[
 
     Raises:
       ValueError: a split would be empty.
+
+    >>> split = Split(np.zeros((10, 8, 8, 1), np.uint8), np.arange(10, dtype=np.int32))
+    >>> train, validation = divide(Source(split, split, 10), False, validation_fraction=0.2)
+    >>> validation.labels
+    array([8, 9], dtype=int32)
     """
     if use_test:
         return source.train, source.test
@@ -75,6 +99,9 @@ def fixed_order(size: int) -> np.ndarray:
 
     It sorts the raw output of a bit generator, which numpy guarantees never to change; what its
     methods draw may change.
+
+    >>> fixed_order(5)
+    array([3, 2, 1, 0, 4])
     """
     return np.argsort(np.random.PCG64(0).random_raw(size), kind="stable")
 
@@ -82,8 +109,20 @@ def fixed_order(size: int) -> np.ndarray:
 def first(split: Split, size: int | None, argument: str) -> Split:
     """Returns the first ``size`` examples, or all if None.
 
+    Args:
+      split: the split.
+      size: number of examples; None for all.
+      argument: the argument's name for the message.
+
     Raises:
       ValueError: the split has fewer, or ``size`` is not positive; the message has ``argument``.
+
+    >>> split = Split(np.zeros((10, 8, 8, 1), np.uint8), np.arange(10, dtype=np.int32))
+    >>> len(first(split, 3, "train_size").labels)
+    3
+    >>> first(split, 20, "train_size")
+    Traceback (most recent call last):
+    ValueError: train_size=20: the split has 10 examples; use 1 to 10, or None for all
     """
     if size is None:
         return split
@@ -109,6 +148,11 @@ def downsample(
 
     Raises:
       ValueError: the factor does not divide them, or is not positive.
+
+    >>> images = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
+    >>> downsample(images, 2)[0, :, :, 0]
+    array([[ 2.5,  4.5],
+           [10.5, 12.5]], dtype=float32)
     """
     n, height, width, channels = images.shape
     if factor < 1 or height % factor or width % factor:
@@ -135,6 +179,11 @@ def pad(
 
     Raises:
       ValueError: the images are larger.
+
+    >>> pad(np.ones((1, 2, 2, 1), np.uint8), 3)[0, :, :, 0]
+    array([[1, 1, 0],
+           [1, 1, 0],
+           [0, 0, 0]], dtype=uint8)
     """
     if size is None:
         return images

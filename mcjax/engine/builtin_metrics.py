@@ -18,16 +18,29 @@ from mcjax.engine.objectives import exact_cross_entropy
 from mcjax.typing import Array, Bool, Float, Integer
 
 BINS = 15
-"""Of the calibration error, equally wide: Guo et al. (2017)."""
+"""Equally wide bins of the calibration error (Guo et al., 2017)."""
 
 
 def error(logits: Any, batch: Any) -> Float[Array, " batch"]:
-    """One for a wrong prediction, zero for a right one."""
+    """One for a wrong prediction, zero for a right one.
+
+    >>> logits, batch = np.float32([[2, 1], [3, 1]]), {"labels": np.array([0, 1])}
+    >>> jax.jit(error)(logits, batch).tolist()
+    [0.0, 1.0]
+    """
     return 1 - _within(logits, _labels(logits, batch), 1).astype(jnp.float32)
 
 
 def top_k_accuracy(k: int) -> Metric:
-    """The share of examples whose label is among the ``k`` largest logits; ties as in argmax."""
+    """The share of examples whose label is among the ``k`` largest logits; ties as in argmax.
+
+    Args:
+      k: one or more.
+
+    >>> logits, batch = np.float32([[2, 1], [3, 1]]), {"labels": np.array([0, 1])}
+    >>> jax.jit(top_k_accuracy(2).values)(logits, batch).tolist()
+    [True, True]
+    """
     name = f"top{k}_accuracy"
 
     def values(logits: Any, batch: Any) -> Bool[Array, " batch"]:
@@ -45,6 +58,15 @@ def calibration_error(bins: int = BINS) -> Metric:
     Examples are sorted by the probability of their most probable class into intervals
     ``(i / bins, (i + 1) / bins]``. The gaps between accuracy and mean probability in each are
     averaged, weighted by its examples. The values are the gaps in the bin of each example.
+
+    Args:
+      bins: number of intervals.
+
+    >>> logits, batch = np.float32([[2, 1], [3, 1]]), {"labels": np.array([0, 1])}
+    >>> metric = calibration_error(bins=2)  # all probabilities are above a half
+    >>> gaps = jax.jit(metric.values)(logits, batch)
+    >>> metric.finish({"ece": np.asarray(gaps, float).mean(axis=0)[None]}).round(2)
+    array([0.31])
     """
 
     def values(logits: Any, batch: Any) -> Float[Array, "batch bins"]:
@@ -59,7 +81,12 @@ def calibration_error(bins: int = BINS) -> Metric:
 
 
 def class_accuracy(logits: Any, batch: Any) -> dict[str, Float[Array, "batch classes"]]:
-    """The accuracy on the examples of each class, from counts by class."""
+    """The accuracy on the examples of each class, from counts by class.
+
+    >>> logits, batch = np.float32([[2, 1], [3, 1]]), {"labels": np.array([0, 1])}
+    >>> jax.jit(class_accuracy)(logits, batch)["right"].tolist()
+    [[1.0, 0.0], [0.0, 0.0]]
+    """
     labels = _labels(logits, batch)
     actual = jax.nn.one_hot(labels, logits.shape[1])
     right = _within(logits, labels, 1).astype(actual.dtype)
@@ -74,7 +101,11 @@ def _of_classes(means: Means) -> Means:
 
 
 def perplexity(means: Means) -> Float[np.ndarray, " points"]:
-    """The exponential of the mean loss: of the mean over tokens, for a language model."""
+    """The exponential of the mean loss: of the mean over tokens, for a language model.
+
+    >>> perplexity({"loss": np.log([4.0, 10.0])})
+    array([ 4., 10.])
+    """
     if "loss" not in means:
         raise ValueError("the objective measures no loss")
     with np.errstate(over="ignore"):
@@ -90,7 +121,7 @@ BUILT_IN = {
 NAMES = (*BUILT_IN, "top5_accuracy (any k)")
 
 Given = str | Metric | Values
-"""A metric: the name of a built-in one, a `Metric`, or a function with a name."""
+"""The name of a built-in metric, a `mcjax.engine.metrics.Metric`, or a function with a name."""
 
 
 def find(given: Given) -> Metric:
@@ -120,7 +151,14 @@ def find(given: Given) -> Metric:
 
 
 def find_all(given: Given | Sequence[Given]) -> list[Metric]:
-    """The metrics that are meant; a single one need not be in a list."""
+    """The metrics that are meant; a single one need not be in a list.
+
+    Raises:
+      ValueError: as `find`.
+
+    >>> [metric.name for metric in find_all(["ece", "top5_accuracy"])]
+    ['ece', 'top5_accuracy']
+    """
     is_list = isinstance(given, Sequence) and not isinstance(given, str | Metric)
     return [find(one) for one in (given if is_list else [given])]
 

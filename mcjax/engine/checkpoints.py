@@ -4,16 +4,27 @@ A checkpoint is a pytree of arrays saved under the number of steps done. Steps i
 deleted; of the others only the latest two are kept, to resume from. Saving is asynchronous:
 `Checkpoints.save` copies the tree and returns; reading and closing wait. A checksum of all bytes,
 computed on the device, is saved with the tree and verified when the tree is restored.
+
+>>> import tempfile
+>>> with (tempfile.TemporaryDirectory() as folder,
+...       Checkpoints(Path(folder) / "run") as checkpoints):
+...     checkpoints.save(10, {"w": jnp.ones(2)})
+...     try:
+...         checkpoints.restore(10, like={"w": jnp.ones(3)})
+...     except Damaged as error:
+...         print(error)
+/.../run/10 cannot be read: its structure or shapes differ from the expected ones
 """
 
 import contextlib
 import errno
+import importlib
 import logging
 import zlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +33,18 @@ import numpy as np
 from mcjax import extras
 from mcjax.typing import Array, Integer, PyTree
 
-with extras.needed_by(__name__):
+extras.require(__name__, "orbax")
+if TYPE_CHECKING:
     import orbax.checkpoint as ocp
-    from orbax.checkpoint import checkpoint_managers as policies
+else:
+
+    class _Orbax:
+        """orbax.checkpoint, imported on first use, which takes a while."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(importlib.import_module("orbax.checkpoint"), name)
+
+    ocp = _Orbax()
 
 
 class Damaged(ValueError):
@@ -38,9 +58,19 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints", None]):
       folder: created when the first checkpoint is saved.
       keep: steps that are never deleted; include the last step.
       read_only: creates nothing; a missing folder holds no checkpoints.
+
+    >>> import tempfile
+    >>> with (tempfile.TemporaryDirectory() as folder,
+    ...       Checkpoints(Path(folder) / "run", keep=[10]) as checkpoints):
+    ...     for step in (10, 20, 30, 40):
+    ...         checkpoints.save(step, {"w": jnp.ones(2)})
+    ...     checkpoints.wait()
+    ...     checkpoints.steps()
+    [10, 30, 40]
     """
 
     def __init__(self, folder: Path, keep: Iterable[int] = (), read_only: bool = False) -> None:
+        policies = ocp.checkpoint_managers
         policy = policies.AnyPreservationPolicy(
             [policies.LatestN(2), policies.CustomSteps(sorted(set(keep)))]
         )
@@ -53,18 +83,37 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints", None]):
                     item_handlers=ocp.StandardCheckpointHandler(),
                     options=ocp.CheckpointManagerOptions(
                         preservation_policy=policy,
-                        save_decision_policy=policies.FixedIntervalPolicy(1),
+                        save_decision_policy=ocp.checkpoint_managers.FixedIntervalPolicy(1),
                         create=not read_only,
                         read_only=read_only,
                     ),
                 )
 
     def steps(self) -> list[int]:
-        """Steps that can be restored, in increasing order."""
+        """Steps that can be restored, in increasing order.
+
+        >>> Checkpoints(Path("runs/new"), read_only=True).steps()
+        []
+        """
         return [] if self._manager is None else sorted(self._manager.all_steps())
 
     def save(self, step: int, tree: PyTree) -> None:
-        """Saves a copy of ``tree``; does nothing if the step is already saved."""
+        """Saves a copy of ``tree``; does nothing if the step is already saved.
+
+        Args:
+          step: steps done.
+          tree: arrays.
+
+        Raises:
+          OSError: a write failed, perhaps of an earlier step.
+
+        >>> import tempfile
+        >>> with (tempfile.TemporaryDirectory() as folder,
+        ...       Checkpoints(Path(folder) / "run", keep=[10, 20]) as checkpoints):
+        ...     checkpoints.save(10, {"w": jnp.ones(2)})
+        ...     checkpoints.steps()
+        [10]
+        """
         if step not in self._manager.all_steps():
             with self._writing():
                 self._manager.save(step, args=ocp.args.StandardSave(_sealed(tree)))
@@ -74,6 +123,14 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints", None]):
 
         Raises:
           OSError: a write failed, now or when an earlier step was saved.
+
+        >>> import tempfile
+        >>> with (tempfile.TemporaryDirectory() as folder,
+        ...       Checkpoints(Path(folder) / "run", keep=[10, 20]) as checkpoints):
+        ...     checkpoints.save(10, {"w": jnp.ones(2)})
+        ...     checkpoints.wait()
+        ...     (Path(folder) / "run" / "10").exists()
+        True
         """
         with self._writing():
             self._manager.wait_until_finished()
@@ -91,13 +148,37 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints", None]):
             ) from error
 
     def drop_after(self, step: int) -> None:
-        """Deletes the checkpoints of later steps."""
-        for later in self.steps():
-            if later > step:
-                self._manager.delete(later)
+        """Deletes the checkpoints of later steps, once everything is on disk.
+
+        Raises:
+          OSError: a write failed.
+
+        >>> import tempfile
+        >>> with (tempfile.TemporaryDirectory() as folder,
+        ...       Checkpoints(Path(folder) / "run", keep=[10, 20]) as checkpoints):
+        ...     checkpoints.save(10, {"w": jnp.ones(2)})
+        ...     checkpoints.save(20, {"w": jnp.ones(2)})
+        ...     checkpoints.drop_after(10)
+        ...     checkpoints.steps()
+        [10]
+        """
+        self.keep_only([saved for saved in self.steps() if saved <= step])
 
     def keep_only(self, steps: Collection[int]) -> None:
-        """Deletes the checkpoints of all other steps, once everything is on disk."""
+        """Deletes the checkpoints of all other steps, once everything is on disk.
+
+        Raises:
+          OSError: a write failed.
+
+        >>> import tempfile
+        >>> with (tempfile.TemporaryDirectory() as folder,
+        ...       Checkpoints(Path(folder) / "run", keep=[10, 20]) as checkpoints):
+        ...     checkpoints.save(10, {"w": jnp.ones(2)})
+        ...     checkpoints.save(20, {"w": jnp.ones(2)})
+        ...     checkpoints.keep_only([20])
+        ...     checkpoints.steps()
+        [20]
+        """
         self.wait()
         for step in self.steps():
             if step not in steps:
@@ -108,11 +189,19 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints", None]):
 
         Args:
           step: one of `steps`.
-          like: a pytree of arrays that determines containers and placement; by default nested dicts
-            and lists of arrays on this process's first device.
+          like: a pytree of jax arrays that determines containers and placement; by default nested
+            dicts and lists of arrays on this process's first device.
 
         Raises:
-          Damaged: the checkpoint differs from what was saved, or from the structure of ``like``.
+          Damaged: the checkpoint differs from what was saved, or from the structure of ``like``;
+            or there is none of this step.
+
+        >>> import tempfile
+        >>> with (tempfile.TemporaryDirectory() as folder,
+        ...       Checkpoints(Path(folder) / "run", keep=[10, 20]) as checkpoints):
+        ...     checkpoints.save(10, {"w": jnp.ones(2)})
+        ...     checkpoints.restore(10, like={"w": jnp.zeros(2)})
+        {'w': Array([1., 1.], dtype=float32)}
         """
         self.wait()
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -212,6 +301,13 @@ def read_tree(folder: Path) -> PyTree:
 
     Raises:
       ValueError: ``folder`` contains no checkpoint or several, or the checkpoint cannot be read.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Checkpoints(Path(folder) / "run", keep=[10]) as checkpoints:
+    ...         checkpoints.save(10, {"w": jnp.ones(2)})
+    ...     read_tree(Path(folder) / "run")["tree"]
+    {'w': array([1., 1.], dtype=float32)}
     """
     found = _find(folder)
     try:

@@ -10,6 +10,11 @@ The averaged variances are biased: divided by ``n``, the numbers per channel in 
 averages unbiased variances (Garipov et al.'s code), which are ``n / (n - 1)`` times as large: 1.002
 for 128 images of 2x2 pixels. Where batch-norm statistics are recomputed, logits differ from
 PyTorch's by as much.
+
+>>> from mcjax.analysis import toy
+>>> found = toy.evaluator()([toy.A, toy.B], [[1, 0], [0.5, 0.5]], {})
+>>> found["train"]["loss"].round(2), found["params"]["l2"]  # the squared norm of each point
+(array([0.03, 0.69]), array([8., 0.]))
 """
 
 import functools
@@ -27,7 +32,7 @@ from mcjax.results import Metrics, check_splits
 from mcjax.typing import Array, Float, Int, Integer, PyTree, Shaped
 
 STATISTICS_BATCH = 128
-"""Examples per batch for batch-norm statistics, in the library and the commands: Garipov et al.'s.
+"""Garipov et al.'s examples per batch for batch-norm statistics, in library and commands alike.
 
 Each device computes whole batches for its points, so the statistics do not depend on the devices.
 """
@@ -71,6 +76,15 @@ class Evaluator:
 
     Raises:
       ValueError: a split's name cannot be part of a file's keys.
+
+    >>> def fetch(data, rows, examples, weight, key):
+    ...     return {"x": data[rows], "weight": weight}
+    >>> square = objectives.from_loss(lambda w, batch: jnp.mean((batch["x"] - w) ** 2))
+    >>> mesh = parallel.make_mesh(jax.devices()[:1])
+    >>> splits = streams.place({"train": np.float32([1, 3])}, mesh)
+    >>> evaluator = Evaluator(square, fetch, splits, mesh)
+    >>> evaluator([jnp.float32(0), jnp.float32(2)], [[1, 0], [0.5, 0.5], [0, 1]], {})["train"]
+    {'loss': array([5., 2., 1.])}
     """
 
     def __init__(
@@ -170,6 +184,12 @@ class Evaluator:
 
         Raises:
           ValueError: a prefix's leaves are not all arrays ``[P, K]``, or it is not a prefix.
+
+        >>> from mcjax.analysis import toy
+        >>> for first, metrics in toy.evaluator().blocks([toy.A, toy.B], np.eye(2), {}):
+        ...     print(first, metrics["validation"]["loss"].round(2))
+        0 [0.03]
+        1 [0.03]
         """
         rows, count = _as_rows(coefficients)
         width = self.points_per_call
@@ -213,7 +233,17 @@ class Evaluator:
         }
 
     def statistics(self, params: PyTree, state: PyTree) -> PyTree:
-        """Recomputes the batch-norm statistics in ``state`` at ``params``; others are unchanged."""
+        """Recomputes the batch-norm statistics in ``state`` at ``params``; others are unchanged.
+
+        >>> from mcjax.analysis import toy
+        >>> mean = lambda params, state, batch: {"mean": jnp.mean(batch["x"] * params)}
+        >>> objective = toy.OBJECTIVE._replace(statistics=mean)
+        >>> fetch = lambda data, rows, examples, weight, key: {"x": data[rows]}
+        >>> splits, mesh = {"train": jnp.array([1.0, 3.0])}, parallel.make_mesh()
+        >>> evaluator = Evaluator(objective, fetch, splits, mesh)
+        >>> float(evaluator.statistics(jnp.float32(10), {"mean": jnp.zeros(())})["mean"])
+        20.0
+        """
         return self._recomputed(self._statistics, params, state)
 
     def logits(
@@ -231,6 +261,10 @@ class Evaluator:
 
         Raises:
           ValueError: the objective has no ``logits``.
+
+        >>> from mcjax.analysis import toy
+        >>> toy.evaluator().logits(toy.A, {}, "validation").shape
+        (2, 2)
         """
         if self.objective.logits is None:
             raise ValueError("the objective has no logits: set Objective.logits")
@@ -242,17 +276,43 @@ class Evaluator:
 
         Batch-norm statistics are recomputed, then held constant: the gradient does not include
         their dependence on the parameters.
+
+        Args:
+          params: parameters of one network.
+          state: the network's state.
+
+        Returns:
+          In units of loss per weight distance.
+
+        >>> from mcjax.analysis import toy
+        >>> round(toy.evaluator().gradient_norm(toy.A, {}), 3)
+        0.048
         """
         return float(self._gradient_norm(params, self.statistics(params, state)))
 
     def with_state(self, params: PyTree, state: PyTree, split: str) -> dict[str, float]:
-        """Metrics of one parameter set on a split, with its state (running averages) as is."""
+        """Metrics of one parameter set on a split, with its state (running averages) as is.
+
+        Args:
+          params: parameters of one network.
+          state: used as is; `statistics` recomputes it.
+          split: name of the split.
+
+        >>> from mcjax.analysis import toy
+        >>> round(toy.evaluator().with_state(toy.A, {}, "validation")["loss"], 2)
+        0.03
+        """
         return self.dispatch(params, state, split)()
 
     def dispatch(self, params: PyTree, state: PyTree, split: str) -> Callable[[], dict[str, float]]:
         """As `with_state`, but does not wait: call the result to read the numbers.
 
         For a streamed split it waits until the last chunk.
+
+        >>> from mcjax.analysis import toy
+        >>> read = toy.evaluator().dispatch(toy.A, {}, "validation")
+        >>> round(read()["loss"], 2)
+        0.03
         """
         of_chunk = lambda chunk: self._with_state(params, state, {split: chunk})[split]  # noqa: E731
         sums = {split: self._parts(of_chunk, split)}
@@ -273,6 +333,12 @@ class Evaluator:
 
         Returns:
           ``(*args) -> result``.
+
+        >>> from mcjax.analysis import toy
+        >>> total = lambda batch, scale: jnp.sum(scale * batch["x"] * batch["weight"])
+        >>> mean = toy.evaluator().over_train(total, lambda sums, scale: sums / 4)
+        >>> float(mean(2.0))
+        -0.5
         """
 
         def run(total: Any, chunk: Any, args: tuple[Any, ...], is_last: bool) -> Any:
@@ -390,6 +456,9 @@ def default_points_per_call() -> int:
 
     Measured by this project on an H200, in ms per point one by one and by fours: VGG16 with 1,000
     images 23.1 and 17.1 (float32), 2.9 and 2.1 (bf16); a small net with 1,797 images 1.6 and 0.9.
+
+    >>> default_points_per_call()  # on CPU
+    1
     """
     return 1 if jax.default_backend() == "cpu" else 4
 
@@ -400,6 +469,9 @@ def default_batch_size() -> int:
     Measured by this project on a small net (8x8 pixels), in ms per point of 1,797 images with one
     device per core: 36 with 25 to 100 examples, 40 with 200, 59 with 500, 99 with 1,800. On an
     H200, VGG16 with 1,000 images took the same time in two batches and in one.
+
+    >>> default_batch_size()  # on CPU
+    100
     """
     return 100 if jax.default_backend() == "cpu" else 500
 
@@ -427,7 +499,14 @@ def _clean_batches(
 def gradient_of_sum(
     objective: objectives.Objective, params: PyTree, state: PyTree, batch: Any
 ) -> tuple[PyTree, Shaped[Array, ""]]:
-    """The gradient of a batch's summed loss, and the number of its examples."""
+    """The gradient of a batch's summed loss, and the number of its examples.
+
+    Args:
+      objective: whose ``evaluate`` measures ``loss``.
+      params: the point.
+      state: the network's state.
+      batch: with the number of its examples as ``count`` in ``evaluate``'s sums.
+    """
 
     def summed(params: PyTree) -> tuple[jax.Array, jax.Array]:
         sums = objective.evaluate(params, state, batch)

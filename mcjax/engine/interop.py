@@ -45,6 +45,11 @@ def typed_key(key: Any, ndim: int | None = 0) -> Key[Array, "..."]:
 
 @contextlib.contextmanager
 def standard_promotion() -> Iterator[None]:
-    """JAX's default promotion regardless of the user's settings, for calls to other libraries."""
+    """JAX's default promotion regardless of the user's settings, for calls to other libraries.
+
+    >>> with standard_promotion():
+    ...     float(jnp.int32(1) + jnp.float32(0.5))
+    1.5
+    """
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield

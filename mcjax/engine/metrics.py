@@ -75,6 +75,10 @@ class Metric(NamedTuple):
       name: its name, and that of its values; values and metrics in a dict have their own.
       values: ``(logits, batch) -> values``; None if ``finish`` needs the objective's metrics alone.
       finish: None reports the means.
+
+    >>> rms = Metric("rms", lambda logits, batch: logits[:, 0] ** 2, lambda m: np.sqrt(m["rms"]))
+    >>> rms.finish({"rms": np.array([4.0, 9.0])})  # means at two points
+    array([2., 3.])
     """
 
     name: str
@@ -86,8 +90,14 @@ def with_metrics(own: Objective, more: Sequence[Metric | Objective]) -> Objectiv
     """Adds metrics to what an objective measures; its training is unchanged.
 
     Args:
-      own: the objective. Its ``logits`` are computed once for all metrics.
+      own: the objective. Its ``logits`` are computed once for all metrics; without them, metrics
+        can only be made of its own metrics.
       more: metrics, or other objectives whose metrics to add; ``own`` wins for equal names.
+
+    >>> from mcjax.analysis import toy
+    >>> bits = Metric("bits", None, lambda means: means["loss"] / np.log(2))
+    >>> with_metrics(toy.OBJECTIVE, [bits]).metrics({"loss": np.log([2.0, 8.0])})
+    {'loss': array([0.693..., 2.079...]), 'bits': array([1., 3.])}
     """
     parts = {f"{number}/": one for number, one in enumerate(more)}
     uses_logits = any(isinstance(one, Metric) and one.values for one in more)

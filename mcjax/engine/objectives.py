@@ -7,6 +7,20 @@ its parameters, such as batch norm's running averages; ``{}`` for most.
 Metrics are *sums* over the examples, never means: ``sums["count"]`` is the number of examples, and
 the caller divides when it reports. An example of weight zero (``batch["weight"]``) does not count,
 so a batch can be padded to any size.
+
+>>> from mcjax.engine import objectives
+>>> def evaluate(params, state, batch):
+...     losses = (batch["x"] * params - batch["y"]) ** 2
+...     return {"loss": losses @ batch["weight"], "count": batch["weight"].sum()}
+>>> def train(params, state, batch, key):
+...     sums = evaluate(params, state, batch)
+...     return sums["loss"] / sums["count"], (sums, state)
+>>> objective = objectives.Objective(train, evaluate)
+>>> x, y, weight = np.float32([[1, 2, 9], [2, 2, 9], [1, 1, 0]])
+>>> batch = {"x": x, "y": y, "weight": weight}
+>>> loss, (sums, state) = objective.train(np.float32(3), {}, batch, jax.random.key(0))
+>>> float(loss), {name: float(x) for name, x in sums.items()}  # the third example is padding
+(8.5, {'loss': 17.0, 'count': 2.0})
 """
 
 import inspect
@@ -24,7 +38,7 @@ Sums = dict[str, jax.Array]
 """Sums over examples by metric, with the number of examples as ``count``."""
 
 Loss = Callable[..., jax.Array]
-"""A user's mean loss over a batch: ``loss(params, batch)`` or ``loss(params, batch, key)``."""
+"""A user's ``loss(params, batch)`` or ``loss(params, batch, key)``, the mean over a batch."""
 
 _BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _BY_NAME = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -119,6 +133,11 @@ class Objective(NamedTuple):
       statistics: the state of a batch alone; None for a network without such a state.
       logits: the logits of a batch; None if the network is not a classifier.
       metrics: for metrics that are not means over examples, such as F1; None reports the means.
+
+    >>> square = from_loss(lambda w, batch: jnp.mean((batch - w) ** 2))
+    >>> with_rms = square._replace(metrics=lambda means: means | {"rms": np.sqrt(means["loss"])})
+    >>> with_rms.metrics({"loss": np.array([4.0, 9.0])})  # at two points
+    {'loss': array([4., 9.]), 'rms': array([2., 3.])}
     """
 
     train: Train
@@ -145,6 +164,12 @@ def from_loss(loss: Loss, axis_name: str | None = None, numbers: str | None = No
 
     Raises:
       ValueError: ``loss`` cannot be called with these arguments.
+
+    >>> objective = from_loss(lambda w, batch: jnp.mean((batch["x"] - w) ** 2))
+    >>> batch = {"x": np.float32([1, 3, 0]), "weight": np.float32([1, 1, 0])}
+    >>> sums = jax.jit(objective.evaluate)(np.float32(0), {}, batch)
+    >>> {name: float(x) for name, x in sums.items()}
+    {'count': 2.0, 'loss': 10.0}
     """
     mean = with_key(loss)
 
@@ -194,6 +219,13 @@ def with_key(loss: Loss) -> Callable[[PyTree, Any, Any], jax.Array]:
 
     Raises:
       ValueError: ``loss`` cannot be called this way.
+
+    >>> loss = with_key(lambda params, batch, scale=2.0: scale * params * batch)
+    >>> loss(3.0, 5.0, jax.random.key(0))
+    30.0
+    >>> with_key(lambda params: params)
+    Traceback (most recent call last):
+    ValueError: loss takes (params): expected (params, batch[, key]); ...
     """
     if not callable(loss):
         raise ValueError(f"loss={loss!r} is not a function: expected loss(params, batch[, key])")
@@ -241,8 +273,9 @@ def exact_cross_entropy(
     Returns:
       The losses, in nats.
 
-    >>> exact_cross_entropy(jnp.array([[18.0, 0.0, 1.0]]), jnp.array([0])).round(10)
-    Array([5.66e-08], dtype=float32)
+    >>> losses = jax.jit(exact_cross_entropy)(np.float32([[18, 0, 1]]), np.array([0]))
+    >>> [f"{loss:.2e}" for loss in losses]
+    ['5.66e-08']
     """
     largest = jnp.argmax(logits, -1)[:, None]
     below = logits - jnp.take_along_axis(logits, largest, -1)
@@ -257,6 +290,17 @@ def with_l2(objective: Objective, weight_decay: float) -> Objective:
 
     On a curve ``params`` is the curve's point (Garipov et al., 2018). The metric ``l2`` records
     ``||params||^2``; the metric ``loss`` does not include the penalty.
+
+    Args:
+      objective: what to minimise besides.
+      weight_decay: in units of loss per squared weight distance.
+
+    >>> objective = with_l2(from_loss(lambda w, batch: np.float32(1)), weight_decay=0.1)
+    >>> batch = np.zeros((2, 1), np.float32)
+    >>> params = np.float32([3, 4])
+    >>> loss, (sums, _) = jax.jit(objective.train)(params, {}, batch, jax.random.key(0))
+    >>> float(loss), float(sums["loss"] / sums["count"])
+    (2.25, 1.0)
     """
 
     def train(
@@ -273,10 +317,25 @@ def with_l2(objective: Objective, weight_decay: float) -> Objective:
 
 
 def on_curve(curve: curves.Curve, objective: Objective, strata: int = 1) -> StratumLoss:
-    """Trains a curve's bends: `curves.curve_loss` of the objective, for `mcjax.engine.training`.
+    """Trains a curve's bends: `mcjax.curves.curve_loss` of the objective, for the trainer.
+
+    Args:
+      curve: the family.
+      objective: what is minimised at the curve's points.
+      strata: number of equal parts of ``[0, 1]`` from which ``t`` is drawn.
 
     Returns:
       ``train(bends, endpoints, state, batch, key, stratum)``.
+
+    Raises:
+      ValueError: ``curve`` is not a curve.
+
+    >>> at = from_loss(lambda w, batch: w)  # the curve's point itself
+    >>> train = on_curve(curves.polygonal_chain(1), at)
+    >>> bends, ends = (jnp.float32(5),), (jnp.float32(5), jnp.float32(5))
+    >>> loss, (sums, state) = jax.jit(train)(bends, ends, {}, np.zeros(2), jax.random.key(0), 0)
+    >>> float(loss)
+    5.0
     """
     loss = curves.curve_loss(curve, objective.train, strata)
     return lambda bends, endpoints, state, batch, key, stratum: loss(
@@ -287,7 +346,21 @@ def on_curve(curve: curves.Curve, objective: Objective, strata: int = 1) -> Stra
 def on_curve_with_free_ends(
     curve: curves.Curve, objective: Objective, strata: int = 1
 ) -> StratumLoss:
-    """As `on_curve`, but trains all control points: ``train((start, *bends, end), (), ...)``."""
+    """As `on_curve`, but trains all control points: ``train((start, *bends, end), (), ...)``.
+
+    Args:
+      curve: the family.
+      objective: what is minimised at the curve's points.
+      strata: number of equal parts of ``[0, 1]`` from which ``t`` is drawn.
+
+    Raises:
+      ValueError: ``curve`` is not a curve.
+
+    >>> train = on_curve_with_free_ends(curves.segment(), from_loss(lambda w, batch: w))
+    >>> ends = (jnp.float32(5), jnp.float32(5))
+    >>> float(jax.jit(train)(ends, (), {}, np.zeros(2), jax.random.key(0), 0)[0])
+    5.0
+    """
     loss = on_curve(curve, objective, strata)
     return lambda points, _, state, batch, key, stratum: loss(
         points[1:-1], (points[0], points[-1]), state, batch, key, stratum
@@ -295,5 +368,10 @@ def on_curve_with_free_ends(
 
 
 def at_point(objective: Objective) -> StratumLoss:
-    """Trains a mode: the objective at the parameters themselves."""
+    """Trains a mode: the objective at the parameters themselves.
+
+    >>> train = at_point(from_loss(lambda w, batch: w))
+    >>> float(train(jnp.float32(5), (), {}, np.zeros(2), jax.random.key(0), 0)[0])
+    5.0
+    """
     return lambda params, _, state, batch, key, stratum: objective.train(params, state, batch, key)

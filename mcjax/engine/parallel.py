@@ -27,8 +27,11 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from mcjax.typing import Array, Float, Int, PyTree, Shaped
 
 DATA_AXIS = "data"
+"""Name of the axis of devices that share a batch."""
 CURVE_AXIS = "curve"
+"""Name of the axis of devices that do different work."""
 ALL_AXES = (CURVE_AXIS, DATA_AXIS)
+"""Both axes, for sums over all devices."""
 Axes = str | tuple[str, ...]
 
 _Args = ParamSpec("_Args")
@@ -39,6 +42,9 @@ def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     """A mesh with all ``devices`` (default: those of all processes) along the data axis.
 
     The axes are Auto: inside ``jit`` the compiler chooses shardings.
+
+    >>> dict(make_mesh(jax.devices()[:1]).shape)
+    {'curve': 1, 'data': 1}
     """
     devices = jax.devices() if devices is None else devices
     auto = (AxisType.Auto,)
@@ -51,6 +57,10 @@ def with_rows(mesh: Mesh, rows: int) -> Mesh:
 
     Raises:
       ValueError: ``rows`` does not divide the number of devices.
+
+    >>> with_rows(make_mesh(jax.devices()[:1]), 2)
+    Traceback (most recent call last):
+    ValueError: 1 devices cannot be laid out in 2 rows
     """
     if rows < 1 or mesh.size % rows:
         raise ValueError(f"{mesh.size} devices cannot be laid out in {rows} rows")
@@ -65,12 +75,25 @@ def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
     """Copies every leaf to every device of the mesh, as global arrays.
 
     The result never shares memory with the argument, so it may be donated.
+
+    >>> placed = replicate({"w": np.ones(3)}, make_mesh())
+    >>> placed["w"].shape, placed["w"].sharding.is_fully_replicated
+    ((3,), True)
     """
     return _place(tree, NamedSharding(mesh, PartitionSpec()))
 
 
 def split(tree: PyTree, mesh: Mesh) -> PyTree:
-    """Divides the leading axis of every leaf along the curve axis, as global arrays."""
+    """Divides the leading axis of every leaf along the curve axis, as global arrays.
+
+    Raises:
+      ValueError: the rows of the mesh do not divide the leading axis.
+
+    >>> mesh = with_rows(make_mesh(), len(jax.devices()))  # every device is a row
+    >>> placed = split(np.zeros((mesh.size, 2)), mesh)
+    >>> placed.addressable_shards[0].data.shape
+    (1, 2)
+    """
     return _place(tree, NamedSharding(mesh, PartitionSpec(CURVE_AXIS)))
 
 
@@ -104,6 +127,12 @@ def data_parallel(
     `curve_parallel`. Results must be equal on all devices (sums over `DATA_AXIS`). As under pmap,
     the function promises this and nothing checks it (``check_vma=False``): gradients inside it are
     those of the device's own share until summed.
+
+    >>> def mean(x):
+    ...     rows, weight = share(len(x))
+    ...     return sum_over_devices(jnp.sum(x[rows] * weight)) / len(x)
+    >>> data_parallel(mean, make_mesh())(np.float32([1, 2, 3]))
+    Array(2., dtype=float32)
     """
     specs = PartitionSpec() if over is None else _specs(over)
     return _mapped(function, mesh, specs, PartitionSpec(), donate_argnums)
@@ -126,6 +155,11 @@ def curve_parallel(
       gather: gathers the results on every device, so that the host of any process can read them;
         by default they stay divided.
       donate_argnums: as in ``jax.jit``.
+
+    >>> mesh = make_mesh(jax.devices()[:1])
+    >>> half = curve_parallel(lambda x, scale: x * scale, mesh, over=(True, False))
+    >>> half(np.float32([1, 2]), np.float32(0.5)).tolist()
+    [0.5, 1.0]
     """
     specs = _specs(over)
     if not gather:
@@ -167,6 +201,10 @@ def share(size: int, axes: Axes = DATA_AXIS) -> tuple[Int[Array, " share"], Floa
 
     Returns:
       Positions in the batch (int32) and weights (float32, one or zero).
+
+    >>> positions, weights = jax.vmap(lambda device: share(3), axis_name=DATA_AXIS)(jnp.arange(2))
+    >>> positions.tolist(), weights.tolist()  # of two devices
+    ([[0, 1], [2, 2]], [[1.0, 1.0], [1.0, 0.0]])
     """
     each = -(-size // jax.lax.axis_size(axes))
     positions = jax.lax.axis_index(axes) * each + jnp.arange(each)
@@ -175,30 +213,52 @@ def share(size: int, axes: Axes = DATA_AXIS) -> tuple[Int[Array, " share"], Floa
 
 
 def sum_over_devices(tree: PyTree[Shaped[Array, "..."]], axes: Axes = DATA_AXIS) -> PyTree:
-    """``lax.psum`` over the data axis (or ``axes``), one all-reduce for the whole pytree."""
+    """``lax.psum`` over the data axis (or ``axes``), one all-reduce for the whole pytree.
+
+    >>> jax.vmap(sum_over_devices, axis_name=DATA_AXIS)(np.float32([1, 2])).tolist()
+    [3.0, 3.0]
+    """
     return jax.lax.psum(tree, axes)
 
 
 def is_first() -> bool:
-    """Whether this is process 0, which writes files and prints."""
+    """Whether this is process 0, which writes files and prints.
+
+    >>> is_first()  # the only process
+    True
+    """
     return jax.process_index() == 0
 
 
 def wait_for_all(name: str) -> None:
-    """Waits until every process has reached this call; returns at once if there is only one."""
+    """Waits until every process has reached this call; returns at once if there is only one.
+
+    Args:
+      name: of the place in the program; the same in every process.
+
+    >>> wait_for_all("before reading")
+    """
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
 def broadcast_from_first(value: int) -> int:
-    """Process 0's value, on every process."""
+    """Process 0's value, on every process.
+
+    >>> broadcast_from_first(3)
+    3
+    """
     if jax.process_count() == 1:
         return value
     return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
 def max_over_processes(value: int) -> int:
-    """The largest of the processes' values, on every process."""
+    """The largest of the processes' values, on every process.
+
+    >>> max_over_processes(3)
+    3
+    """
     if jax.process_count() == 1:
         return value
     return int(multihost_utils.process_allgather(np.int32(value)).max())

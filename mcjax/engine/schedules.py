@@ -21,6 +21,12 @@ def step_decay(
 
     A milestone that occurs twice counts twice.
 
+    Args:
+      lr: the first learning rate.
+      milestones: epochs.
+      steps_per_epoch: steps per epoch.
+      factor: of each decay.
+
     >>> schedule = step_decay(0.05, (60, 120, 160), steps_per_epoch=10)
     >>> [round(float(schedule(step)), 5) for step in (599, 600, 1200, 1600)]
     [0.05, 0.01, 0.002, 0.0004]
@@ -30,12 +36,27 @@ def step_decay(
 
 
 def linear_decay(lr: float, epochs: int, steps_per_epoch: int) -> optax.Schedule:
-    """Decays ``lr`` linearly to zero over ``epochs`` (mode C)."""
+    """Decays ``lr`` linearly to zero over ``epochs`` (mode C).
+
+    Args:
+      lr: the first learning rate.
+      epochs: at their end the rate is zero.
+      steps_per_epoch: steps per epoch.
+
+    >>> schedule = linear_decay(0.1, epochs=10, steps_per_epoch=5)
+    >>> [round(float(schedule(step)), 3) for step in (0, 25, 50)]
+    [0.1, 0.05, 0.0]
+    """
     return optax.linear_schedule(lr, 0.0, epochs * steps_per_epoch)
 
 
 def sgdr_periods(epochs: int, first_period: int, multiplier: int = 2) -> list[int]:
     """Lengths ``T_i``, in epochs, of the SGDR periods that begin within ``epochs``.
+
+    Args:
+      epochs: of the whole training.
+      first_period: length of the first period, in epochs.
+      multiplier: ratio of the lengths of a period and the one before.
 
     >>> sgdr_periods(150, 10)
     [10, 20, 40, 80]
@@ -59,6 +80,14 @@ def sgdr(
     ``eta = eta_min + 0.5 (eta_max - eta_min) (1 + cos(pi T_cur / T_i))``, with
     ``T_i = multiplier * T_{i-1}``. By default it restarts after 10, 30, 70 and 150 epochs.
 
+    Args:
+      lr: the learning rate ``eta_max`` at each restart.
+      epochs: of the whole training.
+      steps_per_epoch: steps per epoch.
+      first_period: length of the first period, in epochs.
+      multiplier: ratio of the lengths of a period and the one before.
+      lr_min: the learning rate ``eta_min`` at each period's end.
+
     >>> schedule = sgdr(0.05, 150, steps_per_epoch=10)
     >>> [f"{float(schedule(step)):.6f}" for step in (0, 50, 100, 299, 300)]
     ['0.050000', '0.025000', '0.050000', '0.000004', '0.050000']
@@ -71,6 +100,11 @@ def sgdr(
 
 def curve_schedule(lr: float, epochs: int, steps_per_epoch: int) -> optax.Schedule:
     """Garipov et al.'s schedule: constant for half the epochs, linear to 1 % at 90 %, constant.
+
+    Args:
+      lr: the first learning rate.
+      epochs: of the whole training.
+      steps_per_epoch: steps per epoch.
 
     >>> schedule = curve_schedule(1.0, 10, steps_per_epoch=10)
     >>> [round(float(schedule(step)), 4) for step in (0, 50, 70, 90, 99)]
@@ -115,8 +149,19 @@ def optimizer(
     part of the optimizer. ``weight_decay`` is used by ``adamw`` only, whose decay is decoupled from
     the gradient.
 
+    Args:
+      name: which of them.
+      schedule: the learning rate by step.
+      momentum: of ``sgd``; Adam's decay rates are optax's.
+      weight_decay: of ``adamw``.
+
     Raises:
       ValueError: ``name`` is none of these.
+
+    >>> sgd = optimizer("sgd", lambda step: 0.1)
+    >>> updates, state = sgd.update(jnp.float32(2), sgd.init(jnp.float32(1)))
+    >>> round(float(updates), 3)
+    -0.2
     """
     match name:
         case "sgd":

@@ -6,6 +6,13 @@ decides by size. Chunks consist of whole batches, and sums on the device are car
 chunk, so streamed and resident data give bit-identical results.
 
 With several processes, each holds the whole data set.
+
+A ``fetch`` for a dict of arrays:
+
+>>> def fetch(data, rows, examples, weight, key):
+...     return {name: x[rows] for name, x in data.items()} | {"weight": weight}
+>>> fetch({"x": np.arange(10)}, [3, 7], [3, 7], np.ones(2), None)
+{'x': array([3, 7]), 'weight': array([1., 1.])}
 """
 
 import itertools
@@ -74,7 +81,11 @@ class Chunk(NamedTuple):
 
 
 def device_limit() -> float:
-    """Bytes of data that may stay on a device: half of its memory, or 4 GiB if unknown."""
+    """Bytes of data that may stay on a device: half of its memory, or 4 GiB if unknown.
+
+    >>> device_limit() > 0
+    True
+    """
     stats = jax.local_devices()[0].memory_stats() or {}
     return stats.get("bytes_limit", 2**33) / 2
 
@@ -91,6 +102,11 @@ def place(
 
     Returns:
       The splits in the same order, as global arrays on the mesh or numpy arrays on the host.
+
+    >>> splits = {"train": np.zeros((1000, 8)), "validation": np.zeros((10, 8))}
+    >>> placed = place(splits, parallel.make_mesh(), limit=1000.0)
+    >>> {name: is_streamed(data) for name, data in placed.items()}
+    {'train': True, 'validation': False}
     """
     left = device_limit() if limit is None else limit
     placed: dict[str, Any] = {}
@@ -113,7 +129,11 @@ def num_examples(data: PyTree) -> int:
 
 
 def is_streamed(data: PyTree) -> bool:
-    """Whether any array of a pytree is on the host."""
+    """Whether any array of a pytree is on the host.
+
+    >>> is_streamed({"x": np.zeros(3)}), is_streamed({"x": jnp.zeros(3)})
+    (True, False)
+    """
     return not all(isinstance(x, jax.Array) for x in jax.tree.leaves(data))
 
 

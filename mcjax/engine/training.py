@@ -10,6 +10,17 @@ once, along a leading axis of everything they do not share.
 
 The loop is a `lax.fori_loop` rather than a `lax.scan` because its length varies at run time (an
 epoch that is not a multiple of the chunk, a slow network) and nothing differentiates through it.
+
+The state is consumed by the next chunk, which returns a new one:
+
+>>> from mcjax.analysis import toy
+>>> from mcjax.engine import training
+>>> trainer = toy.trainer()  # from make_trainer: two steps per epoch
+>>> state = trainer.init(toy.A, (), {}, toy.TRAIN)
+>>> for chunk in training.chunks(trainer, state, (), toy.TRAIN, epochs=20, key=jax.random.key(0)):
+...     state = chunk.state
+>>> chunk.step, bool(chunk.sums["loss"] / chunk.sums["count"] < 0.03)
+(40, True)
 """
 
 import time
@@ -40,6 +51,11 @@ class TrainState(NamedTuple):
       model_state: the network's state, such as batch norm's averages, or ``{}``.
       sums: metric sums over the steps of the current epoch.
       bad_step: the first step whose loss or gradient was not finite, int32, or -1.
+
+    >>> from mcjax.analysis import toy
+    >>> state = toy.trainer().init(toy.A, (), {}, toy.TRAIN)
+    >>> int(state.step), state.params["first"]["w"].tolist(), sorted(state.sums)
+    (0, [2.0], ['count', 'loss'])
     """
 
     step: Int[Array, "*runs"]
@@ -58,6 +74,13 @@ class Chunk(NamedTuple):
       step: steps done, a Python int.
       sums: as ``state.sums``, in separate buffers.
       bad_step: as ``state.bad_step``, in a separate buffer.
+
+    >>> from mcjax.analysis import toy
+    >>> state = toy.trainer().init(toy.A, (), {}, toy.TRAIN)
+    >>> for chunk in chunks(toy.trainer(), state, (), toy.TRAIN, 1, jax.random.key(0)):
+    ...     print(chunk.step, int(chunk.bad_step), float(chunk.sums["count"]))
+    1 -1 2.0
+    2 -1 4.0
     """
 
     state: TrainState
@@ -82,8 +105,8 @@ class Run(Protocol):
     """Trains for ``count`` steps, whose batches are consecutive parts of ``rows``.
 
     ``rows`` are positions in ``data`` and ``examples`` the same examples' positions in the data
-    set, as in `Fetch`. ``state`` is donated. Returns the new state, with copies of its ``sums`` and
-    ``bad_step``.
+    set, as in `mcjax.engine.streams.Fetch`. ``state`` is donated. Returns the new state, with
+    copies of its ``sums`` and ``bad_step``.
     """
 
     def __call__(
@@ -111,6 +134,15 @@ class Trainer(NamedTuple):
       batch_size: examples per step, over all devices.
       runs: number of runs trained at once; then the state, ``fixed``, ``rows``, ``examples``,
         ``key`` and the results have a leading axis of this length. None for a single run.
+
+    >>> from mcjax.analysis import toy
+    >>> trainer = toy.trainer()
+    >>> state = trainer.init(toy.A, (), {}, toy.TRAIN)
+    >>> rows = np.array([0, 1, 2, 3], np.int32)  # two batches
+    >>> state, sums, bad_step = trainer.run(
+    ...     state, (), toy.TRAIN, rows, rows, jax.random.key(0), 2)
+    >>> int(state.step), float(sums["count"])
+    (2, 4.0)
     """
 
     init: Init
@@ -121,7 +153,12 @@ class Trainer(NamedTuple):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches in the data set; the examples left over differ from epoch to epoch."""
+        """Whole batches in the data set; the examples left over differ from epoch to epoch.
+
+        >>> from mcjax.analysis import toy
+        >>> toy.trainer()._replace(size=1000, batch_size=128).steps_per_epoch
+        7
+        """
         return self.size // self.batch_size
 
 
@@ -140,7 +177,8 @@ def make_trainer(
     """Builds the training step and compiles it over the mesh.
 
     Args:
-      train: the loss to differentiate, from `mcjax.engine.objectives.at_point` or `on_curve`.
+      train: the loss to differentiate, from `mcjax.engine.objectives.at_point` or
+        `mcjax.engine.objectives.on_curve`.
       fetch: gathers a batch, such as `mcjax.data.batches`.
       optimizer: an optax chain.
       size: examples in the data set.
@@ -149,7 +187,7 @@ def make_trainer(
       strata: parts of the batch that run one after another, each with its own key and stratum (on a
         curve: its own ``t``); their gradients are averaged.
       runs: number of runs to train at once, divided over the rows of the mesh
-        (`parallel.with_rows`).
+        (`mcjax.engine.parallel.with_rows`).
       together: whether the runs of a row take each step together, by ``vmap``, or one after
         another; default: whichever is faster on the backend.
 
@@ -157,6 +195,18 @@ def make_trainer(
       ValueError: the batch is larger than the data set, the strata do not divide the batch, the
         rows of the mesh do not divide the runs, or the optimizer is not an optax optimizer or (when
         the state is made) needs more than gradients and parameters.
+
+    >>> from mcjax.analysis import toy
+    >>> from mcjax.engine import objectives
+    >>> mesh = parallel.make_mesh(jax.devices()[:1])
+    >>> fetch = lambda data, rows, examples, weight, key: {"x": data[rows], "weight": weight}
+    >>> train = objectives.on_curve(curves.polygonal_chain(1), toy.OBJECTIVE)
+    >>> trainer = make_trainer(train, fetch, optax.sgd(0.5), size=1000, batch_size=100, mesh=mesh)
+    >>> trainer.steps_per_epoch
+    10
+    >>> make_trainer(train, fetch, optax.sgd(0.5), size=50, batch_size=100, mesh=mesh)
+    Traceback (most recent call last):
+    ValueError: batch_size=100: the training split has 50 examples
     """
     if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
         raise ValueError(
@@ -237,7 +287,11 @@ def _opt_state(optimizer: optax.GradientTransformation, params: PyTree) -> optax
 
 
 def default_together() -> bool:
-    """Whether several runs are faster together (``vmap``) than one by one on this backend."""
+    """Whether several runs are faster together (``vmap``) than one by one on this backend.
+
+    >>> default_together()  # on CPU
+    False
+    """
     return jax.default_backend() != "cpu"
 
 
@@ -351,6 +405,12 @@ def epoch_order(seed_key: Any, epoch: int, size: int) -> Int[np.ndarray, "*keys 
       seed_key: typed or legacy; an array of keys gives one order per key.
       epoch: counted from 0.
       size: examples in the data set.
+
+    Raises:
+      ValueError: ``seed_key`` is not a key.
+
+    >>> epoch_order(jax.random.key(0), epoch=0, size=4)
+    array([0, 2, 1, 3], dtype=int32)
     """
     return np.asarray(_permutation(interop.typed_key(seed_key, None), epoch, size))
 
@@ -375,7 +435,12 @@ _split = jax.jit(_each_key(lambda key: tuple(jax.random.split(key))))
 
 
 def steps_done(state: TrainState) -> int:
-    """Steps done, by one run or by several trained at once; waits for the state."""
+    """Steps done, by one run or by several trained at once; waits for the state.
+
+    >>> from mcjax.analysis import toy
+    >>> steps_done(toy.trainer().init(toy.A, (), {}, toy.TRAIN))
+    0
+    """
     return int(np.ravel(state.step.addressable_data(0))[0])
 
 
@@ -409,6 +474,15 @@ def chunks(
 
     Yields:
       What the host sees after each chunk.
+
+    Raises:
+      ValueError: ``key`` is not a key, or not an array of keys for several runs.
+
+    >>> from mcjax.analysis import toy
+    >>> state = toy.trainer().init(toy.A, (), {}, toy.TRAIN)
+    >>> for chunk in chunks(toy.trainer(), state, (), toy.TRAIN, 3, jax.random.key(0), stops=[5]):
+    ...     print(chunk.step, end=" ")
+    1 2 4 5 6
     """
     order_key, step_key = _split(interop.typed_key(key, 0 if trainer.runs is None else 1))
     batch, per_epoch = trainer.batch_size, trainer.steps_per_epoch

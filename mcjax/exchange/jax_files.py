@@ -47,6 +47,10 @@ class Found(NamedTuple):
       variables: numpy arrays with the template's structure and dtypes.
       name: path of the parameters.
       others: paths of other parameters that fit the network, such as moving averages.
+
+    >>> template = {"params": {"Dense_0": {"bias": np.zeros(2)}}}
+    >>> to_variables({"params/Dense_0/bias": np.ones(2)}, template).name
+    'params'
     """
 
     variables: Any
@@ -59,6 +63,16 @@ def read(path: Path | str) -> Arrays:
 
     Raises:
       ValueError: the file does not exist, is damaged, is of another kind, or is a pickle.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/weights.npz", **{"params/Dense_0/bias": np.ones(2)})
+    ...     arrays = read(f"{folder}/weights.npz")
+    >>> arrays
+    {'params/Dense_0/bias': array([1., 1.])}
+    >>> read("/nowhere/weights.npz")
+    Traceback (most recent call last):
+    ValueError: there is no file /nowhere/weights.npz
     """
     path = Path(path)
     if path.is_dir():
@@ -92,7 +106,11 @@ def _read_msgpack(path: Path) -> Mapping[str, Any]:
 
 
 def flatten(tree: Any) -> Arrays:
-    """Arrays of a tree by path, without the trailing ``value`` of Flax boxes and NNX variables."""
+    """Arrays of a tree by path, without the trailing ``value`` of Flax boxes and NNX variables.
+
+    >>> flatten({"params": {"Dense_0": {"bias": np.ones(2), "name": "a text"}}})
+    {'params/Dense_0/bias': array([1., 1.])}
+    """
     arrays: Arrays = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if isinstance(leaf, np.ndarray | np.generic | jax.Array | int | float):
@@ -128,6 +146,13 @@ def to_variables(
       Mismatch: (a ValueError) an array has no place, no value, or another shape.
       ValueError: there are no parameters at ``weights``, the file has several and none of `USUAL`,
         or the network has no such layer.
+
+    >>> template = {"params": {"Dense_0": {"bias": np.zeros(2)}}}
+    >>> to_variables({"Dense_0/bias": np.ones(2)}, template).variables
+    {'params': {'Dense_0': {'bias': array([1., 1.])}}}
+    >>> to_variables({"Dense_0/bias": np.ones(3)}, template)
+    Traceback (most recent call last):
+    mcjax.exchange.mismatch.Mismatch: checkpoint and network do not fit: another shape ...
     """
     names = _names(template, layers)
     homes = {kind: _homes(arrays, set(inner.values())) for kind, inner in names.items()}

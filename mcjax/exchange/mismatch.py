@@ -15,6 +15,10 @@ class Mismatch(ValueError):
       unplaced: arrays in the checkpoint that have no place in the network.
       missing: arrays of the network that have no value, each with the name that was looked up.
       misshapen: arrays of the wrong shape, each with both shapes.
+
+    >>> found = Mismatch(unplaced=["head.bias"], missing=[], misshapen=[])
+    >>> print(found)
+    checkpoint and network do not fit: no place for head.bias
     """
 
     def __init__(

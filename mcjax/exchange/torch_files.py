@@ -19,8 +19,9 @@ import numpy as np
 from mcjax import extras, spelling
 
 Arrays = dict[str, np.ndarray]
-"""A state dict: arrays by PyTorch's names."""
+"""The arrays of a state dict by PyTorch's names."""
 FORMATS = ("pt", "safetensors")
+"""What `encode` writes."""
 CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model", "net")
 """Keys of the plain weights in a checkpoint that holds more; model_state is Garipov's."""
 WRAPPERS = ("module.", "_orig_mod.")
@@ -41,6 +42,9 @@ class Weights(NamedTuple):
       arrays: by name; bfloat16 is converted to float32.
       name: keys that lead to the set, joined by ``/``; empty if the set is the whole file.
       others: names of the file's other sets, such as moving averages.
+
+    >>> Weights({"fc.bias": np.ones(2)}, name="state_dict", others=("ema",)).others
+    ('ema',)
     """
 
     arrays: Arrays
@@ -64,6 +68,16 @@ def load(path: Path | str, weights: str | None = None) -> Weights:
       ValueError: the file or set does not exist, is damaged, holds no weights, or is not safe to
         read.
       MissingExtraError: (an ImportError) torch or safetensors is not installed.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(f"{folder}/model.safetensors", {"module.fc.bias": np.ones(2, np.float32)})
+    ...     found = load(f"{folder}/model.safetensors")
+    >>> found.arrays
+    {'fc.bias': array([1., 1.], dtype=float32)}
+    >>> load("/nowhere/model.pt")
+    Traceback (most recent call last):
+    ValueError: there is no file /nowhere/model.pt
     """
     path = Path(path)
     if not path.is_file():
@@ -92,7 +106,14 @@ def _chosen(sets: Mapping[str, Any], weights: str | None) -> tuple[str, str]:
 
 
 def read(path: Path | str, weights: str | None = None) -> Arrays:
-    """Reads the arrays of a checkpoint; for arguments and errors see `load`."""
+    """Reads the arrays of a checkpoint; for arguments and errors see `load`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(f"{folder}/model.safetensors", {"fc.bias": np.ones(2, np.float32)})
+    ...     read(f"{folder}/model.safetensors")
+    {'fc.bias': array([1., 1.], dtype=float32)}
+    """
     return load(path, weights).arrays
 
 
@@ -190,6 +211,12 @@ def encode(arrays: Mapping[str, np.ndarray | jax.Array], file_format: str) -> by
     Raises:
       ValueError: the format is unknown.
       MissingExtraError: (an ImportError) torch or safetensors is not installed.
+
+    >>> len(encode({"fc.bias": np.ones(2, np.float32)}, "safetensors")) > 8
+    True
+    >>> encode({}, "h5")
+    Traceback (most recent call last):
+    ValueError: format 'h5' is unknown: use pt or safetensors
     """
     solid = {name: np.array(array, order="C") for name, array in arrays.items()}
     if file_format == "pt":
@@ -213,8 +240,18 @@ def _tensor(torch: ModuleType, array: np.ndarray) -> Any:
 def write(path: Path | str, arrays: Mapping[str, np.ndarray | jax.Array]) -> None:
     """Writes a state dict as safetensors if the suffix says so, otherwise as ``torch.save`` does.
 
+    Args:
+      path: ``.safetensors``, or any other name for a file of ``torch.save``.
+      arrays: by name.
+
     Raises:
       MissingExtraError: (an ImportError) torch or safetensors is not installed.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(f"{folder}/model.safetensors", {"fc.bias": np.ones(2, np.float32)})
+    ...     list(read(f"{folder}/model.safetensors"))
+    ['fc.bias']
     """
     path = Path(path)
     path.write_bytes(encode(arrays, "safetensors" if path.suffix == ".safetensors" else "pt"))

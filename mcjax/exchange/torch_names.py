@@ -40,6 +40,9 @@ class Layer(NamedTuple):
         ``layer1_0/conv1``, or an array's full path, ``layer1_0/conv1/kernel``.
       flattened: channels of the image, if the layer is dense and its input is a flattened image:
         PyTorch flattens channel by channel, Flax pixel by pixel. Otherwise 0.
+
+    >>> Layer(theirs="classifier.1", ours="Dense_0", flattened=64).theirs
+    'classifier.1'
     """
 
     theirs: str
@@ -52,6 +55,14 @@ def layers_of(model: nn.Module) -> tuple[Layer, ...]:
 
     Raises:
       ValueError: neither has this network.
+
+    >>> from mcjax.flax import models
+    >>> found = layers_of(models.create("preresnet20", num_classes=10))
+    >>> [(layer.theirs, layer.ours) for layer in found[1:3]]
+    [('layer1.0.bn1', 'layer1_0/bn1'), ('layer1.0.conv1', 'layer1_0/conv1')]
+    >>> layers_of(models.create("mlp", num_classes=10))
+    Traceback (most recent call last):
+    ValueError: no PyTorch names are known for MLP: give a name map
     """
     if isinstance(model, resnet.ResNet):
         return _resnet(model)
@@ -145,6 +156,12 @@ def read_map(path: Path | str, known: Sequence[Layer] = ()) -> tuple[Layer, ...]
 
     Raises:
       ValueError: the file cannot be read, a line is not a pair, or a name is repeated.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+    ...     print("net.0 = Dense_0 flattens 3  # the first layer", file=file, flush=True)
+    ...     read_map(file.name)
+    (Layer(theirs='net.0', ours='Dense_0', flattened=3),)
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")

@@ -57,6 +57,13 @@ def to_flax(
     Raises:
       Mismatch: (a ValueError) an array has no place, no value, or another shape.
       ValueError: the network has no such layer.
+
+    >>> variables = {"params": {"Dense_0": {"kernel": np.zeros((3, 2)), "bias": np.zeros(2)}}}
+    >>> arrays = {"fc.weight": np.arange(6.0).reshape(2, 3), "fc.bias": np.ones(2)}
+    >>> to_flax(arrays, variables, [Layer("fc", "Dense_0")])["params"]["Dense_0"]["kernel"]
+    array([[0., 3.],
+           [1., 4.],
+           [2., 5.]])
     """
     names = _names(template, layers)
     missing: list[str] = []
@@ -125,6 +132,16 @@ def unused_norms(arrays: Mapping[str, np.ndarray]) -> list[str]:
     VGG19BN have such layers: their ``forward`` zips the layers of a block, convolutions and batch
     norms, with half as many activations, so the remaining layers never run. A network that runs
     all layers computes something else.
+
+    Args:
+      arrays: by PyTorch's names.
+
+    Returns:
+      Names of the layers.
+
+    >>> arrays = {"bn1.running_mean": np.zeros(2), "bn1.running_var": np.ones(2)}
+    >>> unused_norms(arrays | {"bn2.running_mean": np.full(2, 0.3)})
+    ['bn1']
     """
     norms = [n.removesuffix(".running_mean") for n in arrays if n.endswith(".running_mean")]
     unused = [
@@ -139,9 +156,18 @@ def unused_norms(arrays: Mapping[str, np.ndarray]) -> list[str]:
 def from_flax(variables: Any, layers: Sequence[Layer]) -> Arrays:
     """Converts Flax variables to a state dict for ``load_state_dict``: the inverse of `to_flax`.
 
+    Args:
+      variables: ``{"params": ..., "batch_stats": ...}``.
+      layers: both names of each layer, from `mcjax.exchange.torch_names`.
+
     Raises:
       Mismatch: (a ValueError) an array of the network has no name.
       ValueError: the network has no such layer.
+
+    >>> variables = {"params": {"Dense_0": {"kernel": np.arange(6.0).reshape(3, 2)}}}
+    >>> from_flax(variables, [Layer("fc", "Dense_0")])
+    {'fc.weight': array([[0., 2., 4.],
+           [1., 3., 5.]])}
     """
     names = _names(variables, layers)
     arrays: Arrays = {}

@@ -21,7 +21,11 @@ Batch = Mapping[str, jax.Array | np.ndarray]
 
 @runtime_checkable
 class LossOf(Protocol):
-    """A loss per example from logits and labels."""
+    """A loss per example from logits and labels.
+
+    >>> isinstance(exact_cross_entropy, LossOf)
+    True
+    """
 
     def __call__(self, logits: jax.Array, labels: jax.Array, /) -> jax.Array:
         """Returns one loss per example."""
@@ -30,10 +34,22 @@ class LossOf(Protocol):
 
 @runtime_checkable
 class Classifier(Protocol):
-    """The part of a `flax.linen.Module` that `cross_entropy` uses."""
+    """The part of a `flax.linen.Module` that `cross_entropy` uses.
+
+    >>> isinstance(nn.Dense(10), Classifier)
+    True
+    """
 
     def apply(self, variables: Any, images: Any, train: bool, /, **options: Any) -> Any:
-        """Returns logits, and the new state if ``mutable`` is passed."""
+        """Returns logits, and the new state if ``mutable`` is passed.
+
+        >>> from mcjax.flax.models.mlp import MLP
+        >>> weights = {"kernel": np.zeros((4, 3), np.float32), "bias": np.zeros(3, np.float32)}
+        >>> params = {"Dense_0": weights}
+        >>> model, images = MLP(num_classes=3, hidden=()), np.zeros((5, 2, 2, 1), np.float32)
+        >>> jax.eval_shape(lambda: model.apply({"params": params}, images, False)).shape
+        (5, 3)
+        """
         ...
 
 
@@ -49,9 +65,20 @@ def cross_entropy(model: Classifier, dtype: jax.typing.DTypeLike | None = None) 
         gradients of `nn.Conv` and `nn.Dense`) stay float32. None for the parameters' dtype.
 
     Returns:
-      An objective over batches ``{"images": float32 [B, H, W, C], "labels": int32 [B],
-      "weight": float32 [B]}``, with the sums ``loss``, ``accuracy`` and ``count``. Evaluation uses
-      `exact_cross_entropy`; training uses that of optax, whose gradient is just as exact.
+      An objective over batches with ``images`` (float32, ``[B, H, W, C]``), ``labels`` (int32,
+      ``[B]``) and ``weight`` (float32, ``[B]``). Its sums are ``loss`` in nats, ``accuracy`` and
+      ``count``. Evaluation uses
+      `mcjax.engine.objectives.exact_cross_entropy`; training uses that of optax, whose gradient is
+      just as exact.
+
+    >>> from mcjax.flax.models.mlp import MLP
+    >>> objective = cross_entropy(MLP(num_classes=2, hidden=()))
+    >>> params = {"Dense_0": {"kernel": np.zeros((4, 2), np.float32), "bias": np.float32([2, 0])}}
+    >>> batch = {"images": np.zeros((3, 2, 2, 1), np.float32), "labels": np.array([0, 0, 1]),
+    ...          "weight": np.float32([1, 1, 0])}  # the last one is padding
+    >>> sums = jax.jit(objective.evaluate)(params, {}, batch)
+    >>> {name: round(float(total), 3) for name, total in sums.items()}
+    {'accuracy': 2.0, 'count': 2.0, 'loss': 0.254}
     """
 
     def cast(x: jax.Array | np.ndarray) -> jax.Array | np.ndarray:

@@ -21,7 +21,16 @@ FAILED: dict[str, Any] = {"fc": "0.9", "ec": "0.6", "hatch": "////", "lw": 0}
 def barrier_matrix(
     curves: Sequence[tuple[str, str, float]], segments: Sequence[tuple[str, str, float]]
 ) -> Figure:
-    """A figure of `barriers`, as large as its number of modes needs."""
+    """A figure of `barriers`, as large as its number of modes needs.
+
+    Args:
+      curves: as in `barriers`.
+      segments: likewise.
+
+    >>> figure = barrier_matrix([("a", "b", 0.01)], [("a", "b", 2.3)])  # a curve and a segment
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['0.01', '2.3']
+    """
     count = len({name for pair in (*curves, *segments) for name in pair[:2]})
     side = min(2.6 + 0.62 * count, plt.rcParams["figure.figsize"][0])
     figure = Figure(figsize=(side, 0.85 * side), layout="constrained")
@@ -51,6 +60,10 @@ def barriers(
       segments: likewise for segments.
       title: of the axes.
       label: of the colour bar: what the heights are.
+
+    >>> ax = barriers(Figure().subplots(), [("a", "b", 0.01)], [("a", "b", np.nan)])
+    >>> [label.get_text() for label in ax.get_xticklabels()], ax.get_legend_handles_labels()[1]
+    (['a', 'b'], ['failed: no barrier is known'])
     """
     names = list(dict.fromkeys(name for pair in (*curves, *segments) for name in pair[:2]))
     heights = _heights(names, curves, segments)

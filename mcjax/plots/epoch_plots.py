@@ -38,6 +38,15 @@ def epochs_figure(found: results.Interpolation, metric: str) -> Figure:
     Raises:
       ValueError: the networks are not epochs of one or two runs, or no split has barriers of the
         metric.
+
+    >>> heights = results.PairHeights(*np.array([[0.6], [0.65], [0.65]]))
+    >>> paths = results.PairPaths(np.array([[0, 1]]), {}, barriers={"train": {"loss": heights}})
+    >>> names, epoch = np.array(["run@0", "run@10"]), np.array([0.0, 10.0])
+    >>> found = results.Interpolation(
+    ...     np.linspace(0, 1, 3), names, results.Values({}), {"segment": paths}, epoch=epoch)
+    >>> figure = epochs_figure(found, "loss")
+    >>> figure.axes[0].get_xlabel(), figure.axes[-1].get_ylabel().splitlines()
+    ('epoch of run', ['training loss', 'over the higher end'])
     """
     if found.epoch is None:
         raise ValueError("the networks are not epochs of one run, or of two")

@@ -13,7 +13,16 @@ TICKS = [m * 10.0**e for e in range(-4, 6) for m in (1, 2, 5)]
 
 
 def instability_figure(found: results.Instability) -> Figure:
-    """Mean barriers against the fork point with their range over pairs, a panel a metric."""
+    """Mean barriers against the fork point with their range over pairs, a panel a metric.
+
+    >>> each = np.array([[0.3], [0.01]])  # of two forks with one pair each
+    >>> heights = {"train": {"accuracy": each, "loss": 4 * each}}
+    >>> names, epoch, pairs = np.array(["0", "5"]), np.array([0, 5]), np.array([[0, 1]])
+    >>> found = results.Instability(
+    ...     names, 10 * epoch, epoch, np.zeros(0), pairs, {}, {"train": {}}, heights)
+    >>> [ax.get_ylabel() for ax in instability_figure(found).axes]
+    ['error barrier (points)', 'loss barrier']
+    """
     every = dict.fromkeys(name for own in found.barriers.values() for name in own)
     names = [name for name in every if styles.of_class(name) is None]
     names.sort(key=is_loss)  # errors first
@@ -33,6 +42,14 @@ def instability(ax: Axes, found: results.Instability, metric: str) -> Axes:
       found: the analysis.
       metric: its name without a split; the barrier of an accuracy is that of the error, in
         percentage points, and has a line where stability begins.
+
+    >>> heights = {"train": {"accuracy": np.array([[0.3], [0.01]])}}
+    >>> names, epoch, pairs = np.array(["0", "5"]), np.array([0, 5]), np.array([[0, 1]])
+    >>> found = results.Instability(
+    ...     names, 10 * epoch, epoch, np.zeros(0), pairs, {}, {"train": {}}, heights)
+    >>> ax = instability(Figure().subplots(), found, "accuracy")
+    >>> ax.get_ylabel(), ax.lines[0].get_ydata()
+    ('error barrier (points)', array([30.,  1.]))
     """
     percent = styles.is_percent(metric)
     for index, split in enumerate(found.metrics):

@@ -31,6 +31,17 @@ def barriers_figure(found: results.Interpolation) -> Figure:
 
     Segments are above the diagonal. Below it are aligned segments, or else curves, or else the
     segments once more.
+
+    Args:
+      found: with barriers along segments.
+
+    >>> heights = results.PairHeights(*np.array([[0.6], [0.65], [0.65]]))
+    >>> paths = results.PairPaths(np.array([[0, 1]]), {}, barriers={"train": {"loss": heights}})
+    >>> networks = results.Values({"train": {"loss": np.array([0.1, 0.2])}})
+    >>> names, t = np.array(["a", "b"]), np.linspace(0, 1, 3)
+    >>> figure = barriers_figure(results.Interpolation(t, names, networks, {"segment": paths}))
+    >>> figure.axes[0].get_title()
+    'training loss'
     """
     names = styles.metric_names(found.networks.metrics, of_classes=False)
     metrics = [name for name in names if name in _heights(found)]
@@ -41,7 +52,24 @@ def barriers_figure(found: results.Interpolation) -> Figure:
 
 
 def matrix(ax: Axes, found: results.Interpolation, metric: str) -> Axes:
-    """The barriers of one metric; see `barriers_figure`."""
+    """The barriers of one metric; see `barriers_figure`.
+
+    Args:
+      ax: where to draw.
+      found: with barriers along segments.
+      metric: such as ``train_loss``; falls of an accuracy are in percentage points.
+
+    Raises:
+      ValueError: the metric has no barriers.
+
+    >>> heights = results.PairHeights(*np.array([[0.6], [0.65], [0.65]]))
+    >>> paths = results.PairPaths(np.array([[0, 1]]), {}, barriers={"train": {"loss": heights}})
+    >>> names, t = np.array(["a", "b"]), np.linspace(0, 1, 3)
+    >>> found = results.Interpolation(t, names, results.Values({}), {"segment": paths})
+    >>> ax = matrix(Figure().subplots(), found, "train_loss")
+    >>> [text.get_text() for text in ax.texts]
+    ['0.6', '0.6']
+    """
     below = next((path for path in ("aligned", "curve") if path in found.paths), "segment")
     title = styles.metric_label(metric)
     if below != "segment":
@@ -76,6 +104,14 @@ def pairs_figure(found: results.Interpolation, metric: str) -> Figure:
 
     Raises:
       ValueError: no split has the metric.
+
+    >>> losses = {"train": {"loss": np.array([[0.1, 0.8, 0.2]])}}
+    >>> paths = results.PairPaths(np.array([[0, 1]]), losses)
+    >>> networks = results.Values({"train": {"loss": np.array([0.1, 0.2])}})
+    >>> names, t = np.array(["a", "b"]), np.linspace(0, 1, 3)
+    >>> figure = pairs_figure(results.Interpolation(t, names, networks, {"segment": paths}), "loss")
+    >>> len(figure.axes), figure.axes[0].get_ylabel()
+    (1, 'loss')
     """
     metrics = {split: f"{split}_{metric}" for split, own in found.networks.metrics.items()
                if metric in own}  # fmt: skip
@@ -199,6 +235,12 @@ def groups_figure(
       t: positions.
       kinds: by words for a kind of pairs, the interval of each metric, of the shape of ``t``.
       metrics: such as ``train_loss``; accuracies are drawn in percent.
+
+    >>> mean = np.array([0.1, 0.8, 0.1])
+    >>> kinds = {"between": {"train_loss": results.Interval(mean, mean - 0.1, mean + 0.1)}}
+    >>> figure = groups_figure(np.linspace(0, 1, 3), kinds, ["train_loss"])
+    >>> figure.axes[0].get_ylabel(), figure.axes[0].get_legend_handles_labels()[1]
+    ('training loss', ['between'])
     """
     figure, axes = styles.panels(len(metrics), 0.72, sharex=True)
     for ax, metric in zip(axes.flat, metrics, strict=False):

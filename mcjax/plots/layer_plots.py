@@ -41,6 +41,15 @@ def layers_figure(found: results.Layers, metric: str) -> Figure:
 
     Raises:
       ValueError: no split has barriers of the metric.
+
+    >>> heights = results.PairHeights(*np.array([[0.6, 0.1], [0.6, 0.1], [0.6, 0.1]]))
+    >>> own = results.LayerPaths({}, barriers={"train": {"loss": heights}})
+    >>> paths = dict.fromkeys(results.LAYER_PATHS, own)
+    >>> names, layer = np.array(["a", "b"]), np.array(["conv", "dense"])
+    >>> found = results.Layers(np.array([0.0, 1.0]), names, layer, results.Values({}), paths)
+    >>> figure = layers_figure(found, "loss")
+    >>> figure.get_suptitle(), figure.axes[1].get_title()
+    ('layers move from a to b', 'all up to this layer')
     """
     splits = [split for split, own in found.paths["single"].barriers.items() if metric in own]
     if not splits:

@@ -56,6 +56,15 @@ def profile(
 
     Raises:
       ValueError: a path does not have the metric.
+
+    >>> curve = results.PathMetrics({"train": {"accuracy": np.array([0.9, 0.8, 0.9])}})
+    >>> found = results.Profile(np.linspace(0, 1, 3), {"curve": curve})
+    >>> ax = profile(Figure().subplots(), found, "train_accuracy")
+    >>> ax.get_ylabel(), ax.lines[0].get_ydata()
+    ('training accuracy (%)', array([90., 80., 90.]))
+    >>> profile(Figure().subplots(), found, "train_loss")
+    Traceback (most recent call last):
+    ValueError: the curve has no train_loss; it has train_accuracy
     """
     if paths is None:
         having = [p for p, one in found.paths.items() if metric in results.named(one.metrics)]
@@ -81,8 +90,20 @@ def _percent_axis(ax: Axes) -> None:
 def classes(ax: Axes, found: results.Profile, split: str) -> Axes:
     """The accuracy of each class of a split along the curve, or else the first path.
 
+    Args:
+      ax: where to draw.
+      found: metrics along a path.
+      split: such as ``train``.
+
     Raises:
       ValueError: there is none: measure ``class_accuracy``.
+
+    >>> own = {f"class_{k}_accuracy": np.array([0.9, 0.8]) for k in range(3)}
+    >>> curve = results.PathMetrics({"train": own})
+    >>> found = results.Profile(np.array([0.0, 1.0]), {"curve": curve})
+    >>> ax = classes(Figure().subplots(), found, "train")
+    >>> len(ax.lines), ax.get_ylabel().splitlines()
+    (3, ['training class accuracy (%)', 'curve'])
     """
     path, one = next(iter(found.paths.items()))
     numbers = {name: of_class(name) for name in one.metrics[split]}
@@ -104,8 +125,17 @@ def classes(ax: Axes, found: results.Profile, split: str) -> Axes:
 def curve_figure(found: results.Profile, title: str) -> Figure:
     """All metrics of a profile, one panel each; those of single classes share one.
 
+    Args:
+      found: metrics along a curve and segment.
+      title: above the panels.
+
     Raises:
       ValueError: the profile has no metrics.
+
+    >>> metrics = {"train": {"loss": np.array([0.1, 0.2]), "accuracy": np.array([0.9, 0.8])}}
+    >>> found = results.Profile(np.array([0.0, 1.0]), {"curve": results.PathMetrics(metrics)})
+    >>> [ax.get_ylabel() for ax in curve_figure(found, "a curve").axes]
+    ['training loss', 'training accuracy (%)']
     """
     names = [m for path in found.paths.values() for m in metric_names(path.metrics, False)]
     panels = {metric: partial(profile, metric=metric) for metric in dict.fromkeys(names)}
@@ -138,6 +168,11 @@ def sharpness(ax: Axes, found: results.Sharpness) -> Axes:
     Args:
       ax: where to draw.
       found: sharpness along a curve.
+
+    >>> rows = np.array([[9.0, 1.0], [20.0, 2.0]])  # two eigenvalues at two points
+    >>> found = results.Sharpness(np.array([0.0, 1.0]), rows, 1e-4 * rows, np.array([0.1, 0.2]))
+    >>> sharpness(Figure().subplots(), found).get_yscale()
+    'log'
     """
     eigenvalues, label = found.eigenvalues, "eigenvalue of the Hessian"
     for index, column in enumerate(eigenvalues.T):
@@ -154,7 +189,17 @@ def sharpness(ax: Axes, found: results.Sharpness) -> Axes:
 
 
 def sharpness_figure(found: results.Sharpness, title: str) -> Figure:
-    """A `sharpness` profile above the training loss at the same points."""
+    """A `sharpness` profile above the training loss at the same points.
+
+    Args:
+      found: sharpness along a curve.
+      title: above the panels.
+
+    >>> rows = np.array([[9.0, 1.0], [20.0, 2.0]])
+    >>> found = results.Sharpness(np.array([0.0, 1.0]), rows, 1e-4 * rows, np.array([0.1, 0.2]))
+    >>> [ax.get_ylabel().splitlines()[0] for ax in sharpness_figure(found, "a curve").axes]
+    ['eigenvalue of the Hessian', 'training loss']
+    """
     figure, axes = grid(2, 1, 0.45, sharex=True)
     above, below = axes.flat
     sharpness(above, found).set_xlabel("")
@@ -170,6 +215,16 @@ def save(figure: Figure, stem: Path | str) -> Path:
     """Saves a figure as PDF, SVG and PNG, in this order; returns the PNG's path.
 
     The same figure gives the same bytes: there are no dates or random names.
+
+    Args:
+      figure: to be saved in the current style.
+      stem: the files' path without a suffix; its folder is made.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = save(Figure(figsize=(1, 1)), f"{folder}/empty")
+    ...     path.name, is_whole(path.with_suffix(""))
+    ('empty.png', True)
     """
     stem = Path(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
@@ -187,7 +242,14 @@ def save(figure: Figure, stem: Path | str) -> Path:
 
 
 def is_whole(stem: Path) -> bool:
-    """Whether the figure's files exist in every format and are complete."""
+    """Whether the figure's files exist in every format and are complete.
+
+    Args:
+      stem: as in `save`.
+
+    >>> is_whole(Path("/nowhere/figure"))
+    False
+    """
     ends = {"png": b"IEND\xaeB`\x82", "pdf": b"%%EOF\n", "svg": b"</svg>\n"}
     try:
         return all(

@@ -36,6 +36,14 @@ def soups_figure(found: results.Soups) -> Figure:
 
     Dots are networks, diamonds averages of their weights, squares ensembles. The dotted lines are
     the means of the networks' own metrics. Accuracies are drawn in percent.
+
+    >>> networks = results.Values({"validation": {"loss": np.array([0.3, 0.4])}})
+    >>> segments = results.Interpolation(np.zeros(0), np.array(["a", "b"]), networks, {})
+    >>> averages = results.Values({"validation": {"loss": np.array([0.2])}})
+    >>> coefficients, none = np.array([[0.5, 0.5]]), np.zeros(0, str)
+    >>> found = results.Soups(segments, np.array(["uniform"]), coefficients, averages, none, {})
+    >>> [label.get_text() for label in soups_figure(found).axes[0].get_yticklabels()]
+    ['a', 'b', 'uniform']
     """
     kinds = _kinds(found)
     names = [name for kind in kinds for name in kind.names]

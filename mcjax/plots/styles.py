@@ -40,12 +40,22 @@ def style(*more: str | Path) -> contextlib.AbstractContextManager[None]:
     Args:
       more: matplotlib styles to add, by name or ``.mplstyle`` file; later ones take precedence.
         ``mcjax.one_column`` makes figures one column wide.
+
+    >>> with style(), plt.rc_context({"font.size": 7}):
+    ...     figure = Figure()
+    >>> float(figure.get_figwidth())
+    6.75
     """
     return plt.style.context([STYLE, *more], after_reset=True)
 
 
 def color(index: int) -> str | tuple[float, ...]:
-    """The style's line colour of an index."""
+    """The style's line colour of an index.
+
+    >>> with style():
+    ...     color(0), color(1)
+    ('#0072B2', '#D55E00')
+    """
     cycle = plt.rcParams["axes.prop_cycle"].by_key().get("color", COLORS)
     return cycle[index % len(cycle)]
 
@@ -58,6 +68,11 @@ def grid(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure
       columns: columns of panels.
       height: a panel's height relative to its width.
       options: passed to ``Figure.subplots``.
+
+    >>> with style():
+    ...     figure, axes = grid(1, 2, height=0.8)
+    >>> axes.shape, figure.get_size_inches().round(2).tolist()
+    ((1, 2), [6.75, 2.7])
     """
     width = plt.rcParams["figure.figsize"][0]
     figure = Figure(figsize=(width, rows * height * width / columns), layout="constrained")
@@ -79,7 +94,11 @@ def is_percent(metric: str) -> bool:
 
 
 def drawn(metric: str, values: Num[ArrayLike, "*shape"]) -> Float[np.ndarray, "*shape"]:
-    """Values of a metric in the units that figures, pages and exports show."""
+    """Values of a metric in the units that figures, pages and exports show.
+
+    >>> drawn("train_accuracy", np.array([0.5, 1.0]))
+    array([ 50., 100.])
+    """
     return (100 if is_percent(metric) else 1) * np.asarray(values, np.float64)
 
 
@@ -101,7 +120,11 @@ def metric_words(metric: str) -> str:
 
 
 def metric_label(metric: str) -> str:
-    """`metric_words`, for matplotlib."""
+    """`metric_words`, for matplotlib.
+
+    >>> metric_label("validation_ece"), metric_label("test_accuracy")
+    ('validation calibration error', 'test accuracy (%)')
+    """
     return plain(metric_words(metric))
 
 

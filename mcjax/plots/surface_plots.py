@@ -7,10 +7,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import scipy
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import interpolate
 
 from mcjax import results
 from mcjax.plots import colour_scale, label_placement, styles
@@ -55,6 +55,14 @@ def surface(
 
     Raises:
       ValueError: the surface does not have the metric.
+
+    >>> xy, names = np.array([[0.0, 0], [4, 0], [1, 3]]), np.array(["a", "b", "c"])
+    >>> points = results.Points(xy, names, {"train": {"loss": np.ones(3)}})
+    >>> x, y = np.linspace(-1, 5, 4), np.linspace(-1, 4, 3)
+    >>> metrics = {"train": {"loss": np.arange(1.0, 13).reshape(3, 4)}}
+    >>> found = results.Surface(x, y, metrics, points)
+    >>> surface(Figure().subplots(), found, "train_loss").get_xlabel()
+    'weight distance from a towards b'
     """
     labels = [str(name) for name in found.points.name] if labels is None else labels
     labels = [plain(name) for name in labels]
@@ -97,7 +105,26 @@ def surface_figure(
     labels: Sequence[str] | None = None,
     clip: float | None = None,
 ) -> Figure:
-    """A `surface` per metric, side by side and lettered, with a legend."""
+    """A `surface` per metric, side by side and lettered, with a legend.
+
+    Args:
+      found: the surface.
+      metrics: one, such as ``train_loss``, or several.
+      labels: names of the three points; the surface's by default.
+      clip: the upper end of the colour scales; by default `default_clip`.
+
+    Raises:
+      ValueError: the surface does not have a metric.
+
+    >>> xy, names = np.array([[0.0, 0], [4, 0], [1, 3]]), np.array(["a", "b", "c"])
+    >>> points = results.Points(xy, names, {"train": {"loss": np.ones(3)}})
+    >>> x, y = np.linspace(-1, 5, 4), np.linspace(-1, 4, 3)
+    >>> metrics = {"train": {"loss": np.arange(1.0, 13).reshape(3, 4)}}
+    >>> found = results.Surface(x, y, metrics, points)
+    >>> surface_figure(found, ["train_loss", "test_loss"])
+    Traceback (most recent call last):
+    ValueError: the surface has no test_loss; it has train_loss
+    """
     metrics = [metrics] if isinstance(metrics, str) else metrics
     columns = max(1, min(len(metrics), int(plt.rcParams["figure.figsize"][0] // 3)))
     aspect = np.ptp(found.y) / np.ptp(found.x)
@@ -196,7 +223,7 @@ def _finer(
         parts = -(-FINE // (len(at) - 1))
         fine = np.interp(np.arange((len(at) - 1) * parts + 1) / parts, np.arange(len(at)), at)
         known = np.log(values) if log else values
-        values = interpolate.PchipInterpolator(at, known, axis=axis)(fine)
+        values = scipy.interpolate.PchipInterpolator(at, known, axis=axis)(fine)
         values = np.exp(values) if log else values
         x, y = (fine, y) if axis else (x, fine)
     return x, y, values
@@ -223,13 +250,21 @@ def _points(ax: Axes, networks: results.Points, metric: str, scale: colour_scale
     ax.scatter(x, y, ec="black", lw=size / 3.8, **filled)
 
 
-def off_plane(curve: results.CurveOnPlane) -> Bool[np.ndarray, " points"]:
-    """Where a curve is too far from the plane for the surface's colours to apply to it."""
-    return curve.distance > OFF_PLANE * _extent(curve)
+def off_plane(seen: results.CurveOnPlane | results.Iterates) -> Bool[np.ndarray, " points"]:
+    """Where a curve, or a run, is too far from the plane for the surface's colours to apply.
+
+    Args:
+      seen: the curve or the iterates of a surface.
+
+    >>> t, xy = np.array([0.0, 0.5, 1]), np.array([[0.0, 0], [2, 1], [4, 0]])
+    >>> off_plane(results.CurveOnPlane(t, xy, np.array([0.0, 1, 0]), xy))
+    array([False,  True, False])
+    """
+    return seen.distance > OFF_PLANE * _extent(seen)
 
 
-def _extent(curve: results.CurveOnPlane) -> float:
-    return float(np.ptp(curve.xy, axis=0).max())
+def _extent(seen: results.CurveOnPlane | results.Iterates) -> float:
+    return float(np.ptp(seen.xy, axis=0).max())
 
 
 def _curve(ax: Axes, curve: results.CurveOnPlane) -> None:
@@ -310,7 +345,11 @@ def _iterates_label(share: str, close: bool) -> str:
 
 
 def percent(share: float) -> str:
-    """Formats a share, such as that of the iterates' variance in the plane."""
+    """Formats a share, such as that of the iterates' variance in the plane.
+
+    >>> percent(0.1234), percent(0.005)
+    ('12 %', '0.5 %')
+    """
     return f"{styles.number(100 * share, 2)} %"
 
 

@@ -24,7 +24,18 @@ AXES = {"network": 2, "segment": 3, "barrier": 2}
 
 
 class Spread(NamedTuple):
-    """Barriers over the pairs of each of F fork points, in units of the metric."""
+    """Barriers over the pairs of each of F fork points, in units of the metric.
+
+    Attributes:
+      mean: over the pairs.
+      std: standard deviation; the variance is divided by the number of pairs.
+      lowest: of the pairs.
+      highest: likewise.
+
+    >>> found = Spread(np.array([0.05]), np.array([0.01]), np.array([0.04]), np.array([0.06]))
+    >>> float(found.mean[0])
+    0.05
+    """
 
     mean: Float[np.ndarray, " F"]
     std: Float[np.ndarray, " F"]
@@ -46,6 +57,12 @@ class Instability(NamedTuple):
       barriers: ``barriers[split][name]`` of shape ``[F, N]``: how far a loss or error rises above
         the mean of the two ends, or an accuracy falls below it (Frankle et al., 2020).
       extra: other arrays of the file, by key.
+
+    >>> heights = {"train": {"accuracy": np.array([[0.3], [0.01]])}}  # of two forks
+    >>> name, epoch, pairs = np.array(["0", "5"]), np.array([0, 5]), np.array([[0, 1]])
+    >>> found = Instability(name, 10 * epoch, epoch, np.zeros(0), pairs, {}, {}, heights)
+    >>> int(found.epoch[found.stable_from("train_accuracy")])
+    5
     """
 
     name: Shaped[np.ndarray, " F"]
@@ -66,6 +83,12 @@ class Instability(NamedTuple):
 
         Raises:
           ValueError: the metric has no barriers.
+
+        >>> heights = {"train": {"accuracy": np.array([[0.1, 0.3]])}}  # of one fork with two pairs
+        >>> name, epoch, pairs = np.array(["0"]), np.array([0]), np.array([[0, 1], [0, 2]])
+        >>> found = Instability(name, 10 * epoch, epoch, np.zeros(0), pairs, {}, {}, heights)
+        >>> found.spread("train_accuracy").mean
+        array([0.2])
         """
         heights = named(self.barriers)
         if metric not in heights:
@@ -74,7 +97,7 @@ class Instability(NamedTuple):
         return Spread(found.mean(1), found.std(1), found.min(1), found.max(1))
 
     def stable_from(self, metric: str) -> int | None:
-        """The index of the first fork point from which on all mean barriers are below `STABLE`.
+        """The index of the first fork point from which on mean barriers are below 2 %.
 
         Args:
           metric: an accuracy or an error, such as ``train_accuracy``.
@@ -84,13 +107,26 @@ class Instability(NamedTuple):
 
         Raises:
           ValueError: the metric has no barriers.
+
+        >>> heights = {"train": {"accuracy": np.array([[0.3], [0.01], [0.0]])}}
+        >>> name, epoch, pairs = np.array(["0", "2", "5"]), np.array([0, 2, 5]), np.array([[0, 1]])
+        >>> found = Instability(name, 10 * epoch, epoch, np.zeros(0), pairs, {}, {}, heights)
+        >>> found.stable_from("train_accuracy")
+        1
         """
         unstable = np.flatnonzero(~(self.spread(metric).mean < STABLE))
         first = int(unstable[-1]) + 1 if unstable.size else 0
         return first if first < len(self.step) else None
 
     def to_arrays(self) -> Arrays:
-        """The arrays by key: ``network_``, ``segment_`` and ``barrier_SPLIT_METRIC`` among them."""
+        """The arrays by key: ``network_``, ``segment_`` and ``barrier_SPLIT_METRIC`` among them.
+
+        >>> heights = {"train": {"accuracy": np.array([[0.3]])}}
+        >>> name, epoch, pairs = np.array(["0"]), np.array([0]), np.array([[0, 1]])
+        >>> found = Instability(name, 10 * epoch, epoch, np.zeros(0), pairs, {}, {}, heights)
+        >>> list(found.to_arrays())
+        ['name', 'step', 'epoch', 't', 'pairs', 'barrier_train_accuracy']
+        """
         arrays = {key: getattr(self, key) for key in OWN}
         for kind, metrics in zip(AXES, (self.networks, self.metrics, self.barriers), strict=True):
             arrays |= values_arrays(metrics, None, f"{kind}_")
@@ -102,6 +138,10 @@ class Instability(NamedTuple):
 
         Raises:
           ValueError: the fork points, ``t`` or the pairs are missing.
+
+        >>> Instability.from_arrays({"t": np.linspace(0, 1, 3)})
+        Traceback (most recent call last):
+        ValueError: an instability analysis needs name, step, epoch, t, pairs; name, step, ...
         """
         left = require(arrays, OWN, "an instability analysis")
         networks, metrics, barriers = (

@@ -28,6 +28,14 @@ class PairHeights(NamedTuple):
 
     For an accuracy the heights are how far it falls: below the lower end, below the mean of the
     ends, and below the chord.
+
+    Attributes:
+      over_max: over the higher end, or below the lower one.
+      over_mean: over the mean of the ends.
+      over_chord: over the chord between the ends.
+
+    >>> PairHeights(*np.array([[0.6], [0.7], [0.7]])).over_max
+    array([0.6])
     """
 
     over_max: Float[np.ndarray, " N"]
@@ -45,6 +53,10 @@ class PairPaths(NamedTuple):
       l2: squared norms.
       length: lengths of the paths from ``t = 0`` to ``t = 1``, in units of weight distance.
       barriers: ``barriers[split][name]`` of every loss, error and accuracy, for ``t`` from 0 to 1.
+
+    >>> paths = PairPaths(np.array([[0, 1]]), {"train": {"loss": np.array([[0.1, 0.8, 0.2]])}})
+    >>> float(paths.metrics["train"]["loss"][0].max())
+    0.8
     """
 
     pairs: Integer[np.ndarray, "N 2"]
@@ -55,7 +67,17 @@ class PairPaths(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A mean over pairs of networks and its 95 % confidence interval, NaN if it is not known."""
+    """A mean over pairs of networks and its 95 % confidence interval, NaN if it is not known.
+
+    Attributes:
+      mean: over the pairs.
+      low: lower end of the interval.
+      high: upper end.
+
+    >>> found = Interval(np.array(1.0), np.array(0.5), np.array(1.5))
+    >>> float(found.high - found.mean)
+    0.5
+    """
 
     mean: Float[np.ndarray, "*shape"]
     low: Float[np.ndarray, "*shape"]
@@ -73,6 +95,14 @@ class Interpolation(NamedTuple):
       group: 0 for networks of the first group and 1 for those of the second; None without groups.
       epoch: epochs of the networks, if each group is of one run; otherwise None.
       extra: other arrays of the file, by key.
+
+    >>> barrier = PairHeights(*np.array([[0.6], [0.65], [0.65]]))
+    >>> paths = PairPaths(np.array([[0, 1]]), {}, barriers={"train": {"loss": barrier}})
+    >>> t, names = np.linspace(0, 1, 3), np.array(["a", "b"])
+    >>> found = Interpolation(t, names, Values({}), {"segment": paths})
+    >>> found.matrix("train_loss")
+    array([[0. , 0.6],
+           [0.6, 0. ]])
     """
 
     t: Float[np.ndarray, " P"]
@@ -98,6 +128,17 @@ class Interpolation(NamedTuple):
 
         Raises:
           ValueError: the metric has no barriers.
+
+        >>> barrier = PairHeights(*np.array([[0.6], [0.65], [0.65]]))
+        >>> paths = PairPaths(np.array([[0, 1]]), {}, barriers={"train": {"loss": barrier}})
+        >>> t, names = np.linspace(0, 1, 3), np.array(["a", "b"])
+        >>> found = Interpolation(t, names, Values({}), {"segment": paths})
+        >>> found.matrix("train_loss", height="over_mean")
+        array([[0.  , 0.65],
+               [0.65, 0.  ]])
+        >>> found.matrix("test_loss")
+        Traceback (most recent call last):
+        ValueError: test_loss has no barriers; there are train_loss
         """
         found, heights = self.paths[path], named(self.paths[path].barriers)
         if metric not in heights:
@@ -109,7 +150,15 @@ class Interpolation(NamedTuple):
         return matrix
 
     def to_arrays(self) -> Arrays:
-        """``t``, ``name``, ``network_SPLIT_METRIC``, and for each path ``PATH_SPLIT_METRIC``."""
+        """``t``, ``name``, ``network_SPLIT_METRIC``, and for each path ``PATH_SPLIT_METRIC``.
+
+        >>> paths = PairPaths(np.array([[0, 1]]), {"train": {"loss": np.array([[0.1, 0.8, 0.2]])}})
+        >>> networks = Values({"train": {"loss": np.array([0.1, 0.2])}})
+        >>> t, names = np.linspace(0, 1, 3), np.array(["a", "b"])
+        >>> found = Interpolation(t, names, networks, {"segment": paths})
+        >>> list(found.to_arrays())
+        ['t', 'name', 'network_train_loss', 'segment_pairs', 'segment_train_loss']
+        """
         arrays = {"t": self.t, "name": self.name}
         if self.group is not None:
             arrays["group"] = self.group
@@ -126,6 +175,10 @@ class Interpolation(NamedTuple):
 
         Raises:
           ValueError: ``t`` or ``name`` is missing.
+
+        >>> arrays = {"t": np.zeros(2), "name": np.array(["a", "b"]), "note": np.array("kept")}
+        >>> Interpolation.from_arrays(arrays).extra
+        {'note': array('kept', dtype='<U4')}
         """
         left = require(arrays, ("t", "name"), "an interpolation")
         networks = Values(take_metrics(left, "network_", 1), left.pop("network_l2", None))

@@ -31,6 +31,10 @@ class LayerPaths(NamedTuple):
       barriers: ``barriers[split][name]`` of every loss, error and accuracy, measured from the
         metrics of the two networks. At ``t = 1`` a path is not at the second network unless all
         layers move.
+
+    >>> one = LayerPaths({"train": {"loss": np.array([[0.1, 0.4], [0.1, 0.2]])}})  # of two layers
+    >>> one.metrics["train"]["loss"][:, -1]
+    array([0.4, 0.2])
     """
 
     metrics: Metrics
@@ -48,6 +52,13 @@ class Layers(NamedTuple):
       networks: the networks' own metrics, of shape ``[2]``.
       paths: `LAYER_PATHS`, by name.
       extra: other arrays of the file, by key.
+
+    >>> paths = {"single": LayerPaths({"train": {"loss": np.array([[0.1, 0.4], [0.1, 0.2]])}})}
+    >>> names, layer = np.array(["a", "b"]), np.array(["conv", "dense"])
+    >>> found = Layers(np.array([0.0, 1.0]), names, layer, Values({}), paths)
+    >>> moved = found.paths["single"].metrics["train"]["loss"][:, -1]  # this layer alone
+    >>> dict(zip(found.layer.tolist(), moved.tolist()))
+    {'conv': 0.4, 'dense': 0.2}
     """
 
     t: Float[np.ndarray, " P"]
@@ -58,7 +69,14 @@ class Layers(NamedTuple):
     extra: Mapping[str, np.ndarray] = NONE
 
     def to_arrays(self) -> Arrays:
-        """``t``, ``name``, ``layer``, ``network_SPLIT_METRIC`` and ``PATH_SPLIT_METRIC``."""
+        """``t``, ``name``, ``layer``, ``network_SPLIT_METRIC`` and ``PATH_SPLIT_METRIC``.
+
+        >>> paths = {"single": LayerPaths({"train": {"loss": np.array([[0.1, 0.4]])}})}
+        >>> names, layer = np.array(["a", "b"]), np.array(["dense"])
+        >>> found = Layers(np.array([0.0, 1.0]), names, layer, Values({}), paths)
+        >>> list(found.to_arrays())
+        ['t', 'name', 'layer', 'single_train_loss']
+        """
         arrays = {"t": self.t, "name": self.name, "layer": self.layer}
         arrays |= values_arrays(*self.networks, "network_")
         for path, found in self.paths.items():
@@ -72,6 +90,10 @@ class Layers(NamedTuple):
 
         Raises:
           ValueError: ``t``, ``name`` or ``layer`` is missing.
+
+        >>> Layers.from_arrays({"t": np.zeros(2), "name": np.array(["a", "b"])})
+        Traceback (most recent call last):
+        ValueError: a result of layers needs t, name, layer; layer is missing
         """
         left = require(arrays, ("t", "name", "layer"), "a result of layers")
         networks = Values(take_metrics(left, "network_", 1), left.pop("network_l2", None))

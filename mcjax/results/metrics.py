@@ -27,6 +27,10 @@ class Values(NamedTuple):
     Attributes:
       metrics: ``metrics[split][name]``, one entry per point.
       l2: squared norms of the points, if known.
+
+    >>> found = Values({"train": {"loss": np.array([0.1, 0.4])}}, l2=np.array([4.0, 5.0]))
+    >>> found.metrics["train"]["loss"].max().item(), found.l2.max().item()
+    (0.4, 5.0)
     """
 
     metrics: Metrics
@@ -34,7 +38,15 @@ class Values(NamedTuple):
 
     @classmethod
     def joined(cls, blocks: Sequence[Metrics]) -> "Values":
-        """Concatenates the blocks of `mcjax.engine.evaluation.Evaluator.blocks`."""
+        """Concatenates the blocks of `mcjax.engine.evaluation.Evaluator.blocks`.
+
+        Args:
+          blocks: metrics of a few points each, whose split ``params`` has ``l2``.
+
+        >>> block = {"train": {"loss": np.array([0.1])}, "params": {"l2": np.array([4.0])}}
+        >>> Values.joined([block, block]).l2
+        array([4., 4.])
+        """
         found = {
             split: {name: np.concatenate([b[split][name] for b in blocks]) for name in metrics}
             for split, metrics in blocks[0].items()
@@ -42,12 +54,20 @@ class Values(NamedTuple):
         return cls(found, found.pop("params")["l2"])
 
     def to_arrays(self) -> Arrays:
-        """``SPLIT_METRIC`` and ``l2``."""
+        """``SPLIT_METRIC`` and ``l2``.
+
+        >>> Values({"train": {"loss": np.array([0.1])}}, l2=np.array([4.0])).to_arrays()
+        {'train_loss': array([0.1]), 'l2': array([4.])}
+        """
         return values_arrays(self.metrics, self.l2, "")
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Values":
-        """Inverts `to_arrays` for a list of points."""
+        """Inverts `to_arrays` for a list of points.
+
+        >>> Values.from_arrays({"train_loss": np.array([0.1])}).metrics
+        {'train': {'loss': array([0.1])}}
+        """
         left = dict(arrays)
         return cls(take_metrics(left, "", 1), left.pop("l2", None))
 
@@ -62,7 +82,11 @@ def named(metrics: Mapping[str, Mapping[str, _Value]]) -> dict[str, _Value]:
 
 
 def unnamed(by_name: Mapping[str, _Value]) -> dict[str, dict[str, _Value]]:
-    """Inverts `named`: returns ``metrics[split][name]``."""
+    """Inverts `named`: returns ``metrics[split][name]``.
+
+    >>> unnamed({"train_loss": 0.1, "train_top5_accuracy": 0.9})
+    {'train': {'loss': 0.1, 'top5_accuracy': 0.9}}
+    """
     metrics: dict[str, dict[str, _Value]] = {}
     for key, value in by_name.items():
         split, _, name = key.partition("_")
@@ -75,6 +99,11 @@ def check_splits(names: Iterable[str]) -> None:
 
     Raises:
       ValueError: a name is reserved, or has other characters than letters, digits and ``.+=-``.
+
+    >>> check_splits(["train", "noisy=0.1"])
+    >>> check_splits(["curve"])
+    Traceback (most recent call last):
+    ValueError: 'curve' cannot name a split: files have other keys that start so
     """
     for name in names:
         if name in RESERVED:

@@ -29,6 +29,9 @@ class Heights(NamedTuple):
       over_max: ``max - max(ends)``, the paper's test: positive if the path crosses a barrier.
       over_mean: ``max - mean(ends)`` (Frankle et al. 2020; Git Re-Basin).
       over_chord: the largest height over the chord between the losses of the two ends.
+
+    >>> Heights(over_max=0.3, over_mean=0.35, over_chord=0.35).over_max > 0  # crosses a barrier
+    True
     """
 
     over_max: float
@@ -42,6 +45,9 @@ class Means(NamedTuple):
     Attributes:
       over_t: with ``t`` uniform on [0, 1].
       over_length: with respect to arc length.
+
+    >>> Means(over_t=0.4, over_length=0.5).over_length
+    0.5
     """
 
     over_t: float
@@ -56,6 +62,10 @@ class Slopes(NamedTuple):
       start_error: error bound of ``start``.
       end: at ``t = 1``.
       end_error: error bound of ``end``.
+
+    >>> found = Slopes(start=0.2, start_error=0.01, end=-0.1, end_error=0.02)
+    >>> found.end < -found.end_error  # the loss falls from the end inwards
+    True
     """
 
     start: float
@@ -83,6 +93,12 @@ class PathMetrics(NamedTuple):
       means: ``means[split][name]``.
       barriers: ``barriers[split][name]`` of every loss.
       slopes: ``slopes[split][name]`` of every loss, if measured.
+
+    >>> losses = np.array([0.1, 0.4, 0.2])
+    >>> barriers = {"train": {"loss": Heights(0.2, 0.25, 0.25)}}
+    >>> found = PathMetrics({"train": {"loss": losses}}, barriers=barriers)
+    >>> found.barriers["train"]["loss"].over_max
+    0.2
     """
 
     metrics: Metrics
@@ -100,6 +116,11 @@ class Profile(NamedTuple):
       t: increasing from 0 to 1.
       paths: metrics of ``curve`` and ``segment``, or of one of them.
       extra: other arrays of the file, by key.
+
+    >>> curve = PathMetrics({"train": {"loss": np.array([0.1, 0.4, 0.2])}})
+    >>> found = Profile(np.linspace(0, 1, 3), {"curve": curve})
+    >>> float(found.t[found.curve.metrics["train"]["loss"].argmax()])  # the worst point
+    0.5
     """
 
     t: Float[np.ndarray, " P"]
@@ -108,16 +129,31 @@ class Profile(NamedTuple):
 
     @property
     def curve(self) -> PathMetrics:
-        """Metrics along the curve; raises KeyError if only a segment was measured."""
+        """Metrics along the curve; raises KeyError if only a segment was measured.
+
+        >>> path = PathMetrics({"train": {"loss": np.array([0.1, 0.2])}})
+        >>> list(Profile(np.array([0.0, 1.0]), {"curve": path}).curve.metrics)
+        ['train']
+        """
         return self.paths["curve"]
 
     @property
     def segment(self) -> PathMetrics:
-        """Metrics along the segment; raises KeyError if it was not measured."""
+        """Metrics along the segment; raises KeyError if it was not measured.
+
+        >>> path = PathMetrics({"train": {"loss": np.array([0.1, 0.2])}})
+        >>> list(Profile(np.array([0.0, 1.0]), {"segment": path}).segment.metrics)
+        ['train']
+        """
         return self.paths["segment"]
 
     def to_arrays(self) -> Arrays:
-        """``t``, ``PATH_SPLIT_METRIC`` and its summaries, such as ``..._over_max``."""
+        """``t``, ``PATH_SPLIT_METRIC`` and its summaries, such as ``..._over_max``.
+
+        >>> path = PathMetrics({"train": {"loss": np.array([0.1, 0.2])}})
+        >>> list(Profile(np.array([0.0, 1.0]), {"segment": path}).to_arrays())
+        ['t', 'segment_train_loss']
+        """
         arrays = {"t": self.t}
         for path, found in self.paths.items():
             arrays |= _path_arrays(found, f"{path}_")
@@ -129,6 +165,13 @@ class Profile(NamedTuple):
 
         Raises:
           ValueError: there is no ``t``.
+
+        >>> arrays = {"t": np.array([0.0, 1.0]), "curve_train_loss": np.array([0.1, 0.2])}
+        >>> Profile.from_arrays(arrays).curve.metrics["train"]["loss"]
+        array([0.1, 0.2])
+        >>> Profile.from_arrays({})
+        Traceback (most recent call last):
+        ValueError: a profile needs t; t is missing
         """
         left = require(arrays, ("t",), "a profile")
         found = {path: _take_path(left, f"{path}_") for path in (*PATHS, *ALIGNED_PATHS)}

@@ -20,6 +20,13 @@ class Soups(NamedTuple):
       averages: the averages' metrics, of shape ``[R]``.
       ensemble: names of E ensembles, whose members' probabilities are averaged instead.
       ensembles: their metrics, ``ensembles[split][name]`` of shape ``[E]``.
+
+    >>> segments = Interpolation(np.zeros(0), np.array(["a", "b"]), Values({}), {})
+    >>> averages = Values({"validation": {"loss": np.array([0.3])}})
+    >>> found = Soups(segments, np.array(["uniform"]), np.array([[0.5, 0.5]]), averages,
+    ...               np.array(["all"]), {"validation": {"loss": np.array([0.2])}})
+    >>> dict(zip(found.recipe.tolist(), found.averages.metrics["validation"]["loss"].tolist()))
+    {'uniform': 0.3}
     """
 
     segments: Interpolation
@@ -31,11 +38,25 @@ class Soups(NamedTuple):
 
     @property
     def extra(self) -> Mapping[str, np.ndarray]:
-        """Other arrays of the file, by key."""
+        """Other arrays of the file, by key.
+
+        >>> arrays = {"t": np.zeros(0), "name": np.array(["a"]), "recipe": np.array(["uniform"])}
+        >>> arrays |= {"coefficients": np.ones((1, 1)), "ensemble": np.zeros(0, str)}
+        >>> Soups.from_arrays(arrays | {"note": np.ones(1)}).extra
+        {'note': array([1.])}
+        """
         return self.segments.extra
 
     def to_arrays(self) -> Arrays:
-        """Those of ``segments``, and the averages' and ensembles' with a prefix."""
+        """Those of ``segments``, and the averages' and ensembles' with a prefix.
+
+        >>> segments = Interpolation(np.zeros(0), np.array(["a"]), Values({}), {})
+        >>> averages = Values({"validation": {"loss": np.array([0.3])}})
+        >>> recipe, ensemble = np.array(["uniform"]), np.zeros(0, str)
+        >>> found = Soups(segments, recipe, np.ones((1, 1)), averages, ensemble, {})
+        >>> list(found.to_arrays())
+        ['t', 'name', 'recipe', 'coefficients', 'average_validation_loss', 'ensemble']
+        """
         arrays = {"recipe": self.recipe, "coefficients": self.coefficients}
         arrays |= values_arrays(*self.averages, "average_") | {"ensemble": self.ensemble}
         return self.segments.to_arrays() | arrays | values_arrays(self.ensembles, None, "ensemble_")
@@ -46,6 +67,10 @@ class Soups(NamedTuple):
 
         Raises:
           ValueError: an array is missing.
+
+        >>> Soups.from_arrays({"recipe": np.array(["uniform"])})
+        Traceback (most recent call last):
+        ValueError: a result of soups needs recipe, coefficients, ensemble; coefficients, ...
         """
         left = require(arrays, ("recipe", "coefficients", "ensemble"), "a result of soups")
         recipe, coefficients, ensemble = map(left.pop, ("recipe", "coefficients", "ensemble"))

@@ -17,6 +17,10 @@ class Points(NamedTuple):
       name: names for figures.
       metrics: ``metrics[split][name]`` of shape ``[N]``.
       l2: squared norms.
+
+    >>> found = Points(np.array([[0.0, 0.0], [4.0, 0.0]]), np.array(["a", "b"]), {})
+    >>> float(np.linalg.norm(found.xy[1] - found.xy[0]))
+    4.0
     """
 
     xy: Num[np.ndarray, "N 2"]
@@ -33,6 +37,11 @@ class CurveOnPlane(NamedTuple):
       xy: affine projections of ``phi(t)``.
       distance: weight distances of ``phi(t)`` from the plane.
       control_xy: affine projections of the control points.
+
+    >>> ends = np.array([[0.0, 0.0], [4.0, 0.0]])
+    >>> found = CurveOnPlane(np.array([0.5]), np.array([[2.0, 1.0]]), np.array([0.3]), ends)
+    >>> float(found.distance.max())
+    0.3
     """
 
     t: Float[np.ndarray, " P"]
@@ -55,6 +64,11 @@ class Iterates(NamedTuple):
       span_distance: weight distances from the span.
       variance_share: share of the iterates' variance that lies in the plane.
       name: names for tables and pages.
+
+    >>> metrics = {"train": {"loss": np.array([2.3, 0.1])}}
+    >>> found = Iterates(np.zeros((2, 2)), np.array([3.0, 0.0]), np.array([0, 10]), metrics)
+    >>> found.epoch[found.distance == 0]  # on the plane
+    array([10])
     """
 
     xy: Float[np.ndarray, "N 2"]
@@ -78,6 +92,9 @@ class Directions(NamedTuple):
       explained_variance_ratio: their shares of the total variance.
       eigenvalues: eigenvalues of eigenvectors of the Hessian.
       residuals: error bounds: the Hessian has an eigenvalue this close to each.
+
+    >>> Directions(norm=np.array([2.0, 1.0]), eigenvalues=np.array([9.0, 4.0])).eigenvalues
+    array([9., 4.])
     """
 
     norm: Float[np.ndarray, "2"]
@@ -95,6 +112,10 @@ class Refinement(NamedTuple):
       evaluated: whether each point of the grid was evaluated.
       misses: ``misses[split][name]`` of shape ``[C]``: by how much interpolation missed the values
         of C points that were drawn at random among those not evaluated before.
+
+    >>> found = Refinement(0.02, np.array([[True, False], [True, True]]), {})
+    >>> float(found.evaluated.mean())  # the share that was evaluated
+    0.75
     """
 
     tolerance: float
@@ -117,6 +138,14 @@ class Surface(NamedTuple):
         directions.
       refinement: for a surface of which only a part was evaluated.
       extra: other arrays of the file, by key.
+
+    >>> points = Points(np.array([[0.0, 0], [4, 0], [1, 3]]), np.array(["a", "b", "c"]), {})
+    >>> losses = np.array([[0.1, 0.5, 0.1], [0.7, 0.9, 0.8]])
+    >>> x, y = np.array([0.0, 2, 4]), np.array([0.0, 3])
+    >>> found = Surface(x, y, {"train": {"loss": losses}}, points)
+    >>> row, column = np.unravel_index(losses.argmax(), losses.shape)
+    >>> float(found.x[column]), float(found.y[row])
+    (2.0, 3.0)
     """
 
     x: Float[np.ndarray, " W"]
@@ -132,7 +161,15 @@ class Surface(NamedTuple):
 
     @property
     def networks(self) -> Points:
-        """The points that are networks: all, or only the first for a surface along directions."""
+        """The points that are networks, for a surface along directions only the first one.
+
+        >>> names = np.array(["a", "first", "second"])
+        >>> points = Points(np.array([[0.0, 0], [4, 0], [0, 3]]), names, {})
+        >>> around = Directions(norm=np.array([4.0, 3.0]))
+        >>> found = Surface(np.zeros(0), np.zeros(0), {}, points, directions=around)
+        >>> found.networks.name.tolist()
+        ['a']
+        """
         count = len(self.points.xy) if self.directions is None else 1
         metrics = {
             split: {name: values[:count] for name, values in found.items()}
@@ -147,7 +184,13 @@ class Surface(NamedTuple):
         )
 
     def to_arrays(self) -> Arrays:
-        """``x``, ``y``, ``SPLIT_METRIC`` and what is drawn on them, such as ``iterate_xy``."""
+        """``x``, ``y``, ``SPLIT_METRIC`` and what is drawn on them, such as ``iterate_xy``.
+
+        >>> points = Points(np.array([[0.0, 0], [4, 0], [1, 3]]), np.array(["a", "b", "c"]), {})
+        >>> found = Surface(np.zeros(3), np.zeros(2), {"train": {"loss": np.zeros((2, 3))}}, points)
+        >>> list(found.to_arrays())
+        ['point_xy', 'point_name', 'x', 'y', 'train_loss']
+        """
         arrays = values_arrays(self.points.metrics, self.points.l2, "point_")
         arrays |= {"point_xy": self.points.xy, "point_name": self.points.name}
         if self.directions is not None:
@@ -171,6 +214,10 @@ class Surface(NamedTuple):
 
         Raises:
           ValueError: the grid, or part of what is drawn on it, is missing.
+
+        >>> Surface.from_arrays({"x": np.zeros(3), "y": np.zeros(2)})
+        Traceback (most recent call last):
+        ValueError: a surface needs x, y, point_xy, point_name; point_xy, point_name is ...
         """
         left = require(arrays, ("x", "y", "point_xy", "point_name"), "a surface")
         points = Points(

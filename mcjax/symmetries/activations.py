@@ -48,6 +48,7 @@ def match_activations(
 ) -> matching.Match:
     """Finds permutations that make one network's activations most like another's.
 
+    They maximise the sum of the correlations of units (Ainsworth et al., 2023, Section 3.1).
     Memory holds both networks' activations of one batch, and ``units^2`` numbers per layer.
 
     Args:
@@ -63,11 +64,21 @@ def match_activations(
       progress: called with the number of batches done.
 
     Returns:
-      The permutations; `Match.inner_product` is the sum of correlations.
+      The permutations; `Match`'s ``inner_product`` is the sum of correlations.
 
     Raises:
-      ValueError: there are no batches, the trees do not fit the spec or are not finite, a group
-        has no activations, or these are not finite.
+      ValueError: there are no batches or restarts, a batch is not a tuple, the trees do not fit the
+        spec or are not finite, a group has no activations, or these are not finite.
+
+    >>> from mcjax.symmetries import apply, find
+    >>> network = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]
+    >>> rng = np.random.default_rng(0)
+    >>> a = {"in": rng.normal(size=(2, 3)), "out": rng.normal(size=(3, 1))}
+    >>> a, x = jax.tree.map(np.float32, a), np.float32(rng.normal(size=(8, 2)))
+    >>> spec = find(network, a, x)
+    >>> b = apply(spec, {"P0": [2, 0, 1]}, a)
+    >>> match_activations(spec, network, a, b, [(x,)]).permutations["P0"].tolist()
+    [1, 2, 0]
     """
     matching.check_restarts(restarts)
     for tree in (target, params):

@@ -32,6 +32,15 @@ def find(function: programs.Function, params: PyTree, *inputs: PyTree) -> specs.
 
     Raises:
       ValueError: there are no parameters, or the function does not take these arguments.
+
+    >>> network = lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]
+    >>> shape = lambda *sizes: jax.ShapeDtypeStruct(sizes, np.float32)
+    >>> params = {"in": shape(3, 4), "out": shape(4, 2)}
+    >>> print(find(network, params, shape(5, 3)))
+    group   size  occurs in
+    P0         4  in[1], out[0]
+    frozen        in[0]: axis 1 of an input
+    frozen        out[1]: axis 1 of an output
     """
     programs.check_call(function, params, inputs)
     named = {

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+import scipy
 
 from mcjax.symmetries import permuting
 from mcjax.symmetries import spec as specs
@@ -33,6 +33,12 @@ class Match(NamedTuple):
       inner_product: ``<A, P(B)>`` over all permuted parameters.
       rounds: passes over all groups in the best restart.
       history: the inner product at the start and after each accepted assignment.
+
+    >>> from mcjax.symmetries import by_hand
+    >>> a, b = {"w": np.array([1.0, 2.0])}, {"w": np.array([2.0, 1.0])}
+    >>> found = match_weights(by_hand(a, {"w": ["P0"]}), a, b)
+    >>> found.inner_product, found.history  # <a, P(b)>, after and before
+    (5.0, (4.0, 5.0))
     """
 
     permutations: dict[str, permuting.Order]
@@ -53,6 +59,9 @@ def match_weights(
 ) -> Match:
     """Finds permutations that bring one network's weights closest to another's.
 
+    They maximise ``<A, P(B)>`` by coordinate ascent, a linear assignment per group (Ainsworth et
+    al., 2023, Section 3.2).
+
     Args:
       spec: of both networks' function.
       target: parameters that stay fixed.
@@ -69,7 +78,15 @@ def match_weights(
       network.
 
     Raises:
-      ValueError: the trees do not fit the spec, or hold non-finite values.
+      ValueError: the trees do not fit the spec, or hold non-finite values; or there are no
+        restarts.
+
+    >>> from mcjax.symmetries import apply, by_hand
+    >>> a, b = {"w": np.array([1.0, 2, 3])}, {"w": np.array([3.0, 1, 2])}
+    >>> spec = by_hand(a, {"w": ["P0"]})
+    >>> found = match_weights(spec, a, b)
+    >>> apply(spec, found.permutations, b)["w"].tolist()
+    [1.0, 2.0, 3.0]
     """
     check_restarts(restarts)
     a, b = (named(spec, tree) for tree in (target, params))
@@ -178,7 +195,9 @@ def _inner(a: Num[np.ndarray, "*shape"], b: Num[np.ndarray, "*shape"]) -> float:
 
 def _assigned(gains: Num[np.ndarray, "layers new old"]) -> Int[np.ndarray, "layers new"]:
     """Each layer's best permutation."""
-    return np.stack([linear_sum_assignment(matrix, maximize=True)[1] for matrix in gains])
+    return np.stack(
+        [scipy.optimize.linear_sum_assignment(matrix, maximize=True)[1] for matrix in gains]
+    )
 
 
 class _Place(NamedTuple):

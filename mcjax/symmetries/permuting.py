@@ -30,7 +30,20 @@ Permutations = Mapping[str, Order | Integer[Array, "*_layers _size"] | Sequence[
 def random(
     spec: Spec, key: Key[Array, ""] | Integer[Array | np.ndarray, " words"]
 ) -> dict[str, Order]:
-    """Draws a uniformly random permutation of every group."""
+    """Draws a uniformly random permutation of every group.
+
+    Args:
+      spec: from `find`, or written by hand.
+      key: a typed or legacy key of `jax.random`.
+
+    Returns:
+      By group, for `apply`.
+
+    >>> from mcjax.symmetries import by_hand
+    >>> spec = by_hand({"w": np.zeros(4)}, {"w": ["P0"]})
+    >>> sorted(random(spec, jax.random.key(0))["P0"].tolist())
+    [0, 1, 2, 3]
+    """
 
     def draw(key: jax.Array, group: Group) -> Order:
         if group.layers is None:
@@ -43,7 +56,12 @@ def random(
 
 
 def identity(spec: Spec) -> dict[str, Order]:
-    """The permutations that change nothing."""
+    """The permutations that change nothing.
+
+    >>> from mcjax.symmetries import by_hand
+    >>> identity(by_hand({"w": np.zeros(4)}, {"w": ["P0"]}))
+    {'P0': array([0, 1, 2, 3])}
+    """
     return {
         name: np.broadcast_to(np.arange(g.size), (g.layers, g.size) if g.layers else (g.size,))
         for name, g in spec.groups.items()
@@ -61,6 +79,16 @@ def apply(spec: Spec, permutations: Permutations, params: PyTree) -> PyTree:
     Raises:
       ValueError: a group is unknown, a permutation does not fit its group, or the parameters have
         other names or shapes than the spec's.
+
+    >>> from mcjax.symmetries import by_hand
+    >>> params = {"in": np.array([[1, 2, 3]]), "out": np.array([[10], [20], [30]])}
+    >>> spec = by_hand(params, {"in": [None, "P0"], "out": ["P0", None]})
+    >>> moved = apply(spec, {"P0": [2, 0, 1]}, params)
+    >>> moved["in"].tolist(), moved["out"].tolist()
+    ([[3, 1, 2]], [[30], [10], [20]])
+    >>> apply(spec, {"P0": [0, 0, 1]}, params)
+    Traceback (most recent call last):
+    ValueError: the permutation of P0 has to be one of shape (3,)
     """
     _check_permutations(spec, permutations)
 
@@ -108,7 +136,15 @@ def check(
       The largest relative change under permutations of all groups at once.
 
     Raises:
-      ValueError: the outputs changed; the message names the groups that change them on their own.
+      ValueError: the outputs changed, and the message names the groups that change them on their
+        own; they are not finite; or the parameters have other names or shapes than the spec's.
+
+    >>> from mcjax.symmetries import by_hand
+    >>> network = lambda params, x: np.tanh(x @ params["in"]) @ params["out"]
+    >>> params = {"in": np.array([[1.0, 2, 3]]), "out": np.array([[1.0], [-2], [4]])}
+    >>> spec = by_hand(params, {"in": [None, "P0"], "out": ["P0", None]})
+    >>> check(spec, network, params, np.ones((1, 1))) < 1e-6
+    True
     """
     before = jax.tree.leaves(function(params, *inputs))
     if not all(np.isfinite(np.asarray(x)).all() for x in before):

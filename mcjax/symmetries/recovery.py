@@ -22,6 +22,9 @@ class Recovery(NamedTuple):
       exact: number of permuted copies whose every parameter was restored exactly.
       copies: number of copies tried.
       seconds: median time of a match by weights.
+
+    >>> Recovery(groups=3, moved=0.98, change=1e-6, exact=10, copies=10, seconds=0.2).exact
+    10
     """
 
     groups: int
@@ -50,6 +53,12 @@ def recovery(
 
     Raises:
       ValueError: as `mcjax.symmetries.find` and `mcjax.symmetries.check`.
+
+    >>> network = lambda params, x: jax.numpy.tanh(x @ params["in"]) @ params["out"]
+    >>> params = {"in": np.float32([[1, 2, 3]]), "out": np.float32([[1], [-2], [4]])}
+    >>> found = recovery(network, params, np.ones((2, 1), np.float32), copies=2)
+    >>> found.groups, found.moved, found.exact
+    (1, 1.0, 2)
     """
     spec = finding.find(function, params, *inputs)
     change = permuting.check(spec, jax.jit(function), params, *inputs)

@@ -35,6 +35,9 @@ class Repaired(NamedTuple):
       scaled: leaves of layers without a bias, whose standard deviations alone were set.
       left: leaves of layers that rescaling leaves cannot correct: gates in one kernel, tied
         embeddings, what all iterations of a scan share, layers in a scan within a scan.
+
+    >>> Repaired({}, corrected=("bias", "in"), scaled=("out",), left=()).corrected
+    ('bias', 'in')
     """
 
     params: PyTree
@@ -67,9 +70,11 @@ def repair(
 ) -> Repaired:
     """The network at ``(1 - t) start + t end`` with the statistics of its hidden units corrected.
 
-    Statistics are computed within each batch and averaged over batches, as batch norm's are: use
-    large batches. A network with batch norm only needs its statistics recomputed
-    (`mcjax.engine.evaluation.Evaluator.statistics`), which is the same correction.
+    Each unit's pre-activation gets the mean and the standard deviation that interpolate those of
+    the ends (Jordan et al., 2023, equation 3). Statistics are computed within each batch and
+    averaged over batches, as batch norm's are: use large batches. A network with batch norm only
+    needs its statistics recomputed (`mcjax.engine.evaluation.Evaluator.statistics`), which is the
+    same correction.
 
     Args:
       spec: of ``function(params, *inputs)``.
@@ -84,8 +89,18 @@ def repair(
       The corrected parameters, and what was corrected.
 
     Raises:
-      ValueError: there are no batches, the ends do not fit the spec or are not finite, or nothing
-        can be corrected.
+      ValueError: there are no batches, a batch is not a tuple, the ends do not fit the spec or are
+        not finite, or nothing can be corrected.
+
+    >>> from mcjax.symmetries import find
+    >>> network = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]
+    >>> a = {"in": np.eye(2, dtype=np.float32), "out": np.ones((2, 1), np.float32)}
+    >>> b = jax.tree.map(lambda w: np.roll(w, 1, axis=-1), a)  # averaged units vary less
+    >>> x = np.float32([[1, 0], [0, 1], [-1, 1]])
+    >>> found = repair(find(network, a, x), network, a, b, [(x,)])
+    >>> found.scaled, np.asarray(found.params["in"]).round(2)
+    (('in',), array([[1.37, 1.37],
+           [1.37, 1.37]], dtype=float32))
     """
     return next(repair_path(spec, function, start, end, batches, [t], progress=progress))
 
@@ -116,6 +131,15 @@ def repair_path(
 
     Raises:
       ValueError: as `repair`, before the first network.
+
+    >>> from mcjax.symmetries import find
+    >>> network = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]
+    >>> a = {"in": np.eye(2, dtype=np.float32), "out": np.ones((2, 1), np.float32)}
+    >>> b = jax.tree.map(lambda w: np.roll(w, 1, axis=-1), a)
+    >>> x = np.float32([[1, 0], [0, 1], [-1, 1]])
+    >>> path = repair_path(find(network, a, x), network, a, b, [(x,)], [0.0, 0.5])
+    >>> [round(float(point.params["in"][0, 0]), 2) for point in path]
+    [1.0, 1.37]
     """
     batches = [taps.as_inputs(batch) for batch in batches]
     if not batches:

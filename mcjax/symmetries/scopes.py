@@ -30,9 +30,13 @@ class Tap(NamedTuple):
       readable: whether it can be read and replaced: not in a scan within a scan, and not if no
         single value carries everything that its leaves contribute.
       leaves: names of the leaves of its layer.
-      factors: sizes whose product is the number of units, as `folds.Fold.places` counts them.
+      factors: sizes whose product is the number of units, as ``Fold.places`` counts them.
       folds: by leaf name; empty if rescaling leaves cannot rescale the layer.
       offset: the leaf that is added to it and its sign, 1 or -1; or None.
+
+    >>> tap = Tap(None, (specs.Factor(5), specs.Factor(4, "P0")), units=(1,), layers=None)
+    >>> tap.readable, tap.folds
+    (True, {})
     """
 
     var: core.Var
@@ -47,18 +51,33 @@ class Tap(NamedTuple):
 
     @property
     def joint(self) -> specs.Axis:
-        """The units as one axis."""
+        """The units as one axis.
+
+        >>> Tap(None, (specs.Factor(5), specs.Factor(4, "P0")), (1,), None).joint.parts
+        (Factor(size=4, group='P0', frozen=None),)
+        """
         return specs.Product(tuple(self.axes[i] for i in self.units))
 
     def rows(self, value: Float[Array, "..."]) -> Float[Array, "samples units"]:
-        """A value with its units on one axis, behind one of samples."""
+        """A value with its units on one axis, behind one of samples.
+
+        >>> tap = Tap(None, (specs.Factor(5), specs.Factor(4, "P0"), specs.Factor(7)), (1,), None)
+        >>> tap.rows(jnp.zeros((5, 4, 7))).shape
+        (35, 4)
+        """
         last = range(value.ndim - len(self.units), value.ndim)
         return jnp.moveaxis(value, self.units, last).reshape(-1, specs.extent(self.joint))
 
     def like(
         self, rows: Float[Array, "samples units"], value: Float[Array, "*shape"]
     ) -> Float[Array, "*shape"]:
-        """The inverse of `rows`, in the shape and dtype of ``value``."""
+        """The inverse of `rows`, in the shape and dtype of ``value``.
+
+        >>> tap = Tap(None, (specs.Factor(5), specs.Factor(4, "P0"), specs.Factor(7)), (1,), None)
+        >>> value = jnp.zeros((5, 4, 7))
+        >>> tap.like(tap.rows(value), value).shape
+        (5, 4, 7)
+        """
         last = range(value.ndim - len(self.units), value.ndim)
         shape = jnp.moveaxis(value, self.units, last).shape
         return jnp.moveaxis(rows.reshape(shape), last, self.units).astype(value.dtype)
@@ -66,7 +85,12 @@ class Tap(NamedTuple):
     def spread(
         self, name: str, values: Num[np.ndarray, "layers units"], shape: Sequence[int]
     ) -> Num[np.ndarray, "..."]:
-        """A number per unit, put where the unit lies in a leaf of some shape."""
+        """A number per unit, put where the unit lies in a leaf of some shape.
+
+        >>> tap = Tap(None, (), (), None, factors=(2,), folds={"w": Fold((3, 2), (1,))})
+        >>> tap.spread("w", np.array([[1.0, 2.0]]), (3, 2)).tolist()
+        [[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]]
+        """
         fold = self.folds[name]
         order = [0, *(1 + np.argsort(fold.places))]
         values = values.reshape(-1, *self.factors).transpose(order)
@@ -75,7 +99,11 @@ class Tap(NamedTuple):
         return whole.reshape(shape)
 
     def groups(self) -> set[str]:
-        """Names of the groups that permute it."""
+        """Names of the groups that permute it.
+
+        >>> Tap(None, (specs.Factor(5), specs.Factor(4, "P0")), (1,), None).groups()
+        {'P0'}
+        """
         return {f.group for axis in self.axes for f in specs.factors(axis) if f.group}
 
 

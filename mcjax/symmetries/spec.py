@@ -15,6 +15,9 @@ class Group(NamedTuple):
     Attributes:
       size: number of positions.
       layers: length of the scan whose iterations each have their own permutation, or None.
+
+    >>> Group(64), Group(64, layers=12)  # one permutation, or one for each of 12 layers
+    (Group(size=64, layers=None), Group(size=64, layers=12))
     """
 
     size: int
@@ -28,6 +31,9 @@ class Factor(NamedTuple):
       size: number of positions.
       group: the group's name, or None.
       frozen: why it is frozen, or None.
+
+    >>> by_hand({"w": np.zeros((2, 3))}, {"w": ["P0", None]}).leaves["w"]
+    (Factor(size=2, group='P0', frozen=None), Factor(size=3, group=None, frozen='by hand'))
     """
 
     size: int
@@ -36,13 +42,27 @@ class Factor(NamedTuple):
 
 
 class Product(NamedTuple):
-    """An axis that is a row-major product."""
+    """An axis that is a row-major product.
+
+    Attributes:
+      parts: the factors, the slowest first.
+
+    >>> by_hand({"w": np.zeros(6)}, {"w": [(("heads", 2), (None, 3))]}).leaves["w"][0].parts
+    (Factor(size=2, group='heads', frozen=None), Factor(size=3, group=None, frozen='by hand'))
+    """
 
     parts: tuple["Axis", ...]
 
 
 class Sum(NamedTuple):
-    """An axis that is a concatenation."""
+    """An axis that is a concatenation.
+
+    Attributes:
+      parts: what is concatenated, in order.
+
+    >>> extent(Sum((Factor(3, "P0"), Factor(2, "P1"))))  # two layers' units side by side
+    5
+    """
 
     parts: tuple["Axis", ...]
 
@@ -57,6 +77,12 @@ class Spec(NamedTuple):
       groups: by name: ``P0``, ``P1``, ...
       leaves: by the parameter's path, the structure of each of its axes.
       unknown: primitives without a rule in `find`; the axes that they touch are frozen.
+
+    >>> spec = by_hand({"in": np.zeros((3, 4)), "out": np.zeros((4, 2))}, {"in": [None, "P0"]})
+    >>> print(spec)
+    group   size  occurs in
+    P0         4  in[1]
+    frozen        in[0], out[0], out[1]: by hand
     """
 
     groups: dict[str, Group]
@@ -77,6 +103,14 @@ def by_hand(params: PyTree, leaves: Mapping[str, Sequence[Any]]) -> Spec:
 
     Raises:
       ValueError: a path is unknown, or a size does not fit.
+
+    >>> params = {"in": np.zeros((3, 4)), "bias": np.zeros(4), "out": np.zeros((4, 2))}
+    >>> hidden = {"in": [None, "P0"], "bias": ["P0"], "out": ["P0", None]}
+    >>> by_hand(params, hidden).groups
+    {'P0': Group(size=4, layers=None)}
+    >>> by_hand(params, {"out": ["P0", None], "in": ["P0", None]})
+    Traceback (most recent call last):
+    ValueError: group P0 has 3 positions and 4
     """
     shapes = {
         leaf_name(path): np.shape(x) for path, x in jax.tree_util.tree_flatten_with_path(params)[0]
@@ -110,7 +144,12 @@ def by_hand(params: PyTree, leaves: Mapping[str, Sequence[Any]]) -> Spec:
 
 
 def moved_share(spec: Spec, params: PyTree) -> float:
-    """The share of the parameters that some group moves, from 0 to 1."""
+    """The share of the parameters that some group moves, from 0 to 1.
+
+    >>> params = {"in": np.zeros((3, 4)), "out": np.zeros((4, 2)), "scale": np.zeros(5)}
+    >>> moved_share(by_hand(params, {"in": [None, "P0"], "out": ["P0", None]}), params)
+    0.8
+    """
     sizes = {leaf_name(p): np.size(x) for p, x in jax.tree_util.tree_flatten_with_path(params)[0]}
     moved = sum(
         n

@@ -34,6 +34,13 @@ def read(
 
     Raises:
       ValueError: there are no inputs, or the parameters do not fit the spec.
+
+    >>> network = lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]
+    >>> shape = lambda *sizes: jax.ShapeDtypeStruct(sizes, jax.numpy.float32)
+    >>> params, x = {"in": shape(3, 4), "out": shape(4, 2)}, shape(5, 3)
+    >>> program, found = read(finding.find(network, params, x), network, params, x)
+    >>> [(sorted(tap.leaves), tap.groups()) for tap in found]
+    [(['in'], {'P0'})]
     """
     programs.check_call(function, params, inputs)
     specs.check_names(spec, params)
@@ -63,7 +70,12 @@ def read(
 
 
 def hidden(spec: specs.Spec, taps: Sequence[Tap]) -> list[str]:
-    """Names of the groups of two or more units that permute none of the taps."""
+    """Names of the groups of two or more units that permute none of the taps.
+
+    >>> spec = specs.by_hand({"w": jax.numpy.zeros((3, 4))}, {"w": [None, "P0"]})
+    >>> hidden(spec, [])
+    ['P0']
+    """
     shown = {name for tap in taps for name in tap.groups()}
     return sorted(n for n, group in spec.groups.items() if n not in shown and group.size > 1)
 
@@ -73,6 +85,10 @@ def left(spec: specs.Spec, taps: Sequence[Tap]) -> tuple[str, ...]:
 
     Of a group that no layer shows, such as one in a branch of a cond, these are all leaves that it
     permutes.
+
+    >>> spec = specs.by_hand({"w": jax.numpy.zeros((3, 4))}, {"w": [None, "P0"]})
+    >>> left(spec, [])
+    ('w',)
     """
     without = set(hidden(spec, [tap for tap in taps if tap.leaves]))
     unseen = {
@@ -85,7 +101,14 @@ def left(spec: specs.Spec, taps: Sequence[Tap]) -> tuple[str, ...]:
 
 
 def as_inputs(batch: PyTree) -> tuple[PyTree, ...]:
-    """A batch's inputs; raises ValueError unless it is a tuple or list."""
+    """A batch's inputs; raises ValueError unless it is a tuple or list.
+
+    >>> as_inputs([1.0])
+    (1.0,)
+    >>> as_inputs({"images": 1.0})
+    Traceback (most recent call last):
+    ValueError: a batch is a tuple of the function's inputs, not dict: give (images,) ...
+    """
     if not isinstance(batch, (tuple, list)):
         raise ValueError(
             f"a batch is a tuple of the function's inputs, not {type(batch).__name__}: "

@@ -29,7 +29,11 @@ _DEFAULTS = {"width": 1.0, "init_scale": 1.0}
 
 
 def names() -> tuple[str, ...]:
-    """Names for `create`, besides ``package.module:factory``."""
+    """Names for `create`, besides ``package.module:factory``.
+
+    >>> len(names()), names()[:3]
+    (35, ('mlp', 'mlp10', 'preresnet110'))
+    """
     return tuple(sorted(_FACTORIES))
 
 
@@ -60,6 +64,12 @@ def create(
     Raises:
       ValueError: the name is unknown, a setting is out of range or not accepted by the factory, the
         factory cannot be imported, or it does not return a linen module.
+
+    >>> create("vgg16", num_classes=10, width=0.5).width
+    0.5
+    >>> create("vgg15", num_classes=10)
+    Traceback (most recent call last):
+    ValueError: unknown model 'vgg15': did you mean vgg19 or vgg16 or vgg13? There are ...
     """
     settings: dict[str, Any] = {
         "num_classes": num_classes,

@@ -20,6 +20,12 @@ class MLP(nn.Module):
       dropout: rate after each hidden layer.
       init_scale: multiplies the standard deviation of `mcjax.flax.ops.layers.he_normal`.
       axis_name: mapped axis that shards the batch (see `mcjax.flax.ops.layers.Dropout`).
+
+    >>> import jax, numpy as np
+    >>> model = MLP(num_classes=10, hidden=(64,), width=0.5)
+    >>> init = lambda: model.init(jax.random.key(0), np.zeros((1, 8, 8, 1), np.float32), False)
+    >>> jax.tree.map(lambda x: x.shape, jax.eval_shape(init)["params"]["Dense_0"])
+    {'bias': (32,), 'kernel': (64, 32)}
     """
 
     num_classes: int
@@ -41,5 +47,9 @@ class MLP(nn.Module):
 
 
 def factories() -> dict[str, Callable[..., MLP]]:
-    """``mlp``, and ``mlp10`` with ten hidden layers (the MNIST network of Jordan et al., 2023)."""
+    """``mlp``, and ``mlp10`` with ten hidden layers (the MNIST network of Jordan et al., 2023).
+
+    >>> factories()["mlp10"](num_classes=10).hidden[:3]
+    (128, 128, 128)
+    """
     return {"mlp": MLP, "mlp10": functools.partial(MLP, hidden=(128,) * 10)}

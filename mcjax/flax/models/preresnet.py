@@ -30,6 +30,9 @@ class Block(nn.Module):
       dropout: dropout rate before the last batch norm.
       init_scale: see `PreResNet`.
       axis_name: see `PreResNet`.
+
+    >>> Block(planes=16, bottleneck=True).stride
+    1
     """
 
     planes: int
@@ -78,12 +81,19 @@ class PreResNet(nn.Module):
       width: multiplies all channels, rounded, at least one.
       dropout: dropout rate before the last batch norm of each block; the original has none.
       init_scale: multiplies the standard deviation of the initialisation, which is Garipov's:
-        `layers.he_normal` with fan-out for convolutions, `layers.uniform` for the dense layer.
+        `mcjax.flax.ops.layers.he_normal` with fan-out for convolutions,
+        `mcjax.flax.ops.layers.uniform` for the dense layer.
       axis_name: mapped axis that shards the batch: batch norm uses the statistics of the global
         batch, and dropout does not depend on the devices.
 
     Raises:
       ValueError: there is no network of this depth.
+
+    >>> PreResNet(depth=20, num_classes=10).width
+    1.0
+    >>> PreResNet(depth=18, num_classes=10)
+    Traceback (most recent call last):
+    ValueError: depth is 18: use 6n + 2 below 44 (8, 14, ...), 9n + 2 from 47 on
     """
 
     depth: int
@@ -148,5 +158,8 @@ def factories() -> dict[str, Callable[..., PreResNet]]:
 
     * ``preresnet8``, ``preresnet20``: two 3x3 convolutions per block;
     * ``preresnet56``, ``preresnet110``, ``preresnet164``: bottlenecks.
+
+    >>> list(factories())
+    ['preresnet8', 'preresnet20', 'preresnet56', 'preresnet110', 'preresnet164']
     """
     return {f"preresnet{depth}": functools.partial(PreResNet, depth) for depth in DEPTHS}

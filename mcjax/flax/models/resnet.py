@@ -32,6 +32,9 @@ class Block(nn.Module):
         channels, instead of two 3x3.
       init_scale: see `ResNet`.
       axis_name: see `ResNet`.
+
+    >>> Block(planes=64, stride=2).bottleneck
+    False
     """
 
     planes: int
@@ -70,16 +73,20 @@ class ResNet(nn.Module):
     """Four stages of `Block`.
 
     Attributes:
-      depth: one of `BLOCKS`.
+      depth: one of `BLOCKS`: 18, 34 or 50.
       num_classes: number of logits.
       width: multiplies all channels, rounded, at least one.
       dropout: dropout rate before the dense layer; the original has none.
       init_scale: multiplies the standard deviation of the initialisation, which is torchvision's:
-        `layers.he_normal` with fan-out for convolutions, `layers.uniform` for the dense layer.
+        `mcjax.flax.ops.layers.he_normal` with fan-out for convolutions,
+        `mcjax.flax.ops.layers.uniform` for the dense layer.
       small_images: whether the first convolution is 3x3 with stride one and there is no max
         pooling, as is usual for 32x32 pixels.
       axis_name: mapped axis that shards the batch: batch norm uses the statistics of the global
         batch, and dropout does not depend on the devices.
+
+    >>> ResNet(depth=18, num_classes=10, small_images=True).depth
+    18
     """
 
     depth: int
@@ -134,6 +141,9 @@ def factories() -> dict[str, Callable[..., ResNet]]:
     * ``resnet18``, ``resnet34``: two 3x3 convolutions per block; ``resnet50``: bottlenecks. They
       halve the image five times, so 224x224 pixels end as 7x7 and 32x32 as 1x1.
     * ``resnet18_cifar`` and so on: with ``small_images``; 32x32 pixels end as 4x4.
+
+    >>> list(factories())
+    ['resnet18', 'resnet34', 'resnet50', 'resnet18_cifar', 'resnet34_cifar', 'resnet50_cifar']
     """
     plain = {f"resnet{depth}": functools.partial(ResNet, depth) for depth in BLOCKS}
     small = {f"{n}_cifar": functools.partial(f, small_images=True) for n, f in plain.items()}

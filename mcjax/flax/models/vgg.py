@@ -38,6 +38,10 @@ class VGG(nn.Module):
       batch_norm: whether to normalise after each convolution (Ioffe & Szegedy, 2015).
       axis_name: mapped axis that shards the batch: batch norm uses the statistics of the global
         batch, and dropout does not depend on the devices.
+
+    >>> model = VGG(((8,), (16, 16)), num_classes=10, dense=(32,), batch_norm=True)
+    >>> model.stages, model.dropout
+    (((8,), (16, 16)), 0.5)
     """
 
     stages: tuple[tuple[int, ...], ...]
@@ -93,6 +97,9 @@ class TorchvisionVGG(VGG):
     hidden dense layer. Initialised as in torchvision: `mcjax.flax.ops.layers.he_normal` with
     fan-out for convolutions, a normal distribution with standard deviation 0.01 for dense layers,
     both scaled by ``init_scale``.
+
+    >>> TorchvisionVGG(STAGES["vgg11"], num_classes=1000).dense
+    (4096, 4096)
     """
 
     dense: tuple[int, ...] = (4096, 4096)
@@ -117,6 +124,15 @@ def adaptive_mean(x: Float[AnyArray, "b h w c"], size: int) -> Float[Array, "b {
 
     Window i has the rows from ``floor(i h / size)`` up to but excluding ``ceil((i + 1) h / size)``:
     windows overlap if ``size`` does not divide ``h``.
+
+    Args:
+      x: images of any size.
+      size: height and width of the result, in pixels.
+
+    >>> import jax, numpy as np
+    >>> image = np.arange(4, dtype=np.float32).reshape(1, 4, 1, 1)
+    >>> jax.jit(adaptive_mean, static_argnums=1)(image, 2)[0, :, 0, 0].tolist()
+    [0.5, 2.5]
     """
     x = jnp.asarray(x)
     for axis in (1, 2):
@@ -136,6 +152,9 @@ def factories() -> dict[str, Callable[..., VGG]]:
     * ``vgg7``: four convolutions with 32 and 64 channels, two dense layers of 128, no dropout. For
       digits of 8x8 pixels; 116 thousand parameters;
     * ``torchvision_vgg11`` to ``torchvision_vgg19``: `TorchvisionVGG`.
+
+    >>> list(factories())[:6]
+    ['vgg11', 'vgg13', 'vgg16', 'vgg19', 'vgg10', 'vgg7']
     """
     plain = {name: functools.partial(VGG, stages) for name, stages in STAGES.items()}
     plain["vgg10"] = functools.partial(

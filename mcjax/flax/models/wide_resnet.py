@@ -27,6 +27,9 @@ class Block(nn.Module):
       dropout: dropout rate after the first convolution.
       init_scale: see `WideResNet`.
       axis_name: see `WideResNet`.
+
+    >>> Block(features=160, dropout=0.3).stride
+    1
     """
 
     features: int
@@ -64,12 +67,18 @@ class WideResNet(nn.Module):
       width: multiplies all channels, including the first 16, rounded, at least one.
       dropout: dropout rate between the convolutions of each block.
       init_scale: multiplies the standard deviation of the initialisation, which is Garipov's:
-        `layers.uniform` for all kernels and biases.
+        `mcjax.flax.ops.layers.uniform` for all kernels and biases.
       axis_name: mapped axis that shards the batch: batch norm uses the statistics of the global
         batch, and dropout does not depend on the devices.
 
     Raises:
       ValueError: there is no network of this depth.
+
+    >>> WideResNet(depth=28, widen=10, num_classes=10).widen
+    10
+    >>> WideResNet(depth=20, widen=10, num_classes=10)
+    Traceback (most recent call last):
+    ValueError: depth is 20: use 6n + 4 (10, 16, ...)
     """
 
     depth: int
@@ -109,7 +118,11 @@ class WideResNet(nn.Module):
 
 
 def factories() -> dict[str, Callable[..., WideResNet]]:
-    """Constructors by name: ``wrn28x10`` (36.5 million parameters) and ``wrn16x4`` (2.7)."""
+    """Constructors by name: ``wrn28x10`` (36.5 million parameters) and ``wrn16x4`` (2.7).
+
+    >>> list(factories())
+    ['wrn28x10', 'wrn16x4']
+    """
     return {f"wrn{d}x{k}": functools.partial(WideResNet, d, k) for d, k in ((28, 10), (16, 4))}
 
 

@@ -64,6 +64,12 @@ def conv_general_dilated(
     forms are for NHWC images without dilation and groups; other convolutions use ``lax``. On CPU,
     many networks are faster in ``lax.map`` than in ``vmap``, which turns the form of ``lax`` into a
     grouped convolution.
+
+    >>> import flax.linen as nn
+    >>> layer = nn.Conv(8, (3, 3), conv_general_dilated=conv_general_dilated)
+    >>> images = jax.ShapeDtypeStruct((5, 4, 4, 1), np.float32)
+    >>> jax.eval_shape(layer.init_with_output, jax.random.key(0), images)[0].shape
+    (5, 4, 4, 8)
     """
     lhs, rhs = jnp.asarray(lhs), jnp.asarray(rhs)
     precision = tuple(precision) if isinstance(precision, list) else precision
@@ -190,6 +196,12 @@ def direct(
     Returns:
       An array with the dtype of ``x`` and ``h_out = (h + padding - kernel_h) // stride + 1``.
       16-bit types are summed in float32.
+
+    >>> image, kernel = np.arange(9.0, dtype=np.float32), np.ones((3, 3, 1, 1), np.float32)
+    >>> jax.jit(direct)(image.reshape(1, 3, 3, 1), kernel).reshape(3, 3)
+    Array([[ 8., 15., 12.],
+           [21., 36., 27.],
+           [20., 33., 24.]], dtype=float32)
     """
     x, kernel = jnp.asarray(x), jnp.asarray(kernel)
     tops, lefts = padding or _same(kernel.shape[:2])
@@ -218,6 +230,18 @@ def winograd(
 
     The result has the dtype of ``x``; 16-bit types are computed in float32. ``precision`` is that
     of the products, as in ``lax.dot``: one batched product if ``batched``, otherwise sixteen.
+
+    Args:
+      x: images.
+      kernel: 3x3.
+      precision: of the products.
+      batched: whether to compute one batched product.
+
+    >>> image, kernel = np.arange(9.0, dtype=np.float32), np.ones((3, 3, 1, 1), np.float32)
+    >>> jax.jit(winograd)(image.reshape(1, 3, 3, 1), kernel).reshape(3, 3).round(3)
+    Array([[ 8.      , 15.000001, 12.000001],
+           [21.000002, 36.      , 27.000002],
+           [20.      , 33.      , 24.000002]], dtype=float32)
     """
     _, height, width, _ = x.shape
     down, across = -(-height // 2), -(-width // 2)
@@ -252,6 +276,11 @@ def max_pool_2x2(x: Float[AnyArray, "b h w c"]) -> Float[Array, "b h_out w_out c
     An odd last row or column is dropped, and a dimension of size one stays. This is the maximum of
     the four parities, whose gradient is much faster on CPU than that of ``nn.max_pool``. Ties share
     the gradient.
+
+    >>> image = np.arange(16.0, dtype=np.float32).reshape(1, 4, 4, 1)
+    >>> jax.jit(max_pool_2x2)(image).reshape(2, 2)
+    Array([[ 5.,  7.],
+           [13., 15.]], dtype=float32)
     """
     x = x[:, : _even(x.shape[1]), : _even(x.shape[2])]
     phases = _phases(x, min(2, x.shape[1]), min(2, x.shape[2]))
@@ -262,6 +291,11 @@ def max_pool_3x3(x: Float[AnyArray, "b h w c"]) -> Float[Array, "b h_out w_out c
     """Maximum over 3x3 windows with stride two, after padding by one pixel on all sides.
 
     Height and width are halved and rounded up. Implemented like `max_pool_2x2`.
+
+    >>> image = np.arange(16.0, dtype=np.float32).reshape(1, 4, 4, 1)
+    >>> jax.jit(max_pool_3x3)(image).reshape(2, 2)
+    Array([[ 5.,  7.],
+           [13., 15.]], dtype=float32)
     """
     x = jnp.asarray(x)
     for axis in (1, 2):

@@ -123,3 +123,11 @@ def test_a_reader_that_leaves_early_sees_no_traceback(argv):
     )  # fmt: skip
     os.close(writer)
     assert found.stderr == ""
+
+
+def test_a_command_imports_slow_libraries_when_it_needs_them():
+    """``--help`` and the answer to a wrong flag do not wait for them."""
+    slow = {"matplotlib", "orbax", "scipy.interpolate", "scipy.ndimage", "sklearn", "PIL"}
+    code = f"import sys, experiments.fit_curve; print(sorted({slow} & sys.modules.keys()))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, "[]\n"), run.stderr

@@ -82,3 +82,10 @@ def test_a_wrong_style_is_said_before_any_work(base, tmp_path, content, message)
     assert str(caught.value).startswith(f"--style={file}: ")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "new").exists()
+
+
+def test_the_ends_running_averages_are_noted_last(base, monkeypatch, capsys):
+    said = lambda names: [f"note: {name.run.name}" for name in names]  # noqa: E731
+    monkeypatch.setattr(landscapes.notes, "of_averages", said)
+    fit_curve.run(curve_config(base))
+    assert capsys.readouterr().out.splitlines()[-2:] == ["note: G", "note: B"]
