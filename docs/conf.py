@@ -45,8 +45,6 @@ myst_heading_anchors = 4
 nb_custom_formats = {".py": "tutorials.notebook"}
 nb_execution_mode = "off" if os.environ.get("TUTORIALS") == "0" else "force"
 nb_execution_timeout = 300
-# Most of their time is compilation, of networks too small for optimized code to matter.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
 nb_output_stderr = "remove-warn"

@@ -1,0 +1,96 @@
+# %% [markdown]
+# # Instability
+#
+# Train a network to step $k$. Then train two copies of it to the end, which see the data in
+# different orders. Is there a barrier between them? You learn from which step on the order of the
+# data no longer decides in which valley training ends (Frankle et al., 2020).
+
+# %%
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import optax
+
+from mcjax import api, data, plots
+from mcjax.analysis import instability
+from mcjax.flax import models
+from mcjax.flax.objective import cross_entropy
+
+plt.style.use(plots.STYLE)
+# %matplotlib inline
+digits = data.load("digits")
+train, held_out = (
+    {"images": split.images / 255, "labels": split.labels}
+    for split in (digits.train, digits.validation)
+)
+model = models.create("mlp", num_classes=10, width=0.25)  # two hidden layers of 32 units
+objective = cross_entropy(model)
+
+# %% [markdown]
+# **A fork** of a training is the same parameters, optimizer state and place in the schedule, and
+# another order of the data from there on. So `run` takes all of these, and the keys of the steps
+# that are left.
+
+# %%
+STEPS, PER_EPOCH = 900, len(train["labels"]) // 50
+sgd = optax.sgd(optax.linear_schedule(0.3, 0.0, STEPS), momentum=0.9)
+
+
+@jax.jit
+def run(params, first, second, k):
+    """Trains in one order of the data to step k, and in another from there on."""
+
+    def step(carry, i):
+        params, moments = carry
+        key = jax.random.fold_in(jnp.where(i < k, first, second), i)
+        rows = jax.random.randint(key, (50,), 0, len(train["labels"]))
+        batch = {name: jnp.asarray(x)[rows] for name, x in train.items()}
+        batch["weight"] = jnp.ones(50)
+        gradient, _ = jax.grad(objective.train, has_aux=True)(params, {}, batch, jax.random.key(0))
+        updates, moments = sgd.update(gradient, moments)
+        return (optax.apply_updates(params, updates), moments), None
+
+    return jax.lax.scan(step, (params, sgd.init(params)), jnp.arange(STEPS))[0][0]
+
+
+# %% [markdown]
+# **The children**: three from each fork point. Their first $k$ steps are the same, and the rest
+# differs in the order of the data alone. (They repeat those $k$ steps, which takes milliseconds
+# here; the command below trains them once.)
+
+# %%
+forks, orders = (0, 10, 20, 40, 80, 160), jax.random.split(jax.random.key(1), 4)
+init = jax.jit(model.init, static_argnums=2)
+params = init(jax.random.key(0), train["images"][:1], False)["params"]
+ends = [run(params, orders[0], orders[child], k) for k in forks for child in (1, 2, 3)]
+
+# %% [markdown]
+# **Measure** the segments between the children of each fork. One call evaluates all pairs of
+# networks that it gets.
+
+# %%
+found = [
+    api.interpolate(objective, ends[3 * i : 3 * i + 3], train, held_out, points=9)
+    for i in range(len(forks))
+]
+
+# %% [markdown]
+# **The result** has the barriers of all pairs. The error barrier is how far the error rises above
+# the mean of the ends; below 2 points, training is called stable.
+
+# %%
+result = instability.collect([f"s{k}" for k in forks], forks, PER_EPOCH, found)
+first = result.stable_from("train_accuracy")
+print("stable from step", "none of these" if first is None else result.step[first], "on")
+plots.instability_figure(result)
+
+# %% [markdown]
+# Forked early, the children end in valleys with a barrier between them; forked later, the segment
+# between them is as good as they are, though they have seen the data in different orders. Three
+# children per fork say where this happens roughly, not exactly: another seed moves the step. The
+# barrier of the *error* is what the paper judges; that of the loss, which the figure shows, too,
+# can go on when errors do not.
+#
+# `python -m experiments.instability` does the same for any network, with data augmentation,
+# resumes, and trains the children side by side: [Forks and
+# instability](../commands.md#forks-and-instability).
