@@ -50,6 +50,8 @@ nb_execution_in_temp = True
 nb_output_stderr = "remove-warn"
 
 html_theme = "furo"
+html_static_path = ["assets"]
+html_css_files = ["site.css"]
 html_title = f"mcjax {version}"
 html_math_renderer = "mathml"
 html_show_copyright = False

@@ -146,11 +146,11 @@ for name, path in found.paths.items():
 plots.curve_figure(found, "Segments between two networks on digits")
 
 # %% [markdown]
-# Matching takes away most of the barrier, and REPAIR half of what is left: most of it was the
-# order of the units, not two different solutions. Look at the accuracy half way, too: the
-# *validation* accuracy hardly changes with REPAIR here. What is left grows for narrower networks,
-# and for deeper ones matching the activations ([how well it works](../symmetries.md)) can do
-# better than matching the weights.
+# Matching takes away most of the barrier, and REPAIR more than half of what is left: most of it
+# was the order of the units, not two different solutions. Look at the accuracy half way, too:
+# REPAIR hardly changes it here. What is left grows for narrower networks, and for deeper ones
+# matching the activations ([how well it works](../symmetries.md)) can do better than matching the
+# weights.
 #
 # `python -m experiments.align` does all this for two checkpoints, and its result can be an end of
 # a curve.

@@ -60,7 +60,7 @@ plots.curve_figure(found, "A transformer on characters")
 
 # %% [markdown]
 # The curve joins two networks whose segment is far worse. These networks are small and barely
-# trained (a perplexity of 12 is poor), so the numbers say that the method works for a language
+# trained (a perplexity above 10 is poor), so the numbers say that the method works for a language
 # model, not how its landscape looks. Perplexity is right only because all sequences are equally
 # long: a mean over examples is then a mean over characters.
 #

@@ -76,12 +76,11 @@ for ax, found, title in zip(axes[0], (one, two), ("one process", "two processes"
 figure
 
 # %% [markdown]
-# **What you submit** to Slurm. `--distributed` finds the other processes, so there is no address.
-# A minute before the time is up the job is told to stop; it saves, and status 75 asks for its
-# place in the queue again.
+# **What you submit** to Slurm, after a line `#!/bin/bash`. `--distributed` finds the other
+# processes, so there is no address. A minute before the time is up the job is told to stop; it
+# saves, and status 75 asks for its place in the queue again.
 #
 # ```bash
-# #!/bin/bash
 # #SBATCH --nodes=4 --ntasks-per-node=8 --gpus-per-node=8 --cpus-per-task=8
 # #SBATCH --time=04:00:00 --signal=TERM@60 --requeue --open-mode=append
 # srun --kill-on-bad-exit=1 .venv/bin/python -m experiments.fit_curve --distributed \
