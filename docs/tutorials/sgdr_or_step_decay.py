@@ -137,9 +137,9 @@ for name in EPOCHS:
         print(f"{name}, seed {seed}: {heights}")
 
 # %% [markdown]
-# Now SGDR crosses barriers, low ones, of other heights and between other iterates for each seed;
-# step decay crosses none. One seed would have told you one of these stories: the paper's claims
-# are judged on [five](../paper.md). This is the seed with the highest barrier:
+# Now SGDR crosses barriers in some seeds, low ones, of other heights and between other iterates;
+# step decay crosses none to speak of. One seed would have told you one of these stories: the
+# paper's claims are judged on [five](../paper.md). This is the seed with the highest barrier:
 
 # %%
 highest = max(range(3), key=lambda seed: hot["SGDR", seed][1].matrix("train_loss").max())
