@@ -295,7 +295,7 @@ def with_l2(objective: Objective, weight_decay: float) -> Objective:
       objective: what to minimise besides.
       weight_decay: in units of loss per squared weight distance.
 
-    >>> objective = with_l2(from_loss(lambda w, batch: np.float32(1)), weight_decay=0.1)
+    >>> objective = with_l2(from_loss(lambda w, batch: jnp.float32(1)), weight_decay=0.1)
     >>> batch = np.zeros((2, 1), np.float32)
     >>> params = np.float32([3, 4])
     >>> loss, (sums, _) = jax.jit(objective.train)(params, {}, batch, jax.random.key(0))

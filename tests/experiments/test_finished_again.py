@@ -93,6 +93,7 @@ def test_a_finished_curve_is_evaluated_again_with_other_points(curve, capsys):
     assert not (folder / "earlier" / "2").exists()
 
 
+@pytest.mark.long
 def test_a_finished_curve_is_evaluated_with_other_metrics_and_on_other_data(curve, capsys):
     metrics = "tests.nets:confidence,ece,top2_accuracy,class_accuracy,tests.nets:margin"
     config = change(

@@ -35,6 +35,7 @@ def test_a_mode_that_diverges_is_not_connected(base, tmp_path):
     assert not (tmp_path / "GX" / "curve.npz").exists()
 
 
+@pytest.mark.long
 def test_a_mode_at_chance_is_connected_only_on_demand(base, tmp_path, capsys):
     mode = change(MODE, lr=0.0, seed=4)
     config = curve_config(
