@@ -220,7 +220,6 @@ class Layered(nn.Module):
         return jnp.mean(dense(dense(x)), (1, 2))
 
 
-@pytest.mark.long
 def test_in_bfloat16_gradients_of_biases_are_summed_in_float32():
     objective = cross_entropy(Layered(), jnp.bfloat16)
     exact = cross_entropy(Layered())
