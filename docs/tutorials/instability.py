@@ -27,9 +27,8 @@ model = models.create("mlp", num_classes=10, width=0.25)  # two hidden layers of
 objective = cross_entropy(model)
 
 # %% [markdown]
-# **A fork** of a training is the same parameters, optimizer state and place in the schedule, and
-# another order of the data from there on. So `run` takes all of these, and the keys of the steps
-# that are left.
+# **A fork** is a common training up to step $k$ and another order of the data from there on.
+# Everything else is the same: initial parameters, momentum, and the place in the schedule.
 
 # %%
 STEPS, PER_EPOCH = 900, len(train["labels"]) // 50
@@ -81,16 +80,22 @@ found = [
 # %%
 result = instability.collect([f"s{k}" for k in forks], forks, PER_EPOCH, found)
 first = result.stable_from("train_accuracy")
-print("stable from step", "none of these" if first is None else result.step[first], "on")
+for step, *heights in zip(result.step, *result.spread("train_accuracy"), strict=True):
+    mean, _, low, high = (100 * x for x in heights)
+    print(f"fork at step {step:3}: {mean:4.1f} points, {low:.1f} to {high:.1f}")
+print("stable from", "none of them on" if first is None else f"step {result.step[first]} on")
 plots.instability_figure(result)
 
 # %% [markdown]
-# Forked early, the children end in valleys with a barrier between them; forked later, the segment
-# between them is as good as they are, though they have seen the data in different orders. Three
-# children per fork say where this happens roughly, not exactly: another seed moves the step. The
-# barrier of the *error* is what the paper judges; that of the loss, which the figure shows, too,
-# can go on when errors do not.
+# Children that part in the first epoch end in different valleys; ten common steps at this high
+# learning rate do not help at all. In the sixth epoch the valley is decided.
 #
-# `python -m experiments.instability` does the same for any network, with data augmentation,
+# What misleads: the step depends on the learning rate. With a peak of 0.1 instead of 0.3, the
+# children of the untrained network have a mean error barrier of 2 points, and those of step 10
+# none. The bands are the lowest and the highest of three pairs of three children, which share
+# networks, so they are not confidence intervals. Two points are a convention. And there is one
+# parent: train several before you name a step.
+#
+# `python -m experiments.instability` does the same for any network, with data augmentation. It
 # resumes, and trains the children side by side: [Forks and
 # instability](../commands.md#forks-and-instability).
