@@ -118,10 +118,10 @@ for ax, name in zip(axes, ("loss", "accuracy"), strict=True):
     ax.set(xlabel="t, from mine to theirs", ylabel=plots.metric_label(f"train_{name}"))
 
 # %% [markdown]
-# Two networks trained apart have a barrier between them, wherever they were trained; a
-# [curve](first_curve.py) or an [alignment](aligned_interpolation.py) joins them. The ends here are
-# evaluated with recomputed statistics. So a loss may differ a little from what PyTorch prints: its
-# running averages lag behind the weights, and their variances are unbiased.
+# This pair has a barrier, as networks trained apart usually have, and a [curve](first_curve.py) or
+# an [alignment](aligned_interpolation.py) may join them. The ends here are evaluated with
+# recomputed statistics, so a loss may differ a little from what PyTorch prints: its running
+# averages lag behind the weights, and their variances are unbiased.
 #
 # Other names, and averages stored beside the weights (SWA, EMA):
 # [PyTorch](../your_model.md#pytorch).
