@@ -88,7 +88,8 @@ plots.instability_figure(result)
 
 # %% [markdown]
 # Children that part in the first epoch end in different valleys; ten common steps at this high
-# learning rate do not help at all. In the sixth epoch the valley is decided.
+# learning rate do not help at all. At step 80 the valley is still open; by step 160, in the seventh
+# epoch, it is decided. No fork here lies between the two.
 #
 # What misleads: the step depends on the learning rate. With a peak of 0.1 instead of 0.3, the
 # children of the untrained network have a mean error barrier of 2 points, and those of step 10
