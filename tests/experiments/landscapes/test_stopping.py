@@ -26,6 +26,7 @@ def flags(command, modes):  # noqa: F811
     return {
         "sharpness": (f"--curve={curve}", "--points=9", "--eigenvalues=2"),
         "loss_surface": (f"--points={a},{b},{curve}", "--grid=20x40"),
+        "loss_surface --refine": (f"--points={a},{b},{curve}", "--grid=49x49", "--refine=0.01"),
         "interpolate": (f"--points={a},{b},{curve}", "--num_points=201"),
     }[command]
 
@@ -36,6 +37,7 @@ def flags(command, modes):  # noqa: F811
     [
         ("sharpness", "points/*.npz", "sharpness.npz"),
         ("loss_surface", "rows/*.npz", "surface.npz"),
+        ("loss_surface --refine", "rounds/*.npz", "surface.npz"),
         ("interpolate", "paths/*.npz", "interpolation.npz"),
     ],
 )
@@ -45,7 +47,7 @@ def test_sigterm_of_the_second_process_stops_both(start, modes, tmp_path, comman
         ends = f"--start={modes}/A", f"--end={modes}/B"
         end(start("fit_curve", *ends, "--epochs=2", "--points=3", f"--workdir={modes}/curve"))
     run = tmp_path / "two"
-    own = flags(command, modes)
+    own, command = flags(command, modes), command.split()[0]
     both = start(command, *own, f"--workdir={run}", processes=2)
     deadline = time.monotonic() + BOUNDED
     while not list(run.glob(saved)) and time.monotonic() < deadline:
