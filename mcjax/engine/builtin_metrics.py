@@ -112,8 +112,9 @@ def perplexity(means: Means) -> Float[np.ndarray, " points"]:
         return np.exp(means["loss"])
 
 
+ACCURACY = Metric("accuracy", top_k_accuracy(1).values)
 BUILT_IN = {
-    "accuracy": Metric("accuracy", top_k_accuracy(1).values),
+    "accuracy": ACCURACY,
     "error": Metric("error", error),
     "ece": calibration_error(),
     "class_accuracy": Metric("class_accuracy", class_accuracy, _of_classes),

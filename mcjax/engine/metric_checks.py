@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcjax.engine import metrics, parallel
+from mcjax.engine import builtin_metrics, metrics, parallel
 from mcjax.engine.metrics import Metric
 from mcjax.engine.objectives import Objective
 from mcjax.results.paths import SUMMARY_ENDINGS
@@ -48,6 +48,8 @@ def with_metrics(
         return jax.eval_shape(parallel.data_parallel(function, mesh), params, state, batch)
 
     of_objective = metrics.reported(own, _ones(traced(own.evaluate)))
+    if "accuracy" in of_objective:
+        more = [one for one in more if one is not builtin_metrics.ACCURACY]  # the same number
     taken = set(of_objective)
     sample = None
     for one in more:

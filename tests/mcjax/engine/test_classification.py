@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mcjax import api, curves
 from mcjax.engine import classification, parallel
 from mcjax.flax.models.mlp import MLP
 from mcjax.flax.objective import cross_entropy
@@ -73,6 +74,22 @@ def test_with_the_axis_devices_draw_their_own_masks():
     shared, own = losses(None), losses(parallel.DATA_AXIS)
     assert shared[0] == shared[1]
     assert own[0] != own[1]
+
+
+def test_accuracy_may_be_asked_for_though_it_is_measured_anyhow():
+    points, t = (PARAMS, PARAMS), curves.segment()
+    data = {name: x for name, x in BATCH.items() if name != "weight"}
+    found = api.profile(
+        classification.cross_entropy(dense),
+        t,
+        points,
+        data,
+        points=2,
+        metrics=["accuracy", "error"],
+    )
+    of_train = found.segment.metrics["train"]
+    assert set(of_train) == {"loss", "accuracy", "error"}
+    np.testing.assert_allclose(of_train["accuracy"], 1 - of_train["error"])
 
 
 def test_wrong_logits_are_refused_by_name():
