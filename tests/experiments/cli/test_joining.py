@@ -96,3 +96,23 @@ def test_a_signal_ends_the_wait_for_processes(signum, status):
         process.send_signal(signum)
         process.communicate(timeout=BOUNDED)
     assert process.returncode == status
+
+
+STOPPED = """
+import signal
+import jax
+from experiments.cli import command, configs, errors
+jax.distributed.is_initialized = lambda: True
+def run(config):
+    raise errors.Interrupted(signal.SIGTERM)
+command.main(configs.ModeConfig, run, "")
+"""
+
+
+def test_another_sigterm_while_the_processes_end_keeps_the_status():
+    """The first process that ends makes srun send it to the others."""
+    program = [sys.executable, "-c", STOPPED, "--nocompilation_cache"]
+    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
+        assert "stopped by SIGTERM" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 75
