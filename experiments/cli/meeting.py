@@ -7,6 +7,7 @@ sends its record (command, versions, flags) as a line of JSON, and receives the 
 
 import contextlib
 import json
+import os
 import select
 import socket
 import sys
@@ -92,8 +93,12 @@ class _Wait:
         """Seconds since the beginning."""
         return time.monotonic() - self._began
 
-    def check(self, what: str) -> None:
+    def check(self, what: str, limit: float | None = None) -> None:
         """Prints what this process waits for when it has been quiet for long.
+
+        Args:
+          what: it waits for.
+          limit: seconds after which the caller stops waiting, if before `WAIT_SECONDS`.
 
         Raises:
           Missing: `WAIT_SECONDS` are over.
@@ -101,7 +106,8 @@ class _Wait:
         what = f"{what} {self._where}"
         if self.passed() > QUIET_SECONDS and not self._printed:
             self._printed = True
-            print(f"waiting for {what}, up to {WAIT_SECONDS} s", file=sys.stderr, flush=True)
+            limit = limit or WAIT_SECONDS
+            print(f"waiting for {what}, up to {limit} s", file=sys.stderr, flush=True)
         if self.passed() > WAIT_SECONDS:
             raise Missing(f"after {WAIT_SECONDS} s still waiting for {what}: {self._remedy}")
 
@@ -119,7 +125,7 @@ def _resolve(launch: Launch, wait: _Wait) -> None:
                 f"{launch.address}: {why}, for {NAME_SECONDS} s; the name of process 0's machine "
                 "has to resolve on all of them (or give its address with --coordinator)"
             )
-        wait.check(f"the name {launch.host} to resolve ({why})")
+        wait.check(f"the name {launch.host} to resolve ({why})", NAME_SECONDS)
         time.sleep(POLL_SECONDS)
 
 
@@ -146,24 +152,26 @@ def _receive(launch: Launch, record: Record, wait: _Wait) -> None:
 
 
 def _listen(launch: Launch, wait: _Wait) -> socket.socket:
-    """A socket that listens on the coordinator's port, on all of the machine's addresses, as JAX's.
+    """A socket that listens where JAX's service will, on all of the machine's addresses.
 
     Raises:
       UsageError: the port is in use, for `PORT_SECONDS`, or not allowed.
     """
+    bound = os.environ.get("JAX_COORDINATOR_BIND_ADDRESS", launch.address)
+    port = int(bound.rpartition(":")[2])
     both = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if both else socket.AF_INET
     while True:
         try:
             server = socket.create_server(
-                ("", launch.port), family=family, backlog=launch.number, dualstack_ipv6=both
+                ("", port), family=family, backlog=launch.number, dualstack_ipv6=both
             )
             server.settimeout(POLL_SECONDS)
             return server
         except OSError as error:
             if wait.passed() > PORT_SECONDS or isinstance(error, PermissionError):
                 raise UsageError(
-                    f"port {launch.port} of {launch.address} cannot be used: "
+                    f"port {port} of {launch.address} cannot be used: "
                     f"{str(error.strerror).partition(' (')[0]}; choose another with --coordinator, "
                     "or JAX_COORDINATOR_PORT with --distributed"
                 ) from None

@@ -54,6 +54,17 @@ def test_equal_processes_meet_in_any_order(address, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_process_0_listens_where_jax_will(address, monkeypatch):
+    """Behind a service that forwards another port."""
+    monkeypatch.setenv("JAX_COORDINATOR_BIND_ADDRESS", f"[::]:{address.partition(':')[2]}")
+    found = []
+    first = threading.Thread(target=lambda: found.extend(meet("localhost:1", 2, [SAME])))
+    first.start()
+    assert meet(address, 2, [SAME], (1,)) == [None]
+    first.join()
+    assert found == [None]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -94,11 +105,14 @@ def test_without_the_first_process_its_address_and_the_reason_are_said(
     assert re.fullmatch(f"after 0.4 s still waiting for {what}: start it", str(error))
 
 
-def test_a_name_that_does_not_resolve(capsys):
+def test_a_name_that_does_not_resolve(monkeypatch, capsys):
+    monkeypatch.setattr(meeting, "QUIET_SECONDS", 0)
     for index in (0, 1):
         (error,) = meet("no.such.host.invalid:1234", 2, [SAME], (index,))
         assert isinstance(error, UsageError)
         assert re.match(r"no\.such\.host\.invalid:1234: .*, for 0\.1 s; the name", str(error))
+        said = capsys.readouterr().err
+        assert re.fullmatch(r"waiting for the name no\.such\.host\.invalid .*up to 0\.1 s\n", said)
     (error,) = meet("a..b:1234", 2, [SAME], (1,))
     assert str(error).startswith("a..b:1234: ")
 
