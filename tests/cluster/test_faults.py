@@ -51,8 +51,7 @@ def set_end(job, seconds):
 
 
 def resume(job, folder, name):
-    """Starts a requeued job at once, not two minutes later; checks how it ends."""
-    job.cluster.run("scontrol", "update", f"JobId={job.id}", "StartTime=now")
+    """Checks how a requeued job ends."""
     finish(job, folder, name)
     assert job.tasks()[0]["Restarts"] == "1"
 
@@ -83,6 +82,7 @@ def test_sigterm_of_the_scheduler_saves_and_requeues(cluster, folder):
     saved = max(path.stat().st_ctime for path in steps)
     seconds = saved - datetime.datetime.fromisoformat(sent).timestamp()
     assert -1 < seconds < 60
+    cluster.run("scontrol", "update", f"JobId={job.id}", "StartTime=now")  # not in two minutes
     resume(job, folder, "signal")
     scripts.report(
         "the scheduler's own SIGTERM (`--signal`)",
@@ -120,7 +120,7 @@ def test_a_node_whose_daemon_is_killed(cluster, folder):
     job.wait("PENDING")  # after SlurmdTimeout
     interrupted(folder, "node")
     assert cluster.node_state(node).startswith("down")
-    cluster.start_node(node)
+    cluster.start_node(node)  # which still ends the old processes: the job starts in two minutes
     resume(job, folder, "node")
     what = "node down, requeued, waits for the node, COMPLETED"
     scripts.report("one node's `slurmd` killed", what, "bit for bit")
