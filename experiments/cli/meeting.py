@@ -6,7 +6,6 @@ sends its record (command, versions, flags) as a line of JSON, and receives the 
 """
 
 import contextlib
-import json
 import os
 import select
 import socket
@@ -15,6 +14,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from . import json_lines
 from .errors import Missing, UsageError
 
 WAIT_SECONDS = 300
@@ -26,8 +26,6 @@ NAME_SECONDS = 60
 PORT_SECONDS = 10
 """How long the port may be in use, by an earlier launch that is ending."""
 POLL_SECONDS = 0.2
-LONGEST = 1 << 20
-"""Bytes of a record or verdict."""
 
 Record = Mapping[str, str]
 """What must be equal in all processes: what it is, and its text in messages."""
@@ -185,7 +183,7 @@ def _accept(server: socket.socket) -> tuple[socket.socket | None, Any]:
     except TimeoutError:
         return None, None
     guest.settimeout(QUIET_SECONDS)
-    theirs = _parse(_line(guest))
+    theirs = json_lines.receive(guest)
     if "index" in theirs and "record" in theirs:
         return guest, theirs
     guest.close()  # another program's
@@ -215,7 +213,9 @@ def _admit(
 
 def _left(guest: socket.socket) -> bool:
     """Whether the process has gone: it sends nothing but its record."""
-    return bool(select.select([guest], [], [], 0)[0])
+    poll = select.poll()  # select.select is limited to 1,024 files
+    poll.register(guest, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def difference(records: Mapping[int, Record]) -> str:
@@ -237,13 +237,12 @@ def difference(records: Mapping[int, Record]) -> str:
 
 def _attend(launch: Launch, record: Record, wait: _Wait) -> None:
     """Any other process: sends its record to process 0 and waits for the verdict."""
-    mine = json.dumps({"index": launch.index, "record": record}).encode() + b"\n"
     why = ""
     while True:
         wait.check(f"process 0{why}")
         try:
-            with socket.create_connection((launch.host, launch.port), POLL_SECONDS) as host:
-                host.sendall(mine)
+            with socket.create_connection((launch.host, launch.port), QUIET_SECONDS) as host:
+                json_lines.send(host, {"index": launch.index, "record": record})
                 verdict = _verdict(host, wait)
             if verdict is not None:
                 break
@@ -260,32 +259,10 @@ def _verdict(host: socket.socket, wait: _Wait) -> Mapping[str, str] | None:
     while not select.select([host], [], [], POLL_SECONDS)[0]:
         wait.check("others that process 0 has not seen yet")
     host.settimeout(QUIET_SECONDS)
-    found = _parse(_line(host))
-    return found.get("verdict")
+    return json_lines.receive(host).get("verdict")
 
 
 def _send_all(guests: Mapping[int, tuple[socket.socket, Record]], verdict: Record) -> None:
     for guest, _ in guests.values():
         with contextlib.suppress(OSError):  # it has gone
-            guest.sendall(json.dumps({"verdict": verdict}).encode() + b"\n")
-
-
-def _line(connection: socket.socket) -> bytes:
-    """A line from a connection; what has come, if it ends or is silent before."""
-    found = b""
-    with contextlib.suppress(OSError):
-        while not found.endswith(b"\n") and len(found) < LONGEST:
-            part = connection.recv(1 << 16)
-            if not part:
-                break
-            found += part
-    return found
-
-
-def _parse(line: bytes) -> dict[str, Any]:
-    """A line of JSON; empty if it is not one of ours."""
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+            json_lines.send(guest, {"verdict": verdict})
