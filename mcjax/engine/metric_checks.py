@@ -97,7 +97,7 @@ def _random_logits(own: Objective, name: str, traced: Callable[[Any], Any]) -> j
     if own.logits is None:
         raise ValueError(
             f"metric {name!r} needs logits, and the objective has none: give an Objective with "
-            "logits, such as that of mcjax.flax.objective.cross_entropy(model)"
+            "logits, such as mcjax.engine.classification.cross_entropy(logits)"
         )
     shape = traced(own.logits).shape
     return jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
@@ -151,7 +151,7 @@ def _check_finished(name: str, found: Any) -> None:
 def _check_names(found: metrics.Means, taken: set[str]) -> None:
     for name in found:
         if name in taken:
-            raise ValueError(f"metric {name!r} is measured twice: rename one")
+            raise ValueError(f"metric {name!r} is measured twice: rename one or leave it out")
         if not re.fullmatch(r"[A-Za-z]\w*", name) or name.endswith(SUMMARY_ENDINGS):
             raise ValueError(
                 f"metric {name!r}: use letters, digits and _ in its name, and none of the endings "
