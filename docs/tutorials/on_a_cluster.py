@@ -98,9 +98,11 @@ _ = axes[0].legend()
 # #SBATCH --time=04:00:00 --signal=TERM@60 --requeue --open-mode=append
 # srun --kill-on-bad-exit=1 .venv/bin/python -m experiments.fit_curve --distributed \
 #     --start=$SCRATCH/G --end=$SCRATCH/A --epochs=200 --workdir=$SCRATCH/GA
-# [ $? -eq 75 ] && scontrol requeue $SLURM_JOB_ID
+# status=$?
+# [ $status -eq 75 ] && scontrol requeue $SLURM_JOB_ID
+# exit $status
 # ```
 #
-# This script has not been run, for lack of a cluster; the two processes above have. Many
-# independent curves need not run together: use an array of jobs. That, Kubernetes and TPUs:
-# [BUILD](../../BUILD.md#several-processes).
+# [On a cluster](../clusters.md) shows what became of such scripts on a Slurm of two nodes, without
+# GPUs. Many independent curves need not run together: use an array of jobs. That, Kubernetes and
+# TPUs: [BUILD](../../BUILD.md#several-processes).

@@ -44,9 +44,11 @@ def main(config: type[flags.Config], run: Callable[[Any], Any], doc: str) -> Non
     _silence_libraries()
     with _sigterm_raises():
         status, message = _run(config, run, doc)
+    joined = jax.distributed.is_initialized()
+    if status and joined:  # srun --kill-on-bad-exit sends it to all when the first one ends
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if message:
         print(f"{os.path.basename(sys.argv[0]).removesuffix('.py')}: {message}", file=sys.stderr)
-    joined = jax.distributed.is_initialized()
     if status and joined:
         time.sleep(1)  # others may be joining: they would wait minutes if the first process is gone
     if status and (joined or isinstance(message, _WriteFailure)):

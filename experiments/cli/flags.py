@@ -102,14 +102,19 @@ def find_flagfile(name: str) -> Path | None:
     return found
 
 
+def word(name: str, value: Any) -> str:
+    """A flag as on the command line.
+
+    >>> word("keep", (1, 2)), word("flip", False)
+    ('--keep=1,2', '--noflip')
+    """
+    if isinstance(value, bool):
+        return f"--{'' if value else 'no'}{name}"
+    return f"--{name}={flag_parsers.join(value) if isinstance(value, tuple) else value}"
+
+
 def to_argv(config: Any) -> list[str]:
     """The command line that parses to this config, without the flags of a launch."""
-
-    def word(name: str, value: Any) -> str:
-        if isinstance(value, bool):
-            return f"--{'' if value else 'no'}{name}"
-        return f"--{name}={flag_parsers.join(value) if isinstance(value, tuple) else value}"
-
     items = ((f.name, getattr(config, f.name)) for f in dataclasses.fields(config))
     return [word(n, v) for n, v in items if v is not None and n not in LAUNCH]
 

@@ -1,21 +1,25 @@
 """Joins the other processes of a launch, before JAX starts any device."""
 
+import dataclasses
 import os
 import re
 import sys
 import threading
+from pathlib import Path
 
 import jax
+import jaxlib
+from jax._src import clusters  # jax.distributed does not tell which cluster it detects
 
-from . import configs, flags
+import mcjax
+
+from . import configs, flags, meeting
 from .errors import Missing, UsageError
 
-WAIT_SECONDS = 300
-"""How long the processes wait for one another."""
-QUIET_SECONDS = 5
-"""How long they wait before they print that they do."""
 HEARTBEAT_SECONDS = 30
 """How long a process may be silent before the others exit, too."""
+OWN = (*flags.LAUNCH, "data_dir", "compilation_cache", "cpu_devices")
+"""Flags in which processes may differ: where each of them finds things, and its machine."""
 USAGE = "--coordinator=HOST:PORT --num_processes=N --process_id=I"
 
 
@@ -30,34 +34,61 @@ def join(config: configs.Machine) -> None:
     """Joins the other processes, if the flags ask for several.
 
     JAX waits in C++, where signals are not handled and a failure ends the process with a stack
-    trace. It therefore waits in a daemon thread, which is abandoned on failure.
+    trace. It therefore starts after all processes have met, and in a daemon thread, which is
+    abandoned on failure.
 
     Raises:
-      UsageError: flags are wrong or missing, or there is no such cluster or address.
-      Missing: some process did not join within `WAIT_SECONDS`.
+      UsageError: flags are wrong or missing, there is no such cluster or address, or processes
+        differ.
+      Missing: some process did not join within `meeting.WAIT_SECONDS`.
     """
     _check(config)
     if not (config.distributed or config.coordinator):
         return
+    launch = _launch(config)
+    alone = f"start it, check that it reaches that address, or run alone without {given(config)}"
+    meeting.meet(launch, _record(config, launch), alone)
     _drop_native_output()
     errors: list[Exception] = []
-    joining = threading.Thread(target=_initialize, args=(config, errors), daemon=True)
+    joining = threading.Thread(target=_initialize, args=(launch, errors), daemon=True)
     joining.start()
-    joining.join(QUIET_SECONDS)
+    joining.join(meeting.WAIT_SECONDS)
     if joining.is_alive():
-        message = f"waiting for {_expected(config)}, up to {WAIT_SECONDS} s"
-        print(message, file=sys.stderr, flush=True)
-        joining.join(max(0, WAIT_SECONDS - QUIET_SECONDS))
-    if joining.is_alive():
-        raise Missing(
-            f"after {WAIT_SECONDS} s still waiting for {_expected(config)}: start the others, "
-            f"check that they reach that address, or run alone without {given(config)}"
-        )
+        raise Missing(f"JAX did not join {launch.address} in {meeting.WAIT_SECONDS} s")
     if errors:
-        raise UsageError(
-            f"{given(config)}: {' '.join(str(errors[0]).split())}; if no cluster is detected, "
-            f"give {USAGE}"
-        ) from None
+        raise UsageError(f"{given(config)}: {' '.join(str(errors[0]).split())}") from None
+
+
+def _launch(config: configs.Machine) -> meeting.Launch:
+    """The launch that flags, environment and cluster describe.
+
+    Raises:
+      UsageError: they do not describe one.
+    """
+    address = config.coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
+    detect = clusters.ClusterEnv.auto_detect_unset_distributed_params
+    try:
+        address, number, index, _ = detect(
+            address, config.num_processes, config.process_id, [0], None, meeting.WAIT_SECONDS
+        )
+    except Exception as error:  # each cluster has its own
+        why = " ".join(str(error).split())
+        raise UsageError(f"{given(config)}: {why}; give {USAGE}") from None
+    if address is None or number is None or index is None:
+        raise UsageError(f"{given(config)}: JAX detects no cluster here; give {USAGE}")
+    return meeting.Launch(address, number, index)
+
+
+def _record(config: configs.Machine, launch: meeting.Launch) -> meeting.Record:
+    """What must be equal in all processes, in the order in which it is compared."""
+    versions = {"mcjax": mcjax.__version__, "jax": jax.__version__, "jaxlib": jaxlib.__version__}
+    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    return (
+        {"command": f"{Path(sys.argv[0]).stem or type(config).__name__}"}
+        | {name: f"{name} {version}" for name, version in versions.items()}
+        | {"number": f"--num_processes={launch.number}"}
+        | {f"--{n}": flags.word(n, x) for n, x in values.items() if x is not None and n not in OWN}
+    )
 
 
 def _check(config: configs.Machine) -> None:
@@ -87,23 +118,13 @@ def _drop_native_output() -> None:
     sys.stdout = open(own, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors, buffering=1)  # noqa: SIM115
 
 
-def _initialize(config: configs.Machine, errors: list[Exception]) -> None:
+def _initialize(launch: meeting.Launch, errors: list[Exception]) -> None:
     """Initializes `jax.distributed`; appends a failure to ``errors``."""
     try:
         jax.distributed.initialize(
-            config.coordinator,
-            config.num_processes,
-            config.process_id,
-            initialization_timeout=2 * WAIT_SECONDS,
+            *launch,
+            initialization_timeout=2 * meeting.WAIT_SECONDS,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         )
     except Exception as error:
         errors.append(error)
-
-
-def _expected(config: configs.Machine) -> str:
-    """The processes that have to join, in words."""
-    number, index = config.num_processes, config.process_id
-    where = f"at {config.coordinator}" if config.coordinator else "of the cluster JAX detected"
-    this = "" if index is None else f" (this is number {index}, counted from 0)"
-    return f"{number or 'all'} processes {where}{this}"

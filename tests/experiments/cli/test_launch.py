@@ -1,12 +1,11 @@
 """How a command starts: other processes, devices and the user's cache folder."""
 
 import pwd
-import threading
 
 import jax
 import pytest
 
-from experiments.cli import command, errors, flags, processes
+from experiments.cli import command, flags, processes
 from experiments.cli.configs import ModeConfig
 from experiments.cli.errors import UsageError
 
@@ -57,27 +56,40 @@ def test_wrong_launch_flags_are_one_line_that_names_them(started, argv, message)
 
 def test_what_jax_refuses_names_the_flags_that_were_given(monkeypatch):
     def refuse(*_, **__):
-        raise ValueError("no\ncluster")
+        raise ValueError("no\nservice")
 
     monkeypatch.setattr(jax.distributed, "initialize", refuse)
-    for argv in (["--distributed"], LAUNCH):
-        with pytest.raises(UsageError) as no:
-            processes.join(flags.parse(ModeConfig, argv))
-        assert str(no.value).startswith(f"{' '.join(argv)}: no cluster; if no cluster")
-
-
-def test_waiting_for_processes_is_said_and_ends(monkeypatch, capsys):
-    gone = threading.Event()
-    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: gone.wait(60))
-    monkeypatch.setattr(processes, "QUIET_SECONDS", 0.01)
-    monkeypatch.setattr(processes, "WAIT_SECONDS", 0.03)
-    with pytest.raises(errors.Missing) as missing:
+    monkeypatch.setattr(processes.meeting, "meet", lambda *_: None)
+    with pytest.raises(UsageError) as no:
         processes.join(flags.parse(ModeConfig, LAUNCH))
-    gone.set()
-    whom = "4 processes at host:1234 (this is number 0, counted from 0)"
-    assert capsys.readouterr().err == f"waiting for {whom}, up to 0.03 s\n"
-    assert str(missing.value).startswith(f"after 0.03 s still waiting for {whom}")
-    assert str(missing.value).endswith(f"run alone without {' '.join(LAUNCH)}")
+    assert str(no.value) == f"{' '.join(LAUNCH)}: no service"
+
+
+@pytest.mark.parametrize("given", ["--distributed", LAUNCH[0], " ".join(LAUNCH[:2])])
+def test_without_a_cluster_all_of_the_address_is_needed(given):
+    with pytest.raises(UsageError) as no:
+        processes.join(flags.parse(ModeConfig, given.split()))
+    assert str(no.value) == f"{given}: JAX detects no cluster here; give {processes.USAGE}"
+
+
+def test_slurms_variables_name_address_number_and_index(monkeypatch):
+    for name, value in {
+        "SLURM_JOB_ID": "4097", "SLURM_STEP_NODELIST": "node[07,11-12]", "SLURM_NTASKS": "3",
+        "SLURM_PROCID": "2", "SLURM_LOCALID": "0",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    met = []
+    monkeypatch.setattr(processes.meeting, "meet", lambda *arguments: met.append(arguments))
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *launch, **_: met.append(launch))
+    argv = ["--distributed", "--epochs=3", "--keep=1,2", "--data_dir=here"]
+    processes.join(flags.parse(ModeConfig, argv))
+    (launch, record, remedy), again = met
+    assert launch == again == ("node07:61441", 3, 2)
+    assert remedy.endswith("or run alone without --distributed")
+    assert (record["--epochs"], record["--keep"]) == ("--epochs=3", "--keep=1,2")
+    assert record["jax"] == f"jax {jax.__version__}"
+    assert record["number"] == "--num_processes=3"
+    assert not {"--data_dir", "--process_id", "--cpu_devices"} & record.keys()
 
 
 @pytest.mark.parametrize(

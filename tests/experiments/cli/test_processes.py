@@ -3,9 +3,7 @@
 import dataclasses
 import json
 import os
-import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +17,7 @@ from experiments.cli.configs import ModeConfig
 from experiments.cli.flags import LAUNCH, parse_flagfile
 from experiments.runs import open_checkpoints, restore
 from experiments.runs.folder import Run
+from tests.ports import free_port
 
 MODE = (
     "--model=mlp", "--width=0.25", "--train_size=390", "--validation_size=101", "--dropout=0.2",
@@ -29,12 +28,6 @@ MODE = (
 TOLERANCE = {"rtol": 2e-4, "atol": 2e-5}
 BOUNDED = 150
 """Seconds in which every process must have ended, whatever happens to another."""
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("localhost", 0))
-        return s.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -247,42 +240,3 @@ def test_no_cluster(start):
 def test_flags_of_a_launch_are_not_in_the_folder_that_it_leaves(by_two):
     there = parse_flagfile(ModeConfig, by_two / "flags.cfg")
     assert [getattr(there, name) for name in LAUNCH] == [False, None, None, None]
-
-
-IMPATIENT = """
-from experiments import train_mode
-from experiments.cli import command, configs, processes
-processes.QUIET_SECONDS, processes.WAIT_SECONDS = {}
-command.main(configs.ModeConfig, train_mode.run, "")
-"""
-
-
-def alone(number, seconds):
-    """Starts one of two processes, the other never comes; what it says on standard error."""
-    launch = (f"--coordinator=localhost:{free_port()}", "--num_processes=2")
-    return subprocess.Popen(
-        [sys.executable, "-c", IMPATIENT.format(seconds), *launch, f"--process_id={number}",
-         "--nocompilation_cache"],
-        stderr=subprocess.PIPE, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"},
-    )  # fmt: skip
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("number", [0, 1])
-def test_processes_that_never_come_end_in_one_line(number):
-    """JAX's own way to end this wait is a stack trace of C++."""
-    with alone(number, "0.1, 1") as process:
-        waiting, last = process.communicate(timeout=BOUNDED)[1].splitlines()
-    assert process.returncode == 1
-    assert re.match(r"waiting for 2 processes at localhost:\d+ .*, up to 1 s", waiting)
-    assert re.search(r"after 1 s still waiting .* run alone without --coordinator=.*", last)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
-def test_a_signal_ends_the_wait_for_processes(signum, status):
-    with alone(1, "0.1, 300") as process:
-        assert process.stderr.readline().startswith("waiting for 2 processes")
-        process.send_signal(signum)
-        process.communicate(timeout=BOUNDED)
-    assert process.returncode == status
