@@ -53,8 +53,7 @@ def run(config: CurvesConfig) -> list[dict[str, Any]]:
     if not config.shard:
         pair_table.write(Path(config.workdir), rows, config.style)
     if failures:
-        first = next(iter(failures.items()))
-        raise RunFailed(f"{len(failures)} of {len(curves)} curves failed; {': '.join(first)}")
+        raise RunFailed(f"{len(failures)} of {len(curves)} curves failed")
     return rows
 
 

@@ -12,6 +12,7 @@ from experiments import fit_curve, fit_curves, train_mode
 from experiments.cli import errors
 from experiments.cli.configs import CurveConfig, CurvesConfig, ModeConfig
 from experiments.cli.errors import UsageError
+from experiments.landscapes import pair_table
 from experiments.runs.arrays import load_arrays
 from experiments.runs.folder import Run
 from experiments.training import loop
@@ -146,11 +147,25 @@ def test_one_that_fails_stops_no_other(base, capsys, monkeypatch):
         assert np.isnan([height for _, _, height in along]).tolist() == [False, True]
     assert Run(base / "wild" / "A_B").status == "done"
     capsys.readouterr()
-    with pytest.raises(errors.RunFailed, match="not finite at step"):
+    with pytest.raises(errors.RunFailed, match=r"^1 of 2 curves failed$"):
         fit_curves.run(config(base, "wilder", modes=(), pairs=pairs, allow_failed=True, lr=0.05))
     assert Run(base / "wilder" / "A_B").status == "done"
     assert Run(base / "wilder" / "W_A").status == "failed"
-    assert "not finite" in capsys.readouterr().out
+    assert "W_A: the loss or its gradient was not finite at step" in capsys.readouterr().out
+
+
+def test_the_table_has_a_word_per_pair_that_failed_and_each_reason_once():
+    numbers = {"highest": 0.5, "over_max": 0.1}
+    rows = [
+        {"name": "A_B", "curve": numbers, "segment": numbers},
+        *({"name": name, "why": "W failed (at chance)"} for name in ("A_W", "B_W")),
+        {"name": "A_V", "why": "V failed"},
+    ]
+    lines = pair_table.table(rows).splitlines()[2:]
+    assert [line.split() for line in lines[:4]] == [
+        ["A_B", "0.5", "0.5", "0.1", "0.1"], ["A_W", "failed"], ["B_W", "failed"], ["A_V", "failed"]
+    ]  # fmt: skip
+    assert lines[4:] == ["A_W, B_W: W failed (at chance)", "A_V: V failed"]
 
 
 @pytest.mark.long
