@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import shutil
 import signal
 
 import numpy as np
@@ -166,6 +167,23 @@ def test_the_table_has_a_word_per_pair_that_failed_and_each_reason_once():
         ["A_B", "0.5", "0.5", "0.1", "0.1"], ["A_W", "failed"], ["B_W", "failed"], ["A_V", "failed"]
     ]  # fmt: skip
     assert lines[4:] == ["A_W, B_W: W failed (at chance)", "A_V: V failed"]
+
+
+def test_runs_that_moved_with_their_modes_are_found(base, tmp_path):
+    moved = tmp_path / "moved"
+    for name in ("A", "B", "C", "pairs"):
+        shutil.copytree(base / name, moved / name)
+    before = {f: f.stat().st_mtime_ns for f in moved.rglob("curve*.npz")}
+    rows = fit_curves.run(config(moved))
+    assert [row["curve"] for row in rows] == [row["curve"] for row in fit_curves.run(config(base))]
+    assert before == {f: f.stat().st_mtime_ns for f in moved.rglob("curve*.npz")}
+    flags = Run(moved / "pairs" / "A_B").info["flags"]
+    assert (flags["start"], flags["end"]) == (str(moved / "A"), str(moved / "B"))
+    other = tmp_path / "other"
+    shutil.copytree(base / "A", other / "B")
+    pairs = (f"{moved}/A:{other}/B",)
+    with pytest.raises(UsageError, match=r"--end=.*other/B is not the network of .*moved/B that"):
+        fit_curves.run(config(moved, modes=(), pairs=pairs))
 
 
 @pytest.mark.long
