@@ -10,9 +10,10 @@ import jax
 from mcjax import data, plots
 
 from ...cli import ReproduceConfig, UsageError, cores, processes, say
+from ...jobs import run_jobs
 from ...landscapes import drawing
 from ...runs import Run, Status, json_text, write_atomically
-from .. import jobs, verdict_figure, verdicts
+from .. import verdict_figure, verdicts
 from ..judging import Claim
 from . import claims, evidence, figures, kept, paper_report, scales, timings
 from .findings import Findings
@@ -74,7 +75,7 @@ def build(folder: Run, config: ReproduceConfig, plans: Plans) -> list[list[Claim
     sources = []
     for k, plan in enumerate(plans):
         place = kept.place(folder.path, config.seeds, k)
-        outcome = jobs.run_jobs(list(plan.jobs), costs, parallel_jobs, place / "logs")
+        outcome = run_jobs(list(plan.jobs), costs, parallel_jobs, place / "logs")
         missing = {name: why for name, why in outcome.items() if why}
         sources.append(Source(place, plan.epochs, missing))
     for source, plan in zip(sources, plans, strict=True):
