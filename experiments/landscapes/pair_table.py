@@ -12,7 +12,7 @@ from mcjax.results import Profile
 
 from ..cli import show
 from ..runs import json_text, label, write_atomically
-from ..training import Fit
+from ..training import Fit, pairs
 from . import drawing
 
 PATHS = ("curve", "segment")
@@ -52,8 +52,10 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     reasons: dict[str, list[str]] = {}
     for row in rows:
         if "why" in row:
-            lines.append(f"{row['name']:{width}} {'failed':>12}")
-            reasons.setdefault(row["why"], []).append(row["name"])
+            word = "failed" if row["why"] != pairs.NOT_RUN else pairs.NOT_RUN
+            lines.append(f"{row['name']:{width}} {word:>12}")
+            if word == "failed":
+                reasons.setdefault(row["why"], []).append(row["name"])
             continue
         numbers = [row[path][name] for name in ("highest", "over_max") for path in PATHS]
         lines.append(

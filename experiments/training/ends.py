@@ -74,11 +74,16 @@ def train_if_needed(end: End, problem: Problem, allow_failed: bool) -> None:
         except RunFailed:
             if not allow_failed:
                 raise
+    if why := refusal(end, allow_failed):
+        raise RunFailed(why)
+
+
+def refusal(end: End, allow_failed: bool) -> str:
+    """Why an end cannot be connected: its mode failed to train; empty if it can be."""
     run = Run(end.name.run)
-    if run.status == Status.FAILED and not allow_failed:
-        raise RunFailed(
-            f"{run.path} failed ({run.info['reason']}); --allow_failed connects it anyway"
-        )
+    if run.status != Status.FAILED or allow_failed:
+        return ""
+    return f"{run.path} failed ({run.info['reason']}); --allow_failed connects it anyway"
 
 
 def check_alike(start: End, end: End, allowed: Collection[str] | None) -> None:
