@@ -96,6 +96,7 @@ def submit(job: Job, after: Iterable[str], logs: Path, chosen: dict[str, Any]) -
     Raises:
       UsageError: sbatch refused it.
     """
+    os.environ.setdefault("SUBMITIT_LOG_LEVEL", "NOCONFIG")  # it would close handlers of others
     import submitit
 
     folder, log = _folder(job, logs), log_of(job, logs).absolute()
@@ -112,6 +113,7 @@ def submit(job: Job, after: Iterable[str], logs: Path, chosen: dict[str, Any]) -
         wckey=None,
         stderr_to_stdout=True,
         srun_args=[f"--output={output}", "--open-mode=append", *task],
+        setup=['echo "job $SLURM_JOB_ID on $SLURMD_NODENAME, $(date)"'],
         teardown=[
             "status=$?",
             f"echo $status $SECONDS > {shlex.quote(str(folder))}/$SLURM_JOB_ID.ended",

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from experiments import fit_curve, fit_curves, train_mode
-from experiments.cli import errors
+from experiments.cli import errors, flags
 from experiments.cli.configs import CurveConfig, CurvesConfig, ModeConfig
 from experiments.cli.errors import UsageError
 from experiments.landscapes import pair_table
 from experiments.runs.arrays import load_arrays
 from experiments.runs.folder import Run
-from experiments.training import loop
+from experiments.training import fits, loop, pairs
 from mcjax import plots
 
 MODE = ModeConfig(
@@ -186,6 +186,38 @@ def test_runs_that_moved_with_their_modes_are_found(base, tmp_path):
         fit_curves.run(config(moved, modes=(), pairs=pairs))
 
 
+def test_without_a_launcher_the_table_is_that_of_the_curves_that_are_done(base, tmp_path, capsys):
+    shutil.copytree(base / "pairs", tmp_path / "pairs")
+    shutil.rmtree(tmp_path / "pairs" / "A_C")
+    with pytest.raises(errors.RunFailed, match=r"^1 of 3 curves are missing$"):
+        fit_curves.run(config(base, tmp_path / "pairs", launcher="none"))
+    rows = json.loads((tmp_path / "pairs" / "pairs.json").read_text())
+    assert [row.get("why") for row in rows] == [None, "not run", None]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[3].split() == ["A_C", "not", "run"]
+    assert lines[5].startswith("figure: ")
+
+
+def test_jobs_train_modes_that_are_flagfiles_then_curves(base, tmp_path):
+    (tmp_path / "D.cfg").write_text(flags.to_flags(change(MODE, seed=4)))
+    modes = (str(base / "A"), str(base / "B"), f"{tmp_path}/D.cfg")
+    few = config(base, tmp_path / "w", modes=modes)
+    found = pairs.jobs(few, [*map(fits.check_flags, pairs.plan(few))])
+    assert [(job.name, job.needs) for job in found[:4]] == [
+        ("modes/D", ()), ("A_B", ()), ("A_D", ("modes/D",)), ("B_D", ("modes/D",))
+    ]  # fmt: skip
+    assert "--shard=2/3" in found[2].argv
+    assert [run.path for run in found[2].runs] == [tmp_path / "w" / "A_D"]
+    assert (found[4].name, found[4].needs) == ("table", ("modes/D", "A_B", "A_D", "B_D"))
+    assert not any(job.tolerant for job in found[:4])
+    found = pairs.jobs(change(few, jobs=2), [*map(fits.check_flags, pairs.plan(few))])
+    assert [(job.name, job.tolerant) for job in found[1:3]] == [
+        ("shards/1_of_2", True), ("A_D", False)
+    ]  # fmt: skip
+    assert [run.path.name for run in found[1].runs] == ["A_B", "B_D"]
+    assert "--jobs=0" in found[1].argv
+
+
 @pytest.mark.long
 def test_seeds(base):
     rows = fit_curves.run(
@@ -205,6 +237,8 @@ def test_seeds(base):
         ({"pairs": ("a-b",)}, "write START:END"),
         ({"pairs": ("a:b",), "shard": "0/2"}, "--shard=0/2"),
         ({"pairs": ("a:b",), "shard": "2"}, "--shard=2"),
+        ({"pairs": ("a:b",), "shard": "1/2", "launcher": "slurm"}, "use --jobs, not --shard"),
+        ({"pairs": ("a:b",), "jobs": 2}, "--jobs=2: use 1 or more, with --launcher=slurm"),
         ({"seeds": 0}, "--seeds=0"),
         ({"workdir": ""}, "--workdir"),
         ({"pairs": ("x/a:y/b", "z/a:z/b")}, "two pairs have the same folder"),
