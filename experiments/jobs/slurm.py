@@ -161,7 +161,8 @@ def ended(job: Job, number: str, logs: Path) -> Ended | None:
     if not file.exists():
         return None
     status, seconds = map(int, file.read_text().split())
-    return Ended(status, str(timedelta(seconds=seconds)))
+    time = str(timedelta(seconds=seconds)).removeprefix("0:0").removeprefix("0:")  # as squeue's
+    return Ended(status, time)
 
 
 def log_of(job: Job, logs: Path) -> Path:

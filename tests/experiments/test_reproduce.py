@@ -13,7 +13,6 @@ from experiments.cli import command, processes
 from experiments.cli.configs import ReproduceConfig
 from experiments.cli.errors import UsageError
 from experiments.papers.gotmare2018 import reproduction
-from mcjax import plots
 from tests import reproductions
 
 
@@ -68,7 +67,7 @@ def test_the_status_is_that_of_every_run_and_nothing_is_run(unfinished, capsys, 
         ("seed1/E", "seed1/GE", "seed1/surface_70_150", "report"), "new"
     )
     assert lines[-1] == "4 new, 43 done"
-    with pytest.raises(UsageError, match="--epochs_factor: 1.0 there, 0.5 now"):
+    with pytest.raises(UsageError, match=r"--epochs_factor: 1.0 there, 0.5 now"):
         reproduce.run(dataclasses.replace(config, epochs_factor=0.5))
 
 
@@ -83,8 +82,7 @@ def test_jobs_of_all_seeds_are_followed_by_the_one_that_judges(unfinished):
     assert "--seeds=2" in found[-1].argv
 
 
-def test_without_a_launcher_what_is_done_is_judged(unfinished, monkeypatch, capsys):
-    monkeypatch.setattr(plots, "save", lambda figure, stem: stem.with_suffix(".png"))
+def test_without_a_launcher_what_is_done_is_judged(unfinished, png_only, capsys):
     config = ReproduceConfig(workdir=str(unfinished.path), seeds=2, figures=(4,), launcher="none")
     reproduce.run(config)
     assert "claim 1: " in capsys.readouterr().out

@@ -83,8 +83,8 @@ def test_stopped_jobs_are_submitted_again_and_the_last_one_is_replaced(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines[:8]] == [
         ["job", "state", "Slurm", "id", "time", "log"],
-        ["G", "done", "1", "0:01:01", f"{logs}/G.log"],
-        ["A", "stopped", "2", "0:01:01", f"{logs}/A.log"],
+        ["G", "done", "1", "1:01", f"{logs}/G.log"],
+        ["A", "stopped", "2", "1:01", f"{logs}/A.log"],
         ["W", "failed"],
         ["GA", "stopped", "3"],
         ["GW", "not", "run"],
