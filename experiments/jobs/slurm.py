@@ -161,8 +161,7 @@ def ended(job: Job, number: str, logs: Path) -> Ended | None:
     if not file.exists():
         return None
     status, seconds = map(int, file.read_text().split())
-    time = str(timedelta(seconds=seconds)).removeprefix("0:0").removeprefix("0:")  # as squeue's
-    return Ended(status, time)
+    return Ended(status, re.sub("^0:0?", "", str(timedelta(seconds=seconds))))  # as squeue's
 
 
 def log_of(job: Job, logs: Path) -> Path:
