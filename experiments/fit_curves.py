@@ -7,7 +7,8 @@ r"""Fits curves between many pairs of modes at once, and compares their barriers
 folder in WORKDIR, as `fit_curve` makes it, so either command resumes it. The curves are distributed
 over the devices and trained together; --shard=3/8 trains every eighth curve from the third on, for
 an array of independent jobs. After they have ended, the command without --shard collects their
-results in WORKDIR/pairs.json and WORKDIR/figures/barriers.png.
+results in WORKDIR/pairs.json and WORKDIR/figures/barriers.png. --launcher=slurm submits such jobs,
+and a last one for the results; then --status, with the same flags, tells what became of them.
 """
 
 import contextlib

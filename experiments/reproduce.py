@@ -4,6 +4,8 @@
 
 Only what is missing is run: the command can be stopped at any time, and the same command resumes.
 It writes WORKDIR/report.html (and report.md), WORKDIR/figures and WORKDIR/claims.json.
+--launcher=slurm submits the runs as jobs, and a last one that judges them; then --status, with the
+same flags, tells what became of them.
 
     python -m experiments.reproduce --workdir=runs/reproduce --kept=results
 
