@@ -93,11 +93,11 @@ def submit(jobs: Sequence[Job], logs: Path, options: dict[str, Any]) -> None:
         if one.state in IN_QUEUE and not (collects and submitted):
             ids[name] = one.number
         elif one.state in MISSING or collects:
-            if one.state == State.QUEUED:
-                slurm.cancel(one.number)
-            elif one.state == State.RUNNING:  # it has the folder's lock
+            if one.state == State.RUNNING:  # it has the folder's lock
                 after.append(one.number)
             ids[name] = slurm.submit(one.job, after, logs, options)
+            if one.state == State.QUEUED:
+                slurm.cancel(one.number)
             submitted += 1
     show_table(jobs, logs)
     say(f"{submitted} of {len(jobs)} jobs submitted; the same command with --status looks at them")
