@@ -76,7 +76,7 @@ def test_stopped_jobs_are_submitted_again_and_the_last_one_is_replaced(
     write(tmp_path, "A", "running")
     end(logs, "G", 1, 0)
     end(logs, "A", 2, 1, "epoch 3", "cannot write: no space", "", "srun: error: task 0: Exited")
-    slurm.queue("4|CONFIGURING|0:01|None", "5|PENDING|0:00|Dependency",
+    slurm.queue("1|COMPLETING|1:01|None", "4|CONFIGURING|0:01|None", "5|PENDING|0:00|Dependency",
                 "3|PENDING|0:00|DependencyNeverSatisfied")  # fmt: skip
     capsys.readouterr()
     launching.show_table(jobs, logs)
