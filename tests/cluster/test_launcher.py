@@ -13,7 +13,7 @@ pytestmark = pytest.mark.long
 PAIRS = [f"{run}_{a}_{b}" for run, ends in (
     ("sgdr", ((30, 70), (70, 150), (30, 150))), ("step", ((55, 65), (145, 165), (55, 165))),
 ) for a, b in ends]  # fmt: skip
-SLURM = ("--launcher=slurm", "--slurm_options=cpus-per-task=32")  # four at once
+SLURM = ("cpus-per-task=32",)  # four jobs at once
 
 
 class Plan:
@@ -30,30 +30,28 @@ class Plan:
             words, cwd=ROOT, env=self.cluster.environment, capture_output=True, text=True
         )
 
-    def submit(self):
-        found = self.run(*SLURM)
+    def submit(self, *options):
+        found = self.run("--launcher=slurm", f"--slurm_options={','.join([*SLURM, *options])}")
         assert found.returncode == 0, found.stderr
         return int(re.search(r"(\d+) of \d+ jobs submitted", found.stderr)[1])
 
     def status(self):
         """The states and ids of --status, by job, and its lines below the table."""
-        lines = self.run(*SLURM, "--status").stdout.splitlines()
+        lines = self.run("--launcher=slurm", "--status").stdout.splitlines()
         place = {name: lines[0].index(name) for name in ("state", "Slurm id", "time")}
         table = [line for line in lines[1:] if not re.match(r"[\w/]+: |\d+ ", line)]
         states = {line.split()[0]: line[place["state"] :].split("  ")[0] for line in table}
         ids = {line.split()[0]: line[place["Slurm id"] : place["time"]].strip() for line in table}
         return states, ids, [line for line in lines[1:] if line not in table]
 
-    def wait_for(self, condition, seconds=900):
-        """Waits until the states of all jobs fulfil a condition; returns them."""
-        seen = []
+    def wait_for(self, there, seconds=1800):
+        """Waits until a condition of the queue, lines ``NAME STATE REASON``, holds."""
 
-        def there():
-            seen.append(self.status()[0])
-            return condition(seen[-1])
+        def holds():
+            return there(self.cluster.run("squeue", "-h", "-o", "%j %T %r").splitlines())
 
-        self.cluster.wait_for(there, "the jobs are elsewhere", seconds)
-        return seen[-1]
+        self.cluster.wait_for(holds, "the jobs are elsewhere", seconds)
+        return self.status()[0]
 
     def wait_for_line(self, job, text):
         log = self.workdir / "logs" / f"{job}.log"
@@ -63,39 +61,44 @@ class Plan:
 
 def test_the_paper_is_that_of_this_machine(cluster, tmp_path):
     """Stopped, killed and submitted again in between."""
-    flags = ("--figures=2", "--epochs_factor=0.5")
+    flags = ("--figures=2", "--epochs_factor=0.2")
     plan = Plan(cluster, tmp_path / "slurm", "reproduce", *flags)
     names = {"sgdr", "step", *PAIRS, "report"}
     assert plan.status()[0] == dict.fromkeys(names, "new")
-    assert plan.submit() == len(names)
+    assert plan.submit("hold") == len(names)
     states, ids, _ = plan.status()
-    assert {states[name] for name in (*PAIRS, "report")} == {"queued (Dependency)"}
+    assert {state.partition(" ")[0] for state in states.values()} == {"queued"}
     assert plan.submit() == 0
 
+    cluster.run("scontrol", "release", ids["step"])
     plan.wait_for_line("step", "epoch 1/")
     cluster.run("scancel", "--signal=TERM", ids["step"])
     plan.wait_for_line("step", "train_mode: stopped by SIGTERM")
-    plan.wait_for(lambda states: states["step"] == "queued (BeginTime)", 60)
+    states = plan.wait_for(lambda queue: "step PENDING BeginTime" in queue, 60)
+    assert states["step"] == "queued (BeginTime)"
     cluster.run("scontrol", "update", f"JobId={ids['step']}", "StartTime=now")
 
-    plan.wait_for_line("sgdr", "epoch 1/")
+    cluster.run("scontrol", "release", ",".join(ids[name] for name in names - {"step"}))
+    states = plan.wait_for(lambda queue: "sgdr RUNNING None" in queue, 60)
+    assert {states[name] for name in PAIRS[:3]} == {"queued (Dependency)"}
     cluster.run("scancel", ids["sgdr"])
     lost = ("sgdr", *PAIRS[:3])
-    states = plan.wait_for(lambda states: {states[name] for name in lost} == {"stopped"}, 60)
+    states = plan.wait_for(lambda queue: not {line.split()[0] for line in queue} & {*lost}, 60)
+    assert {states[name] for name in lost} == {"stopped"}
     assert states["report"] == "queued (Dependency)"
     stopped = [line for line in plan.status()[2] if line.startswith("sgdr: stopped: killed or")]
     assert "; log: " in stopped[0]
     assert plan.submit() == len(lost) + 1
-    states = plan.wait_for(lambda states: {*states.values()} == {"done"})
+    assert {*plan.wait_for(lambda queue: not queue).values()} == {"done"}
     assert plan.status()[1]["step"] == ids["step"]  # requeued
 
     before = {f: f.stat().st_mtime_ns for f in plan.workdir.rglob("metrics.jsonl")}
     assert plan.submit() == 1
-    plan.wait_for(lambda states: {*states.values()} == {"done"})
+    assert {*plan.wait_for(lambda queue: not queue).values()} == {"done"}
     assert before == {f: f.stat().st_mtime_ns for f in plan.workdir.rglob("metrics.jsonl")}
 
     local = tmp_path / "local"
-    assert plan.run(workdir=local).returncode == 0
+    assert plan.run("--jobs=1", workdir=local).returncode == 0  # each run on all cores, as above
     assert (plan.workdir / "claims.json").read_text() == (local / "claims.json").read_text()
     for name in PAIRS:
         lines = [
@@ -115,10 +118,9 @@ def test_a_job_that_fails_is_said_and_those_that_need_it_are_not_run(cluster, tm
     flags = (f"--modes={modes}", "--epochs=2", "--points=3", "--batch_size=40")
     plan = Plan(cluster, tmp_path / "slurm", "fit_curves", *flags)
     assert plan.submit() == 7
-    states = plan.wait_for(lambda states: states["table"] == "failed")
-    assert states == dict.fromkeys(("modes/G", "modes/A", "G_A"), "done") | dict.fromkeys(
-        ("G_W", "A_W"), "not run"
-    ) | {"modes/W": "failed", "table": "failed"}
+    assert plan.wait_for(lambda queue: not queue) == dict.fromkeys(
+        ("modes/G", "modes/A", "G_A"), "done"
+    ) | dict.fromkeys(("G_W", "A_W"), "not run") | {"modes/W": "failed", "table": "failed"}
     said = plan.status()[2]
     assert re.match(
         r"modes/W: failed: training accuracy .* it did not train; log: .*W.log$", said[0]
