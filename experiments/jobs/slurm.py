@@ -14,7 +14,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,7 +81,7 @@ def options(texts: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def submit(job: Job, after: Iterable[str], logs: Path, chosen: dict[str, Any]) -> str:
+def submit(job: Job, after: Sequence[str], logs: Path, chosen: dict[str, Any]) -> str:
     """Submits a job.
 
     Args:
@@ -99,37 +99,46 @@ def submit(job: Job, after: Iterable[str], logs: Path, chosen: dict[str, Any]) -
     os.environ.setdefault("SUBMITIT_LOG_LEVEL", "NOCONFIG")  # it would close handlers of others
     import submitit
 
-    folder, log = _folder(job, logs), log_of(job, logs).absolute()
-    for one in (folder, log.parent):  # without the latter Slurm ends the job, and says nothing
+    folder = _folder(job, logs)
+    for one in (folder, log_of(job, logs).parent):  # Slurm would end the job, and say nothing
         one.mkdir(parents=True, exist_ok=True)
-    output = str(log).replace("%", "%%")
-    kind = "afterany" if job.tolerant else "afterok"
-    dependency = {"dependency": ":".join([kind, *after])} if after else {}
-    task = [f"--cpus-per-task={chosen['cpus-per-task']}"] if "cpus-per-task" in chosen else []
     executor = submitit.SlurmExecutor(folder)
-    executor.update_parameters(
-        job_name=job.name,
-        time=None,  # the partition's, by default
-        wckey=None,
-        stderr_to_stdout=True,
-        srun_args=[f"--output={output}", "--open-mode=append", *task],
-        setup=['echo "job $SLURM_JOB_ID on $SLURMD_NODENAME, $(date)"'],
-        teardown=[
-            "status=$?",
-            f"echo $status $SECONDS > {shlex.quote(str(folder))}/$SLURM_JOB_ID.ended",
-            "[ $status -ne 75 ] || scontrol requeue $SLURM_JOB_ID",
-            "exit $status",
-        ],
-        additional_parameters={
-            "output": output, "signal": SIGNAL, "requeue": True, "kill-on-invalid-dep": "yes",
-            **dependency, **chosen,
-        },
-    )  # fmt: skip
+    executor.update_parameters(**_parameters(job, after, logs, chosen))
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # it prints what it also raises
             return executor.submit(os.execv, job.argv[0], job.argv).job_id
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
         raise UsageError(f"{job.name} was not submitted: {_line(str(error))}") from None
+
+
+def _parameters(
+    job: Job, after: Sequence[str], logs: Path, chosen: dict[str, Any]
+) -> dict[str, Any]:
+    """Submitit's parameters of a job; arguments as of `submit`."""
+    output = str(log_of(job, logs).absolute()).replace("%", "%%")
+    kind = "afterany" if job.tolerant else "afterok"
+    cores = "cpus-per-task"  # srun does not take it from sbatch
+    own = {"output": output, "signal": SIGNAL, "requeue": True, "kill-on-invalid-dep": "yes"}
+    dependency = {"dependency": ":".join([kind, *after])} if after else {}
+    return {
+        "job_name": job.name,
+        "time": None,  # the partition's, by default
+        "wckey": None,
+        "stderr_to_stdout": True,
+        "srun_args": [
+            f"--output={output}",
+            "--open-mode=append",
+            *([f"--{cores}={chosen[cores]}"] if cores in chosen else []),
+        ],
+        "setup": ['echo "job $SLURM_JOB_ID on $SLURMD_NODENAME, $(date)"'],
+        "teardown": [
+            "status=$?",
+            f"echo $status $SECONDS > {shlex.quote(str(_folder(job, logs)))}/$SLURM_JOB_ID.ended",
+            "[ $status -ne 75 ] || scontrol requeue $SLURM_JOB_ID",
+            "exit $status",
+        ],
+        "additional_parameters": own | dependency | chosen,
+    }
 
 
 def queue() -> dict[str, Queued]:
@@ -144,8 +153,9 @@ def queue() -> dict[str, Queued]:
 
 
 def cancel(number: str) -> None:
-    """Cancels a job."""
-    _run("scancel", number)
+    """Cancels a job, unless it has ended."""
+    with contextlib.suppress(UsageError):
+        _run("scancel", number)
 
 
 def newest(job: Job, logs: Path) -> str:
