@@ -39,7 +39,7 @@ from .flags import (
     to_flags,
 )
 from .progress import Progress, say, show
-from .signals import collect_signals
+from .signals import collect_signals, first_signal, stop_if_signalled
 
 __all__ = [
     "LAUNCH",
@@ -74,6 +74,7 @@ __all__ = [
     "configs",
     "cores",
     "find_flagfile",
+    "first_signal",
     "flag",
     "identity",
     "launch",
@@ -85,6 +86,7 @@ __all__ = [
     "say",
     "show",
     "split",
+    "stop_if_signalled",
     "to_argv",
     "to_flags",
 ]
