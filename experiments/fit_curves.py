@@ -7,7 +7,8 @@ r"""Fits curves between many pairs of modes at once, and compares their barriers
 folder in WORKDIR, as `fit_curve` makes it, so either command resumes it. The curves are distributed
 over the devices and trained together; --shard=3/8 trains every eighth curve from the third on, for
 an array of independent jobs. After they have ended, the command without --shard collects their
-results in WORKDIR/pairs.json and WORKDIR/figures/barriers.png.
+results in WORKDIR/pairs.json and WORKDIR/figures/barriers.png. --launcher=slurm submits such jobs,
+and a last one for the results; then --status, with the same flags, tells what became of them.
 """
 
 import contextlib
@@ -18,8 +19,9 @@ from typing import Any
 from mcjax.results import Profile
 
 from .cli import CurvesConfig, RunFailed, main, say, show
+from .jobs import launching
 from .landscapes import pair_table, profiles
-from .runs import Status
+from .runs import Run, Status
 from .training import Fit, Problem, fits, fitting, make_problem, measuring, pairs, pin_further
 
 
@@ -27,34 +29,43 @@ def run(config: CurvesConfig) -> list[dict[str, Any]]:
     """Fits the missing curves, then evaluates and compares all.
 
     Returns:
-      One row per curve of this shard, as in ``pairs.json``.
+      One row per curve of this shard, as in ``pairs.json``; none with --status and
+      --launcher=slurm.
 
     Raises:
       UsageError: wrong flags, found before any long work.
       RunFailed: some of the modes or curves did not train; the others are done.
       Interrupted: a signal came.
     """
-    config = pin_further(config)
+    config, options = pin_further(config), launching.check_flags(config)
     curves = [fits.check_flags(curve) for curve in pairs.plan(config)]
     for fit in curves:
         profiles.check_flags(fit)
     pairs.check_alike(curves, bool(config.shard))
+    folder = Run(config.workdir)
+    if config.status:
+        launching.show_table(pairs.jobs(config, curves), folder.path / "logs")
+        return []
     problem = make_problem(curves[0].start.mode, config.precision)
     measured = measuring(problem, config.splits, config.metrics, config.also_evaluate)
     for fit in curves:
         fits.check_data(fit, problem)
         profiles.check_data(fit, measured)
+    if config.launcher == "slurm":
+        with folder.locked():
+            launching.submit(pairs.jobs(config, curves), folder.path / "logs", options)
+        return []
     with contextlib.ExitStack() as locks:
         for fit in curves:
             locks.enter_context(fit.folder.locked())
-        failures = _train(curves, problem)
+        failures = _train(curves, problem) if config.launcher == "local" else pairs.not_run(curves)
         rows = _evaluate(curves, problem, measured, failures)
     show(pair_table.table(rows))
     if not config.shard:
         pair_table.write(Path(config.workdir), rows, config.style)
     if failures:
-        first = next(iter(failures.items()))
-        raise RunFailed(f"{len(failures)} of {len(curves)} curves failed; {': '.join(first)}")
+        count = f"{len(failures)} of {len(curves)} curves"
+        raise RunFailed(f"{count} failed" if config.launcher == "local" else f"{count} are missing")
     return rows
 
 

@@ -20,6 +20,7 @@ EXTRAS = {
     "matplotlib": "plots",
     "torch": "torch",
     "safetensors": "safetensors",
+    "submitit": "slurm",
 }
 """The extra that installs each package, by the package's import name."""
 

@@ -71,6 +71,28 @@ class Machine:
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Launched(Machine):
+    """Where the jobs of a command run."""
+
+    launcher: str = flag(
+        "local",
+        "Where to run what is missing: local, on this machine; slurm, as jobs of Slurm, with a "
+        "last one that collects their results; none, nowhere: only the results are collected.",
+        ("local", "slurm", "none"),
+        identity=False,
+    )
+    slurm_options: tuple[str, ...] = flag(
+        (),
+        "slurm: options of sbatch for every job, NAME=VALUE, such as partition=gpu,account=me,"
+        "time=04:00:00,gpus=1,cpus-per-task=8,mem=32G.",
+        identity=False,
+    )
+    status: bool = flag(
+        False, "Print what became of each job, and run and submit nothing.", identity=False
+    )
+
+
 DEVICES = ("precision", "compilation_cache", "cpu_devices", *LAUNCH, "checkpoint_seconds")
 
 
@@ -364,7 +386,7 @@ class CurveConfig(Fitting):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CurvesConfig(Fitting):
+class CurvesConfig(Fitting, Launched):
     """Several curves between modes of one problem."""
 
     divides: ClassVar[bool] = True
@@ -377,6 +399,9 @@ class CurvesConfig(Fitting):
         "",
         "I/N for job I of N: fit every Nth curve, starting with the Ith; all by default.",
         identity=False,
+    )
+    jobs: int = flag(
+        0, "slurm: number of jobs to divide the curves into; 0 for one per curve.", identity=False
     )
 
 
@@ -612,7 +637,7 @@ class SharpnessConfig(Drawing):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ReproduceConfig(Drawing):
+class ReproduceConfig(Drawing, Launched):
     """The whole paper."""
 
     unused: ClassVar[tuple[str, ...]] = LAUNCH
@@ -638,7 +663,8 @@ class ReproduceConfig(Drawing):
     seeds: int = flag(1, "Number of repetitions with different seeds, for intervals.")
     jobs: int = flag(
         0,
-        "Number of processes to run at once; 0 for one per core, or a single one on GPU and TPU.",
+        "local: number of processes to run at once; 0 for one per core, or a single one on GPU and "
+        "TPU.",
         identity=False,
     )
     kept: str = flag(

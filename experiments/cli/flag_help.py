@@ -25,7 +25,7 @@ TOPICS = {
     ),
     "machine": (
         "cpu_devices", "compilation_cache", "distributed", "coordinator", "num_processes",
-        "process_id",
+        "process_id", "launcher", "slurm_options", "status",
     ),
     "output": (
         "workdir", "output", "splits", "metrics", "also_evaluate", "keep", "keep_steps",

@@ -16,6 +16,8 @@ from .errors import UsageError
 
 LAUNCH = ("distributed", "coordinator", "num_processes", "process_id")
 """Flags of one process in one launch. They are never recorded: a rerun may be a single process."""
+SUBMISSION = ("launcher", "slurm_options", "status")
+"""Flags of where a command's jobs run. They are not recorded either."""
 
 
 class Config(Protocol):
@@ -114,9 +116,9 @@ def word(name: str, value: Any) -> str:
 
 
 def to_argv(config: Any) -> list[str]:
-    """The command line that parses to this config, without the flags of a launch."""
+    """The command line that parses to this config, without the flags of a launch or launcher."""
     items = ((f.name, getattr(config, f.name)) for f in dataclasses.fields(config))
-    return [word(n, v) for n, v in items if v is not None and n not in LAUNCH]
+    return [word(n, v) for n, v in items if v is not None and n not in (*LAUNCH, *SUBMISSION)]
 
 
 def to_flags(config: Any) -> str:

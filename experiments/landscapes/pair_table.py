@@ -12,7 +12,7 @@ from mcjax.results import Profile
 
 from ..cli import show
 from ..runs import json_text, label, write_atomically
-from ..training import Fit
+from ..training import Fit, pairs
 from . import drawing
 
 PATHS = ("curve", "segment")
@@ -43,20 +43,25 @@ def row(fit: Fit, found: Profile | None, why: str | None) -> dict[str, Any]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Formats the curves and their segments for the console, one line per pair."""
+    """Formats the curves and their segments for the console: a line per pair, then the reasons."""
     width = max(len(row["name"]) for row in rows)
     lines = [
         f"{'':{width}} {'highest training loss':>25}  {'over the higher end':>21}",
         f"{'':{width}} {'curve':>12} {'segment':>12}  {'curve':>10} {'segment':>10}",
     ]
+    reasons: dict[str, list[str]] = {}
     for row in rows:
         if "why" in row:
-            lines.append(f"{row['name']:{width}} {row['why']}")
+            word = "failed" if row["why"] != pairs.NOT_RUN else pairs.NOT_RUN
+            lines.append(f"{row['name']:{width}} {word:>12}")
+            if word == "failed":
+                reasons.setdefault(row["why"], []).append(row["name"])
             continue
         numbers = [row[path][name] for name in ("highest", "over_max") for path in PATHS]
         lines.append(
             "{:{}} {:12.4g} {:12.4g}  {:10.4g} {:10.4g}".format(row["name"], width, *numbers)
         )
+    lines += [f"{', '.join(names)}: {why}" for why, names in reasons.items()]
     return "\n".join(lines)
 
 

@@ -25,6 +25,8 @@ from .status import Status
 FORMAT = 1
 CONFIGS = ("flags", "mode")
 """Entries of ``run.json`` that hold flags: a string such as "NaN" is a string there."""
+ENDS = ("start", "end")
+"""Flags of the ends of a curve, references to runs."""
 FIRST = ("format", "kind", "status")
 """The first entries of ``run.json``."""
 MADE = {"soup": "an average", "aligned": "an aligned network", "imported": "an imported network"}
@@ -146,6 +148,7 @@ class Run:
             f"--{name}: {there[name]} there, {value} now"
             for name, value in mine.items()
             if not same_value(name, there[name], value)
+            and not (kind == "curve" and _moved(name, there[name], value))
         ]
         if differing:
             raise UsageError(
@@ -157,6 +160,11 @@ class Run:
 def same_value(flag: str, a: Any, b: Any) -> bool:
     """Whether two values of a flag are the same; data that were moved are."""
     return a == b or (flag == "dataset" and data.without_folder(a) == data.without_folder(b))
+
+
+def _moved(flag: str, a: str, b: str) -> bool:
+    """Whether two ends of a curve may be one that was moved; `training` compares the networks."""
+    return flag in ENDS and names.label(a) == names.label(b)
 
 
 def _versions() -> dict[str, str]:

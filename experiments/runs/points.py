@@ -165,10 +165,19 @@ def check_unchanged(run: Run, ends: dict[str, Any]) -> None:
     Raises:
       UsageError: one of them has been retrained since.
     """
-    for which, before in saved.restore_ends(run).items():
-        equal = jax.tree.map(lambda a, b: np.array_equal(a, b, equal_nan=True), before, ends[which])
-        if not jax.tree.all(equal):
-            raise UsageError(
-                f"--{which} has been retrained since the curve in {run.path} was started: give "
-                "another --workdir"
-            )
+    for which in changed_ends(run, ends):
+        raise UsageError(
+            f"--{which} has been retrained since the curve in {run.path} was started: give "
+            "another --workdir"
+        )
+
+
+def changed_ends(run: Run, ends: dict[str, Any]) -> list[str]:
+    """The names of those of a curve's ends that differ from the copies that it started with."""
+    before = saved.restore_ends(run)
+    same = lambda a, b: np.array_equal(a, b, equal_nan=True)  # noqa: E731
+    return [
+        name
+        for name, one in ends.items()
+        if not jax.tree.all(jax.tree.map(same, before[name], one))
+    ]

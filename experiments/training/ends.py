@@ -1,5 +1,6 @@
 """The two ends of a curve: existing checkpoints, or modes to train first."""
 
+import contextlib
 import dataclasses
 from collections.abc import Collection
 from pathlib import Path
@@ -69,16 +70,18 @@ def train_if_needed(end: End, problem: Problem, allow_failed: bool) -> None:
       RunFailed: the mode failed, now or earlier, and ``allow_failed`` is False.
     """
     if end.untrained:
-        try:
+        with contextlib.suppress(RunFailed):  # it is marked failed
             say(modes.result(modes.train(end.mode, _own_problem(end, problem))))
-        except RunFailed:
-            if not allow_failed:
-                raise
+    if why := refusal(end, allow_failed):
+        raise RunFailed(why)
+
+
+def refusal(end: End, allow_failed: bool) -> str:
+    """Why an end cannot be connected: its mode failed to train; empty if it can be."""
     run = Run(end.name.run)
-    if run.status == Status.FAILED and not allow_failed:
-        raise RunFailed(
-            f"{run.path} failed ({run.info['reason']}); --allow_failed connects it anyway"
-        )
+    if run.status != Status.FAILED or allow_failed:
+        return ""
+    return f"{run.path} failed ({run.info['reason']}); --allow_failed connects it anyway"
 
 
 def check_alike(start: End, end: End, allowed: Collection[str] | None) -> None:

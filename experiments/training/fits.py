@@ -1,7 +1,7 @@
 """Checks of a curve's flags, run folder and ends, before any data are read (Section 2)."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..cli import CurveConfig, UsageError, identity, launch, say
 from ..runs import (
@@ -9,12 +9,16 @@ from ..runs import (
     Name,
     Run,
     Status,
+    changed_ends,
     changed_flags,
     checkpoint_steps,
     forks,
+    load_point,
     mode_config,
+    open_ends,
     step_of,
 )
+from . import alignment
 from .ends import End, check_alike, check_shapes, resolve
 from .further import pin as pin_further
 from .optimization import check_steps, check_training
@@ -149,11 +153,35 @@ def check_data(fit: Fit, problem: Problem) -> None:
         the devices.
     """
     check_shapes(problem, fit.start, fit.end)
+    _check_moved(fit)
     check_batch(problem, fit.start.mode, fit.config.batch_size, fit.config.t_strata)
     check_steps(problem, fit.config)
     if fit.folder.status in UNTRAINED:
         _note_seeds(fit.start, fit.end)
         _note_different(fit)
+
+
+def _check_moved(fit: Fit) -> None:
+    """Raises UsageError if an end in another place than the run records is another network."""
+    there = fit.folder.info.get("flags", {})
+    with open_ends(fit.folder, read_only=True) as saved:
+        is_begun = bool(saved.steps())
+    for which, end in (("start", fit.start), ("end", fit.end)):
+        now = getattr(fit.config, which)
+        moved = is_begun and there[which] != now
+        if moved and not _is_end(fit.folder, which, load_point(end.name).params):
+            raise UsageError(
+                f"--{which}={now} is not the network of {there[which]} that the curve in "
+                f"{fit.folder.path} has: use another --workdir"
+            )
+
+
+def _is_end(folder: Run, which: str, params: Any) -> bool:
+    """Whether a network is the one that the curve was started with."""
+    aligned = folder.info.get("aligned")
+    if which == "end" and aligned:  # the curve's copy is permuted
+        return alignment.checksum(params) == aligned["crc32"]
+    return not changed_ends(folder, {which: params})
 
 
 def _note_different(fit: Fit) -> None:

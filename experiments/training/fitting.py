@@ -38,6 +38,10 @@ def begin(fit: Fit, problem: Problem) -> None:
     if fit.different:
         facts["different"] = fit.different
     fit.folder.open("curve", fit.config, steps_per_epoch=steps, **facts)
+    before = fit.folder.info["flags"]
+    flags = before | {"start": fit.config.start, "end": fit.config.end}
+    if flags != before:  # the ends were moved
+        fit.folder.update(flags=flags)
     if fit.folder.status == Status.FAILED and not fit.config.allow_failed:
         raise RunFailed(f"{fit.folder.path} failed before: {fit.folder.info['reason']}")
     for one in (fit.start, fit.end):

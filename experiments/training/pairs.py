@@ -1,4 +1,4 @@
-"""Many curves at once: their pairs of modes, run folders and shards."""
+"""Many curves at once: their pairs of modes, run folders, shards and jobs."""
 
 import dataclasses
 import itertools
@@ -6,10 +6,15 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..cli import CurveConfig, CurvesConfig, UsageError, split
-from ..runs import label
+from ..cli import CurveConfig, CurvesConfig, UsageError, find_flagfile, split
+from ..jobs import Job, last_job
+from ..runs import UNTRAINED, label
+from .ends import refusal
 from .fits import Fit
 from .problem import same_problem
+
+NOT_RUN = "not run"
+"""Why a curve is missing that can still be trained."""
 
 
 def plan(config: CurvesConfig) -> list[CurveConfig]:
@@ -22,6 +27,10 @@ def plan(config: CurvesConfig) -> list[CurveConfig]:
         raise UsageError("--workdir is missing")
     if config.seeds < 1:
         raise UsageError(f"--seeds={config.seeds}: use 1 or more")
+    if config.shard and (config.launcher == "slurm" or config.status):
+        raise UsageError("--launcher=slurm divides the curves itself: use --jobs, not --shard")
+    if config.jobs < 0 or (config.jobs and config.launcher != "slurm"):
+        raise UsageError(f"--jobs={config.jobs}: use 1 or more, with --launcher=slurm")
     pairs = [*itertools.combinations(config.modes, 2), *map(_pair, config.pairs)]
     if not pairs:
         raise UsageError("--modes or --pairs is missing: two modes or more, or START:END")
@@ -84,3 +93,46 @@ def check_alike(fits: Sequence[Fit], sharded: bool) -> None:
         for end in (fit.start, fit.end):
             if end.untrained and sharded:
                 raise UsageError(f"{end.name.run} is not trained: train all modes before --shard")
+
+
+def not_run(fits: Sequence[Fit]) -> dict[str, str]:
+    """Why curves are not trained, by name, of those that are not: `NOT_RUN` or a mode's failure."""
+    found: dict[str, str] = {}
+    for fit in (fit for fit in fits if fit.folder.status in UNTRAINED):
+        allowed = fit.config.allow_failed
+        reasons = (refusal(end, allowed) for end in (fit.start, fit.end))
+        found[fit.folder.path.name] = next(filter(None, reasons), NOT_RUN)
+    return found
+
+
+def jobs(config: CurvesConfig, fits: Sequence[Fit]) -> list[Job]:
+    """The jobs of all curves: modes given as flagfiles, shards, and a last one for the table.
+
+    A shard of a single curve is named after it; it is not run if one of its modes fails.
+
+    Args:
+      config: the flags, without --shard.
+      fits: all curves.
+    """
+    own = dataclasses.replace(config, jobs=0)
+    modes: dict[str, Job] = {}
+    shards: list[Job] = []
+    count = min(config.jobs or len(fits), len(fits))
+    for i in range(count):
+        here = fits[i::count]
+        needed = {job.name: job for fit in here for job in _modes(fit)}
+        modes |= needed
+        name = here[0].folder.path.name if len(here) == 1 else f"shards/{i + 1}_of_{count}"
+        folders = tuple(str(fit.folder.path) for fit in here)
+        shard = dataclasses.replace(own, shard=f"{i + 1}/{count}")
+        tolerant = config.allow_failed or len(here) > 1
+        shards.append(Job(name, "fit_curves", shard, (*needed,), folders, tolerant=tolerant))
+    found = [*modes.values(), *shards]
+    return [*found, last_job("table", "fit_curves", own, tuple(job.name for job in found))]
+
+
+def _modes(fit: Fit) -> Iterator[Job]:
+    """The jobs of those modes of a curve that are given as flagfiles."""
+    for text, end in ((fit.config.start, fit.start), (fit.config.end, fit.end)):
+        if end.mode.workdir and find_flagfile(text):  # otherwise the curve's copy is used
+            yield Job(f"modes/{end.name.run.name}", "train_mode", end.mode)

@@ -3,18 +3,20 @@
 import dataclasses
 import itertools
 import json
+import shutil
 import signal
 
 import numpy as np
 import pytest
 
 from experiments import fit_curve, fit_curves, train_mode
-from experiments.cli import errors
+from experiments.cli import errors, flags
 from experiments.cli.configs import CurveConfig, CurvesConfig, ModeConfig
 from experiments.cli.errors import UsageError
+from experiments.landscapes import pair_table
 from experiments.runs.arrays import load_arrays
 from experiments.runs.folder import Run
-from experiments.training import loop
+from experiments.training import fits, loop, pairs
 from mcjax import plots
 
 MODE = ModeConfig(
@@ -85,7 +87,8 @@ def test_curves_are_named_while_they_are_evaluated(base, capsys):
 
 @pytest.mark.long
 def test_shards_need_nobody_and_can_be_put_together(base, capsys):
-    short = {"epochs": 1, "eval_epochs": (), "points": 3}
+    # With the schedule curve, a single epoch would end with a lower learning rate.
+    short = {"epochs": 1, "eval_epochs": (), "points": 3, "schedule": "constant"}
     names = [
         {row["name"] for row in fit_curves.run(config(base, "shards", shard=f"{i}/2", **short))}
         for i in (1, 2)
@@ -145,11 +148,74 @@ def test_one_that_fails_stops_no_other(base, capsys, monkeypatch):
         assert np.isnan([height for _, _, height in along]).tolist() == [False, True]
     assert Run(base / "wild" / "A_B").status == "done"
     capsys.readouterr()
-    with pytest.raises(errors.RunFailed, match="not finite at step"):
+    with pytest.raises(errors.RunFailed, match=r"^1 of 2 curves failed$"):
         fit_curves.run(config(base, "wilder", modes=(), pairs=pairs, allow_failed=True, lr=0.05))
     assert Run(base / "wilder" / "A_B").status == "done"
     assert Run(base / "wilder" / "W_A").status == "failed"
-    assert "not finite" in capsys.readouterr().out
+    assert "W_A: the loss or its gradient was not finite at step" in capsys.readouterr().out
+
+
+def test_the_table_has_a_word_per_pair_that_failed_and_each_reason_once():
+    numbers = {"highest": 0.5, "over_max": 0.1}
+    rows = [
+        {"name": "A_B", "curve": numbers, "segment": numbers},
+        *({"name": name, "why": "W failed (at chance)"} for name in ("A_W", "B_W")),
+        {"name": "A_V", "why": "V failed"},
+    ]
+    lines = pair_table.table(rows).splitlines()[2:]
+    assert [line.split() for line in lines[:4]] == [
+        ["A_B", "0.5", "0.5", "0.1", "0.1"], ["A_W", "failed"], ["B_W", "failed"], ["A_V", "failed"]
+    ]  # fmt: skip
+    assert lines[4:] == ["A_W, B_W: W failed (at chance)", "A_V: V failed"]
+
+
+def test_runs_that_moved_with_their_modes_are_found(base, tmp_path):
+    moved = tmp_path / "moved"
+    for name in ("A", "B", "C", "pairs"):
+        shutil.copytree(base / name, moved / name)
+    before = {f: f.stat().st_mtime_ns for f in moved.rglob("curve*.npz")}
+    rows = fit_curves.run(config(moved))
+    assert [row["curve"] for row in rows] == [row["curve"] for row in fit_curves.run(config(base))]
+    assert before == {f: f.stat().st_mtime_ns for f in moved.rglob("curve*.npz")}
+    flags = Run(moved / "pairs" / "A_B").info["flags"]
+    assert (flags["start"], flags["end"]) == (str(moved / "A"), str(moved / "B"))
+    other = tmp_path / "other"
+    shutil.copytree(base / "A", other / "B")
+    pairs = (f"{moved}/A:{other}/B",)
+    with pytest.raises(UsageError, match=r"--end=.*other/B is not the network of .*moved/B that"):
+        fit_curves.run(config(moved, modes=(), pairs=pairs))
+
+
+def test_without_a_launcher_the_table_is_that_of_the_curves_that_are_done(base, tmp_path, capsys):
+    shutil.copytree(base / "pairs", tmp_path / "pairs")
+    shutil.rmtree(tmp_path / "pairs" / "A_C")
+    with pytest.raises(errors.RunFailed, match=r"^1 of 3 curves are missing$"):
+        fit_curves.run(config(base, tmp_path / "pairs", launcher="none"))
+    rows = json.loads((tmp_path / "pairs" / "pairs.json").read_text())
+    assert [row.get("why") for row in rows] == [None, "not run", None]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[3].split() == ["A_C", "not", "run"]
+    assert lines[5].startswith("figure: ")
+
+
+def test_jobs_train_modes_that_are_flagfiles_then_curves(base, tmp_path):
+    (tmp_path / "D.cfg").write_text(flags.to_flags(change(MODE, seed=4)))
+    modes = (str(base / "A"), str(base / "B"), f"{tmp_path}/D.cfg")
+    few = config(base, tmp_path / "w", modes=modes)
+    found = pairs.jobs(few, [*map(fits.check_flags, pairs.plan(few))])
+    assert [(job.name, job.needs) for job in found[:4]] == [
+        ("modes/D", ()), ("A_B", ()), ("A_D", ("modes/D",)), ("B_D", ("modes/D",))
+    ]  # fmt: skip
+    assert "--shard=2/3" in found[2].argv
+    assert [run.path for run in found[2].runs] == [tmp_path / "w" / "A_D"]
+    assert (found[4].name, found[4].needs) == ("table", ("modes/D", "A_B", "A_D", "B_D"))
+    assert not any(job.tolerant for job in found[:4])
+    found = pairs.jobs(change(few, jobs=2), [*map(fits.check_flags, pairs.plan(few))])
+    assert [(job.name, job.tolerant) for job in found[1:3]] == [
+        ("shards/1_of_2", True), ("A_D", False)
+    ]  # fmt: skip
+    assert [run.path.name for run in found[1].runs] == ["A_B", "B_D"]
+    assert "--jobs=0" in found[1].argv
 
 
 @pytest.mark.long
@@ -171,6 +237,8 @@ def test_seeds(base):
         ({"pairs": ("a-b",)}, "write START:END"),
         ({"pairs": ("a:b",), "shard": "0/2"}, "--shard=0/2"),
         ({"pairs": ("a:b",), "shard": "2"}, "--shard=2"),
+        ({"pairs": ("a:b",), "shard": "1/2", "launcher": "slurm"}, "use --jobs, not --shard"),
+        ({"pairs": ("a:b",), "jobs": 2}, "--jobs=2: use 1 or more, with --launcher=slurm"),
         ({"seeds": 0}, "--seeds=0"),
         ({"workdir": ""}, "--workdir"),
         ({"pairs": ("x/a:y/b", "z/a:z/b")}, "two pairs have the same folder"),

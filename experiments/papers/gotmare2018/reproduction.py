@@ -10,10 +10,11 @@ import jax
 from mcjax import data, plots
 
 from ...cli import ReproduceConfig, UsageError, cores, processes, say
+from ...jobs import Job, last_job, run_jobs
 from ...landscapes import drawing
 from ...runs import Run, Status, json_text, write_atomically
-from .. import jobs, verdict_figure, verdicts
-from ..judging import Claim
+from .. import verdict_figure, verdicts
+from ..judging import NOT_RUN, Claim
 from . import claims, evidence, figures, kept, paper_report, scales, timings
 from .findings import Findings
 from .sources import Source
@@ -25,6 +26,8 @@ Sources = Sequence[Source]
 def check_flags(config: ReproduceConfig, folder: Run) -> list[scales.Plan]:
     """Checks the flags and reads the data set once, so that jobs do not fail later.
 
+    With --status, the data set is not read.
+
     Returns:
       The planned runs, by repetition.
 
@@ -35,8 +38,8 @@ def check_flags(config: ReproduceConfig, folder: Run) -> list[scales.Plan]:
         raise UsageError("--workdir is missing: the folder for all runs and the report")
     if launch := processes.given(config):
         raise UsageError(
-            f"{launch}: reproduce starts its own processes, on one machine; on a cluster, run the "
-            "commands one by one, or fit_curves --shard"
+            f"{launch}: reproduce starts its own processes: pass --launcher=slurm to run them as "
+            "jobs of Slurm; on another cluster, run the commands one by one, or fit_curves --shard"
         )
     scale, config = scales.SCALES[config.scale], _with_precision(config)
     numbers = _figure_numbers(config)
@@ -52,6 +55,8 @@ def check_flags(config: ReproduceConfig, folder: Run) -> list[scales.Plan]:
         for k, place in enumerate(places)
     ]
     first = plans[0].jobs[0].config
+    if config.status:
+        return plans
     try:
         data.load(first.dataset, data_dir=config.data_dir)
     except ValueError as error:
@@ -59,8 +64,27 @@ def check_flags(config: ReproduceConfig, folder: Run) -> list[scales.Plan]:
     return plans
 
 
+def jobs(folder: Run, config: ReproduceConfig, plans: Plans) -> list[Job]:
+    """The jobs of all repetitions, and a last one that judges their runs.
+
+    Raises:
+      UsageError: a run folder holds a run with other flags.
+    """
+    found: list[Job] = []
+    for k, plan in enumerate(plans):
+        kept.missing(plan, kept.place(folder.path, config.seeds, k))
+        prefix = "" if config.seeds == 1 else f"seed{k}/"
+        for job in plan.jobs:
+            needs = tuple(prefix + need for need in job.needs)
+            found.append(job._replace(name=prefix + job.name, needs=needs))
+    needs = tuple(job.name for job in found)
+    return [*found, last_job("report", "reproduce", config, needs)]
+
+
 def build(folder: Run, config: ReproduceConfig, plans: Plans) -> list[list[Claim]]:
     """Runs what is missing, judges the claims, and draws the figures.
+
+    With --launcher=none, nothing is run.
 
     Raises:
       UsageError: a job refused its flags.
@@ -69,18 +93,28 @@ def build(folder: Run, config: ReproduceConfig, plans: Plans) -> list[list[Claim
     config, numbers = _with_precision(config), _figure_numbers(config)
     began = time.monotonic()
     folder.open("reproduction", config)
-    costs = _estimate(config, plans)
-    parallel_jobs = config.jobs or _default_jobs()
+    facts: dict[str, float] = {}
+    if config.launcher == "local":
+        _run(folder, config, plans)
+        facts = {"seconds": time.monotonic() - began}
     sources = []
     for k, plan in enumerate(plans):
         place = kept.place(folder.path, config.seeds, k)
-        outcome = jobs.run_jobs(list(plan.jobs), costs, parallel_jobs, place / "logs")
-        missing = {name: why for name, why in outcome.items() if why}
-        sources.append(Source(place, plan.epochs, missing))
+        sources.append(Source(place, plan.epochs, kept.missing(plan, place)))
     for source, plan in zip(sources, plans, strict=True):
         kept.add_from_weights(source.workdir, source.workdir, plan, config.data_dir)
-    folder.move_to(Status.DONE, seconds=time.monotonic() - began)
+    if not any(NOT_RUN in source.missing.values() for source in sources):
+        folder.move_to(Status.DONE, **facts)
     return _judge(folder, config, plans, sources, numbers)
+
+
+def _run(folder: Run, config: ReproduceConfig, plans: Plans) -> None:
+    """Runs what is missing, on this machine."""
+    costs = _estimate(config, plans)
+    parallel_jobs = config.jobs or _default_jobs()
+    for k, plan in enumerate(plans):
+        logs = kept.place(folder.path, config.seeds, k) / "logs"
+        run_jobs(list(plan.jobs), costs, parallel_jobs, logs)
 
 
 def from_kept(config: ReproduceConfig) -> list[list[Claim]]:

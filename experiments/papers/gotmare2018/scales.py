@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...cli import PACKAGE_ROOT, CurveConfig, ModeConfig, SurfaceConfig, parse_flagfile
-from ..jobs import Job
+from ...jobs import Job
 from ..scaling import C, scale_epochs
 
 MODES = "GABCDEF"

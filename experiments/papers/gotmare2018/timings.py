@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ..jobs import Job
+from ...jobs import Job
 
 
 class Rates(NamedTuple):

@@ -12,7 +12,7 @@ from experiments import reproduce
 from experiments.cli.configs import CurveConfig, ModeConfig, ReproduceConfig
 from experiments.cli.errors import Interrupted
 from experiments.cli.flags import parse_flagfile
-from experiments.papers import jobs
+from experiments.jobs import local
 from experiments.papers.gotmare2018 import reproduction, scales, timings
 from experiments.runs.folder import Run
 from tests.mutation import ROOT
@@ -64,11 +64,11 @@ def test_the_announcement_names_what_was_timed():
 def test_the_time_left_follows_the_pace_of_finished_runs(tmp_path):
     todo = plan(tmp_path, chosen=(2,)).jobs[:3]
     costs = {job.name: cost for job, cost in zip(todo, (60.0, 120.0, 240.0), strict=True)}
-    pool = jobs._Pool(todo, costs, 2, tmp_path)
+    pool = local._Pool(todo, costs, 2, tmp_path)
     assert pool._left() == "0 of 3, about 7 min left"
     pool.waiting = list(todo[1:])
     for whole, left in ((False, 6), (True, 12)):  # a resumed run says nothing of the pace
-        pool._end(jobs.Running(todo[0], None, [], 0.0, whole), 0, 240.0)
+        pool._end(local.Running(todo[0], None, [], 0.0, whole), 0, 240.0)
         assert pool._left() == f"1 of 3, about {left} min left"
 
 

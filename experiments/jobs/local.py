@@ -1,7 +1,6 @@
 """Runs the jobs of a plan in parallel, each in its own process.
 
-A job is one of the project's commands with its run folder, so a stopped job resumes and a finished
-one is not run again. Separate processes do not share a compiler, a device's memory or a crash.
+Separate processes do not share a compiler, a device's memory or a crash.
 """
 
 import os
@@ -10,31 +9,11 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..cli import Interrupted, UsageError, launch, say, to_argv
+from ..cli import Interrupted, UsageError, say
 from ..runs import Run, Status, in_use
-
-
-class Job(NamedTuple):
-    """A command to run.
-
-    Attributes:
-      name: the name of its run folder.
-      module: ``train_mode``, ``fit_curve`` or ``loss_surface``.
-      config: its flags.
-      needs: names of the jobs that must be done first.
-    """
-
-    name: str
-    module: str
-    config: Any
-    needs: tuple[str, ...] = ()
-
-    @property
-    def kind(self) -> str:
-        """What its run folder holds: ``mode``, ``curve`` or ``surface``."""
-        return self.module.rpartition("_")[2]
+from .job import Job
 
 
 class Running(NamedTuple):
@@ -144,7 +123,7 @@ class _Pool:
         cores = self.slots.pop()
         log = (self.logs / f"{job.name}.log").open("a")
         process = subprocess.Popen(
-            [*launch.argv(job.module), *to_argv(job.config)],
+            job.argv,
             stdout=log,
             stderr=log,
             cwd=os.getcwd(),

@@ -2,9 +2,9 @@ import dataclasses
 
 import pytest
 
+from experiments import jobs
 from experiments.cli.configs import ModeConfig
 from experiments.cli.errors import UsageError
-from experiments.papers import jobs
 
 
 def mode_job(tmp_path, name, needs=(), **changes):
