@@ -12,14 +12,13 @@ results in WORKDIR/pairs.json and WORKDIR/figures/barriers.png.
 
 import contextlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from mcjax.results import Profile
 
 from .cli import CurvesConfig, RunFailed, main, say, show
 from .landscapes import pair_table, profiles
-from .runs import Status
+from .runs import Status, at
 from .training import Fit, Problem, fits, fitting, make_problem, measuring, pairs, pin_further
 
 
@@ -51,7 +50,7 @@ def run(config: CurvesConfig) -> list[dict[str, Any]]:
         rows = _evaluate(curves, problem, measured, failures)
     show(pair_table.table(rows))
     if not config.shard:
-        pair_table.write(Path(config.workdir), rows, config.style)
+        pair_table.write(at(config.workdir), rows, config.style)
     if failures:
         first = next(iter(failures.items()))
         raise RunFailed(f"{len(failures)} of {len(curves)} curves failed; {': '.join(first)}")
