@@ -9,6 +9,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "extensions"), str(HERE.parent)]
+os.environ["PYTHONPATH"] = str(HERE.parent)  # tutorials import this checkout
 import mcjax  # noqa: E402
 
 project = "mcjax"

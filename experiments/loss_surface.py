@@ -11,8 +11,9 @@ alone is its middle. --curve draws a curve, --iterates projects a run's iterates
 With --directions, the plane is around one checkpoint, along two directions (Li et al., 2018). They
 point from the first of the three points to the others; lengths are weight distances. An interrupted
 run resumes with the same command, at the row where it stopped. A finished run is drawn again, with
-the --clip and --style given now; another --grid, --margin, --extent, --splits, --metrics or
---also_evaluate evaluate it again, and the earlier arrays and figures move to WORKDIR/earlier.
+the --clip and --style given now; another --grid, --margin, --extent, --refine, --splits,
+--metrics or --also_evaluate evaluate it again, and the earlier arrays and figures move to
+WORKDIR/earlier.
 """
 
 from mcjax.results import Surface

@@ -24,8 +24,8 @@ def test_readme_examples(code):
     assert runner.summarize(verbose=False).failed == 0
 
 
-def test_there_are_four():
-    assert len(EXAMPLES) == 4
+def test_there_are_five():
+    assert len(EXAMPLES) == 5
 
 
 def test_links_lead_to_files_that_exist():

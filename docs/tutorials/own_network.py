@@ -16,7 +16,7 @@ import optax
 from flax import nnx
 
 from mcjax import api, curves, data, plots
-from mcjax.engine import metrics, objectives
+from mcjax.engine import classification, metrics, objectives
 from mcjax.flax.objective import cross_entropy
 
 plt.style.use(plots.STYLE)
@@ -90,7 +90,8 @@ print(
 #
 # An objective is a NamedTuple of pure functions of parameters, state and batch. `nnx.split`
 # separates the network into its graph, its parameters and its batch statistics. Random keys are
-# passed in, so there is no state besides those.
+# passed in, so there is no state besides those. `nnx.merge` needs `copy=True`, so that no function
+# writes into the arrays of another. `classification` has a classifier's loss and accuracy.
 
 
 # %%
@@ -121,17 +122,11 @@ def logits(params, state, batch):
     return network(params, state, deterministic=True, use_running_average=True)(batch["images"])
 
 
-def sums(logits, batch):  # over the examples, with their weights
-    losses = objectives.exact_cross_entropy(logits, batch["labels"])
-    right = logits.argmax(axis=1) == batch["labels"]
-    weight = batch["weight"]
-    return {"loss": losses @ weight, "accuracy": right @ weight, "count": weight.sum()}
-
-
 def training(params, state, batch, key):  # dropout on, batch norm uses the batch
     model = network(params, state, deterministic=False, use_running_average=False)
-    found = sums(model(batch["images"], nnx.Rngs(dropout=key)), batch)
-    return found["loss"] / found["count"], (found, nnx.state(model, nnx.BatchStat))
+    logits = model(batch["images"], nnx.Rngs(dropout=key))
+    loss, sums = classification.training_loss(logits, batch)
+    return loss, (sums, nnx.state(model, nnx.BatchStat))
 
 
 def statistics(params, state, batch):  # those of this batch alone: momentum zero
@@ -142,7 +137,7 @@ def statistics(params, state, batch):  # those of this batch alone: momentum zer
 
 own = objectives.Objective(
     training,
-    lambda params, state, batch: sums(logits(params, state, batch), batch),
+    lambda params, state, batch: classification.sums(logits(params, state, batch), batch),
     statistics,
     logits,
 )
@@ -190,11 +185,11 @@ plots.curve_figure(found, "Flax NNX with dropout and batch norm")
 # are. And dropout is off in what you see: the curve was trained with it, on a higher loss.
 
 # %% [markdown]
-# ## Equinox: a plain loss, and its logits
+# ## Equinox: the logits are enough
 #
-# Without batch norm a loss is enough: `from_loss` makes an objective of it, and with `logits` it
-# has every metric for classifiers, accuracy as `top1_accuracy`. With dropout pass `evaluate` as
-# well, from a loss without it.
+# Without batch norm, nothing but the logits is to be written: `classification.cross_entropy`
+# returns the objective, with loss and accuracy. With dropout, `predict` takes a third argument
+# `key`, which is None in evaluation. For any other loss, see `objectives.from_loss`.
 
 
 # %%
@@ -206,19 +201,13 @@ def create_equinox(seed):
 _, rest = create_equinox(0)
 
 
-def predict(params, state, batch):
+def predict(params, batch):
     return jax.vmap(eqx.combine(params, rest))(batch["images"].reshape(-1, 64) / 255)
 
 
-def loss(params, batch):
-    return objectives.exact_cross_entropy(predict(params, {}, batch), batch["labels"]).mean()
-
-
-equinox = objectives.from_loss(loss)._replace(logits=predict)
+equinox = classification.cross_entropy(predict)
 ends = [fit(equinox, create_equinox(seed)[0], {}, seed)[0] for seed in (0, 1)]
-found = api.profile(
-    equinox, curves.segment(), ends, train, held_out, points=11, metrics=["top1_accuracy", f1]
-)
+found = api.profile(equinox, curves.segment(), ends, train, held_out, points=11, metrics=f1)
 print({name: x[[0, 5, 10]].round(3) for name, x in found.segment.metrics["validation"].items()})
 
 # %% [markdown]

@@ -38,7 +38,7 @@ from .flags import (
     to_flags,
 )
 from .progress import Progress, say, show
-from .signals import collect_signals
+from .signals import collect_signals, first_signal, stop_if_signalled
 
 __all__ = [
     "LAUNCH",
@@ -72,6 +72,7 @@ __all__ = [
     "configs",
     "cores",
     "find_flagfile",
+    "first_signal",
     "flag",
     "identity",
     "launch",
@@ -83,6 +84,7 @@ __all__ = [
     "say",
     "show",
     "split",
+    "stop_if_signalled",
     "to_argv",
     "to_flags",
 ]

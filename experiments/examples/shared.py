@@ -1,4 +1,4 @@
-"""Shared by the examples: training, a classifier's objective, printing and drawing."""
+"""Shared by the examples: training, the F1 score, printing and drawing."""
 
 import argparse
 import functools
@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from mcjax import plots, results
-from mcjax.engine import metrics, objectives, parallel
+from mcjax.engine import metrics, objectives
 
 ADAM = optax.adam(3e-3)
 
@@ -21,14 +21,6 @@ Tree = Any
 """A pytree of arrays."""
 Loss = Callable[[Tree, Tree], jax.Array] | Callable[[Tree, Tree, jax.Array], jax.Array]
 """The loss of parameters on a batch, a scalar; with dropout it also takes a key."""
-
-
-class Logits(Protocol):
-    """A classifier; with a key dropout is on."""
-
-    def __call__(self, params: Tree, batch: Tree, key: jax.Array | None = None, /) -> Any:
-        """Logits ``[B, classes]`` of parameters on a batch."""
-        ...
 
 
 class Main(Protocol):
@@ -57,27 +49,6 @@ def _step(
     gradient = jax.grad(objectives.with_key(loss))(params, batch, jax.random.fold_in(key, i))
     updates, opt_state = ADAM.update(gradient, opt_state)
     return optax.apply_updates(params, updates), opt_state
-
-
-def classifier(logits: Logits) -> objectives.Objective:
-    """A classifier's objective: cross-entropy; measures loss and accuracy."""
-
-    def sums(logits: jax.Array, batch: Tree) -> dict[str, jax.Array]:
-        losses, weight = objectives.exact_cross_entropy(logits, batch["labels"]), batch["weight"]
-        right = jnp.where(jnp.argmax(logits, -1) == batch["labels"], weight, 0)
-        return {"loss": losses @ weight, "accuracy": right.sum(), "count": weight.sum()}
-
-    def train(params: Tree, state: Tree, batch: Tree, key: jax.Array) -> Any:
-        # Each device has a part of the batch, and draws its own dropout masks.
-        key = jax.random.fold_in(key, jax.lax.axis_index(parallel.DATA_AXIS))
-        found = sums(logits(params, batch, key), batch)
-        return found["loss"] / found["count"].clip(1), (found, state)
-
-    def evaluate(params: Tree, state: Tree, batch: Tree) -> dict[str, jax.Array]:
-        return sums(logits(params, batch), batch)
-
-    clean = lambda params, state, batch: logits(params, batch)  # noqa: E731
-    return objectives.Objective(train, evaluate, logits=clean)
 
 
 def _counts(logits: jax.Array, batch: Tree) -> dict[str, jax.Array]:

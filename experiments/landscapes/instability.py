@@ -10,7 +10,7 @@ from mcjax.analysis import instability, interpolation
 from mcjax.engine import parallel
 from mcjax.results import Instability, Interpolation
 
-from ..cli import InstabilityConfig, Interrupted, Progress, UsageError, collect_signals
+from ..cli import InstabilityConfig, Progress, UsageError, collect_signals, stop_if_signalled
 from ..runs import Run, begin_evaluation, load_result, save_arrays
 from ..training import MEASURED, Problem, check_measured, forking, modes, pin_data, pin_further
 from . import drawing
@@ -94,8 +94,7 @@ def _segments(
 
     def progress(done: int) -> None:
         bar.update(before + done)
-        if received:
-            raise Interrupted(received[0])
+        stop_if_signalled(received)
 
     children: list[Any] = [modes.load_trained(Run(one.workdir)) for one in fork.children]
     networks, state = parallel.replicate(

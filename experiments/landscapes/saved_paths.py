@@ -11,7 +11,7 @@ from mcjax.analysis import interpolation
 from mcjax.engine import evaluation, parallel
 from mcjax.results import Interpolation, Layers, Soups, Values
 
-from ..cli import Interrupted, Progress, UsageError
+from ..cli import Progress, UsageError, stop_if_signalled
 from ..runs import Run, load_arrays, save_arrays
 from ..training import alignment
 from . import saved_logits
@@ -107,9 +107,8 @@ class SavedPaths:
             save_arrays(self._folder / f"{key}.npz", self.arrays[key])
 
     def stop_if_signalled(self) -> None:
-        """Raises Interrupted if a signal came."""
-        if self._received:
-            raise Interrupted(self._received[0])
+        """Raises Interrupted if a signal came, in every process."""
+        stop_if_signalled(self._received)
 
     def values(self, key: str) -> Values:
         """The metrics of a path."""

@@ -14,13 +14,13 @@ from mcjax.engine import parallel
 from mcjax.results import PointSharpness, Sharpness
 
 from ..cli import (
-    Interrupted,
     ModeConfig,
     Progress,
     SharpnessConfig,
     UsageError,
     collect_signals,
     identity,
+    stop_if_signalled,
 )  # fmt: skip
 from ..runs import (
     Checkpoint,
@@ -144,8 +144,7 @@ def _points(
 
         def progress(index: int, products: int) -> None:
             bar.update(len(found), f"t={t[index]:.2f}: {products} products")
-            if received:
-                raise Interrupted(received[0])
+            stop_if_signalled(received)
 
         try:
             for index, point in hessian.sharpness(

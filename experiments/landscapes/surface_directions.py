@@ -14,7 +14,7 @@ from mcjax.analysis import directions, hessian
 from mcjax.engine import parallel
 from mcjax.results import Directions
 
-from ..cli import Interrupted, Progress, SurfaceConfig, UsageError, collect_signals
+from ..cli import Progress, SurfaceConfig, UsageError, collect_signals, stop_if_signalled
 from ..runs import Point, load_point, parse_name
 from ..training import Problem
 
@@ -126,8 +126,7 @@ def _eigenvectors(config: SurfaceConfig, problem: Problem, centre: Point) -> Pai
 
         def progress(done: int) -> None:
             bar.update(0, f"{done} products")
-            if received:
-                raise Interrupted(received[0])
+            stop_if_signalled(received)
 
         try:
             found = hessian.eigenpairs(

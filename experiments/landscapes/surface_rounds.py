@@ -9,7 +9,7 @@ from mcjax import planes
 from mcjax.analysis import surfaces
 from mcjax.results import Surface, Values
 
-from ..cli import Interrupted, Progress, collect_signals
+from ..cli import Progress, collect_signals, stop_if_signalled
 from ..runs import Run, load_arrays, save_arrays
 from .surface_inputs import Inputs
 
@@ -35,8 +35,7 @@ def evaluate(
             arrays = load_arrays(file)
             if np.array_equal(arrays.pop("xy"), xy):
                 return Values.from_arrays(arrays)
-        if received:
-            raise Interrupted(received[0])
+        stop_if_signalled(received)
         found = surfaces.evaluate_points(
             inputs.problem.evaluator, frame, inputs.plane, xy, inputs.state, progress
         )

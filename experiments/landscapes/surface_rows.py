@@ -7,9 +7,10 @@ import numpy as np
 
 from mcjax import planes
 from mcjax.analysis import surfaces
+from mcjax.engine import parallel
 from mcjax.results import Values
 
-from ..cli import Interrupted, Progress, collect_signals
+from ..cli import Interrupted, Progress, collect_signals, first_signal, stop_if_signalled
 from ..runs import Run, load_arrays, save_arrays
 from .saved_logits import SavedLogits
 from .surface_inputs import Inputs
@@ -42,8 +43,7 @@ def evaluate(
                 rows[index] = row
                 save_arrays(saved / f"{index:04d}.npz", row.to_arrays() | {"x": x, "y": y[index]})
                 progress.row(len(rows), line=len(rows) % every == 0 or len(rows) == len(y))
-                if received:
-                    raise Interrupted(received[0])
+                stop_if_signalled(received)
         finally:
             progress.close()
     return [rows[i] for i in range(len(y))]
@@ -80,11 +80,13 @@ class _RowProgress:
 
     def point(self, done: int) -> None:
         self._bar.update(done)
+        if not (signum := first_signal(self.received)):
+            return
         now = time.monotonic()
-        if self.received:
-            self._deadline = min(self._deadline, now + ROW_SECONDS)
-        if now > self._deadline and done % self._width:
-            raise Interrupted(self.received[0])
+        self._deadline = min(self._deadline, now + ROW_SECONDS)
+        late = parallel.broadcast_from_first(now > self._deadline)
+        if late and done % self._width:
+            raise Interrupted(signum)
 
     def row(self, done: int, line: bool) -> None:
         each = (time.monotonic() - self._began) / (done - self._before)

@@ -18,7 +18,9 @@ def changed_flags(folder: Run, config: Any, names: Sequence[str]) -> list[str]:
     if not info:
         return []
     before, now = recorded(type(config)()) | info["flags"], recorded(config)
-    return [f"--{n}: {before[n]} before, {now[n]} now" for n in names if before[n] != now[n]]
+    words = lambda value: "not given" if value in (None, "", (), []) else value  # noqa: E731
+    changed = (n for n in names if before[n] != now[n])
+    return [f"--{n}: {words(before[n])} before, {words(now[n])} now" for n in changed]
 
 
 def is_evaluated(folder: Run, config: Any, file: str, names: Sequence[str]) -> bool:

@@ -13,7 +13,7 @@ from mcjax import curves
 from ..cli import ModeConfig, UsageError
 from . import saved
 from .folder import Run
-from .names import Name, at, is_run, parse_name
+from .names import Name, a_kind, at, is_run, parse_name
 
 
 class Checkpoint(NamedTuple):
@@ -151,12 +151,10 @@ def curve_name(text: str) -> Name:
       UsageError: it is a point on a curve, a step, or a run of another kind.
     """
     name = parse_name(text)
-    if (
-        name.t is not None
-        or name.step is not None
-        or Run(name.run).info.get("kind", "curve") != "curve"
-    ):
-        raise UsageError(f"--curve={text}: write RUN[@EPOCH] of a curve")
+    kind = Run(name.run).info.get("kind", "curve")
+    if (name.t, name.step) != (None, None) or kind != "curve":
+        holds = "" if kind == "curve" else f" {name.run} holds {a_kind(kind)};"
+        raise UsageError(f"--curve={text}:{holds} write RUN[@EPOCH] of a curve")
     return name
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from mcjax.engine import parallel, schedules, training
 from mcjax.engine.objectives import StratumLoss
 
-from ..cli import Interrupted, RunFailed, Training, collect_signals, say
+from ..cli import Interrupted, RunFailed, Training, collect_signals, first_signal, say
 from ..runs import Run
 from .optimization import make_schedule, steps_per_epoch, train_batches
 from .problem import Problem
@@ -178,7 +178,7 @@ def _loop(
             due = group.alive if validate and rest == 0 and epoch in validated else ()
             group.add(chunk, {i: validate(group.pick(state, i)) for i in due if validate})
             now = time.monotonic()
-            signum = parallel.max_over_processes(received[0] if received else 0)
+            signum = first_signal(received)
             late = parallel.broadcast_from_first(now - saved_at > config.checkpoint_seconds)
             if chunk.step in group.kept or late or signum:
                 group.save(chunk.step, state)

@@ -45,7 +45,7 @@ def interpolate(
       progress: called with how many points are done.
 
     Raises:
-      ValueError: the networks differ in structure, shape or dtype.
+      ValueError: the networks differ in structure, shape or dtype, or there is only one.
 
     >>> from mcjax.analysis import toy
     >>> found = interpolate(toy.evaluator(), [toy.A, toy.B], ["A", "B"], np.linspace(0, 1, 3), {})
@@ -54,6 +54,8 @@ def interpolate(
            [0.67, 0.  ]])
     """
     count, found = len(networks), every_pair(len(networks))
+    if not found:
+        raise ValueError(f"{count} networks: interpolation is between two or more")
     rows: dict[Pair | None, Any] = {None: np.eye(count)}
     rows |= {pair: on_segment(pair, t, count) for pair in found}
     values = dict(evaluate(evaluator, networks, rows, state, progress))

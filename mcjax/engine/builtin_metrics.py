@@ -1,7 +1,7 @@
-"""Metrics that can be requested by name: top-k, error, calibration, per-class accuracy, perplexity.
+"""Metrics that can be requested by name: accuracy, top-k, calibration, perplexity ...
 
 All but perplexity are for classifiers: logits ``[batch, classes]`` and integer ``batch["labels"]``.
-A prediction whose loss is not finite is wrong, as in `mcjax.flax.objective.cross_entropy`.
+A prediction whose loss is not finite is wrong, as in `mcjax.engine.classification.sums`.
 """
 
 import re
@@ -112,7 +112,9 @@ def perplexity(means: Means) -> Float[np.ndarray, " points"]:
         return np.exp(means["loss"])
 
 
+ACCURACY = Metric("accuracy", top_k_accuracy(1).values)
 BUILT_IN = {
+    "accuracy": ACCURACY,
     "error": Metric("error", error),
     "ece": calibration_error(),
     "class_accuracy": Metric("class_accuracy", class_accuracy, _of_classes),

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcjax import curves
+from mcjax import curves, spelling
 from mcjax.engine import derivatives, objectives, parallel, streams
 from mcjax.engine.streams import Fetch
 from mcjax.results import Metrics, check_splits
@@ -301,6 +301,9 @@ class Evaluator:
         >>> from mcjax.analysis import toy
         >>> round(toy.evaluator().with_state(toy.A, {}, "validation")["loss"], 2)
         0.03
+        >>> toy.evaluator().with_state(toy.A, {}, "test")
+        Traceback (most recent call last):
+        ValueError: no split 'test': There are train, validation
         """
         return self.dispatch(params, state, split)()
 
@@ -367,7 +370,13 @@ class Evaluator:
         return result
 
     def _parts(self, function: Callable[[streams.Chunk], Any], split: str) -> list[Any]:
-        """Applies a function to each chunk of a split."""
+        """Applies a function to each chunk of a split.
+
+        Raises:
+          ValueError: there is no such split.
+        """
+        if split not in self.splits:
+            raise ValueError(f"no split {split!r}: {spelling.hint(split, self.splits)}")
         return streams.collect(function, self.splits[split], self.mesh, self.batch_size)
 
     def _recomputed(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcjax.engine import metrics, parallel
+from mcjax.engine import builtin_metrics, metrics, parallel
 from mcjax.engine.metrics import Metric
 from mcjax.engine.objectives import Objective
 from mcjax.results.paths import SUMMARY_ENDINGS
@@ -48,6 +48,8 @@ def with_metrics(
         return jax.eval_shape(parallel.data_parallel(function, mesh), params, state, batch)
 
     of_objective = metrics.reported(own, _ones(traced(own.evaluate)))
+    if "accuracy" in of_objective:
+        more = [one for one in more if one is not builtin_metrics.ACCURACY]  # the same number
     taken = set(of_objective)
     sample = None
     for one in more:
@@ -97,7 +99,7 @@ def _random_logits(own: Objective, name: str, traced: Callable[[Any], Any]) -> j
     if own.logits is None:
         raise ValueError(
             f"metric {name!r} needs logits, and the objective has none: give an Objective with "
-            "logits, such as that of mcjax.flax.objective.cross_entropy(model)"
+            "logits, such as mcjax.engine.classification.cross_entropy(logits)"
         )
     shape = traced(own.logits).shape
     return jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
@@ -151,7 +153,7 @@ def _check_finished(name: str, found: Any) -> None:
 def _check_names(found: metrics.Means, taken: set[str]) -> None:
     for name in found:
         if name in taken:
-            raise ValueError(f"metric {name!r} is measured twice: rename one")
+            raise ValueError(f"metric {name!r} is measured twice: rename one or leave it out")
         if not re.fullmatch(r"[A-Za-z]\w*", name) or name.endswith(SUMMARY_ENDINGS):
             raise ValueError(
                 f"metric {name!r}: use letters, digits and _ in its name, and none of the endings "

@@ -210,12 +210,16 @@ def from_loss(loss: Loss, axis_name: str | None = None, numbers: str | None = No
     return Objective(train, evaluate)
 
 
-def with_key(loss: Loss) -> Callable[[PyTree, Any, Any], jax.Array]:
+def with_key(loss: Loss, name: str = "loss") -> Callable[[PyTree, Any, Any], jax.Array]:
     """Turns a loss with or without a key into ``loss(params, batch, key)``.
 
     The key is passed by keyword to an argument named ``key``, ``rng``, ``*_key`` or ``*_rng`` whose
     default is None or absent; otherwise to a third argument without a default. All other arguments
     keep their defaults.
+
+    Args:
+      loss: the function.
+      name: what messages call it.
 
     Raises:
       ValueError: ``loss`` cannot be called this way.
@@ -228,15 +232,17 @@ def with_key(loss: Loss) -> Callable[[PyTree, Any, Any], jax.Array]:
     ValueError: loss takes (params): expected (params, batch[, key]); ...
     """
     if not callable(loss):
-        raise ValueError(f"loss={loss!r} is not a function: expected loss(params, batch[, key])")
+        raise ValueError(
+            f"{name}={loss!r} is not a function: expected {name}(params, batch[, key])"
+        )
     signature = inspect.signature(loss)
     more = list(signature.parameters.values())[2:]
     asking = [p for p in more if _asks_for_key(p)]
     required = [p for p in more if p.default is p.empty and p.kind in _BY_PLACE]
     if asking:
-        name = asking[0].name
-        called = lambda params, batch, key: loss(params, batch, **{name: key})  # noqa: E731
-        bind = lambda: signature.bind(None, None, **{name: None})  # noqa: E731
+        keyword = asking[0].name
+        called = lambda params, batch, key: loss(params, batch, **{keyword: key})  # noqa: E731
+        bind = lambda: signature.bind(None, None, **{keyword: None})  # noqa: E731
     elif required:
         called, bind = loss, lambda: signature.bind(None, None, None)
     else:
@@ -246,7 +252,7 @@ def with_key(loss: Loss) -> Callable[[PyTree, Any, Any], jax.Array]:
         bind()
     except TypeError as error:
         raise ValueError(
-            f"loss takes {signature}: expected (params, batch[, key]); bind other arguments "
+            f"{name} takes {signature}: expected (params, batch[, key]); bind other arguments "
             f"with functools.partial ({error})"
         ) from None
     return called

@@ -58,9 +58,17 @@ def sgdr_periods(epochs: int, first_period: int, multiplier: int = 2) -> list[in
       first_period: length of the first period, in epochs.
       multiplier: ratio of the lengths of a period and the one before.
 
+    Raises:
+      ValueError: the first period or the ratio is less than one.
+
     >>> sgdr_periods(150, 10)
     [10, 20, 40, 80]
+    >>> sgdr_periods(150, 0)
+    Traceback (most recent call last):
+    ValueError: first_period=0, multiplier=2: use 1 or more
     """
+    if first_period < 1 or multiplier < 1:
+        raise ValueError(f"first_period={first_period}, multiplier={multiplier}: use 1 or more")
     periods = [first_period]
     while sum(periods) < epochs:
         periods.append(periods[-1] * multiplier)

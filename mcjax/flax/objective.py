@@ -1,35 +1,20 @@
 """The objective of a Flax linen classifier: softmax cross-entropy, with batch norm and dropout."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from mcjax import curves
-from mcjax.engine import interop
-from mcjax.engine.objectives import Objective, Sums, exact_cross_entropy
+from mcjax.engine import classification, interop
+from mcjax.engine.classification import Batch
+from mcjax.engine.objectives import Objective, Sums
 from mcjax.flax.ops import layers
 from mcjax.typing import Array, Float
-
-Batch = Mapping[str, jax.Array | np.ndarray]
-
-
-@runtime_checkable
-class LossOf(Protocol):
-    """A loss per example from logits and labels.
-
-    >>> isinstance(exact_cross_entropy, LossOf)
-    True
-    """
-
-    def __call__(self, logits: jax.Array, labels: jax.Array, /) -> jax.Array:
-        """Returns one loss per example."""
-        ...
 
 
 @runtime_checkable
@@ -93,25 +78,6 @@ def cross_entropy(model: Classifier, dtype: jax.typing.DTypeLike | None = None) 
         with nn.intercept_methods(_sum_bias_gradients_in_float32), mixing():
             return model.apply({"params": params, **state}, images, train, **options)
 
-    def sums(
-        logits: Float[Array, "b classes"], batch: Batch, loss_of: LossOf = exact_cross_entropy
-    ) -> Sums:
-        weight = batch["weight"].astype(logits.dtype)
-        # A large common offset of the logits would cost small losses their precision.
-        logits -= jax.lax.stop_gradient(jnp.max(logits, -1, keepdims=True))
-        # where, not a product: padding with overflowing logits must not count, nor pass NaNs on to
-        # the gradient.
-        logits = jnp.where(weight[:, None] > 0, logits, 0)
-        losses = loss_of(logits, jnp.asarray(batch["labels"]))
-        # argmax picks a class even among NaNs: a diverged network must not look like a guess.
-        best = jnp.argmax(logits, -1)
-        right = (best == batch["labels"].astype(best.dtype)) & jnp.isfinite(losses)
-        return {
-            "loss": jnp.sum(losses * weight),
-            "accuracy": jnp.sum(jnp.where(right, weight, 0)),
-            "count": jnp.sum(weight),
-        }
-
     def forward(params: Any, state: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Any]:
         options = {"rngs": {"dropout": key}, "mutable": list(state)}
         logits, new = apply(params, state, batch, True, **options)
@@ -121,14 +87,14 @@ def cross_entropy(model: Classifier, dtype: jax.typing.DTypeLike | None = None) 
         params: Any, state: Any, batch: Batch, key: jax.Array
     ) -> tuple[jax.Array, tuple[Sums, Any]]:
         logits, state = forward(params, state, batch, key)
-        totals = sums(logits, batch, optax.softmax_cross_entropy_with_integer_labels)
-        return totals["loss"] / jnp.maximum(totals["count"], 1), (totals, state)
+        loss, totals = classification.training_loss(logits, batch)
+        return loss, (totals, state)
 
     def logits(params: Any, state: Any, batch: Batch) -> jax.Array:
         return curves.wide(apply(params, state, batch, False))
 
     def evaluate(params: Any, state: Any, batch: Batch) -> Sums:
-        return sums(logits(params, state, batch), batch)
+        return classification.sums(logits(params, state, batch), batch)
 
     def statistics(params: Any, state: Any, batch: Batch) -> Any:
         with nn.intercept_methods(_forget_the_past):

@@ -121,6 +121,10 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]
+
+
 def __getattr__(name: str) -> Any:
     """Loads matplotlib when the first figure is drawn."""
     if name not in _HOMES:

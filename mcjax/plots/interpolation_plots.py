@@ -35,6 +35,9 @@ def barriers_figure(found: results.Interpolation) -> Figure:
     Args:
       found: with barriers along segments.
 
+    Raises:
+      ValueError: there are no barriers.
+
     >>> heights = results.PairHeights(*np.array([[0.6], [0.65], [0.65]]))
     >>> paths = results.PairPaths(np.array([[0, 1]]), {}, barriers={"train": {"loss": heights}})
     >>> networks = results.Values({"train": {"loss": np.array([0.1, 0.2])}})
@@ -45,6 +48,8 @@ def barriers_figure(found: results.Interpolation) -> Figure:
     """
     names = styles.metric_names(found.networks.metrics, of_classes=False)
     metrics = [name for name in names if name in _heights(found)]
+    if not metrics:
+        raise ValueError("there are no barriers: evaluate points between the networks")
     figure, axes = styles.panels(len(metrics), 0.85)
     for ax, metric in zip(axes.flat, metrics, strict=False):
         matrix(ax, found, metric)

@@ -32,6 +32,12 @@ def public(module):
     return getattr(module, "__all__", [name for name in own if not name.startswith("_")])
 
 
+@pytest.mark.parametrize("name", LISTED)
+def test_sphinx_finds_what_a_module_exports(name):
+    module = importlib.import_module(name)
+    assert set(getattr(module, "__all__", ())) <= set(dir(module))
+
+
 def has_example(module, member):
     """Whether it has an example; one in the module does for a protocol or an exception."""
     is_class = inspect.isclass(member)

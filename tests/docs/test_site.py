@@ -1,4 +1,4 @@
-"""Every page of the site in a headless browser: light, dark and narrow."""
+"""Every page of the site in a headless browser: light, dark, medium and narrow."""
 
 import os
 import subprocess
@@ -11,7 +11,12 @@ from tests.browser import headless
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.long
-LOOKS = {"light": ("light", 1300), "dark": ("dark", 1300), "narrow": ("light", 420)}
+LOOKS = {
+    "light": ("light", 1300),
+    "dark": ("dark", 1300),
+    "medium": ("light", 1100),
+    "narrow": ("light", 420),
+}
 
 
 @pytest.fixture(scope="module")

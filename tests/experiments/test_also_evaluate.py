@@ -78,7 +78,7 @@ def test_a_finished_interpolation_is_measured_on_further_data(runs, capsys, monk
     config = change(config, also_evaluate=ALSO)
     run = interpolate.run(config)
     shown = capsys.readouterr()
-    assert "--also_evaluate: [] before, ['noisy=test" in shown.err
+    assert "--also_evaluate: not given before, ['noisy=test" in shown.err
     assert "noisy loss" in shown.out
     found = load_result(Interpolation, file)
     for index, name in enumerate("ab"):

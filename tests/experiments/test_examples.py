@@ -19,7 +19,7 @@ from experiments.examples import (
     shared,
 )
 from mcjax import api, curves
-from mcjax.engine import interop, parallel
+from mcjax.engine import classification, interop, parallel
 
 ALL = [linen, nnx, equinox_mlp, language_model, dropout_linen, dropout_nnx]
 
@@ -89,7 +89,7 @@ def test_f1_is_that_of_scikit_learn():
     logits, labels = rng.normal(size=(23, 4)).astype(np.float32), rng.integers(0, 3, 23)
     from sklearn.metrics import f1_score
 
-    objective = shared.classifier(lambda params, batch, key=None: batch["x"])
+    objective = classification.cross_entropy(lambda params, batch: batch["x"])
     data = {"x": logits, "labels": labels}
     weights = (np.zeros(1, np.float32), np.ones(1, np.float32))
     found = api.profile(

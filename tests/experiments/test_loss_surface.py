@@ -182,7 +182,7 @@ def test_slow_row_is_left_after_a_signal(monkeypatch):
         ({"points": ("a", "b@7", "ab")}, "no checkpoint of epoch 7; it has"),
         ({"iterates": ("a@1", "b@1")}, "b has no checkpoint of epoch 1"),
         ({"iterates": ("wide",)}, "differ in --width"),
-        ({"curve": "a"}, "of a curve"),
+        ({"curve": "a"}, "a holds a mode; write RUN"),
         ({"grid": "1"}, "2 or more points per side"),
         ({"grid": "5x1"}, "2 or more points per side"),
         ({"grid": "5,5"}, "write 21 or 31x21"),

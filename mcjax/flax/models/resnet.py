@@ -85,8 +85,14 @@ class ResNet(nn.Module):
       axis_name: mapped axis that shards the batch: batch norm uses the statistics of the global
         batch, and dropout does not depend on the devices.
 
+    Raises:
+      ValueError: there is no network of this depth.
+
     >>> ResNet(depth=18, num_classes=10, small_images=True).depth
     18
+    >>> ResNet(depth=20, num_classes=10)
+    Traceback (most recent call last):
+    ValueError: depth is 20: use 18, 34 or 50
     """
 
     depth: int
@@ -96,6 +102,11 @@ class ResNet(nn.Module):
     init_scale: float = 1.0
     small_images: bool = False
     axis_name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises for a wrong depth."""
+        blocks(self.depth)
+        super().__post_init__()
 
     @nn.compact
     def __call__(
@@ -125,9 +136,15 @@ class ResNet(nn.Module):
 def blocks(depth: int) -> list[tuple[str, int, int]]:
     """Returns name, stage (from 0) and stride of each block.
 
+    Raises:
+      ValueError: there is no network of this depth.
+
     >>> blocks(18)[1:4]
     [('layer1_1', 0, 1), ('layer2_0', 1, 2), ('layer2_1', 1, 1)]
     """
+    if depth not in BLOCKS:
+        *most, last = BLOCKS
+        raise ValueError(f"depth is {depth}: use {', '.join(map(str, most))} or {last}")
     return [
         (f"layer{stage + 1}_{i}", stage, 2 if stage > 0 and i == 0 else 1)
         for stage, count in enumerate(BLOCKS[depth])

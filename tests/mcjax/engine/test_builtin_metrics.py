@@ -196,7 +196,7 @@ def reporting(name):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("top2_acuracy",), "there is no metric 'top2_acuracy': did you mean top5_accuracy"),
+        (("top2_acuracy",), "there is no metric 'top2_acuracy': did you mean accuracy or top5"),
         (("top0_accuracy",), "there is no metric 'top0_accuracy'"),
         (("top5_accuracy",), "metric 'top5_accuracy' fails: there are only 4 classes"),
         ((lambda logits, batch: 1,), "a function with a name"),

@@ -1,5 +1,3 @@
-import re
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -105,18 +103,6 @@ def test_literal_pmap_gives_the_same_numbers():
         assert_close(one, host(by_program), rtol=1e-5, atol=1e-6)
 
 
-def collectives(compiled):
-    """``(name, bytes of float32)`` of each collective in a compiled program."""
-    found = []
-    for line in compiled.as_text().split("\n"):
-        match = re.search(r"= (.*?) (all-\w+|reduce-scatter|collective-\w+)(-start)?\(", line)
-        if match:
-            sizes = re.findall(r"f32\[([\d,]*)\]", match[1])
-            numbers = [np.prod([int(n) for n in s.split(",") if n], dtype=int) for s in sizes]
-            found.append((match[2], 4 * sum(numbers)))
-    return found
-
-
 @pytest.mark.parametrize("on_curve", [False, True])
 def test_a_step_communicates_the_gradient_once_and_nothing_else(on_curve):
     objective, params, model_state = small.network("mlp")
@@ -130,7 +116,7 @@ def test_a_step_communicates_the_gradient_once_and_nothing_else(on_curve):
     state = trainer.init((params,) if on_curve else params, fixed, model_state, data)
     rows = jnp.zeros(80, jnp.int32)
     args = (state, fixed, data, rows, rows, jax.random.key(0), 1)
-    found = collectives(trainer.run.lower(*args).compile())
+    found = small.collectives(trainer.run.lower(*args).compile())
     gradient = sum(x.nbytes for x in jax.tree.leaves(params))
     assert {name for name, _ in found} == {"all-reduce"}
     # One all-reduce a step; where the compiler splits it, the parts still add up to the gradient

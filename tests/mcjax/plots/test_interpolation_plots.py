@@ -114,6 +114,13 @@ def test_groups_have_their_means_and_bands():
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["between", "within"]
 
 
+def test_without_barriers_there_is_no_figure_of_them():
+    found = made(2)
+    none = {name: path._replace(barriers={}) for name, path in found.paths.items()}
+    with pytest.raises(ValueError, match="there are no barriers"):
+        plots.barriers_figure(found._replace(paths=none))
+
+
 def test_a_metric_of_no_split_is_named():
     with pytest.raises(ValueError, match="no split has the metric f1"):
         plots.pairs_figure(made(2), "f1")
