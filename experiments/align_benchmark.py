@@ -29,6 +29,7 @@ class AlignBenchmarkConfig(ModeConfig):
 
     topic: ClassVar[str] = "benchmark"
     unused: ClassVar[tuple[str, ...]] = ("width", "keep", "fork", "profile", "tracker")
+    local: ClassVar[tuple[str, ...]] = ("workdir",)
     model: str = flag("mlp", "Name of the model, or package.module:factory for your own.")
     epochs: int = flag(60, "Number of passes over the training split, of every mode.")
     schedule: str = dataclasses.field(

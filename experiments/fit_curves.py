@@ -13,7 +13,6 @@ and a last one for the results; then --status, with the same flags, tells what b
 
 import contextlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from mcjax.results import Profile
@@ -21,7 +20,7 @@ from mcjax.results import Profile
 from .cli import CurvesConfig, RunFailed, main, say, show
 from .jobs import launching
 from .landscapes import pair_table, profiles
-from .runs import Run, Status
+from .runs import Run, Status, at
 from .training import Fit, Problem, fits, fitting, make_problem, measuring, pairs, pin_further
 
 
@@ -62,7 +61,7 @@ def run(config: CurvesConfig) -> list[dict[str, Any]]:
         rows = _evaluate(curves, problem, measured, failures)
     show(pair_table.table(rows))
     if not config.shard:
-        pair_table.write(Path(config.workdir), rows, config.style)
+        pair_table.write(at(config.workdir), rows, config.style)
     if failures:
         count = f"{len(failures)} of {len(curves)} curves"
         raise RunFailed(f"{count} failed" if config.launcher == "local" else f"{count} are missing")

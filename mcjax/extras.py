@@ -18,6 +18,8 @@ EXTRAS = {
     "sklearn": "data",
     "PIL": "data",
     "matplotlib": "plots",
+    "s3fs": "buckets",
+    "gcsfs": "buckets",
     "torch": "torch",
     "safetensors": "safetensors",
     "submitit": "slurm",

@@ -26,7 +26,7 @@ from .configs import (
     ViewConfig,
 )
 from .errors import Interrupted, RunFailed, UsageError
-from .flag_parsers import local_text, split
+from .flag_parsers import path_text, split
 from .flagfiles import PACKAGE_ROOT
 from .flags import (
     LAUNCH,
@@ -78,9 +78,9 @@ __all__ = [
     "flag",
     "identity",
     "launch",
-    "local_text",
     "main",
     "parse_flagfile",
+    "path_text",
     "processes",
     "recorded",
     "say",

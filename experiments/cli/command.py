@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from mcjax import extras
+from mcjax import extras, paths
 from mcjax.data import cache
 
 from .. import discard_output
@@ -112,8 +112,9 @@ def _run(config: type[flags.Config], run: Callable[[Any], Any], doc: str) -> tup
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
+        what = "lost the bucket" if paths.is_url(str(error.filename)) else "cannot write"
         return 1, _WriteFailure(
-            f"cannot write: {error}; saved files are intact, run the same command to resume"
+            f"{what}: {error}; saved files are intact, run the same command to resume"
         )
     except jax.errors.JaxRuntimeError as error:
         if not jax.distributed.is_initialized():

@@ -14,21 +14,23 @@ class Machine:
       divides: whether the command divides points or curves over the devices.
       topic: heading of the command's own flags in ``--help``.
       unused: inherited flags that this command ignores; ``--help`` omits them.
+      local: flags of `flags.URLS` that must be on this machine in this command.
     """
 
     divides: ClassVar[bool] = False
     topic: ClassVar[str] = "this command"
     unused: ClassVar[tuple[str, ...]] = ()
+    local: ClassVar[tuple[str, ...]] = ()
     workdir: str = flag(
         "",
-        "Folder of the run. A new run is started in it, an interrupted one is resumed, a finished "
-        "one is reused.",
+        "Folder of the run, here or at s3:// or gs://. A new run is started in it, an interrupted "
+        "one is resumed, a finished one is reused.",
         identity=False,
     )
     data_dir: str | None = flag(
         None,
-        "Folder with data files that you already have; missing ones are downloaded. Paths of "
-        "your own data are relative to it.",
+        "Folder with data files that you already have, here or at s3:// or gs://; missing ones are "
+        "downloaded. Paths of your own data are relative to it.",
         identity=False,
     )
     precision: str = flag(
@@ -641,6 +643,7 @@ class ReproduceConfig(Drawing, Launched):
     """The whole paper."""
 
     unused: ClassVar[tuple[str, ...]] = LAUNCH
+    local: ClassVar[tuple[str, ...]] = ("workdir", "data_dir")
     precision: str = flag(
         "scale",
         "Precision of the networks: scale, that of the scale's flagfiles (bf16 for "
@@ -681,6 +684,7 @@ class BenchmarkConfig(Machine):
     """Speed compared with PyTorch's."""
 
     unused: ClassVar[tuple[str, ...]] = ("data_dir", "precision", *LAUNCH, "checkpoint_seconds")
+    local: ClassVar[tuple[str, ...]] = ("workdir",)
     nets: tuple[str, ...] = flag(("vgg16", "quarter", "digits"), "Networks to time.")
     rounds: int = flag(7, "Number of measurements; the table shows their medians.")
     seconds: float = flag(2.0, "Length of one measurement in seconds.")

@@ -6,20 +6,21 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from absl import flags as absl_flags
 
-from mcjax import spelling
+from mcjax import paths, spelling
 
 
-def define(config: type, values: absl_flags.FlagValues) -> None:
-    """Defines a config's fields as absl flags."""
+def define(config: type, values: absl_flags.FlagValues, urls: Collection[str]) -> None:
+    """Defines a config's fields as absl flags, of which ``urls`` may be at a bucket."""
     types_of = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
         text, choices = field.metadata["help"], field.metadata["choices"]
         kind = types_of[field.name]
+        text_of = path_text if field.name in urls else local_text
         options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
         default: Any = field.default
         parser: Any
@@ -31,7 +32,7 @@ def define(config: type, values: absl_flags.FlagValues) -> None:
             absl_flags.DEFINE_flag(flag_, values, module_name=sys.argv[0])
             continue
         elif tuple in map(typing.get_origin, options):
-            parser = _NamesParser() if tuple[str, ...] in options else _IntegersParser()
+            parser = _NamesParser(text_of) if tuple[str, ...] in options else _IntegersParser()
             serializer = absl_flags.ListSerializer(",")
             default = join(default)
         elif int in options:
@@ -39,21 +40,25 @@ def define(config: type, values: absl_flags.FlagValues) -> None:
         elif float in options:
             parser, serializer = absl_flags.FloatParser(), absl_flags.ArgumentSerializer()
         else:
-            parser, serializer = _TextParser(), absl_flags.ArgumentSerializer()
+            parser, serializer = _TextParser(text_of), absl_flags.ArgumentSerializer()
         make: Any = absl_flags.Flag
         one = make(parser, serializer, field.name, default, text)
         absl_flags.DEFINE_flag(one, values, module_name=sys.argv[0])
 
 
-def local_text(value: str) -> str:
+def local_text(value: str, also: str = "") -> str:
     """A text flag's value, with a leading ``~`` expanded to the user's home folder.
+
+    Args:
+      value: as it is written.
+      also: what else may be written, for the message.
 
     Raises:
       ValueError: it is a URL, is not one line of Unicode text, or there is no home folder.
     """
     if remote := re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value):
         raise ValueError(
-            f"{remote[0]} is not supported, only local paths: mount the bucket or share as a "
+            f"{remote[0]} is not supported, only local paths{also}: mount the bucket or share as a "
             "folder (gcsfuse, s3fs, sshfs), or copy it, and give the folder's path"
         )
     if set(value) & set("\0\r\n") or any("\ud800" <= c <= "\udfff" for c in value):
@@ -62,6 +67,16 @@ def local_text(value: str) -> str:
     if expanded == value and re.match(r"~(/|$)", value):
         raise ValueError("there is no home folder for ~ (HOME is not set): give the full path")
     return expanded
+
+
+def path_text(value: str) -> str:
+    """The value of a flag that may be at a bucket, ``gs://`` or ``s3://``; else `local_text`.
+
+    Raises:
+      ValueError: as `local_text`.
+    """
+    scheme = next((s for s in paths.SCHEMES if value.startswith(s)), "")
+    return scheme + local_text(value[len(scheme) :], ", gs:// and s3://")
 
 
 def split(value: str, separator: str) -> list[str]:
@@ -85,10 +100,13 @@ def join(values: Iterable[Any]) -> str:
 
 
 class _TextParser(absl_flags.ArgumentParser[str]):
-    """Any text that `local_text` accepts."""
+    """Any text that `local_text` accepts, or `path_text`."""
+
+    def __init__(self, text_of: Callable[[str], str]) -> None:
+        self._text_of = text_of
 
     def parse(self, argument: str) -> str:
-        return local_text(argument)
+        return self._text_of(argument)
 
 
 class _ChoiceParser(absl_flags.ArgumentParser[str]):
@@ -122,12 +140,15 @@ class _IntegersParser(absl_flags.ArgumentParser[tuple[int, ...]]):
 
 
 class _NamesParser(absl_flags.ArgumentParser[tuple[str, ...]]):
-    """A comma-separated list of names."""
+    """A comma-separated list of such texts."""
+
+    def __init__(self, text_of: Callable[[str], str]) -> None:
+        self._text_of = text_of
 
     def parse(self, argument: str | Iterable[str]) -> tuple[str, ...]:
         if not isinstance(argument, str):
             return tuple(argument)
-        return tuple(local_text(x.strip()) for x in split(argument, ",") if x.strip())
+        return tuple(self._text_of(x.strip()) for x in split(argument, ",") if x.strip())
 
     def flag_type(self) -> str:
         return "comma-separated names"

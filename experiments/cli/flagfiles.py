@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from mcjax import paths
+
 from . import flag_parsers
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
@@ -17,12 +19,15 @@ QUOTES = "\"'"
 
 
 def locate(name: str) -> Path | None:
-    """Finds a flagfile, relative to the current folder or to `PACKAGE_ROOT`.
+    """Finds a flagfile, relative to the current folder or to `PACKAGE_ROOT`, or at a bucket.
 
     Raises:
-      ValueError: the name is a URL.
+      ValueError: the name is another URL, or there is no such bucket.
     """
-    name = flag_parsers.local_text(name)
+    name = flag_parsers.path_text(name)
+    if paths.is_url(name):
+        file = paths.at(name)
+        return file if file.is_file() else None
     places = Path(name), PACKAGE_ROOT / name
     return next((place for place in places if os.path.isfile(place)), None)
 

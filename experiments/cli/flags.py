@@ -20,8 +20,17 @@ SUBMISSION = ("launcher", "slurm_options", "status")
 """Flags of where a command's jobs run. They are not recorded either."""
 
 
+URLS = (
+    "workdir", "data_dir", "fork", "modes_dir", "start", "end", "points", "against", "curve",
+    "iterates", "ensemble_with", "modes", "pairs", "run", "runs",
+)  # fmt: skip
+"""Flags that may be at a bucket, except those in a config's ``local``."""
+
+
 class Config(Protocol):
     """A command's flags: a frozen dataclass whose fields are made by `flag`."""
+
+    local: ClassVar[tuple[str, ...]]
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -66,7 +75,7 @@ def parse(config: type[C], argv: list[str], doc: str = "") -> C:
       SystemExit: ``--help`` was given; the page has been printed.
     """
     values = absl_flags.FlagValues()
-    flag_parsers.define(config, values)
+    flag_parsers.define(config, values, {*URLS} - {*config.local})
     if {"--help", "-h", "-help", "--helpfull"} & set(argv):
         print(flag_help.page(config, doc), flush=True)
         raise SystemExit(0)

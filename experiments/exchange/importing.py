@@ -1,7 +1,6 @@
 """Imports a network that was trained elsewhere as the run folder of a mode."""
 
 import dataclasses
-import os
 import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from mcjax.engine import parallel
 from mcjax.exchange.mismatch import Mismatch
 
 from ..cli import ImportConfig, ModeConfig, Network, UsageError, say, show, to_flags
-from ..runs import Run, Status, open_checkpoints, write_atomically
+from ..runs import Run, Status, at, open_checkpoints, write_atomically
 from ..training import Problem, check_problem, make_problem, modes, pin_data, shapes
 
 OWN = "own"
@@ -216,7 +215,7 @@ def misfit(config: ImportConfig, error: Mismatch, remedy: str) -> UsageError:
 
 def _write_names(config: ImportConfig, kinds: Mapping[str, Collection[str]]) -> Path:
     """Writes all names to a file next to the run's folder, and returns its path."""
-    path = Path(f"{os.path.abspath(config.workdir)}.names.txt")
+    path = at(f"{Run(config.workdir).path.absolute()}.names.txt")
     lines = [
         f"{len(names)} {title}:\n  " + "\n  ".join(names) + "\n"
         for title, names in kinds.items()

@@ -1,11 +1,11 @@
 """Evaluates the segments between the children of every fork; each fork is saved when it is done."""
 
 import dataclasses
-import shutil
 from typing import Any
 
 import numpy as np
 
+from mcjax import paths
 from mcjax.analysis import instability, interpolation
 from mcjax.engine import parallel
 from mcjax.results import Instability, Interpolation
@@ -74,7 +74,7 @@ def evaluate(
     result = instability.collect([fork.text for fork in ordered], steps, per_epoch, found)
     save_arrays(folder.path / FILE, result.to_arrays())
     if parallel.is_first():
-        shutil.rmtree(folder.path / "segments", ignore_errors=True)
+        paths.remove_tree(folder.path / "segments")
     return result
 
 

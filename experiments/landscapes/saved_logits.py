@@ -1,12 +1,15 @@
 """Logits of all examples at the points of paths and surfaces: ``logits/KEY.npz`` each."""
 
+import math
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from mcjax import paths
 from mcjax.analysis import ensembles
 from mcjax.data import further
 
@@ -27,6 +30,14 @@ def check_flags(config: Measuring) -> None:
         raise UsageError(
             f"--save_logits={missing[0]}: these data are not evaluated, but {', '.join(names)} are"
         )
+
+
+def _free(folder: Path) -> float:
+    """Free bytes on the disk of a folder; a bucket has no end."""
+    if paths.is_url(folder):
+        return math.inf
+    parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    return shutil.disk_usage(parent).free
 
 
 class SavedLogits:
@@ -61,8 +72,7 @@ class SavedLogits:
             return
         examples = sum(map(len, self._labels.values()))
         size = 4 * points * examples * self._classes
-        parent = next(p for p in (self._run.path, *self._run.path.absolute().parents) if p.exists())
-        free = shutil.disk_usage(parent).free
+        free = _free(self._run.path)
         words = (
             f"logits of {points:,} points, {examples:,} examples and {self._classes} classes take "
             f"up to {size / 2**20:,.1f} MiB"

@@ -1,12 +1,12 @@
 """Metrics of paths by key, each saved when it is done."""
 
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
+from mcjax import paths
 from mcjax.analysis import interpolation
 from mcjax.engine import evaluation, parallel
 from mcjax.results import Interpolation, Layers, Soups, Values
@@ -44,7 +44,7 @@ def completed(folder: Run, file: str, evaluated: Callable[[], _Result]) -> _Resu
     found = evaluated()
     save_arrays(folder.path / file, found.to_arrays())
     if parallel.is_first():
-        shutil.rmtree(folder.path / FOLDER, ignore_errors=True)
+        paths.remove_tree(folder.path / FOLDER)
     folder.update(evaluate_seconds=time.monotonic() - began)
     return found
 

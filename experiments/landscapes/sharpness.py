@@ -1,7 +1,6 @@
 """Evaluates, draws and summarizes the Hessian's largest eigenvalues along a curve."""
 
 import functools
-import shutil
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +8,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from mcjax import curves, plots
+from mcjax import curves, paths, plots
 from mcjax.analysis import hessian, profiles
 from mcjax.engine import parallel
 from mcjax.results import PointSharpness, Sharpness
@@ -126,7 +125,7 @@ def evaluate(folder: Run, config: SharpnessConfig, inputs: Inputs) -> Sharpness:
     along = Sharpness.along(t, [points[i] for i in range(len(t))])
     save_arrays(folder.path / FILE, along.to_arrays())
     if parallel.is_first():
-        shutil.rmtree(folder.path / "points", ignore_errors=True)
+        paths.remove_tree(folder.path / "points")
     folder.update(evaluate_seconds=time.monotonic() - began)
     return along
 

@@ -3,7 +3,6 @@
 import functools
 import math
 import re
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mcjax import plots
+from mcjax import paths, plots
 from mcjax.analysis import surfaces
 from mcjax.engine import parallel
 from mcjax.results import Refinement, Surface, named
@@ -113,7 +112,7 @@ def evaluate(folder: Run, config: SurfaceConfig, inputs: Inputs) -> Surface:
     save_arrays(folder.path / FILE, surface.to_arrays())
     if parallel.is_first():
         for part in ("rows", "rounds"):
-            shutil.rmtree(folder.path / part, ignore_errors=True)
+            paths.remove_tree(folder.path / part)
     folder.update(evaluate_seconds=time.monotonic() - began)
     return surface
 

@@ -7,7 +7,7 @@ from .files import write_atomically
 from .folder import MADE, Run, same_value
 from .locks import in_use
 from .metrics import add_metrics, cut_metrics
-from .names import Name, a_kind, label, parse_name
+from .names import Name, a_kind, at, label, parse_name
 from .points import (
     Checkpoint,
     Point,
@@ -49,6 +49,7 @@ __all__ = [
     "a_kind",
     "add_metrics",
     "along_curve",
+    "at",
     "begin_evaluation",
     "changed_ends",
     "changed_flags",

@@ -26,7 +26,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
       UsageError: it is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             return dict(file)
     except Exception as error:
         raise UsageError(f"{path} cannot be read ({error}); delete it to recreate it") from None

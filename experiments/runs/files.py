@@ -1,11 +1,11 @@
 """Files of a run folder: atomic writes and checksums."""
 
 import json
-import os
 import zlib
 from pathlib import Path
 from typing import Any
 
+from mcjax import paths
 from mcjax.engine import parallel
 
 from . import json_text
@@ -30,9 +30,5 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """
     parallel.wait_for_all(f"to write {path}")
     if parallel.is_first():
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        if isinstance(content, str):
-            content = content.encode()
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        paths.write_atomically(path, content.encode() if isinstance(content, str) else content)
     parallel.wait_for_all(f"written {path}")

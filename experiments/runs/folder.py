@@ -42,11 +42,11 @@ class Run:
       path: the folder; it need not exist yet.
 
     Raises:
-      UsageError: the path is a URL.
+      UsageError: the path is a URL that is not supported, or there is no such bucket.
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = names.local(path)
+        self.path = names.at(path)
 
     @property
     def info(self) -> dict[str, Any]:

@@ -5,9 +5,9 @@ schedule continue from there. ``--fork=RUN`` copies all checkpoints of the other
 and ``RUN@sSTEP`` this one alone. Imported and aligned modes have a network, and nothing else.
 """
 
-import shutil
 from typing import Any
 
+from mcjax import paths
 from mcjax.engine import parallel
 
 from ..cli import ModeConfig, UsageError
@@ -118,11 +118,9 @@ def _copy(other: Run, name: Name, folder: Run) -> None:
     place = "checkpoints"
     if (name.epoch, name.step) != (None, None):
         place = f"checkpoints/{step_of(other, name.epoch, name.step)}"
-    shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
+    paths.remove_tree(folder.path / "checkpoints")
     for part in (metrics.FILE, "ends", place):
         source, target = other.path / part, folder.path / part
-        shutil.rmtree(target, ignore_errors=True)
-        if source.is_dir():
-            shutil.copytree(source, target)
-        elif source.exists():
-            shutil.copyfile(source, target)
+        paths.remove_tree(target)
+        if source.exists():
+            paths.copy(source, target)

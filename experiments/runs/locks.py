@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from mcjax import paths
 from mcjax.engine import parallel
 
-from ..cli import UsageError
+from ..cli import UsageError, say
 
 _LOCKED: set[Path] = set()
 """Folders that this process has locked."""
@@ -25,14 +26,32 @@ def locked(folder: Path) -> Iterator[None]:
         yield
         return
     check_writable(folder)
-    with (folder / ".lock").open("a") as file:
-        if not _lock(file):
-            raise UsageError(f"{folder} is in use by another process")
+    with _leased(folder) if paths.is_url(folder) else _flocked(folder):
         _LOCKED.add(place)
         try:
             yield
         finally:
             _LOCKED.discard(place)
+
+
+@contextlib.contextmanager
+def _flocked(folder: Path) -> Iterator[None]:
+    with (folder / ".lock").open("a") as file:
+        if not _lock(file):
+            raise UsageError(f"{folder} is in use by another process")
+        yield
+
+
+@contextlib.contextmanager
+def _leased(folder: Path) -> Iterator[None]:
+    from mcjax.buckets import leases
+
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(leases.Lease(folder, say))
+        except (leases.InUse, leases.Unsafe) as error:
+            raise UsageError(str(error)) from None
+        yield
 
 
 def in_use(folder: Path) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mcjax import paths
 from mcjax.engine import parallel
 
 from ..cli import UsageError
@@ -59,6 +60,11 @@ def check_epochs(folder: Path, lines: Sequence[dict[str, Any]], epochs: int) -> 
 
 def add_metrics(folder: Path, **line: Any) -> None:
     """Appends a line."""
-    if parallel.is_first():
-        with (folder / FILE).open("a") as file:
-            file.write(files.line(line))
+    file, text = folder / FILE, files.line(line)
+    if not parallel.is_first():
+        return
+    if paths.is_url(folder):  # what is at a bucket is replaced as a whole
+        file.write_bytes((file.read_bytes() if file.exists() else b"") + text.encode())
+    else:
+        with file.open("a") as lines:
+            lines.write(text)

@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from ..cli import UsageError, local_text
+from mcjax import paths
+
+from ..cli import UsageError, path_text
 
 SYNTAX = "write RUN[@EPOCH][~T] or RUN@sSTEP"
 
@@ -38,13 +40,13 @@ def parse_name(text: str) -> Name:
     if match is None:
         raise UsageError(f"{text!r} is not a checkpoint: {SYNTAX}")
     run, is_step, number, t = match.groups()
-    if is_run(Path(text)) and not is_run(Path(run)):
-        return Name(Path(text), None, None)
+    if is_run(at(text)) and not is_run(at(run)):
+        return Name(at(text), None, None)
     if t is not None and float(t) > 1:
         raise UsageError(f"{text!r}: T must be from 0 to 1")
     count = None if number is None else int(number)
     epoch, step = (None, count) if is_step else (count, None)
-    return Name(Path(run), epoch, None if t is None else float(t), step)
+    return Name(at(run), epoch, None if t is None else float(t), step)
 
 
 def label(text: str) -> str:
@@ -70,16 +72,24 @@ def a_kind(kind: str) -> str:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder holds a run, of any status."""
-    return os.path.isfile(folder / "run.json")
+    file = folder / "run.json"
+    return file.is_file() if paths.is_url(file) else os.path.isfile(file)
 
 
-def local(text: Path | str) -> Path:
-    """A local path, with ``~`` expanded; raises UsageError for a URL."""
-    return Path(_text(str(text)))
+def at(text: Path | str) -> Path:
+    """A path on this machine, with ``~`` expanded, or at a bucket.
+
+    Raises:
+      UsageError: it is another URL, or there is no such bucket.
+    """
+    try:
+        return paths.at(path_text(str(text)))
+    except ValueError as error:
+        raise UsageError(f"{text}: {error}") from None
 
 
 def _text(text: str) -> str:
     try:
-        return local_text(text)
+        return path_text(text)
     except ValueError as error:
         raise UsageError(f"{text}: {error}") from None

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import re
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +13,7 @@ from mcjax import curves
 from ..cli import ModeConfig, UsageError
 from . import saved
 from .folder import Run
-from .names import Name, a_kind, is_run, parse_name
+from .names import Name, a_kind, at, is_run, parse_name
 
 
 class Checkpoint(NamedTuple):
@@ -80,7 +79,7 @@ def expand(text: str) -> list[str]:
       UsageError: there is no such run, or it has no such checkpoint.
     """
     match = re.fullmatch(r"(.+)@(?:all|(\d+)-(\d*))(~[^~]+)?", text)
-    if match is None or is_run(Path(text)):
+    if match is None or is_run(at(text)):
         return [text]
     path, low, high, t = match.groups("")
     run = Run(path)

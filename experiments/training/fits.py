@@ -9,6 +9,7 @@ from ..runs import (
     Name,
     Run,
     Status,
+    at,
     changed_ends,
     changed_flags,
     checkpoint_steps,
@@ -85,7 +86,7 @@ def check_flags(config: CurveConfig) -> Fit:
     folder.check_same("curve", config)
     forks.check(folder, "curve", config)
     _check_kept(folder, config)
-    modes_dir = Path(config.modes_dir) if config.modes_dir else folder.path / "modes"
+    modes_dir = at(config.modes_dir) if config.modes_dir else folder.path / "modes"
     start, end = (_end(text, modes_dir, folder, config) for text in (config.start, config.end))
     if start.name.run == end.name.run and identity(start.mode) != identity(end.mode):
         raise UsageError(
@@ -142,7 +143,7 @@ def _end(text: str, modes_dir: Path, folder: Run, config: CurveConfig) -> End:
         if folder.status in UNTRAINED:
             raise
         mode = mode_config(folder.info, data_dir=config.data_dir)
-        return End(Name(Path(text), None, None), mode, False)
+        return End(Name(at(text), None, None), mode, False)
 
 
 def check_data(fit: Fit, problem: Problem) -> None:

@@ -3,11 +3,10 @@
 import dataclasses
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from ..cli import InstabilityConfig, ModeConfig, UsageError, say
-from ..runs import UNTRAINED, Run
+from ..runs import UNTRAINED, Run, at
 from . import modes
 from .optimization import steps_per_epoch
 from .problem import Problem, check_batch
@@ -55,7 +54,7 @@ def plan(config: InstabilityConfig) -> Sweep:
     steps = tuple(int(text[1:]) for text in config.forks if text.startswith("s"))
     if max(epochs, default=0) >= config.epochs:
         raise UsageError(f"{flag}: forks are before the last epoch, --epochs={config.epochs}")
-    folder = Path(config.workdir)
+    folder = at(config.workdir)
     shared = {f.name: getattr(config, f.name) for f in dataclasses.fields(ModeConfig)}
     alike = ModeConfig(**shared | {"fork": None, "fork_weights": False, "profile": False})
     parent = dataclasses.replace(
@@ -70,7 +69,7 @@ def plan(config: InstabilityConfig) -> Sweep:
 
 
 def _children(config: InstabilityConfig, alike: ModeConfig, text: str) -> tuple[ModeConfig, ...]:
-    folder = Path(config.workdir)
+    folder = at(config.workdir)
     return tuple(
         dataclasses.replace(
             alike,

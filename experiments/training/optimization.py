@@ -2,6 +2,7 @@
 
 import optax
 
+from mcjax import paths
 from mcjax.data import augmentation, batches
 from mcjax.engine import objectives, schedules
 from mcjax.engine.streams import Fetch
@@ -14,6 +15,9 @@ from .problem import Problem
 def check_training(config: Training) -> None:
     """Raises UsageError for a training flag that is out of range, or a missing tracker."""
     trackers.check(config.tracker)
+    if paths.is_url(config.workdir) and (config.profile or "tensorboard" in config.tracker):
+        flag = "--profile" if config.profile else "--tracker=tensorboard"
+        raise UsageError(f"{flag} writes to local folders only: give a local --workdir or omit it")
     for name, lowest in (
         ("epochs", 1), ("batch_size", 1), ("eval_every", 0), ("crop_padding", 0), ("sgdr_t0", 1),
         ("sgdr_mult", 1), ("lr", 0), ("weight_decay", 0), ("momentum", 0), ("decay_factor", 0),

@@ -4,11 +4,10 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from ..cli import CurveConfig, CurvesConfig, UsageError, find_flagfile, split
 from ..jobs import Job, last_job
-from ..runs import UNTRAINED, label
+from ..runs import UNTRAINED, at, label
 from .ends import refusal
 from .fits import Fit
 from .problem import same_problem
@@ -38,7 +37,7 @@ def plan(config: CurvesConfig) -> list[CurveConfig]:
     for curve in _curves(config, pairs):
         if curve.workdir in found:
             raise UsageError(
-                f"two pairs have the same folder {Path(curve.workdir)}: {curve.start}, {curve.end}"
+                f"two pairs have the same folder {at(curve.workdir)}: {curve.start}, {curve.end}"
             )
         found[curve.workdir] = curve
     return list(found.values())[_shard(config.shard)]
@@ -51,7 +50,7 @@ def _curves(config: CurvesConfig, pairs: Sequence[tuple[str, str]]) -> Iterator[
         for field in dataclasses.fields(CurveConfig)
         if field.name not in ("workdir", "start", "end", "seed", "modes_dir")
     }
-    folder = Path(config.workdir)
+    folder = at(config.workdir)
     modes_dir = config.modes_dir or str(folder / "modes")
     for start, end in pairs:
         for seed in range(config.seed, config.seed + config.seeds):
@@ -63,6 +62,7 @@ def _curves(config: CurvesConfig, pairs: Sequence[tuple[str, str]]) -> Iterator[
 
 def _pair(text: str) -> tuple[str, str]:
     """Parses ``START:END``."""
+    text = re.sub(r"(?<!\\)://", r"\\://", text)  # the colon of a URL is one in a name
     match split(text, ":"):
         case [start, end] if start and end:
             return start, end

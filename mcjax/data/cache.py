@@ -19,6 +19,7 @@ from typing import BinaryIO
 import numpy as np
 
 from mcjax.data.splits import Split
+from mcjax.paths import AnyPath
 
 _FORMAT = 1
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
@@ -38,7 +39,7 @@ def default_dir() -> Path:
 
 def cached(
     name: str,
-    files: Iterable[Path],
+    files: Iterable[AnyPath],
     build: Callable[[], tuple[Split, Split]],
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> tuple[Split, Split]:
@@ -71,8 +72,8 @@ def cached(
     return train, test
 
 
-def _entry_name(name: str, files: Iterable[Path]) -> str:
-    stats = [(str(path.resolve()), path.stat()) for path in sorted(map(Path, files))]
+def _entry_name(name: str, files: Iterable[AnyPath]) -> str:
+    stats = [(str(path.resolve()), path.stat()) for path in sorted(files)]
     key = [_FORMAT, name, [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9]+', '_', name)}-{digest[:16]}"

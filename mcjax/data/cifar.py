@@ -8,13 +8,13 @@ they should hold.
 import tarfile
 import zlib
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from mcjax.data import pickles
 from mcjax.data.splits import Source, Split
+from mcjax.paths import AnyPath
 
 SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
@@ -62,7 +62,7 @@ LAYOUTS = {
 }
 
 
-def find(name: str, folder: Path) -> tuple[Path, Layout] | None:
+def find(name: str, folder: AnyPath) -> tuple[AnyPath, Layout] | None:
     """Finds the first published version in a folder: extracted if possible, else an archive."""
     for attribute in ("folder", "archive"):
         for layout in LAYOUTS[name]:
@@ -72,7 +72,7 @@ def find(name: str, folder: Path) -> tuple[Path, Layout] | None:
     return None
 
 
-def read(path: Path, layout: Layout) -> Source:
+def read(path: AnyPath, layout: Layout) -> Source:
     """Reads the data set from an archive or an extracted folder.
 
     Raises:
@@ -93,16 +93,16 @@ def read(path: Path, layout: Layout) -> Source:
     return Source(split(layout.train), split((layout.test,)), layout.num_classes)
 
 
-def _read_folder(path: Path, folder: str, wanted: Collection[str]) -> dict[str, bytes]:
+def _read_folder(path: AnyPath, folder: str, wanted: Collection[str]) -> dict[str, bytes]:
     del folder
     return {name: (path / name).read_bytes() for name in wanted if (path / name).is_file()}
 
 
-def _read_archive(path: Path, folder: str, wanted: Collection[str]) -> dict[str, bytes]:
+def _read_archive(path: AnyPath, folder: str, wanted: Collection[str]) -> dict[str, bytes]:
     members = {f"{prefix}{folder}/{name}": name for name in wanted for prefix in ("", "./")}
     files: dict[str, bytes] = {}
     try:
-        with tarfile.open(path, "r:*") as archive:
+        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:*") as archive:
             for member in archive:
                 if member.name not in members or not member.isfile():
                     continue

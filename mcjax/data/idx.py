@@ -8,11 +8,11 @@ import gzip
 import math
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
 from mcjax.data.splits import Source, Split
+from mcjax.paths import AnyPath
 
 NUM_CLASSES = 10
 FILES = (
@@ -23,7 +23,7 @@ FILES = (
 )
 
 
-def find(folder: Path) -> dict[str, Path]:
+def find(folder: AnyPath) -> dict[str, AnyPath]:
     """Finds the four official files in a folder, compressed or not.
 
     Returns:
@@ -40,7 +40,7 @@ def find(folder: Path) -> dict[str, Path]:
     return found
 
 
-def read(paths: Mapping[str, Path]) -> Source:
+def read(paths: Mapping[str, AnyPath]) -> Source:
     """Reads the data set from the four files.
 
     Args:
@@ -58,7 +58,7 @@ def read(paths: Mapping[str, Path]) -> Source:
     return Source(train, test, NUM_CLASSES)
 
 
-def _read_split(images_path: Path, labels_path: Path) -> Split:
+def _read_split(images_path: AnyPath, labels_path: AnyPath) -> Split:
     images, labels = read_array(images_path, 3), read_array(labels_path, 1)
     if len(images) != len(labels):
         raise ValueError(
@@ -72,7 +72,7 @@ def _read_split(images_path: Path, labels_path: Path) -> Split:
     return Split(images[..., None], labels.astype(np.int32))
 
 
-def read_array(path: Path, ndim: int) -> np.ndarray:
+def read_array(path: AnyPath, ndim: int) -> np.ndarray:
     """Reads the array in one file.
 
     Args:
@@ -100,9 +100,9 @@ def read_array(path: Path, ndim: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def _content(path: Path) -> bytes:
+def _content(path: AnyPath) -> bytes:
     try:
-        content = Path(path).read_bytes()
-        return gzip.decompress(content) if Path(path).suffix == ".gz" else content
+        content = path.read_bytes()
+        return gzip.decompress(content) if path.suffix == ".gz" else content
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} cannot be read ({error}); replace it") from None

@@ -2,17 +2,17 @@
 
 import zipfile
 import zlib
-from pathlib import Path
 
 import numpy as np
 
 from mcjax.data.arrays import from_arrays
 from mcjax.data.splits import Source
+from mcjax.paths import AnyPath
 
 _NEEDED = "train_images and train_labels (and test_images and test_labels), or images and labels"
 
 
-def check(path: Path) -> None:
+def check(path: AnyPath) -> None:
     """Checks the names of a file's arrays; reads none.
 
     Raises:
@@ -21,12 +21,12 @@ def check(path: Path) -> None:
     _members(path)
 
 
-def has_test(path: Path) -> bool:
+def has_test(path: AnyPath) -> bool:
     """Whether a file has test images."""
     return "test_images" in _members(path)
 
 
-def crc32(path: Path) -> int:
+def crc32(path: AnyPath) -> int:
     """The checksum of the arrays, from those in the zip archive's directory.
 
     The arrays are not read here; `read` compares each with its checksum.
@@ -35,7 +35,7 @@ def crc32(path: Path) -> int:
     return zlib.crc32("".join(entries).encode())
 
 
-def read(path: Path) -> Source:
+def read(path: AnyPath) -> Source:
     """Reads the arrays.
 
     Raises:
@@ -43,7 +43,7 @@ def read(path: Path) -> Source:
     """
     names = _members(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             arrays = [file[name] for name in names]
     except Exception as error:  # whatever zipfile and numpy raise for damaged files
         raise ValueError(f"{path} cannot be read ({error}); save it again") from None
@@ -53,12 +53,12 @@ def read(path: Path) -> Source:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _members(path: Path) -> dict[str, tuple[int, int]]:
+def _members(path: AnyPath) -> dict[str, tuple[int, int]]:
     """CRC-32 and size of each array of the data set, by name, in the order of `from_arrays`."""
     if not path.is_file():
         raise ValueError(f"there is no file {path}; if it was moved, pass its folder as data_dir")
     try:
-        with zipfile.ZipFile(path) as file:
+        with path.open("rb") as content, zipfile.ZipFile(content) as file:
             found = {i.filename.removesuffix(".npy"): (i.CRC, i.file_size) for i in file.infolist()}
     except Exception as error:  # whatever zipfile raises for damaged files
         raise ValueError(f"{path} cannot be read ({error}); write it with numpy.savez") from None

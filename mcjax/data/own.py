@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from mcjax import paths
 from mcjax.data import cache, folder, npz
 from mcjax.data.arrays import num_classes, unshuffled
 from mcjax.data.splits import Source, Split
+from mcjax.paths import AnyPath
 
 
 class Kind(NamedTuple):
@@ -23,10 +25,10 @@ class Kind(NamedTuple):
     ['folder', 'npz']
     """
 
-    check: Callable[[Path], None]
-    has_test: Callable[[Path], bool]
-    crc32: Callable[[Path], int]
-    read: Callable[[Path], Source]
+    check: Callable[[AnyPath], None]
+    has_test: Callable[[AnyPath], bool]
+    crc32: Callable[[AnyPath], int]
+    read: Callable[[AnyPath], Source]
 
 
 class Own(NamedTuple):
@@ -42,7 +44,7 @@ class Own(NamedTuple):
     """
 
     kind: str
-    path: Path
+    path: AnyPath
     crc32: str | None
 
 
@@ -70,11 +72,11 @@ def parse(name: str, data_dir: str | None = None) -> Own | None:
     match = _NAME.fullmatch(name)
     if match is None:
         return None
-    path = Path(os.path.expanduser(match[2]))
+    path = paths.at(os.path.expanduser(match[2]))
     if data_dir is not None:
-        there = Path(data_dir, path.name if path.is_absolute() else path)
+        there = paths.at(data_dir) / (path.name if path.is_absolute() else path)
         path = there if there.exists() else path
-    return Own(match[1], Path(os.path.abspath(path)), match[3])
+    return Own(match[1], path if paths.is_url(path) else Path(os.path.abspath(path)), match[3])
 
 
 def check(own: Own) -> None:

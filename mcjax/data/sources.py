@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from mcjax import extras, spelling
+from mcjax import extras, paths, spelling
 from mcjax.data import cache, cifar, idx, own, tfds_source
 from mcjax.data.reachable import DataUnavailable
 from mcjax.data.splits import Source, Split, fixed_order
+from mcjax.paths import AnyPath
 
 DEBIAN = {"fashion_mnist": Path("/usr/share/datasets/fashion-mnist")}
 TFDS = "tfds:"
+_LOCAL = "these files are read from local folders only; copy them, or use npz:FILE at the bucket"
 _IDX = ("fashion_mnist", "mnist")
 _DIGITS_TRAIN = 1437
 
@@ -63,9 +65,13 @@ def check(name: str, data_dir: str | None = None, others: tuple[str, ...] = ()) 
     found = own.parse(name, data_dir)
     if not (found or name in _plain() or (name.startswith(TFDS) and name != TFDS)):
         raise ValueError(f"dataset {name!r} is unknown: {spelling.hint(name, (*others, *names()))}")
-    if name != "digits" and data_dir is not None and not Path(data_dir).is_dir():
+    if name != "digits" and data_dir is not None and not paths.at(data_dir).is_dir():
         raise ValueError(f"data_dir={data_dir!r} is not a folder; create it or omit data_dir")
+    if name.startswith(TFDS) and data_dir is not None and paths.is_url(data_dir):
+        raise ValueError(f"{name} with data_dir={data_dir}: {_LOCAL}")
     if found:
+        if found.kind == "folder" and paths.is_url(found.path):
+            raise ValueError(f"{name} at {found.path}: {_LOCAL}")
         own.check(found)
 
 
@@ -129,7 +135,7 @@ def _prepared(text: str, data_dir: str | None) -> Any:
 
 def _official(name: str, data_dir: str | None, cache_dir: str | None) -> Source:
     """Reads files in ``data_dir`` or Debian's folder, else what tfds prepared or downloads."""
-    folders = [Path(data_dir, name), Path(data_dir)] if data_dir else []
+    folders = [paths.at(data_dir) / name, paths.at(data_dir)] if data_dir else []
     if name in DEBIAN:
         folders.append(DEBIAN[name])
     for folder in folders:
@@ -139,17 +145,19 @@ def _official(name: str, data_dir: str | None, cache_dir: str | None) -> Source:
         elif archive := cifar.find(name, folder):
             return _cifar(name, *archive, cache_dir)
     remedy = _remedy(name)
+    if data_dir and paths.is_url(data_dir):
+        data_dir = None  # tfds prepares and reads local data sets only
     try:
         builder = tfds_source.find(name, data_dir)
     except ValueError as error:
         raise DataUnavailable(f"{name} is not on this machine, and {error}. {remedy}") from error
     if tfds_source.is_prepared(builder):
         return tfds_source.read(builder, cache_dir)
-    paths = tfds_source.download(builder, remedy)
+    files = tfds_source.download(builder, remedy)
     if name in _IDX:
-        return idx.read({file.removesuffix(".gz"): path for file, path in paths.items()})
+        return idx.read({file.removesuffix(".gz"): path for file, path in files.items()})
     layout = cifar.LAYOUTS[name][0]
-    return _cifar(name, paths[layout.archive], layout, cache_dir)
+    return _cifar(name, files[layout.archive], layout, cache_dir)
 
 
 def _remedy(name: str) -> str:
@@ -161,7 +169,7 @@ def _remedy(name: str) -> str:
     return f"Put {files} into a folder and pass it as data_dir{debian}"
 
 
-def _cifar(name: str, path: Path, layout: cifar.Layout, cache_dir: str | None) -> Source:
+def _cifar(name: str, path: AnyPath, layout: cifar.Layout, cache_dir: str | None) -> Source:
     """Reads CIFAR, through the cache if it is an archive, which takes seconds to decompress."""
     if path.is_dir():
         return cifar.read(path, layout)

@@ -30,7 +30,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcjax import extras
+from mcjax import extras, paths
+from mcjax.engine.bucket_checkpoints import BucketManager
+from mcjax.paths import AnyPath
 from mcjax.typing import Array, Integer, PyTree
 
 extras.require(__name__, "orbax")
@@ -69,14 +71,16 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints", None]):
     [10, 30, 40]
     """
 
-    def __init__(self, folder: Path, keep: Iterable[int] = (), read_only: bool = False) -> None:
+    def __init__(self, folder: AnyPath, keep: Iterable[int] = (), read_only: bool = False) -> None:
         policies = ocp.checkpoint_managers
         policy = policies.AnyPreservationPolicy(
             [policies.LatestN(2), policies.CustomSteps(sorted(set(keep)))]
         )
         self._folder = folder
         self._manager: Any = None
-        if folder.exists() or not read_only:
+        if paths.is_url(folder):
+            self._manager = BucketManager(ocp, folder, {*keep})
+        elif folder.exists() or not read_only:
             with _without_warnings():
                 self._manager = ocp.CheckpointManager(
                     folder.absolute(),
@@ -195,6 +199,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints", None]):
         Raises:
           Damaged: the checkpoint differs from what was saved, or from the structure of ``like``;
             or there is none of this step.
+          OSError: a bucket cannot be read.
 
         >>> import tempfile
         >>> with (tempfile.TemporaryDirectory() as folder,
@@ -204,6 +209,8 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints", None]):
         {'w': Array([1., 1.], dtype=float32)}
         """
         self.wait()
+        if isinstance(self._manager, BucketManager):
+            self._manager.fetch(step)
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         shape = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)  # noqa: E731
         try:

@@ -1,8 +1,8 @@
 """Figures of profiles and sharpness along a curve, and saving figures."""
 
+import io
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -14,6 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from mcjax import results
+from mcjax.paths import AnyPath, at, is_url
 from mcjax.plots.styles import (
     color,
     drawn,
@@ -211,7 +212,7 @@ def sharpness_figure(found: results.Sharpness, title: str) -> Figure:
     return figure
 
 
-def save(figure: Figure, stem: Path | str) -> Path:
+def save(figure: Figure, stem: AnyPath | str) -> AnyPath:
     """Saves a figure as PDF, SVG and PNG, in this order; returns the PNG's path.
 
     The same figure gives the same bytes: there are no dates or random names.
@@ -226,7 +227,7 @@ def save(figure: Figure, stem: Path | str) -> Path:
     ...     path.name, is_whole(path.with_suffix(""))
     ('empty.png', True)
     """
-    stem = Path(stem)
+    stem = at(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
     undated: dict[str, dict[str, Any]] = {
         "pdf": {"CreationDate": None},
@@ -234,20 +235,29 @@ def save(figure: Figure, stem: Path | str) -> Path:
         "png": {},
     }
     for suffix in FORMATS:
-        temporary = stem.with_name(f".{stem.name}.tmp.{suffix}")
         with plt.rc_context({"svg.hashsalt": "mcjax"}):
-            figure.savefig(temporary, metadata=undated[suffix])
-        temporary.replace(stem.with_name(f"{stem.name}.{suffix}"))
+            _save_atomically(figure, stem.with_name(f"{stem.name}.{suffix}"), undated[suffix])
     return stem.with_name(f"{stem.name}.png")
 
 
-def is_whole(stem: Path) -> bool:
+def _save_atomically(figure: Figure, path: AnyPath, metadata: dict[str, Any]) -> None:
+    if is_url(path):
+        content = io.BytesIO()
+        figure.savefig(content, format=path.suffix[1:], metadata=metadata)
+        path.write_bytes(content.getvalue())
+        return
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    figure.savefig(temporary, metadata=metadata)
+    temporary.replace(path)
+
+
+def is_whole(stem: AnyPath) -> bool:
     """Whether the figure's files exist in every format and are complete.
 
     Args:
       stem: as in `save`.
 
-    >>> is_whole(Path("/nowhere/figure"))
+    >>> is_whole(at("/nowhere/figure"))
     False
     """
     ends = {"png": b"IEND\xaeB`\x82", "pdf": b"%%EOF\n", "svg": b"</svg>\n"}
