@@ -112,6 +112,8 @@ def _run(config: type[flags.Config], run: Callable[[Any], Any], doc: str) -> tup
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
+        if jax.distributed.is_initialized() and "Gloo" in str(error):
+            return 1, _lost(error)  # read from a device while writing
         what = "lost the bucket" if paths.is_url(str(error.filename)) else "cannot write"
         return 1, _WriteFailure(
             f"{what}: {error}; saved files are intact, run the same command to resume"
@@ -119,9 +121,14 @@ def _run(config: type[flags.Config], run: Callable[[Any], Any], doc: str) -> tup
     except jax.errors.JaxRuntimeError as error:
         if not jax.distributed.is_initialized():
             raise
-        first = str(error).split("\n")[0]
-        return 1, f"lost another process ({first}); run the same command on all of them to resume"
+        return 1, _lost(error)
     return 0, ""
+
+
+def _lost(error: Exception) -> str:
+    """The message of a command whose connection to another process has failed."""
+    first = str(error).split("\n")[0]
+    return f"lost another process ({first}); run the same command on all of them to resume"
 
 
 def _start_processes(config: configs.Machine) -> None:
