@@ -64,7 +64,7 @@ def test_the_extras_named_install_the_packages():
         listed = " ".join(project["optional-dependencies"][extra])
         names = installed_as.get(package, [package])  # PyTorch may not be installed
         assert any(name in listed for name in names), package
-    own = {"torch", "safetensors", "slurm"}
+    own = {"torch", "safetensors", "slurm", "buckets"}
     assert set(extras.EXTRAS.values()) == {"flax", "checkpoints", "data", "plots"} | own
     assert "mcjax[flax,checkpoints,data,plots]" in project["optional-dependencies"]["experiments"]
 
