@@ -261,7 +261,7 @@ WRONG = [
     ({"points": ("a@3-",)}, "--points=a@3: give two checkpoints or more"),
     ({"points": ("a", "b~0.5")}, "only a curve has points"),
     ({"points": ("a", "wide")}, "a and wide do not share a segment: they differ in --width"),
-    ({"curve": ("a",)}, "--curve=a: write RUN"),
+    ({"curve": ("a",)}, "--curve=a: a holds a mode; write RUN"),
     ({"t_range": "0"}, "--t_range=0: write two numbers, as -0.5,1.5"),
     ({"t_range": "0,x"}, "--t_range=0,x: write two numbers"),
     ({"t_range": "1,0"}, "--t_range=1,0: t from 1 to 0: give two numbers, the lower one first"),

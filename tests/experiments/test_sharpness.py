@@ -161,7 +161,7 @@ def test_interrupted_run_goes_on_to_the_same_arrays(done, curve, tmp_path, monke
     [
         ({"curve": ""}, "--curve is missing"),
         ({"workdir": ""}, "--workdir is missing"),
-        ({"curve": "a"}, "a: write RUN"),
+        ({"curve": "a"}, "a holds a mode; write RUN"),
         ({"curve": "ab~0.5"}, "write RUN"),
         ({"curve": "nowhere"}, "no run at"),
         ({"curve": "ab@9"}, "no checkpoint of epoch 9"),

@@ -218,7 +218,7 @@ WRONG = [
     ({"splits": ("train", "test")}, "--splits=train,test: give validation, too"),
     ({"splits": ("validation",)}, "--splits=validation: give train"),
     ({"align": "weights", "curve": ("ab",)}, "give one of the two"),
-    ({"curve": ("a",)}, "--curve=a: write RUN"),
+    ({"curve": ("a",)}, "--curve=a: a holds a mode; write RUN"),
     ({"metrics": "no.such:thing"}, "--metrics=no.such:thing"),
     ({"style": ("nosuch",)}, "--style=nosuch"),
     ({"workdir": "a"}, "a holds a run that is not a soup"),
