@@ -9,7 +9,6 @@ from pathlib import Path
 
 import jax
 import jaxlib
-from jax._src import clusters  # jax.distributed does not tell which cluster it detects
 
 import mcjax
 
@@ -47,26 +46,36 @@ def join(config: configs.Machine) -> None:
         return
     launch = _launch(config)
     alone = f"start it, check that it reaches that address, or run alone without {given(config)}"
-    meeting.meet(launch, _record(config, launch), alone)
+    if launch is not None:
+        meeting.meet(launch, _record(config, launch), alone)
+    place = launch or (config.coordinator or None, config.num_processes, config.process_id)
     _drop_native_output()
     errors: list[Exception] = []
-    joining = threading.Thread(target=_initialize, args=(launch, errors), daemon=True)
+    joining = threading.Thread(target=_initialize, args=(place, errors), daemon=True)
     joining.start()
     joining.join(meeting.WAIT_SECONDS)
     if joining.is_alive():
-        raise Missing(f"JAX did not join {launch.address} in {meeting.WAIT_SECONDS} s")
+        raise Missing(f"JAX did not join the others in {meeting.WAIT_SECONDS} s")
     if errors:
         raise UsageError(f"{given(config)}: {' '.join(str(errors[0]).split())}") from None
 
 
-def _launch(config: configs.Machine) -> meeting.Launch:
+def _launch(config: configs.Machine) -> meeting.Launch | None:
     """The launch that flags, environment and cluster describe.
+
+    Returns:
+      None if this version of JAX has no such detection, of which it has no public form.
 
     Raises:
       UsageError: they do not describe one.
     """
     address = config.coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
-    detect = clusters.ClusterEnv.auto_detect_unset_distributed_params
+    try:
+        from jax._src.clusters import ClusterEnv
+
+        detect = ClusterEnv.auto_detect_unset_distributed_params
+    except (ImportError, AttributeError):
+        return None
     try:
         address, number, index, _ = detect(
             address, config.num_processes, config.process_id, [0], None, meeting.WAIT_SECONDS
@@ -118,11 +127,11 @@ def _drop_native_output() -> None:
     sys.stdout = open(own, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors, buffering=1)  # noqa: SIM115
 
 
-def _initialize(launch: meeting.Launch, errors: list[Exception]) -> None:
+def _initialize(place: tuple[str | None, int | None, int | None], errors: list[Exception]) -> None:
     """Initializes `jax.distributed`; appends a failure to ``errors``."""
     try:
         jax.distributed.initialize(
-            *launch,
+            *place,
             initialization_timeout=2 * meeting.WAIT_SECONDS,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         )

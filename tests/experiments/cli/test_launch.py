@@ -1,6 +1,7 @@
 """How a command starts: other processes, devices and the user's cache folder."""
 
 import pwd
+import sys
 
 import jax
 import pytest
@@ -63,6 +64,15 @@ def test_what_jax_refuses_names_the_flags_that_were_given(monkeypatch):
     with pytest.raises(UsageError) as no:
         processes.join(flags.parse(ModeConfig, LAUNCH))
     assert str(no.value) == f"{' '.join(LAUNCH)}: no service"
+
+
+def test_where_jax_detects_clusters_otherwise_jax_alone_joins(monkeypatch):
+    joined = []
+    monkeypatch.setitem(sys.modules, "jax._src.clusters", None)  # a module that cannot be imported
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *place, **_: joined.append(place))
+    processes.join(flags.parse(ModeConfig, LAUNCH))
+    processes.join(flags.parse(ModeConfig, ["--distributed"]))
+    assert joined == [("host:1234", 4, 0), (None, None, None)]
 
 
 @pytest.mark.parametrize("given", ["--distributed", LAUNCH[0], " ".join(LAUNCH[:2])])
