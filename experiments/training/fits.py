@@ -164,15 +164,19 @@ def check_data(fit: Fit, problem: Problem) -> None:
 
 def _check_moved(fit: Fit) -> None:
     """Raises UsageError if an end in another place than the run records is another network."""
-    there = fit.folder.info.get("flags", {})
+    now = {"start": fit.config.start, "end": fit.config.end}
+    there = fit.folder.info.get("flags", now)
+    moved = [which for which in now if there[which] != now[which]]
+    if not moved:
+        return
     with open_ends(fit.folder, read_only=True) as saved:
-        is_begun = bool(saved.steps())
-    for which, end in (("start", fit.start), ("end", fit.end)):
-        now = getattr(fit.config, which)
-        moved = is_begun and there[which] != now
-        if moved and not _is_end(fit.folder, which, load_point(end.name).params):
+        if not saved.steps():
+            return
+    ends = {"start": fit.start, "end": fit.end}
+    for which in moved:
+        if not _is_end(fit.folder, which, load_point(ends[which].name).params):
             raise UsageError(
-                f"--{which}={now} is not the network of {there[which]} that the curve in "
+                f"--{which}={now[which]} is not the network of {there[which]} that the curve in "
                 f"{fit.folder.path} has: use another --workdir"
             )
 
