@@ -60,6 +60,19 @@ def write_atomically(path: AnyPath, content: bytes) -> None:
     temporary.replace(path)
 
 
+def append(path: AnyPath, content: bytes) -> None:
+    """Appends to a file, which need not exist; at a bucket it is read and written as a whole.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    if is_url(path):
+        path.write_bytes((path.read_bytes() if path.exists() else b"") + content)
+        return
+    with path.open("ab") as file:
+        file.write(content)
+
+
 def remove_tree(path: AnyPath) -> None:
     """Deletes a folder and all in it; does nothing if there is none.
 

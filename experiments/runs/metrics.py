@@ -60,11 +60,5 @@ def check_epochs(folder: Path, lines: Sequence[dict[str, Any]], epochs: int) -> 
 
 def add_metrics(folder: Path, **line: Any) -> None:
     """Appends a line."""
-    file, text = folder / FILE, files.line(line)
-    if not parallel.is_first():
-        return
-    if paths.is_url(folder):  # what is at a bucket is replaced as a whole
-        file.write_bytes((file.read_bytes() if file.exists() else b"") + text.encode())
-    else:
-        with file.open("a") as lines:
-            lines.write(text)
+    if parallel.is_first():
+        paths.append(folder / FILE, files.line(line).encode())
