@@ -2,6 +2,6 @@
 
 from . import launching
 from .job import Job, last_job
-from .local import Outcome, run_jobs
+from .local import run_jobs
 
-__all__ = ["Job", "Outcome", "last_job", "launching", "run_jobs"]
+__all__ = ["Job", "last_job", "launching", "run_jobs"]
