@@ -33,7 +33,7 @@ def check_flags(config: Measuring) -> None:
 
 
 def _free(folder: Path) -> float:
-    """Free bytes on the disk of a folder; a bucket has no end."""
+    """Free bytes on the disk of a folder; a bucket has no limit."""
     if paths.is_url(folder):
         return math.inf
     parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
