@@ -19,7 +19,7 @@ from mcjax.results import Profile
 
 from .cli import CurvesConfig, RunFailed, main, say, show
 from .jobs import launching
-from .landscapes import pair_table, profiles
+from .landscapes import notes, pair_table, profiles
 from .runs import Run, Status, at
 from .training import Fit, Problem, fits, fitting, make_problem, measuring, pairs, pin_further
 
@@ -58,8 +58,9 @@ def run(config: CurvesConfig) -> list[dict[str, Any]]:
         for fit in curves:
             locks.enter_context(fit.folder.locked())
         failures = _train(curves, problem) if config.launcher == "local" else pairs.not_run(curves)
-        rows = _evaluate(curves, problem, measured, failures)
-    show(pair_table.table(rows))
+        rows, found = _evaluate(curves, problem, measured, failures)
+    modes = dict.fromkeys(name for fit in curves for name in (fit.start.name, fit.end.name))
+    show("\n".join([pair_table.table(rows), *notes.of_profiles(found), *notes.of_averages(modes)]))
     if not config.shard:
         pair_table.write(at(config.workdir), rows, config.style)
     if failures:
@@ -82,8 +83,8 @@ def _train(curves: Sequence[Fit], problem: Problem) -> dict[str, str]:
 
 def _evaluate(
     curves: Sequence[Fit], problem: Problem, measured: Problem, failures: dict[str, str]
-) -> list[dict[str, Any]]:
-    """Returns the rows of all curves; adds further ``failures``."""
+) -> tuple[list[dict[str, Any]], dict[str, Profile]]:
+    """Returns the rows of all curves, and the profiles; adds further ``failures``."""
     trained = [fit for fit in curves if fit.folder.path.name not in failures]
     found: dict[str, Profile] = {}
     for number, fit in enumerate(trained, 1):
@@ -97,10 +98,11 @@ def _evaluate(
         if fit.folder.status == Status.FAILED:
             failures[name] = fit.folder.info["reason"]
     names = [fit.folder.path.name for fit in curves]
-    return [
+    rows = [
         pair_table.row(fit, found.get(name), failures.get(name))
         for fit, name in zip(curves, names, strict=True)
     ]
+    return rows, found
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from mcjax.results import Instability, named
 
 from ..cli import InstabilityConfig
 from ..runs import Run
-from . import drawing, report
+from . import drawing, notes, report
 from .instability import FILE, REPORT
 
 WIDTH = 20
@@ -89,7 +89,7 @@ def table(found: Instability) -> str:
         words = metric.replace("accuracy", "error").replace("_", " ")
         verdict = "no fork is stable up to the last" if first is None else f"stable from {first} on"
         lines.append(f"{words}: {verdict} (mean barrier below 2 points)")
-    return "\n".join(lines)
+    return "\n".join([*lines, *notes.of_instability(found)])
 
 
 def _cell(found: Instability, metric: str, k: int) -> str:

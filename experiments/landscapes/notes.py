@@ -3,13 +3,13 @@
 A note is printed only if the result itself proves it. `NOTES` has their texts and pages.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from mcjax import plots
-from mcjax.results import Interpolation, Metrics, Points, Profile, Surface, named
+from mcjax.results import Instability, Interpolation, Metrics, Points, Profile, Surface, named
 
 from ..runs import Name, Run
 
@@ -158,11 +158,33 @@ def _around(values: np.ndarray, surface: Surface, networks: Points) -> Iterator[
 
 def of_profile(found: Profile) -> list[str]:
     """A note on the points of a profile."""
-    metric = _first_loss(next(iter(found.paths.values())).metrics)
-    each = {f"on the {name}": path.metrics for name, path in found.paths.items() if metric}
-    rows = {where: named(metrics)[metric][None] for where, metrics in each.items()}
+    metric, rows = _paths(found)
     finite = {where: row for where, row in rows.items() if np.isfinite(row).all()}
     return _of_points(finite, metric, "--points")  # the summary counts the others
+
+
+def of_profiles(found: Mapping[str, Profile]) -> list[str]:
+    """Notes on the points of several curves' profiles; the curves that share one are named."""
+    curves: dict[str, list[str]] = {}
+    for curve, profile in found.items():
+        metric, rows = _paths(profile)
+        for line in _of_points(rows, metric, "--points"):
+            curves.setdefault(line, []).append(curve)
+    return [f"{line}: {', '.join(names)}" for line, names in curves.items()]
+
+
+def _paths(found: Profile) -> tuple[str, dict[str, np.ndarray]]:
+    """The first loss of a profile, and its values ``[1, P]`` by path; none without a loss."""
+    metric = _first_loss(next(iter(found.paths.values())).metrics)
+    paths = found.paths.items() if metric else ()
+    return metric, {f"on the {name}": named(path.metrics)[metric][None] for name, path in paths}
+
+
+def of_instability(found: Instability) -> list[str]:
+    """A note on the points of the segments between children."""
+    metric = _first_loss(found.metrics)
+    rows = {"on the segments": named(found.metrics)[metric].reshape(-1, found.t.size)}
+    return _of_points(rows, metric, "--num_points") if metric else []
 
 
 def of_interpolation(found: Interpolation) -> list[str]:

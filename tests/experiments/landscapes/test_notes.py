@@ -7,13 +7,21 @@ import numpy as np
 import pytest
 
 from experiments.cli import ModeConfig
-from experiments.landscapes import interpolation_report, notes, profiles, references, surfaces
+from experiments.landscapes import (
+    instability_report,
+    interpolation_report,
+    notes,
+    profiles,
+    references,
+    surfaces,
+)
 from experiments.runs import Checkpoint
 from experiments.runs.folder import Run
 from experiments.runs.names import Name
 from mcjax.analysis import interpolation
 from mcjax.results import (
     Directions,
+    Instability,
     Interpolation,
     Iterates,
     Points,
@@ -158,6 +166,31 @@ def test_notes_on_an_interpolation():
     )
     beyond = lines([1.0, 9.0], (-0.5, 1.5))
     assert [line[:33] for line in beyond] == ["note: no point between the network"[:33]]
+
+
+def test_notes_on_several_curves_name_them():
+    alone, broad = [1.0, 1.1, 4.0, 2.0, 2.0], [1.0, 2.1, 4.0, 3.1, 2.0]
+    found = {"A_B": alone, "A_C": broad, "B_C": alone, "C_D": [1.0, np.nan, 1.0]}
+    first, second = notes.of_profiles({name: profile_of(x) for name, x in found.items()})
+    assert "loss on the curve is at one of 5 points alone; a larger --points" in first
+    assert first.endswith("(docs/surfaces/points.md): A_B, B_C")
+    assert "1 of 3 points on the curve are not finite" in second
+    assert second.endswith(": C_D")
+
+
+def test_a_note_on_the_segments_of_an_instability_analysis():
+    def lines(row):
+        found = {"train": {"loss": np.array([[[1.0, 1.1, 1.2, 1.0]], [row]])}}  # of two forks
+        names, pairs = np.array(["0", "5"]), np.array([[0, 1]])
+        steps, t = np.array([0, 50]), np.linspace(0, 1, 4)
+        heights = {"train": {"loss": np.zeros((2, 1))}}
+        result = Instability(names, steps, steps / 10, t, pairs, {}, found, heights)
+        return noted(instability_report.table(result))
+
+    assert lines([1.0, 2.0, 3.0, 1.0]) == []
+    (line,) = lines([1.0, 1.2, 3.0, 1.0])
+    assert "loss on the segments is at one of 4 points alone; a larger --num_points" in line
+    assert "1 of 8 points on the segments are not finite" in lines([1.0, np.inf, 3.0, 1.0])[0]
 
 
 @pytest.fixture
