@@ -11,9 +11,9 @@ alone is its middle. --curve draws a curve, --iterates projects a run's iterates
 With --directions, the plane is around one checkpoint, along two directions (Li et al., 2018). They
 point from the first of the three points to the others; lengths are weight distances. An interrupted
 run resumes with the same command, at the row where it stopped. A finished run is drawn again, with
-the --clip and --style given now; another --grid, --margin, --extent, --refine, --splits,
---metrics or --also_evaluate evaluate it again, and the earlier arrays and figures move to
-WORKDIR/earlier.
+the --clip and --style given now; another --grid, --margin, --extent, --refine, --examples,
+--stop_above, --splits, --metrics or --also_evaluate evaluate it again, and the earlier arrays and
+figures move to WORKDIR/earlier.
 """
 
 from mcjax.results import Surface
@@ -21,7 +21,7 @@ from mcjax.results import Surface
 from .cli import SurfaceConfig, main, show
 from .landscapes import surface_inputs, surfaces
 from .runs import Run, is_evaluated, load_result
-from .training import make_problem, measuring, pin_further
+from .training import make_problem, measuring, pin_further, sampled
 
 
 def run(config: SurfaceConfig) -> Run:
@@ -38,7 +38,9 @@ def run(config: SurfaceConfig) -> Run:
         found = surface_inputs.resolve(config)
         problem = make_problem(found.mode, config.precision)
         problem = measuring(problem, config.splits, config.metrics, config.also_evaluate)
-        inputs = surface_inputs.load(config, found, problem)
+        inputs = surface_inputs.load(config, found, problem)  # directions are of all examples
+        if config.examples is not None:
+            inputs = inputs._replace(problem=sampled(problem, config.examples, config.stop_above))
     with folder.locked():
         if inputs is None:
             surface = load_result(Surface, folder.path / surfaces.FILE)

@@ -46,6 +46,7 @@ from mcjax.engine import (
     metric_checks,
     objectives,
     parallel,
+    sampling,
     streams,
     training,
 )
@@ -348,6 +349,8 @@ def surface(
     grid: tuple[int, int] = (21, 21),
     margin: float = 0.2,
     refine: float | None = None,
+    examples: int | None = None,
+    stop_above: float | None = None,
     metrics: Given | Sequence[Given] = (),
     batch_size: int | None = None,
     state: PyTree = None,
@@ -373,6 +376,10 @@ def surface(
       refine: evaluate only some of the grid's points, and interpolate the others so that losses
         miss by at most this share of the range that a figure shows, such as 0.02. See
         `mcjax.analysis.refinement.refine`; by default all points are evaluated.
+      examples: measure points on a random sample of this many examples of each split, with
+        standard errors (`mcjax.engine.sampling.Sampled`); by default on all examples.
+      stop_above: with ``examples``, a loss beyond which the sample is enough: points that are not
+        above it by three standard errors are measured on all examples.
       metrics: to measure as well; see the module.
       batch_size: examples per forward pass; default: the backend's.
       state: an objective's state.
@@ -382,13 +389,14 @@ def surface(
       The input of `mcjax.plots.surface_figure`: ``found.x`` ``[W]`` and ``found.y`` ``[H]`` in
       units of weight distance, ``found.metrics["train"]["loss"]`` ``[H, W]``, ``found.points``,
       ``found.curve``, ``found.iterates`` and, with ``extent``, ``found.directions``;
-      with ``refine``, ``found.refinement`` has the evaluated points and the error.
+      with ``refine``, ``found.refinement`` has the evaluated points and the error; with
+      ``examples``, ``found.sampling`` has the standard errors.
       ``found.to_arrays()`` returns the arrays of ``surface.npz``.
 
     Raises:
       ValueError: as the module says; or the points do not span a plane, the control points or the
-        iterates do not match them, or ``names``, ``extent``, ``grid``, ``margin`` or ``refine`` is
-        out of range.
+        iterates do not match them, or ``names``, ``extent``, ``grid``, ``margin``, ``refine``,
+        ``examples`` or ``stop_above`` is out of range.
 
     >>> from mcjax import api
     >>> loss = lambda w, batch: jnp.mean((w[0] * w[1] - batch) ** 2)  # low where w_0 w_1 = 1
@@ -406,9 +414,15 @@ def surface(
     surfaces.check_grid(grid, margin)
     if refine is not None:
         refinement.check_tolerance(refine)
+    if examples is not None:
+        checks.whole_number("examples", examples, sampling.LEAST)
+    if stop_above is not None and (examples is None or not 0 < stop_above < np.inf):
+        raise ValueError(f"stop_above={stop_above}: use a positive loss, and examples with it")
     evaluator, mesh = _evaluator(
         loss, points, data, validation, further, batch_size, metrics, state
     )
+    if examples is not None:
+        evaluator = sampling.Sampled(evaluator, examples, stop_above=stop_above)
     points, state = parallel.replicate((tuple(points), _or_empty(state)), mesh)
     plane = planes.plane(points)
     if curve is not None:

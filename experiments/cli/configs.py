@@ -466,6 +466,18 @@ class SurfaceConfig(Combining):
         "default.",
         evaluation=True,
     )
+    examples: int | None = flag(
+        None,
+        "Measure the points on a random sample of this many examples of each split, with standard "
+        "errors; on all examples by default.",
+        evaluation=True,
+    )
+    stop_above: float | None = flag(
+        None,
+        "With --examples, a loss beyond which the sample is enough, such as that of --clip: points "
+        "that are not above it by three standard errors are measured on all examples.",
+        evaluation=True,
+    )
     clip: float | None = flag(
         None,
         "Loss at the upper end of the colour scale; chosen from the losses by default.",

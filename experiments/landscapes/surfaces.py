@@ -4,7 +4,7 @@ import functools
 import math
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ import numpy as np
 
 from mcjax import paths, plots
 from mcjax.analysis import surfaces
-from mcjax.engine import parallel
-from mcjax.results import Refinement, Surface, named
+from mcjax.engine import parallel, sampling
+from mcjax.results import Refinement, Sampling, Surface, named
 
 from ..cli import SurfaceConfig, UsageError, identity
 from ..runs import (
@@ -38,7 +38,16 @@ from . import (
 )
 from .surface_inputs import Inputs
 
-EVALUATION = ("grid", "margin", "extent", "refine", *MEASURED, "save_logits")
+EVALUATION = (
+    "grid",
+    "margin",
+    "extent",
+    "refine",
+    "examples",
+    "stop_above",
+    *MEASURED,
+    "save_logits",
+)
 """Flags of the evaluation, which runs again if they change."""
 FILE = "surface.npz"
 
@@ -63,6 +72,7 @@ def check_flags(config: SurfaceConfig) -> Run:
             raise UsageError(f"--refine={config.refine}: use a share of the range, such as 0.02")
         if config.save_logits:
             raise UsageError("--save_logits needs every point: leave out --refine")
+    _check_sample(config)
     if config.clip is not None and not 0 < config.clip < np.inf:
         raise UsageError(f"--clip={config.clip}: use more than 0")
     drawing.check_style(config.style)
@@ -70,6 +80,19 @@ def check_flags(config: SurfaceConfig) -> Run:
     folder = Run(config.workdir)
     folder.check_same("surface", config)
     return folder
+
+
+def _check_sample(config: SurfaceConfig) -> None:
+    if config.examples is not None:
+        if config.examples < sampling.LEAST:
+            raise UsageError(f"--examples={config.examples}: use {sampling.LEAST} or more")
+        if config.save_logits:
+            raise UsageError("--save_logits needs every example: leave out --examples")
+    if config.stop_above is not None:
+        if config.examples is None:
+            raise UsageError("--stop_above needs --examples, on which points are measured first")
+        if not 0 < config.stop_above < np.inf:
+            raise UsageError(f"--stop_above={config.stop_above}: use a positive loss")
 
 
 def shape(config: SurfaceConfig) -> tuple[int, int]:
@@ -204,6 +227,8 @@ def summarize(surface: Surface, clip: float | None = None) -> str:
         lines.append(f"grid     {name.replace('_', ' ')} {extent}{odd}")
     if surface.refinement is not None:
         lines.append(_refinement_words(surface.refinement))
+    if surface.sampling is not None:
+        lines += _sampling_words(surface.sampling, losses)
     if surface.iterates is not None:
         each = zip(surface.iterates.epoch, surface.iterates.distance, strict=True)
         lines.append("iterates distance from the plane " + join(f"w{e}: {d:.4g}" for e, d in each))
@@ -215,6 +240,24 @@ def summarize(surface: Surface, clip: float | None = None) -> str:
             lines.append(f"along    {name.replace('_', ' ')} {values}")
     lines += notes.of_surface(surface, clip)
     return "\n".join(lines)
+
+
+def _sampling_words(sampling: Sampling, losses: Mapping[str, np.ndarray]) -> Iterator[str]:
+    """How many examples were measured, and the standard errors, as shares of the values."""
+    counts = (f"{n:,} of {whole:,} {name}" for name, (n, whole) in sampling.examples.items())
+    yield f"sampled  examples of each split: {', '.join(counts)}"
+    errors = named(sampling.errors)
+    zero = np.all([x == 0 for x in errors.values()], axis=0)
+    if zero.any() and any(n < whole for n, whole in sampling.examples.values()):
+        yield f"sampled  {zero.sum():,} of {zero.size:,} points were measured on all examples"
+    for name, values in losses.items():
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = errors[name] / np.abs(values)
+        shares = shares[np.isfinite(shares)]
+        if shares.size:
+            middle, most = 100 * np.median(shares), 100 * shares.max()
+            text = f"standard error {middle:.2g} % (median), {most:.2g} % (largest)"
+            yield f"sampled  {name.replace('_', ' ')}: {text}"
 
 
 def _refinement_words(refinement: Refinement) -> str:

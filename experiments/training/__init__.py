@@ -15,6 +15,7 @@ from .problem import (
     measuring,
     pin_data,
     same_problem,
+    sampled,
     shapes,
 )  # fmt: skip
 
@@ -42,5 +43,6 @@ __all__ = [
     "pin_data",
     "pin_further",
     "same_problem",
+    "sampled",
     "shapes",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 
 from mcjax import data
 from mcjax.data import augmentation, batches
-from mcjax.engine import evaluation, metric_checks, objectives, parallel, streams
+from mcjax.engine import evaluation, metric_checks, objectives, parallel, sampling, streams
 
 from ..cli import ModeConfig, UsageError, say
 from ..runs import same_value
@@ -187,6 +187,12 @@ def measuring(
         )
     chosen = {name: placed[name] for name in dict.fromkeys((*splits, *more))}
     return _with_evaluator(problem, objective, chosen)
+
+
+def sampled(problem: Problem, count: int, stop_above: float | None) -> Problem:
+    """The problem with a `mcjax.engine.sampling.Sampled` evaluator."""
+    evaluator = sampling.Sampled(problem.evaluator, count, stop_above=stop_above)
+    return problem._replace(evaluator=evaluator)
 
 
 def _with_evaluator(

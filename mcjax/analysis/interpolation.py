@@ -167,7 +167,7 @@ def evaluate(
             known.append(metrics)
             done = start + len(metrics["params"]["l2"])
             progress(int((place < done).sum()))
-        values, l2 = Values.joined(known)
+        values, l2, _ = Values.joined(known)
         yield key, Values(*jax.tree.map(lambda x, here=here: x[here], (values, l2)))
 
 
@@ -254,29 +254,11 @@ def collect(
     >>> paths.barriers["train"]["loss"].over_max.round(2)
     array([0.6])
     """
-    values, ends, between = stack(found), np.array(pairs), (t > 0) & (t < 1)
+    values, ends, between = Values.stacked(found), np.array(pairs), (t > 0) & (t < 1)
     inner = jax.tree.map(lambda x: x[:, between], values.metrics)
     own = jax.tree.map(lambda x: x[ends], networks.metrics)
     heights = barriers.of_paths(inner, own, t[between])
-    return results.PairPaths(ends, *values, np.array(lengths), heights)
-
-
-def stack(found: Sequence[Values]) -> Values:
-    """The metrics of several paths of equal length, each of shape ``[paths, points]``.
-
-    Args:
-      found: of each path, of shape ``[points]``.
-
-    >>> one = Values({"train": {"loss": np.array([0.1, 0.9])}})
-    >>> stack([one, one, one]).metrics["train"]["loss"].shape
-    (3, 2)
-    """
-    metrics = {
-        split: {name: np.stack([one.metrics[split][name] for one in found]) for name in of_split}
-        for split, of_split in found[0].metrics.items()
-    }
-    squares = [one.l2 for one in found if one.l2 is not None]
-    return Values(metrics, np.stack(squares) if squares else None)
+    return results.PairPaths(ends, values.metrics, values.l2, np.array(lengths), heights)
 
 
 def kinds(

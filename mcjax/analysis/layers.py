@@ -233,7 +233,7 @@ def collect(
     ends = jax.tree.map(lambda x: np.broadcast_to(x, (len(layer), 2)), networks.metrics)
     paths: dict[str, results.LayerPaths] = {}
     for path, own in spans(len(layer)).items():
-        values = interpolation.stack([found[span] for span in own])
+        values = results.Values.stacked([found[span] for span in own])
         heights = barriers.of_paths(values.metrics, ends, t)
-        paths[path] = results.LayerPaths(*values, heights)
+        paths[path] = results.LayerPaths(values.metrics, values.l2, heights)
     return results.Layers(t, np.array(list(names)), np.array(list(layer)), networks, paths)

@@ -117,14 +117,16 @@ class _Known:
         self._evaluate, self._networks = evaluate, named(networks)
         self._values: dict[str, Float[np.ndarray, "H W"]] = {}
         self._l2: Float[np.ndarray, "H W"] | None = None
+        self._errors: dict[str, Float[np.ndarray, "H W"]] = {}
 
     def add(self, at: Int[np.ndarray, "n 2"]) -> dict[str, Float[np.ndarray, " n"]]:
         """Evaluates points; returns by how much their predictions missed each metric."""
         predicted = self._shares(at, KERNELS[0]) if self._values else {}
         found = self._evaluate(at)
         index, new = tuple(at.T), named(found.metrics)
-        for name, values in new.items():
-            self._values.setdefault(name, np.full(self.evaluated.shape, np.nan))[index] = values
+        for grids, there in ((self._values, new), (self._errors, named(found.errors or {}))):
+            for name, values in there.items():
+                grids.setdefault(name, np.full(self.evaluated.shape, np.nan))[index] = values
         if found.l2 is not None:
             self._l2 = np.full(self.evaluated.shape, np.nan) if self._l2 is None else self._l2
             self._l2[index] = found.l2
@@ -149,13 +151,14 @@ class _Known:
         return np.stack(chosen)
 
     def filled(self) -> Values:
-        """All values: those evaluated, and the others interpolated."""
+        """All values: those evaluated, and the others interpolated, without errors."""
         left = np.argwhere(~self.evaluated)
         shares = self._shares(left, KERNELS[0]) if len(left) else {}
         filled = {name: grid.copy() for name, grid in self._values.items()}
         for name, share in shares.items():
             filled[name][tuple(left.T)] = self._range(name).value(share)
-        return Values(unnamed(filled), None if self._l2 is None else _quadratic(self._l2))
+        l2 = None if self._l2 is None else _quadratic(self._l2)
+        return Values(unnamed(filled), l2, unnamed(self._errors) or None)
 
     def _shares(self, at: Int[np.ndarray, "n 2"], kernel: str) -> dict[str, np.ndarray]:
         """Interpolates the positions in the metrics' ranges at other points."""

@@ -13,6 +13,7 @@ import numpy as np
 from mcjax import curves, planes, results
 from mcjax.analysis import projections, refinement
 from mcjax.engine import evaluation
+from mcjax.engine.sampling import Sampled
 from mcjax.typing import Float, Int, Num
 
 
@@ -65,7 +66,13 @@ def surface(
         curve=seen,
         iterates=projections.iterates(evaluator, plane, points, run, state),
         directions=directions,
+        sampling=_sampling(evaluator),
     )
+
+
+def _sampling(evaluator: evaluation.Evaluator) -> results.Sampling | None:
+    """The numbers of examples, for an evaluator of a random sample."""
+    return results.Sampling(evaluator.examples, {}) if isinstance(evaluator, Sampled) else None
 
 
 def filled(
@@ -88,13 +95,15 @@ def filled(
     >>> filled(empty, np.arange(3), np.arange(2), [row, row]).metrics["train"]["loss"].shape
     (2, 3)
     """
-    metrics = {
-        split: {name: np.stack([row.metrics[split][name] for row in rows]) for name in found}
-        for split, found in rows[0].metrics.items()
-    }
-    squares = [row.l2 for row in rows if row.l2 is not None]
-    l2 = np.stack(squares) if squares else None
-    return surface._replace(x=x, y=y, metrics=metrics, l2=l2)
+    return _with_grid(surface, x, y, results.Values.stacked(rows))
+
+
+def _with_grid(
+    surface: results.Surface, x: np.ndarray, y: np.ndarray, values: results.Values
+) -> results.Surface:
+    metrics, l2, errors = values
+    sampling = surface.sampling and surface.sampling._replace(errors=errors or {})
+    return surface._replace(x=x, y=y, metrics=metrics, l2=l2, sampling=sampling)
 
 
 def refined(
@@ -138,7 +147,7 @@ def refined(
 
     shape, networks = (len(x), len(y)), surface.networks.metrics
     values, found = refinement.refine(at_indices, shape, tolerance, networks)
-    return surface._replace(x=x, y=y, metrics=values.metrics, l2=values.l2, refinement=found)
+    return _with_grid(surface, x, y, values)._replace(refinement=found)
 
 
 def covering(

@@ -28,7 +28,7 @@ import numpy as np
 from mcjax import curves, spelling
 from mcjax.engine import derivatives, objectives, parallel, streams
 from mcjax.engine.streams import Fetch
-from mcjax.results import Metrics, check_splits
+from mcjax.results import Metrics, check_splits, concatenated
 from mcjax.typing import Array, Float, Int, Integer, PyTree, Shaped
 
 STATISTICS_BATCH = 128
@@ -200,10 +200,20 @@ class Evaluator:
             full = jax.tree.map(lambda x, at=indices: x[at], rows)
             result = self._sums_at(self._combine(tuple(control_points), full), state)
             if pending is not None:
-                yield _read(*pending, report=self.objective.metrics)
+                yield self._read(*pending)
             pending = (first, here, *result)
         if pending is not None:
-            yield _read(*pending, report=self.objective.metrics)
+            yield self._read(*pending)
+
+    def _read(
+        self, first: int, count: int, sums: Mapping[str, list[Any]], l2: jax.Array
+    ) -> tuple[int, Metrics]:
+        """Metrics of a block's first ``count`` points; the others are padding."""
+        metrics = self._metrics(sums) | {"params": {"l2": np.asarray(l2, np.float64)}}
+        return first, {s: {n: v[:count] for n, v in m.items()} for s, m in metrics.items()}
+
+    def _metrics(self, sums: Mapping[str, list[Any]]) -> Metrics:
+        return _means(sums, self.objective.metrics)
 
     def _sums_at(
         self, points: PyTree, state: PyTree
@@ -226,11 +236,8 @@ class Evaluator:
         state: PyTree,
     ) -> Metrics:
         """As `blocks`, all at once: ``metrics[split][name]`` of shape ``[P]``."""
-        parts = [metrics for _, metrics in self.blocks(control_points, coefficients, state)]
-        return {
-            split: {n: np.concatenate([p[split][n] for p in parts]) for n in parts[0][split]}
-            for split in parts[0]
-        }
+        blocks = self.blocks(control_points, coefficients, state)
+        return concatenated([metrics for _, metrics in blocks])
 
     def statistics(self, params: PyTree, state: PyTree) -> PyTree:
         """Recomputes the batch-norm statistics in ``state`` at ``params``; others are unchanged.
@@ -552,20 +559,6 @@ def _unvmapped(function: Callable[..., Any]) -> Callable[..., Any]:
     return on_one
 
 
-def _read(
-    first: int,
-    count: int,
-    sums: Mapping[str, list[Any]],
-    l2: jax.Array,
-    *,
-    report: objectives.Report | None,
-) -> tuple[int, Metrics]:
-    """Metrics of a block's first ``count`` points; the others are padding."""
-    metrics = _means(sums, report)
-    metrics["params"] = {"l2": np.asarray(l2, np.float64)}
-    return first, {s: {n: v[:count] for n, v in m.items()} for s, m in metrics.items()}
-
-
 def _means(sums: Mapping[str, list[Any]], report: objectives.Report | None) -> Metrics:
     """Sums each chunk over batches (the second axis) in float64, and divides by the counts.
 
@@ -576,10 +569,21 @@ def _means(sums: Mapping[str, list[Any]], report: objectives.Report | None) -> M
 
 
 def _means_of_split(chunks: list[Any], report: objectives.Report | None) -> dict[str, np.ndarray]:
+    return metrics_of({name: x.sum(1) for name, x in of_batches(chunks).items()}, report)
+
+
+def of_batches(chunks: list[Any]) -> dict[str, np.ndarray]:
+    """The sums of all batches of a split in float64, of shape ``[P, B, ...]``."""
     sums = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *chunks)
-    totals = {name: np.asarray(x, np.float64).sum(1) for name, x in sums.items()}
-    count = totals.pop("count")
-    means = {n: (x.T / count).T for n, x in totals.items()}
+    return {name: np.asarray(x, np.float64) for name, x in sums.items()}
+
+
+def metrics_of(
+    totals: Mapping[str, np.ndarray], report: objectives.Report | None
+) -> dict[str, np.ndarray]:
+    """Divides the sums of points, of shape ``[P, ...]``, by their counts."""
+    count = totals["count"]
+    means = {n: (x.T / count).T for n, x in totals.items() if n != "count"}
     metrics = report(means) if report else means
     for name, values in metrics.items():
         if np.shape(values) != count.shape:

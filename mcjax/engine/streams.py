@@ -118,6 +118,31 @@ def place(
     return {name: placed[name] for name in splits}
 
 
+def sample(
+    splits: Mapping[str, PyTree], count: int, mesh: Mesh, seed: int = 0
+) -> dict[str, PyTree]:
+    """Draws the same examples each time from splits that have more; others are kept whole.
+
+    Args:
+      splits: from `place`.
+      count: examples to draw without replacement.
+      mesh: from `mcjax.engine.parallel.make_mesh`.
+      seed: chooses them.
+
+    >>> splits = {"train": np.arange(1000), "validation": np.arange(10)}
+    >>> drawn = sample(splits, 100, parallel.make_mesh())
+    >>> {name: num_examples(data) for name, data in drawn.items()}
+    {'train': 100, 'validation': 10}
+    """
+
+    def draw(data: PyTree) -> PyTree:
+        every = np.random.default_rng(seed).permutation(num_examples(data))
+        rows = np.sort(every[:count])
+        return jax.tree.map(lambda x: x[rows], data)
+
+    return place({name: draw(data) for name, data in splits.items()}, mesh)
+
+
 def num_bytes(data: PyTree) -> int:
     """Total size of the arrays of a pytree."""
     return sum(x.nbytes for x in jax.tree.leaves(data))

@@ -36,18 +36,27 @@ from mcjax.results.metrics import (
     Metrics,
     Values,
     check_splits,
+    concatenated,
     named,
     unnamed,
 )
 from mcjax.results.paths import ALIGNED_PATHS, PATHS, Heights, Means, PathMetrics, Profile, Slopes
 from mcjax.results.sharpness import PointSharpness, Sharpness
 from mcjax.results.soups import Soups
-from mcjax.results.surfaces import CurveOnPlane, Directions, Iterates, Points, Refinement, Surface
+from mcjax.results.surfaces import (
+    CurveOnPlane,
+    Directions,
+    Iterates,
+    Points,
+    Refinement,
+    Sampling,
+    Surface,
+)
 
 __all__ = [
     "ALIGNED_PATHS", "LAYER_PATHS", "PAIR_PATHS", "PATHS", "SPLITS", "Arrays", "CurveOnPlane",
     "Directions", "Heights", "Instability", "Interpolation", "Interval", "Iterates", "LayerPaths",
     "Layers", "Means", "Metrics", "PairHeights", "PairPaths", "PathMetrics", "PointSharpness",
-    "Points", "Profile", "Refinement", "Sharpness", "Slopes", "Soups", "Spread", "Surface",
-    "Values", "check_splits", "named", "unnamed",
+    "Points", "Profile", "Refinement", "Sampling", "Sharpness", "Slopes", "Soups", "Spread",
+    "Surface", "Values", "check_splits", "concatenated", "named", "unnamed",
 ]  # fmt: skip

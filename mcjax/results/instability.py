@@ -129,7 +129,7 @@ class Instability(NamedTuple):
         """
         arrays = {key: getattr(self, key) for key in OWN}
         for kind, metrics in zip(AXES, (self.networks, self.metrics, self.barriers), strict=True):
-            arrays |= values_arrays(metrics, None, f"{kind}_")
+            arrays |= values_arrays(metrics, prefix=f"{kind}_")
         return {**arrays, **self.extra}
 
     @classmethod

@@ -164,7 +164,7 @@ class Interpolation(NamedTuple):
             arrays["group"] = self.group
         if self.epoch is not None:
             arrays["epoch"] = self.epoch
-        arrays |= values_arrays(*self.networks, "network_")
+        arrays |= values_arrays(*self.networks, prefix="network_")
         for path, found in self.paths.items():
             arrays |= _path_arrays(found, f"{path}_")
         return {**arrays, **self.extra}
@@ -190,7 +190,8 @@ class Interpolation(NamedTuple):
 
 
 def _path_arrays(found: PairPaths, prefix: str) -> Arrays:
-    arrays = {f"{prefix}pairs": found.pairs, **values_arrays(found.metrics, found.l2, prefix)}
+    values = values_arrays(found.metrics, found.l2, prefix=prefix)
+    arrays = {f"{prefix}pairs": found.pairs, **values}
     if found.length is not None:
         arrays[f"{prefix}length"] = found.length
     return arrays | heights_arrays(found.barriers, prefix)

@@ -78,9 +78,9 @@ class Layers(NamedTuple):
         ['t', 'name', 'layer', 'single_train_loss']
         """
         arrays = {"t": self.t, "name": self.name, "layer": self.layer}
-        arrays |= values_arrays(*self.networks, "network_")
+        arrays |= values_arrays(*self.networks, prefix="network_")
         for path, found in self.paths.items():
-            arrays |= values_arrays(found.metrics, found.l2, f"{path}_")
+            arrays |= values_arrays(found.metrics, found.l2, prefix=f"{path}_")
             arrays |= heights_arrays(found.barriers, f"{path}_")
         return {**arrays, **self.extra}
 

@@ -15,7 +15,7 @@ Metrics = dict[str, dict[str, np.ndarray]]
 """``metrics[split][name]``; a mean over the split's examples."""
 
 SPLITS = ("train", "validation", "test")
-RESERVED = ("params", "point", "curve", "iterate", "arc", "span", "refined")
+RESERVED = ("params", "point", "curve", "iterate", "arc", "span", "refined", "error", "errors")
 """Names that no split may have: other keys of the files start with them."""
 NONE: Mapping[str, Any] = {}  # never modified; a mappingproxy could not be pickled
 _Value = TypeVar("_Value")
@@ -27,6 +27,7 @@ class Values(NamedTuple):
     Attributes:
       metrics: ``metrics[split][name]``, one entry per point.
       l2: squared norms of the points, if known.
+      errors: standard errors of ``metrics``, for those on a random sample of the examples.
 
     >>> found = Values({"train": {"loss": np.array([0.1, 0.4])}}, l2=np.array([4.0, 5.0]))
     >>> found.metrics["train"]["loss"].max().item(), found.l2.max().item()
@@ -35,31 +36,56 @@ class Values(NamedTuple):
 
     metrics: Metrics
     l2: Float[np.ndarray, "*points"] | None = None
+    errors: Metrics | None = None
 
     @classmethod
     def joined(cls, blocks: Sequence[Metrics]) -> "Values":
         """Concatenates the blocks of `mcjax.engine.evaluation.Evaluator.blocks`.
 
         Args:
-          blocks: metrics of a few points each, whose split ``params`` has ``l2``.
+          blocks: metrics of a few points each, whose split ``params`` has ``l2``; a split
+            ``errors`` has standard errors.
 
         >>> block = {"train": {"loss": np.array([0.1])}, "params": {"l2": np.array([4.0])}}
         >>> Values.joined([block, block]).l2
         array([4., 4.])
         """
-        found = {
-            split: {name: np.concatenate([b[split][name] for b in blocks]) for name in metrics}
-            for split, metrics in blocks[0].items()
-        }
-        return cls(found, found.pop("params")["l2"])
+        found = concatenated(blocks)
+        errors = unnamed(found.pop("errors")) if "errors" in found else None
+        return cls(found, found.pop("params")["l2"], errors)
+
+    @classmethod
+    def stacked(cls, rows: Sequence["Values"]) -> "Values":
+        """The values of several lists of as many points, each of shape ``[rows, points]``.
+
+        Args:
+          rows: of the same metrics.
+
+        >>> one = Values({"train": {"loss": np.array([0.1, 0.9])}})
+        >>> Values.stacked([one, one, one]).metrics["train"]["loss"].shape
+        (3, 2)
+        """
+
+        def stack(each: Sequence[Metrics]) -> Metrics:
+            return {
+                s: {n: np.stack([x[s][n] for x in each]) for n in m} for s, m in each[0].items()
+            }
+
+        squares = [row.l2 for row in rows if row.l2 is not None]
+        errors = [row.errors for row in rows if row.errors is not None]
+        return cls(
+            stack([row.metrics for row in rows]),
+            np.stack(squares) if squares else None,
+            stack(errors) if errors else None,
+        )
 
     def to_arrays(self) -> Arrays:
-        """``SPLIT_METRIC`` and ``l2``.
+        """``SPLIT_METRIC``, ``l2`` and ``error_SPLIT_METRIC``.
 
         >>> Values({"train": {"loss": np.array([0.1])}}, l2=np.array([4.0])).to_arrays()
         {'train_loss': array([0.1]), 'l2': array([4.])}
         """
-        return values_arrays(self.metrics, self.l2, "")
+        return values_arrays(*self, prefix="")
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Values":
@@ -69,7 +95,21 @@ class Values(NamedTuple):
         {'train': {'loss': array([0.1])}}
         """
         left = dict(arrays)
-        return cls(take_metrics(left, "", 1), left.pop("l2", None))
+        return cls(
+            take_metrics(left, "", 1), left.pop("l2", None), take_metrics(left, "error_", 1) or None
+        )
+
+
+def concatenated(blocks: Sequence[Metrics]) -> Metrics:
+    """Concatenates the metrics of several lists of points, which have the same metrics.
+
+    >>> concatenated([{"train": {"loss": np.array([0.1])}}] * 2)
+    {'train': {'loss': array([0.1, 0.1])}}
+    """
+    return {
+        split: {name: np.concatenate([b[split][name] for b in blocks]) for name in metrics}
+        for split, metrics in blocks[0].items()
+    }
 
 
 def named(metrics: Mapping[str, Mapping[str, _Value]]) -> dict[str, _Value]:
@@ -120,15 +160,22 @@ def require(arrays: Mapping[str, np.ndarray], keys: Sequence[str], what: str) ->
     return dict(arrays)
 
 
-def values_arrays(metrics: Metrics, l2: Float[np.ndarray, "*points"] | None, prefix: str) -> Arrays:
-    """Metrics and squared norms by key, with a prefix.
+def values_arrays(
+    metrics: Metrics,
+    l2: Float[np.ndarray, "*points"] | None = None,
+    errors: Metrics | None = None,
+    *,
+    prefix: str,
+) -> Arrays:
+    """Metrics, squared norms and standard errors by key, with a prefix.
 
     With other splits than `SPLITS`, the names of all are under the key ``splits``.
     """
     arrays = {f"{prefix}{key}": x for key, x in named(metrics).items()}
     if not metrics.keys() <= {*SPLITS}:
         arrays[f"{prefix}splits"] = np.array(list(metrics))
-    return arrays if l2 is None else arrays | {f"{prefix}l2": l2}
+    arrays |= {} if l2 is None else {f"{prefix}l2": l2}
+    return arrays | (values_arrays(errors, prefix=f"{prefix}error_") if errors else {})
 
 
 def take_metrics(left: Arrays, prefix: str, ndim: int) -> Metrics:

@@ -180,7 +180,7 @@ class Profile(NamedTuple):
 
 
 def _path_arrays(path: PathMetrics, prefix: str) -> Arrays:
-    arrays = values_arrays(path.metrics, path.l2, prefix)
+    arrays = values_arrays(path.metrics, path.l2, prefix=prefix)
     if path.arc_length is not None:
         arrays[f"{prefix}arc_length"] = path.arc_length
     for fields in (("means", "barriers"), ("slopes",)):

@@ -58,8 +58,9 @@ class Soups(NamedTuple):
         ['t', 'name', 'recipe', 'coefficients', 'average_validation_loss', 'ensemble']
         """
         arrays = {"recipe": self.recipe, "coefficients": self.coefficients}
-        arrays |= values_arrays(*self.averages, "average_") | {"ensemble": self.ensemble}
-        return self.segments.to_arrays() | arrays | values_arrays(self.ensembles, None, "ensemble_")
+        arrays |= values_arrays(*self.averages, prefix="average_") | {"ensemble": self.ensemble}
+        ensembles = values_arrays(self.ensembles, prefix="ensemble_")
+        return self.segments.to_arrays() | arrays | ensembles
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Soups":

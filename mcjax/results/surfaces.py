@@ -17,6 +17,7 @@ class Points(NamedTuple):
       name: names for figures.
       metrics: ``metrics[split][name]`` of shape ``[N]``.
       l2: squared norms.
+      errors: standard errors of ``metrics``, for those on a random sample of the examples.
 
     >>> found = Points(np.array([[0.0, 0.0], [4.0, 0.0]]), np.array(["a", "b"]), {})
     >>> float(np.linalg.norm(found.xy[1] - found.xy[0]))
@@ -27,6 +28,7 @@ class Points(NamedTuple):
     name: Shaped[np.ndarray, " N"]
     metrics: Metrics
     l2: Float[np.ndarray, " N"] | None = None
+    errors: Metrics | None = None
 
 
 class CurveOnPlane(NamedTuple):
@@ -123,6 +125,23 @@ class Refinement(NamedTuple):
     misses: Metrics
 
 
+class Sampling(NamedTuple):
+    """The random sample of examples that a surface was measured on.
+
+    Attributes:
+      examples: of each split, the number that was measured, and the number that there are.
+      errors: standard errors of the surface's ``metrics``: zero where all examples were measured,
+        NaN where the metrics are interpolated.
+
+    >>> found = Sampling({"train": (2000, 60000)}, {"train": {"loss": np.array([[0.01, 0.2]])}})
+    >>> found.errors["train"]["loss"].max().item()
+    0.2
+    """
+
+    examples: dict[str, tuple[int, int]]
+    errors: Metrics
+
+
 class Surface(NamedTuple):
     """Metrics on a grid of a plane, and what is drawn on it: ``surface.npz``.
 
@@ -137,6 +156,7 @@ class Surface(NamedTuple):
       directions: for a surface around its first point, whose other two points are the tips of the
         directions.
       refinement: for a surface of which only a part was evaluated.
+      sampling: for a surface that was measured on a random sample of the examples.
       extra: other arrays of the file, by key.
 
     >>> points = Points(np.array([[0.0, 0], [4, 0], [1, 3]]), np.array(["a", "b", "c"]), {})
@@ -157,6 +177,7 @@ class Surface(NamedTuple):
     iterates: Iterates | None = None
     directions: Directions | None = None
     refinement: Refinement | None = None
+    sampling: Sampling | None = None
     extra: Mapping[str, np.ndarray] = NONE
 
     @property
@@ -171,16 +192,17 @@ class Surface(NamedTuple):
         ['a']
         """
         count = len(self.points.xy) if self.directions is None else 1
-        metrics = {
-            split: {name: values[:count] for name, values in found.items()}
-            for split, found in self.points.metrics.items()
-        }
-        l2 = self.points.l2
+
+        def first(metrics: Metrics) -> Metrics:
+            return {s: {n: x[:count] for n, x in found.items()} for s, found in metrics.items()}
+
+        l2, errors = self.points.l2, self.points.errors
         return Points(
             self.points.xy[:count],
             self.points.name[:count],
-            metrics,
+            first(self.points.metrics),
             None if l2 is None else l2[:count],
+            None if errors is None else first(errors),
         )
 
     def to_arrays(self) -> Arrays:
@@ -191,7 +213,8 @@ class Surface(NamedTuple):
         >>> list(found.to_arrays())
         ['point_xy', 'point_name', 'x', 'y', 'train_loss']
         """
-        arrays = values_arrays(self.points.metrics, self.points.l2, "point_")
+        own = self.points.metrics, self.points.l2, self.points.errors
+        arrays = values_arrays(*own, prefix="point_")
         arrays |= {"point_xy": self.points.xy, "point_name": self.points.name}
         if self.directions is not None:
             found = {k: x for k, x in self.directions._asdict().items() if x is not None}
@@ -204,8 +227,13 @@ class Surface(NamedTuple):
         if self.refinement is not None:
             tolerance, evaluated, misses = self.refinement
             arrays |= {"refined_tolerance": np.array(tolerance), "refined_evaluated": evaluated}
-            arrays |= values_arrays(misses, None, "refined_miss_")
-        grid = values_arrays(self.metrics, self.l2, "")
+            arrays |= values_arrays(misses, prefix="refined_miss_")
+        errors = None
+        if self.sampling is not None:
+            errors = self.sampling.errors
+            arrays["sampled_splits"] = np.array(list(self.sampling.examples))
+            arrays["sampled_examples"] = np.array(list(self.sampling.examples.values()))
+        grid = values_arrays(self.metrics, self.l2, errors, prefix="")
         return {**arrays, "x": self.x, "y": self.y, **grid, **self.extra}
 
     @classmethod
@@ -225,6 +253,7 @@ class Surface(NamedTuple):
             left.pop("point_name"),
             take_metrics(left, "point_", 1),
             left.pop("point_l2", None),
+            take_metrics(left, "point_error_", 1) or None,
         )
         curve = None
         if "curve_xy" in left:
@@ -242,6 +271,13 @@ class Surface(NamedTuple):
                 left.pop("refined_evaluated"),
                 take_metrics(left, "refined_miss_", 1),
             )
+        sampling = None
+        if "sampled_examples" in left:
+            require(left, ["sampled_splits"], "a surface of a sample")
+            counts = left.pop("sampled_examples").tolist()
+            splits = left.pop("sampled_splits").tolist()
+            examples = {name: (n, whole) for name, (n, whole) in zip(splits, counts, strict=True)}
+            sampling = Sampling(examples, take_metrics(left, "error_", 2))
         return cls(
             left.pop("x"),
             left.pop("y"),
@@ -252,6 +288,7 @@ class Surface(NamedTuple):
             _take_iterates(left),
             directions,
             refinement,
+            sampling,
             left,
         )
 
@@ -261,7 +298,7 @@ def _iterate_arrays(iterates: Iterates) -> Arrays:
     first = {k: found[k] for k in _PROJECTED if k in found}
     last = {k: np.asarray(found[k]) for k in ("epoch", "variance_share", "name") if k in found}
     arrays = {f"iterate_{k}": x for k, x in first.items()} | values_arrays(
-        iterates.metrics, iterates.l2, "iterate_"
+        iterates.metrics, iterates.l2, prefix="iterate_"
     )
     return arrays | {f"iterate_{k}": x for k, x in last.items()}
 

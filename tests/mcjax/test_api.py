@@ -214,6 +214,36 @@ def test_a_refined_surface_has_the_same_values_where_it_is_evaluated():
         api.surface(quadratic, points, TARGETS, refine=2)
 
 
+def test_a_surface_of_a_random_sample_has_standard_errors():
+    points = START, END, THIRD
+    values = np.random.default_rng(3).normal(size=(500, 5)).astype(np.float32) + 1
+    data, few = ({"x": [values[:n]]} for n in (500, 30))
+    options = {"grid": (17, 13), "validation": few}
+    full, part = (api.surface(quadratic, points, data, **options, examples=n) for n in (None, 100))
+    assert (full.sampling, full.points.errors) == (None, None)
+    assert part.sampling.examples == {"train": (100, 500), "validation": (30, 30)}
+    for split, exact in (("train", False), ("validation", True)):
+        one, other = (s.metrics[split]["loss"] for s in (part, full))
+        error = part.sampling.errors[split]["loss"]
+        assert error.shape == (13, 17)
+        if exact:
+            assert not error.any()
+            np.testing.assert_allclose(one, other, rtol=1e-6)
+        else:
+            away = np.abs(one - other) / error
+            assert 0.05 < away.mean() < 3
+            assert (error < 0.15 * one).all()
+    refined = api.surface(quadratic, points, data, grid=(17, 13), examples=100, refine=0.05)
+    error = refined.sampling.errors["train"]["loss"]
+    np.testing.assert_array_equal(np.isfinite(error), refined.refinement.evaluated)
+    np.testing.assert_array_equal(
+        error[refined.refinement.evaluated],
+        part.sampling.errors["train"]["loss"][refined.refinement.evaluated],
+    )
+    with pytest.raises(ValueError, match="examples=39: use 40 or more"):
+        api.surface(quadratic, points, data, examples=39)
+
+
 def test_an_objective_brings_its_metrics_and_its_state():
     """The state is the mean of the training examples, recomputed at each point."""
 

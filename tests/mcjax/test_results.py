@@ -46,7 +46,13 @@ def on_plane():
     arrays |= {"point_l2": RNG.random(3), "iterate_l2": RNG.random(2)}
     arrays |= {"refined_tolerance": np.array(0.02), "refined_evaluated": RNG.random((3, 4)) < 0.5}
     arrays |= {"refined_miss_train_loss": RNG.random(5)}
+    arrays["sampled_splits"] = np.array(results.SPLITS)
+    arrays["sampled_examples"] = np.array([[40, 60], [40, 50], [9, 9]])
     for split in results.SPLITS:
+        arrays |= {
+            f"error_{split}_loss": RNG.random((3, 4)),
+            f"point_error_{split}_loss": RNG.random(3),
+        }
         for prefix, shape in (("", (3, 4)), ("point_", 3), ("iterate_", 2)):
             arrays |= {f"{prefix}{split}_loss": RNG.random(shape)}
             arrays |= {f"{prefix}{split}_top_5_accuracy": RNG.random(shape).astype(np.float32)}
@@ -127,7 +133,7 @@ def test_a_file_read_and_written_again_is_the_same(kind, make):
     ("kind", "make", "prefixes"),
     [
         (Profile, recorded, ("curve_", "segment_")),
-        (Surface, on_plane, ("", "point_", "iterate_")),
+        (Surface, on_plane, ("", "point_", "iterate_", "error_", "point_error_")),
         (Interpolation, between, ("network_", "segment_", "aligned_", "curve_")),
     ],
 )

@@ -1,0 +1,175 @@
+"""Metrics on a random sample of the examples, with standard errors: cheaper points.
+
+>>> import jax
+>>> import jax.numpy as jnp
+>>> from mcjax.engine import parallel
+>>> numbers = np.random.default_rng(0).gamma(2.0, size=5000).astype(np.float32)
+>>> def fetch(data, rows, examples, weight, key):
+...     return {"x": data[rows], "weight": weight}
+>>> scaled = objectives.from_loss(lambda w, batch: jnp.mean(w * batch["x"]))
+>>> mesh = parallel.make_mesh(jax.devices()[:1])
+>>> whole = evaluation.Evaluator(scaled, fetch, {"train": jnp.array(numbers)}, mesh)
+>>> found = Sampled(whole, 1000)([jnp.float32(1)], [[1.0], [2.0]], {})
+>>> found["train"]["loss"].round(2), found["errors"]["train_loss"].round(2)
+(array([2.07, 4.15]), array([0.04, 0.07]))
+>>> whole([jnp.float32(1)], [[1.0], [2.0]], {})["train"]["loss"].round(2)
+array([2.03, 4.06])
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mcjax.engine import checks, evaluation, objectives, streams
+from mcjax.results import Metrics, concatenated, named
+from mcjax.results.ranges import is_loss
+from mcjax.typing import Array, Bool, Float, PyTree, Shaped
+
+BATCHES = 20
+"""Batches of a sample, at least: the standard errors are from the spread between them."""
+LEAST = 2 * BATCHES
+"""Examples of a sample, at least."""
+CONFIDENCE = 3
+"""Standard errors by which a loss must lie above ``stop_above``."""
+
+
+class Sampled(evaluation.Evaluator):
+    """Evaluates points on a random sample of each split, without replacement.
+
+    A split with at most ``count`` examples is measured whole. Batch-norm statistics are recomputed
+    on the sample, too; that they would differ on the whole split is not part of the standard
+    errors.
+
+    Args:
+      whole: the evaluator of all examples.
+      count: examples per split.
+      stop_above: if given, points are evaluated on all examples unless their losses on the sample
+        are above it, all by `CONFIDENCE` standard errors.
+      seed: chooses the examples.
+
+    Attributes:
+      examples: of each split, the number in the sample, and the number there are.
+
+    Raises:
+      ValueError: the sample is too small for standard errors.
+
+    >>> from mcjax.analysis import toy
+    >>> Sampled(toy.evaluator(), 4)
+    Traceback (most recent call last):
+    ValueError: examples=4: use 40 or more
+    >>> found = Sampled(toy.evaluator(), 40)  # there are fewer
+    >>> found([toy.A], [[1]], {})["errors"]["train_loss"], found.examples["train"]
+    (array([0.]), (4, 4))
+    """
+
+    def __init__(
+        self,
+        whole: evaluation.Evaluator,
+        count: int,
+        *,
+        stop_above: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        checks.whole_number("examples", count, LEAST)
+        splits = streams.sample(whole.splits, count, whole.mesh, seed)
+        super().__init__(
+            whole.objective,
+            whole.fetch,
+            splits,
+            whole.mesh,
+            batch_size=min(whole.batch_size, count // BATCHES),
+            statistics_batch_size=whole.statistics_batch_size,
+            points_per_call=whole.points_per_call // whole.mesh.size,
+        )
+        self.examples = {
+            name: (streams.num_examples(splits[name]), streams.num_examples(data))
+            for name, data in whole.splits.items()
+        }
+        self._whole, self._stop_above = whole, stop_above
+
+    def blocks(
+        self,
+        control_points: Sequence[PyTree],
+        coefficients: Shaped[Array | np.ndarray, "P K"] | Sequence[Any] | PyTree,
+        state: PyTree,
+    ) -> Iterator[tuple[int, Metrics]]:
+        """As `mcjax.engine.evaluation.Evaluator.blocks`, with one more split, ``errors``.
+
+        It has the standard error of ``SPLIT_NAME`` by this name: the jackknife over batches, times
+        ``sqrt(1 - n / N)`` for ``n`` of ``N`` examples; zero for points that were evaluated on all.
+
+        >>> from mcjax.analysis import toy
+        >>> for first, metrics in Sampled(toy.evaluator(), 40).blocks([toy.A], [[1]], {}):
+        ...     print(first, metrics["errors"]["validation_loss"])
+        0 [0.]
+        """
+        if self._stop_above is None:
+            yield from super().blocks(control_points, coefficients, state)
+            return
+        rows = np.asarray(coefficients, np.float32)
+        found = concatenated(
+            [metrics for _, metrics in super().blocks(control_points, rows, state)]
+        )
+        rest = np.flatnonzero(~_above(found, self._stop_above))
+        before = 0
+        for first, exact in self._whole.blocks(control_points, rows[rest], state):
+            here = rest[first : first + len(exact["params"]["l2"])]
+            exact["errors"] = dict.fromkeys(found["errors"], np.zeros(len(here)))
+            for split, metrics in exact.items():
+                for name, values in metrics.items():
+                    found[split][name][here] = values
+            end = int(here[-1]) + 1
+            yield before, _part(found, before, end)
+            before = end
+        if before < len(rows):
+            yield before, _part(found, before, len(rows))
+
+    def _metrics(self, sums: Mapping[str, list[Any]]) -> Metrics:
+        metrics, report = super()._metrics(sums), self.objective.metrics
+        metrics["errors"] = {
+            f"{split}_{name}": error
+            for split, (_, whole) in self.examples.items()
+            for name, error in standard_errors(sums[split], report, whole).items()
+        }
+        return metrics
+
+
+def standard_errors(
+    chunks: list[Any], report: objectives.Report | None, whole: int
+) -> dict[str, Float[np.ndarray, " P"]]:
+    """Standard errors of the metrics of a split: the jackknife, leaving out a batch at a time.
+
+    Args:
+      chunks: sums over batches, of shape ``[P, B, ...]`` each.
+      report: the objective's ``metrics``.
+      whole: number of examples that the split's were drawn from.
+
+    >>> chunks = [{"loss": np.array([[1.0, 2, 3, 2]]), "count": np.ones((1, 4))}]
+    >>> standard_errors(chunks, None, whole=1000)["loss"].round(3)  # of the mean of 1, 2, 3 and 2
+    array([0.407])
+    """
+    sums = evaluation.of_batches(chunks)
+    points, batches = sums["count"].shape
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        left = {name: x.sum(1, keepdims=True) - x for name, x in sums.items()}
+        flat = {name: x.reshape(points * batches, *x.shape[2:]) for name, x in left.items()}
+        found = evaluation.metrics_of(flat, report)
+        share = 1 - sums["count"].sum(1) / whole
+        variances = {
+            name: share * (batches - 1) * x.reshape(points, batches).var(axis=1)
+            for name, x in found.items()
+        }
+        return {name: np.sqrt(np.where(share > 0, x, 0)) for name, x in variances.items()}
+
+
+def _above(found: Metrics, limit: float) -> Bool[np.ndarray, " P"]:
+    """Whether every loss is above the limit, by `CONFIDENCE` standard errors."""
+    errors, values = found["errors"], named(found)
+    with np.errstate(invalid="ignore"):
+        low = [values[n] - CONFIDENCE * errors[n] for n in errors if is_loss(n)]
+    return np.all([x > limit for x in low], axis=0)
+
+
+def _part(found: Metrics, start: int, end: int) -> Metrics:
+    return {s: {n: x[start:end] for n, x in metrics.items()} for s, metrics in found.items()}
