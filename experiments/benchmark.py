@@ -9,8 +9,16 @@ matrix product measured in the same rounds, and count the arithmetic of direct c
 algorithm can exceed 100 %). PyTorch (``pip install torch``) is optional; it uses its faster memory
 format, and evaluates at its faster batch size. On a GPU every task is timed in full float32 and
 with networks in bfloat16 (PyTorch: autocast).
+
+    python -m experiments.benchmark --quick --before=runs/before/benchmark.json
+
+--quick times the two small networks, in less than two minutes on two CPU cores. --before prints a
+warning for each task whose time, as a ratio to PyTorch's and to the matrix product's, is 20 %
+longer than in that file: ratios, because the machine or its other work may differ.
 """
 
+import dataclasses
+import json
 import math
 import platform
 import statistics
@@ -38,6 +46,10 @@ BATCH = 100
 """Examples per step."""
 LONGEST = 256
 """The maximal number of units in one measurement."""
+QUICK: dict[str, Any] = {"nets": ("digits", "quarter"), "rounds": 3, "seconds": 0.5}
+"""Flags that --quick sets."""
+SLOWER = 1.2
+"""A task is slower than before if its ratio is so many times as high."""
 CURVES = 6
 """Curves trained at once."""
 DTYPES = {"float32": jnp.float32, "bf16": jnp.bfloat16}
@@ -105,12 +117,16 @@ def run(config: BenchmarkConfig) -> list[dict[str, Any]]:
       A row per task, as in ``benchmark.json``.
 
     Raises:
-      UsageError: a net is unknown, or --rounds or --seconds is not positive.
+      UsageError: a net is unknown, --rounds or --seconds is not positive, or the file of --before
+        cannot be read.
     """
+    if config.quick:
+        config = dataclasses.replace(config, **QUICK)
     if unknown := sorted(set(config.nets) - set(NETS)):
         raise UsageError(f"--nets={unknown[0]}: there are {', '.join(NETS)}")
     if config.rounds < 1 or config.seconds <= 0:
         raise UsageError("--rounds and --seconds must be positive")
+    before = _read(config.before) if config.before else []
     folder = Path(config.workdir) if config.workdir else None
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
@@ -121,11 +137,47 @@ def run(config: BenchmarkConfig) -> list[dict[str, Any]]:
             for net in config.nets:
                 rows += _time_net(net, precision, config)
     table = markdown(rows)
-    print(table)
+    print("\n".join([table, *slower(rows, before)]))
     if folder:
         write_atomically(folder / "benchmark.json", json_text.dumps(rows, indent=1) + "\n")
         write_atomically(folder / "benchmark.md", table + "\n")
     return rows
+
+
+def _read(file: str) -> list[dict[str, Any]]:
+    """The rows of an earlier ``benchmark.json``."""
+    try:
+        rows = json.loads(Path(file).read_bytes())
+        return [row for row in rows if _costs(row)]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UsageError(f"--before={file} is no benchmark.json: {error}") from None
+
+
+def slower(rows: list[dict[str, Any]], before: list[dict[str, Any]]) -> list[str]:
+    """A warning for each row that is `SLOWER` than before by all its ratios.
+
+    Args:
+      rows: of ``benchmark.json``.
+      before: rows of an earlier one.
+    """
+    earlier = {(row["work"], row["precision"]): _costs(row) for row in before}
+    lines = []
+    for row in rows:
+        costs, then = _costs(row), earlier.get((row["work"], row["precision"]), {})
+        ratios = [costs[name] / then[name] for name in costs.keys() & then.keys()]
+        if ratios and min(ratios) > SLOWER:
+            lines.append(
+                f"warning: {row['work']}, {row['precision']}: {min(ratios):.2f} times as long as "
+                "before, in proportion"
+            )
+    return lines
+
+
+def _costs(row: dict[str, Any]) -> dict[str, float]:
+    """The time of a row in proportion to other work: the matrix product, and what it is against."""
+    own = {"product": 1 / row["share"]}
+    ratios = row["ratios"]
+    return own | {row["against"]: statistics.median(ratios)} if ratios else own
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
@@ -273,6 +325,11 @@ def _tasks(name: str, precision: str) -> list[Task]:
         tasks.append(
             Task(f"a step of {CURVES} curves at once, {net.title}", name, several.curve_steps,
                  theirs(lambda r, n: r.steps(CURVES * n, BATCH, True)), "PyTorch", 0.4,
+                 CURVES * step)
+        )  # fmt: skip
+        tasks.append(
+            Task(f"{CURVES} curves at once against one after another, {net.title}", name,
+                 several.curve_steps, lambda n: ours.curve_steps(CURVES * n), "one by one", 0.7,
                  CURVES * step)
         )  # fmt: skip
     return tasks
