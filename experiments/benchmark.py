@@ -9,9 +9,16 @@ matrix product measured in the same rounds, and count the arithmetic of direct c
 algorithm can exceed 100 %). PyTorch (``pip install torch``) is optional; it uses its faster memory
 format, and evaluates at its faster batch size. On a GPU every task is timed in full float32 and
 with networks in bfloat16 (PyTorch: autocast).
+
+    python -m experiments.benchmark --quick --before=runs/before/benchmark.json
+
+--quick times the two small networks, in less than two minutes on two CPU cores. --before prints a
+warning for each task whose time, as a ratio to PyTorch's and to the matrix product's, is 20 %
+longer than in that file: ratios, because the machine or its other work may differ.
 """
 
-import math
+import dataclasses
+import json
 import platform
 import statistics
 import time
@@ -20,37 +27,30 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcjax import curves, data
-from mcjax.data import batches
-from mcjax.engine import evaluation, objectives, parallel, schedules, training
 from mcjax.flax import models
-from mcjax.flax.objective import cross_entropy
 
+from .benchmarks.subjects import (
+    BATCH,
+    DTYPES,
+    LONGEST,
+    Net,
+    Subject,
+    forward_flops,
+    random_images,
+)
 from .cli import PRECISIONS, BenchmarkConfig, UsageError, cores, main, say
 from .runs import json_text, write_atomically
 
-BATCH = 100
-"""Examples per step."""
-LONGEST = 256
-"""The maximal number of units in one measurement."""
+QUICK: dict[str, Any] = {"nets": ("digits", "quarter"), "rounds": 3, "seconds": 0.5}
+"""Flags that --quick sets."""
+SLOWER = 1.2
+"""A task is slower than before if its ratio is so many times as high."""
 CURVES = 6
 """Curves trained at once."""
-DTYPES = {"float32": jnp.float32, "bf16": jnp.bfloat16}
-
-
-class Net(NamedTuple):
-    """A network and the shape of the random data that it is timed on."""
-
-    title: str
-    model: str
-    width: float
-    shape: tuple[int, int, int]
-    examples: int
 
 
 NETS = {
@@ -105,12 +105,16 @@ def run(config: BenchmarkConfig) -> list[dict[str, Any]]:
       A row per task, as in ``benchmark.json``.
 
     Raises:
-      UsageError: a net is unknown, or --rounds or --seconds is not positive.
+      UsageError: a net is unknown, --rounds or --seconds is not positive, or the file of --before
+        cannot be read.
     """
+    if config.quick:
+        config = dataclasses.replace(config, **QUICK)
     if unknown := sorted(set(config.nets) - set(NETS)):
         raise UsageError(f"--nets={unknown[0]}: there are {', '.join(NETS)}")
     if config.rounds < 1 or config.seconds <= 0:
         raise UsageError("--rounds and --seconds must be positive")
+    before = _read(config.before) if config.before else []
     folder = Path(config.workdir) if config.workdir else None
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
@@ -121,11 +125,47 @@ def run(config: BenchmarkConfig) -> list[dict[str, Any]]:
             for net in config.nets:
                 rows += _time_net(net, precision, config)
     table = markdown(rows)
-    print(table)
+    print("\n".join([table, *slower(rows, before)]))
     if folder:
         write_atomically(folder / "benchmark.json", json_text.dumps(rows, indent=1) + "\n")
         write_atomically(folder / "benchmark.md", table + "\n")
     return rows
+
+
+def _read(file: str) -> list[dict[str, Any]]:
+    """The rows of an earlier ``benchmark.json``."""
+    try:
+        rows = json.loads(Path(file).read_bytes())
+        return [row for row in rows if _costs(row)]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UsageError(f"--before={file} is no benchmark.json: {error}") from None
+
+
+def slower(rows: list[dict[str, Any]], before: list[dict[str, Any]]) -> list[str]:
+    """A warning for each row that is `SLOWER` than before by all its ratios.
+
+    Args:
+      rows: of ``benchmark.json``.
+      before: rows of an earlier one.
+    """
+    earlier = {(row["work"], row["precision"]): _costs(row) for row in before}
+    lines = []
+    for row in rows:
+        costs, then = _costs(row), earlier.get((row["work"], row["precision"]), {})
+        ratios = [costs[name] / then[name] for name in costs.keys() & then.keys()]
+        if ratios and min(ratios) > SLOWER:
+            lines.append(
+                f"warning: {row['work']}, {row['precision']}: {min(ratios):.2f} times as long as "
+                "before, in proportion"
+            )
+    return lines
+
+
+def _costs(row: dict[str, Any]) -> dict[str, float]:
+    """The time of a row in proportion to other work: the matrix product, and what it is against."""
+    own = {"product": 1 / row["share"]}
+    ratios = row["ratios"]
+    return own | {row["against"]: statistics.median(ratios)} if ratios else own
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
@@ -275,77 +315,16 @@ def _tasks(name: str, precision: str) -> list[Task]:
                  theirs(lambda r, n: r.steps(CURVES * n, BATCH, True)), "PyTorch", 0.4,
                  CURVES * step)
         )  # fmt: skip
+        tasks.append(
+            Task(f"{CURVES} curves at once against one after another, {net.title}", name,
+                 several.curve_steps, lambda n: ours.curve_steps(CURVES * n), "one by one", 0.7,
+                 CURVES * step)
+        )  # fmt: skip
     return tasks
 
 
 GOALS = {"vgg16": (0.8, 0.8), "quarter": (1.0, 0.8), "digits": (0.5, 0.4)}
 """Goals for the ratio to PyTorch on two CPU cores: of a step, and of a point of a surface."""
-
-
-class Subject:
-    """The work in mcjax on a net: curve steps, plain steps, points of a surface.
-
-    Args:
-      net: the network.
-      precision: one of `DTYPES`.
-      runs: the number of runs to train at once; None for one, without a leading axis.
-    """
-
-    def __init__(self, net: Net, precision: str, runs: int | None = None) -> None:
-        mesh = parallel.make_mesh()
-        axis = parallel.DATA_AXIS
-        self.model = models.create(net.model, num_classes=10, width=net.width, axis_name=axis)
-        init = jax.jit(lambda key: self.model.init(key, jnp.zeros((1, *net.shape)), False))
-        keys = jax.random.split(jax.random.key(0), (runs or 1, 3))
-        each = [[init(key)["params"] for key in three] for three in keys]
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each) if runs else each[0]
-        if runs:
-            mesh = parallel.with_rows(mesh, math.gcd(runs, mesh.size))
-        place = parallel.split if runs else parallel.replicate
-        self.ends = place((stacked[0], stacked[2]), mesh)
-        self.data = parallel.replicate(data.Split(*random_images(net)), mesh)
-        objective = cross_entropy(self.model, DTYPES[precision])
-        fetch = batches.image_batches(np.full(net.shape[2], 0.5), np.full(net.shape[2], 0.25))
-        penalised = objectives.with_l2(objective, 5e-4)
-        options: dict[str, Any] = {"size": net.examples, "batch_size": BATCH, "mesh": mesh}
-        optimizer = schedules.optimizer("sgd", lambda _: 1e-3)
-        make = lambda train: training.make_trainer(train, fetch, optimizer, **options, runs=runs)  # noqa: E731
-        self.curve = make(objectives.on_curve(curves.polygonal_chain(1), penalised))
-        self.plain = make(objectives.at_point(penalised))
-        self.curve_state = self.curve.init((stacked[1],), self.ends, {}, self.data)
-        self.plain_state = self.plain.init(stacked[1], (), {}, self.data)
-        self.evaluator = evaluation.Evaluator(objective, fetch, {"train": self.data}, mesh)
-        rows = np.random.default_rng(0).integers(0, net.examples, (runs or 1, LONGEST * BATCH))
-        self.rows = (rows if runs else rows[0]).astype(np.int32)
-        key = jax.random.key(1)
-        self.key = jax.random.split(key, runs) if runs else key
-
-    def curve_steps(self, count: int) -> None:
-        """Trains the curve, or all curves, for some steps."""
-        self.curve_state = self._steps(self.curve, self.curve_state, self.ends, count)
-
-    def plain_steps(self, count: int) -> None:
-        """Trains the mode for some steps."""
-        self.plain_state = self._steps(self.plain, self.plain_state, (), count)
-
-    def _steps(
-        self, trainer: training.Trainer, state: training.TrainState, fixed: Any, count: int
-    ) -> training.TrainState:
-        state, *_ = trainer.run(state, fixed, self.data, self.rows, self.rows, self.key, count)
-        return jax.block_until_ready(state)
-
-    def points(self, count: int) -> None:
-        """Evaluates points of the plane through three networks."""
-        coefficients = np.random.default_rng(0).dirichlet(np.ones(3), count)
-        bend = self.curve_state.params[0]
-        self.evaluator((self.ends[0], bend, self.ends[1]), coefficients, {})
-
-
-def random_images(net: Net) -> tuple[np.ndarray, np.ndarray]:
-    """Random uint8 images ``[N, H, W, C]`` and int32 labels ``[N]`` of ten classes."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (net.examples, *net.shape), dtype=np.uint8)
-    return images, rng.integers(0, 10, net.examples).astype(np.int32)
 
 
 def _reference(net: Net, precision: str) -> Any:
@@ -374,27 +353,6 @@ def _reference(net: Net, precision: str) -> Any:
     fastest = min(found, key=lambda pair: pair[0])[1]
     fastest.choose_evaluation_batch((BATCH, 500))
     return fastest
-
-
-def forward_flops(model: nn.Module, shape: tuple[int, int, int]) -> float:
-    """Multiplications and additions of a forward pass over one image, by direct convolution."""
-    total: list[float] = []
-
-    def count(
-        next_call: Callable[..., Any],
-        args: Any,
-        kwargs: dict[str, Any],
-        context: nn.module.InterceptorContext,
-    ) -> Any:
-        result = next_call(*args, **kwargs)
-        if isinstance(context.module, nn.Conv | nn.Dense) and context.method_name == "__call__":
-            kernel = context.module.variables["params"]["kernel"].shape
-            total.append(2.0 * np.prod(result.shape) * np.prod(kernel[:-1]))
-        return result
-
-    with nn.intercept_methods(count):
-        jax.eval_shape(lambda k: model.init(k, jnp.zeros((1, *shape)), False), jax.random.key(0))
-    return sum(total)
 
 
 if __name__ == "__main__":

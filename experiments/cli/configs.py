@@ -700,6 +700,8 @@ class BenchmarkConfig(Machine):
     nets: tuple[str, ...] = flag(("vgg16", "quarter", "digits"), "Networks to time.")
     rounds: int = flag(7, "Number of measurements; the table shows their medians.")
     seconds: float = flag(2.0, "Length of one measurement in seconds.")
+    quick: bool = flag(False, "Set --nets=digits,quarter --rounds=3 --seconds=0.5: two minutes.")
+    before: str = flag("", "An earlier benchmark.json, to warn of what is 20 % slower.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

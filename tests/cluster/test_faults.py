@@ -92,8 +92,7 @@ def test_sigterm_of_the_scheduler_saves_and_requeues(cluster, folder):
 
 def test_a_killed_process_ends_the_job(cluster, folder):
     job = begin(cluster, folder, "killed")
-    (victim,) = (pid for pid in cluster.processes() if is_task(pid, "1"))
-    os.kill(victim, signal.SIGKILL)
+    send(cluster, "1", signal.SIGKILL)
     began = time.monotonic()
     assert job.wait() == ["FAILED"]
     seconds = time.monotonic() - began
@@ -102,6 +101,12 @@ def test_a_killed_process_ends_the_job(cluster, folder):
     finish(submit(cluster, folder, "killed"), folder, "killed")
     what = f"FAILED after {seconds:.0f} s; submitted again: COMPLETED"
     scripts.report("one process killed", what, "bit for bit")
+
+
+def send(cluster, number, signum):
+    """Sends a signal to the Python of the task of this number."""
+    (victim,) = (pid for pid in cluster.processes() if is_task(pid, number))
+    os.kill(victim, signum)
 
 
 def is_task(pid, number):
@@ -115,12 +120,15 @@ def is_task(pid, number):
 def test_a_node_whose_daemon_is_killed(cluster, folder):
     job = begin(cluster, folder, "node")
     node = slurm.NODES[1]
+    send(cluster, "1", signal.SIGSTOP)  # or it could end before the node counts as down
     cluster.daemons[node].kill()
     cluster.daemons[node].wait()
-    job.wait("PENDING")  # after SlurmdTimeout
-    interrupted(folder, "node")
-    assert cluster.node_state(node).startswith("down")
-    cluster.start_node(node)  # which still ends the old processes: the job starts in two minutes
+    try:
+        job.wait("PENDING")  # after SlurmdTimeout
+        interrupted(folder, "node")
+        assert cluster.node_state(node).startswith("down")
+    finally:
+        cluster.start_node(node)  # it ends the old processes: the job starts in two minutes
     resume(job, folder, "node")
     what = "node down, requeued, waits for the node, COMPLETED"
     scripts.report("one node's `slurmd` killed", what, "bit for bit")

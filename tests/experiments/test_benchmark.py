@@ -21,7 +21,7 @@ def test_rows_and_table(tmp_path, monkeypatch):
     config = BenchmarkConfig(nets=("digits",), rounds=2, seconds=0.01, workdir=str(tmp_path))
     rows = benchmark.run(config)
     assert rows == json.loads((tmp_path / "benchmark.json").read_text())
-    assert len(rows) == 5
+    assert len(rows) == 6
     for row in rows:
         assert row["ms"] > 0
         assert row["share"] == pytest.approx(
@@ -29,10 +29,63 @@ def test_rows_and_table(tmp_path, monkeypatch):
         )
     against = next(row for row in rows if row["against"] == "training step")
     assert len(against["ratios"]) == 2
-    assert all(row["ratios"] == [] for row in rows if row is not against)
+    together = next(row for row in rows if row["against"] == "one by one")
+    assert len(together["ratios"]) == 2
+    assert all(row["ratios"] == [] for row in rows if row not in (against, together))
     table = (tmp_path / "benchmark.md").read_text()
     assert "no PyTorch" in table
-    assert table.count("a tiny net") == 5
+    assert table.count("a tiny net") == 6
+
+
+def row(**changes):
+    facts = {"work": "step", "precision": "float32", "share": 0.5, "ratios": [], "against": "it"}
+    return facts | changes
+
+
+@pytest.mark.parametrize(
+    ("now", "times"),
+    [
+        ({"share": 0.4}, "1.25"),
+        ({"share": 0.45}, None),
+        ({"share": 0.4, "ratios": [1.3, 1.5, 9.0]}, "1.25"),  # before, there was no ratio
+        ({"share": 0.4, "work": "other"}, None),
+        ({"share": 0.4, "precision": "bf16"}, None),
+    ],
+)
+def test_what_is_slower_than_before_is_said(now, times):
+    lines = benchmark.slower([row(**now)], [row()])
+    words = f"warning: step, float32: {times} times as long as before, in proportion"
+    assert lines == ([words] if times else [])
+
+
+def test_work_is_slower_if_all_its_ratios_say_so():
+    before = [row(ratios=[1.0, 1.0, 7.0])]
+    assert benchmark.slower([row(share=0.2, ratios=[1.1, 1.1, 9.0])], before) == []
+    assert benchmark.slower([row(share=0.55, ratios=[2.0])], before) == []
+    (line,) = benchmark.slower([row(share=0.2, ratios=[1.5])], before)
+    assert "1.50 times" in line
+
+
+def test_quick_sets_the_other_flags_and_reads_the_earlier_file(tmp_path, monkeypatch, capsys):
+    seen = []
+
+    def time_net(name, precision, config):
+        seen.append((name, config.rounds, config.seconds))
+        return [row(work=name, share=0.1, ms=2.0, goal=1.0)]
+
+    monkeypatch.setattr(benchmark, "_time_net", time_net)
+    file = tmp_path / "before.json"
+    file.write_text(json.dumps([row(work="digits"), row(work="quarter", share=0.1)]))
+    benchmark.run(BenchmarkConfig(quick=True, before=str(file)))
+    assert seen == [("digits", 3, 0.5), ("quarter", 3, 0.5)]
+    warned = [x for x in capsys.readouterr().out.splitlines() if x.startswith("warning")]
+    assert warned == ["warning: digits, float32: 5.00 times as long as before, in proportion"]
+    for content in ("{", "[1]", '[{"work": "digits"}]'):
+        file.write_text(content)
+        with pytest.raises(UsageError, match=r"--before=.* is no benchmark.json"):
+            benchmark.run(BenchmarkConfig(before=str(file)))
+    with pytest.raises(UsageError, match=r"is no benchmark\.json"):
+        benchmark.run(BenchmarkConfig(before=str(tmp_path / "nowhere")))
 
 
 def test_flops_are_those_of_direct_convolution():

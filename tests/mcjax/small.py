@@ -1,7 +1,5 @@
 """A small classification problem of two clouds of images, for tests of the engines."""
 
-import re
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,16 +49,3 @@ def train(trainer, state, data, fixed=(), epochs=2, seed=7, **options):
     ):
         state = chunk.state
     return state
-
-
-def collectives(compiled):
-    """``(name, bytes of float32)`` of each collective of several devices in a compiled program."""
-    alone = re.compile(r"replica_groups=(\{\{\d+\}|\[\d+,1\]<=)")
-    found = []
-    for line in compiled.as_text().split("\n"):
-        match = re.search(r"= (.*?) (all-\w+|reduce-scatter|collective-\w+)(-start)?\(", line)
-        if match and not alone.search(line):
-            sizes = re.findall(r"f32\[([\d,]*)\]", match[1])
-            numbers = [np.prod([int(n) for n in s.split(",") if n], dtype=int) for s in sizes]
-            found.append((match[2], 4 * sum(numbers)))
-    return found

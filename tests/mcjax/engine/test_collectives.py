@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from experiments.benchmarks.collectives import collectives
 from mcjax.analysis import hessian
 from mcjax.engine import evaluation, parallel, streams
 from tests.mcjax import small
@@ -26,11 +27,11 @@ def test_points_send_their_results_only():
     objective, params, state = small.network("mlp")
     found = evaluator(objective, small.data())
     points, rows, splits = arguments(found, params)
-    block = small.collectives(found._block.lower(points, state, splits).compile())
+    block = collectives(found._block.lower(points, state, splits).compile())
     assert {name for name, _ in block} == {"all-gather"}
     numbers = 3 * 3 + 1  # of a point: loss, accuracy and count of three batches; a squared norm
     assert sum(size for _, size in block) == 16 * numbers * 4
-    assert not small.collectives(found._combine.lower((params, params), rows).compile())
+    assert not collectives(found._combine.lower((params, params), rows).compile())
 
 
 @pytest.mark.long
@@ -41,7 +42,7 @@ def test_batch_norm_s_statistics_are_not_sent():
     points, _, splits = arguments(found, params)
     recompute = found._point_statistics[True]
     compiled = recompute.lower(None, splits["train"], points, state).compile()
-    assert not small.collectives(compiled)
+    assert not collectives(compiled)
 
 
 def test_a_hessian_product_sums_once_over_the_devices(monkeypatch):
@@ -56,7 +57,7 @@ def test_a_hessian_product_sums_once_over_the_devices(monkeypatch):
     hessian.make_product(found)
     chunk = streams.Chunk(found.splits["train"])
     compiled = programs[0].lower(None, chunk, (params, state, params)).compile()
-    moved = small.collectives(compiled)
+    moved = collectives(compiled)
     assert {name for name, _ in moved} == {"all-reduce"}
     size = sum(x.nbytes for x in jax.tree.leaves(params))
     assert size <= sum(of_one for _, of_one in moved) <= size + 8  # and the number of examples

@@ -4,6 +4,7 @@ import numpy as np
 import optax
 import pytest
 
+from experiments.benchmarks.collectives import collectives
 from mcjax import curves
 from mcjax.engine import objectives, parallel, training
 from tests.mcjax import small
@@ -116,7 +117,7 @@ def test_a_step_communicates_the_gradient_once_and_nothing_else(on_curve):
     state = trainer.init((params,) if on_curve else params, fixed, model_state, data)
     rows = jnp.zeros(80, jnp.int32)
     args = (state, fixed, data, rows, rows, jax.random.key(0), 1)
-    found = small.collectives(trainer.run.lower(*args).compile())
+    found = collectives(trainer.run.lower(*args).compile())
     gradient = sum(x.nbytes for x in jax.tree.leaves(params))
     assert {name for name, _ in found} == {"all-reduce"}
     # One all-reduce a step; where the compiler splits it, the parts still add up to the gradient

@@ -1,0 +1,173 @@
+"""Measures how the cost grows with examples, points, parameters and devices, and draws it.
+
+    python -m experiments.scaling --cpu_devices=8 --workdir=runs/scaling
+
+Times are those of the digits net, its width and data varied, on one device. What devices send each
+other is counted in the compiled programs, which fake devices on a CPU have as well.
+"""
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcjax.engine import streams
+
+from .benchmarks.collectives import collectives
+from .benchmarks.subjects import BATCH, LONGEST, Net, Subject
+from .cli import LAUNCH, Machine, UsageError, flag, main, say, show
+from .runs import at, json_text, write_atomically
+
+EXAMPLES = (500, 1000, 2000, 4000, 8000)
+POINTS = (4, 8, 16, 32, 64)
+WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
+DEVICES = (1, 2, 4, 8)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScalingConfig(Machine):
+    """Cost against size."""
+
+    unused: ClassVar[tuple[str, ...]] = ("data_dir", "precision", *LAUNCH, "checkpoint_seconds")
+    local: ClassVar[tuple[str, ...]] = ("workdir",)
+    rounds: int = flag(5, "Number of measurements of each size; the medians are shown.")
+    seconds: float = flag(0.5, "Length of one measurement in seconds.")
+
+
+def run(config: ScalingConfig) -> dict[str, Any]:
+    """Measures, prints the tables, writes ``scaling.json`` and draws ``figures/scaling``.
+
+    Returns:
+      What is in ``scaling.json``: ``times`` are lists of size and milliseconds, ``sent`` has a row
+      per number of devices.
+
+    Raises:
+      UsageError: --workdir is missing, or --rounds or --seconds is not positive.
+    """
+    if not config.workdir:
+        raise UsageError("--workdir is missing: the folder of the figure")
+    if config.rounds < 1 or config.seconds <= 0:
+        raise UsageError("--rounds and --seconds must be positive")
+    folder = at(config.workdir)
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {
+        "times": _times(config),
+        "sent": [_sent(n) for n in DEVICES if n <= jax.device_count()],
+    }
+    write_atomically(folder / "scaling.json", json_text.dumps(found, indent=1) + "\n")
+    show(f"{_table(found)}\nfigure: {_draw(found, folder)}")
+    return found
+
+
+def _subject(width: float = 1.0, examples: int = 1000, devices: int = 1) -> Subject:
+    net = Net("digits net", "vgg7", width, (8, 8, 1), examples)
+    return Subject(net, "float32", devices=jax.devices()[:devices])
+
+
+def _times(config: ScalingConfig) -> dict[str, list[tuple[float, float]]]:
+    """Milliseconds by what is varied: pairs of size and time."""
+    examples: list[tuple[float, float]] = []
+    parameters: list[tuple[float, float]] = []
+    for count in EXAMPLES:
+        say(f"a point of a surface, {count} examples")
+        examples.append((count, _milliseconds(_subject(examples=count).points, config)))
+    say("points of a surface")
+    subject = _subject()
+    each = {
+        n: _milliseconds(lambda k, n=n: [subject.points(n) for _ in range(k)], config)
+        for n in POINTS
+    }
+    for width in WIDTHS:
+        say(f"a curve step, width {width}")
+        subject = _subject(width)
+        size = sum(x.size for x in jax.tree.leaves(subject.ends[0]))
+        parameters.append((size, _milliseconds(subject.curve_steps, config)))
+    return {"examples": examples, "points": list(each.items()), "parameters": parameters}
+
+
+def _milliseconds(work: Callable[[int], Any], config: ScalingConfig) -> float:
+    """The median time of a unit of work."""
+    work(1)
+    once = _seconds(work, 1)
+    count = max(1, min(LONGEST, round(config.seconds / once)))
+    return 1e3 * statistics.median(_seconds(work, count) for _ in range(config.rounds))
+
+
+def _seconds(work: Callable[[int], Any], count: int) -> float:
+    began = time.perf_counter()
+    work(count)
+    return (time.perf_counter() - began) / count
+
+
+def _sent(devices: int) -> dict[str, int]:
+    """Collectives and bytes of a curve step, and bytes of a point of a surface."""
+    say(f"compiling for {devices} devices")
+    subject = _subject(devices=devices)
+    rows = jnp.zeros(BATCH, jnp.int32)
+    program: Any = subject.curve.run
+    step = program.lower(
+        subject.curve_state, subject.ends, subject.data, rows, rows, subject.key, 1
+    )
+    evaluator = subject.evaluator
+    splits = {name: streams.Chunk(data) for name, data in evaluator.splits.items()}
+    coefficients = jnp.zeros((evaluator.points_per_call, 2))
+    points = jax.eval_shape(evaluator._combine, subject.ends, coefficients)
+    each_point: Any = evaluator._block
+    block = each_point.lower(points, {}, splits)
+    moved = collectives(step.compile())
+    return {
+        "devices": devices,
+        "parameter_bytes": sum(x.nbytes for x in jax.tree.leaves(subject.ends[0])),
+        "step_collectives": len(moved),
+        "step_bytes": sum(size for _, size in moved),
+        "point_bytes": sum(size for _, size in collectives(block.compile()))
+        // evaluator.points_per_call,
+    }
+
+
+def _table(found: dict[str, Any]) -> str:
+    lines: list[str] = []
+    for name, pairs in found["times"].items():
+        what = "a curve step" if name == "parameters" else "surface"
+        lines += [f"{what}: {size:,} {name}: {ms:.3g} ms" for size, ms in pairs]
+        size, ms = np.log(pairs).T
+        slope = np.polyfit(size, ms, 1)[0]
+        lines.append(f"{what}: time grows as {name} to the power of {slope:.2f}")
+    for row in found["sent"]:
+        lines.append(
+            f"{row['devices']} devices: a curve step sends {row['step_bytes']:,} bytes in "
+            f"{row['step_collectives']} collectives ({row['parameter_bytes']:,} of parameters), a "
+            f"point of a surface {row['point_bytes']}"
+        )
+    return "\n".join(lines)
+
+
+def _draw(found: dict[str, Any], folder: Any) -> Any:
+    from mcjax import plots
+
+    with plots.style():
+        figure, axes = plots.grid(1, 4, height=1.0)
+        titles = {"examples": "a point, ms", "points": "points, ms", "parameters": "curve step, ms"}
+        for ax, (name, title) in zip(axes[0], titles.items(), strict=False):
+            size, ms = np.array(found["times"][name]).T
+            ax.loglog(size, ms, "o-", color=plots.color(0))
+            ax.loglog(size, ms[-1] * size / size[-1], "--", color="0.6", label="linear")
+            ax.set(xlabel=name, ylabel=title)
+        axes[0, 0].legend()
+        devices = [row["devices"] for row in found["sent"]]
+        for k, (name, words) in enumerate((("step", "curve step"), ("point", "a point"))):
+            sent = [row[f"{name}_bytes"] / 1000 for row in found["sent"]]
+            axes[0, 3].plot(devices, sent, "o-", color=plots.color(k), label=words)
+        axes[0, 3].set(xlabel="devices", ylabel="kB sent", xscale="log", yscale="symlog")
+        axes[0, 3].set_xticks(devices, map(str, devices))
+        axes[0, 3].legend()
+        return plots.save(figure, folder / "figures" / "scaling")
+
+
+if __name__ == "__main__":
+    main(ScalingConfig, run, __doc__)
