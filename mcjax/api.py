@@ -98,7 +98,8 @@ def fit_curve(
 
     Returns:
       The control points ``(start, *bends, end)``, on all devices, and the mean training loss of
-      each epoch over its steps, each at its own ``t``.
+      each epoch over its steps, each at its own ``t``. Ends that are JAX arrays on all devices
+      already are returned without a copy.
 
     Raises:
       ValueError: as the module says; or the curve has no bends, the batch is larger than the data,
@@ -130,10 +131,10 @@ def fit_curve(
         objectives.on_curve(curve, objective), fetch, optimizer,
         size=checks.num_examples(data), batch_size=batch_size, mesh=mesh,
     )  # fmt: skip
-    ends, state = parallel.replicate(((start, end), _or_empty(state)), mesh)
+    ends, state = parallel.spread((start, end), mesh), parallel.replicate(_or_empty(state), mesh)
     data = streams.place({"train": data}, mesh)["train"]
-    bends = jax.jit(lambda a, b: curves.straight_line(curve, a, b))(*ends)
-    train_state = trainer.init(bends, ends, state, data)
+    line = jax.jit(lambda a, b: curves.straight_line(curve, a, b))
+    train_state = trainer.init(line(*ends), ends, state, data)  # no name keeps the line alive
     losses = []
     for chunk in training.chunks(trainer, train_state, ends, data, epochs, key):
         train_state = chunk.state

@@ -310,3 +310,23 @@ def test_a_surface_around_a_point_along_two_directions():
     assert surface.networks.name.tolist() == ["a"]
     with pytest.raises(ValueError, match="extent=0"):
         api.surface(quadratic, points, TARGETS, extent=0)
+
+
+def test_a_fit_keeps_four_copies_of_the_parameters():
+    """The ends, which are not copied, the bend and its momentum; a step adds two of its own."""
+    mesh, counts = parallel.make_mesh(), []
+    ends = parallel.replicate([np.full((131, 97), x, np.float32) for x in (1.0, 2.0)], mesh)
+
+    def count(done):
+        del done
+        counts.append(sum(x.shape == (131, 97) for x in jax.live_arrays()))
+
+    found, _ = api.fit_curve(
+        lambda w, batch: jnp.mean((w @ batch["x"].T) ** 2), *ends,
+        {"x": np.ones((8, 97), np.float32)}, optimizer=optax.sgd(1e-9, momentum=0.9), epochs=2,
+        batch_size=8, key=KEY, progress=count,
+    )  # fmt: skip
+    assert counts == [4, 4]
+    each = zip(found[0].addressable_shards, ends[0].addressable_shards, strict=True)
+    for one, other in each:
+        assert one.data.unsafe_buffer_pointer() == other.data.unsafe_buffer_pointer()
