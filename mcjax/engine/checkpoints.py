@@ -21,7 +21,7 @@ import errno
 import importlib
 import logging
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -276,27 +276,41 @@ def _name(path: tuple[Any, ...]) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-@jax.jit
 def _sealed(tree: PyTree) -> dict[str, PyTree]:
     """Copies the tree and adds its checksum."""
-    copy = jax.tree.map(jnp.copy, tree)
+    copy = _copied(tree)
     return {"tree": copy, "seal": _seal(copy)}
 
 
 @jax.jit
+def _copied(tree: PyTree) -> PyTree:
+    return jax.tree.map(jnp.copy, tree)
+
+
 def _seal(tree: PyTree) -> Integer[Array, ""]:
     """A checksum of all bytes: a sum modulo 2^32 with a different odd weight at each position.
 
-    An odd number has an inverse modulo 2^32, so any change to one byte changes the sum.
+    An odd number has an inverse modulo 2^32, so any change to one byte changes the sum. One small
+    program per shape compiles in a tenth of the time of one for the whole tree.
     """
-    total = jnp.uint32(0)
-    for path, leaf in _leaves(tree):
-        leaf = leaf.astype(jnp.uint8) if leaf.dtype == bool else leaf
-        each = jax.lax.bitcast_convert_type(leaf, jnp.uint8).ravel().astype(jnp.uint32)
-        weights = (2 * jax.lax.iota(jnp.uint32, each.size) + 1) * jnp.uint32(0x9E3779B1)
-        odd = jnp.uint32(zlib.crc32(_name(path).encode()) | 1)
-        total += odd * jnp.sum(each * weights, dtype=jnp.uint32)
-    return total
+    leaves = _leaves(tree)
+    odd = np.array([zlib.crc32(_name(path).encode()) | 1 for path, _ in leaves], np.uint32)
+    return _weighted_sum([_leaf_sum(leaf) for _, leaf in leaves], odd)
+
+
+@jax.jit
+def _leaf_sum(leaf: Array) -> Integer[Array, ""]:
+    leaf = leaf.astype(jnp.uint8) if leaf.dtype == bool else leaf
+    each = jax.lax.bitcast_convert_type(leaf, jnp.uint8).ravel().astype(jnp.uint32)
+    weights = (2 * jax.lax.iota(jnp.uint32, each.size) + 1) * jnp.uint32(0x9E3779B1)
+    return jnp.sum(each * weights, dtype=jnp.uint32)
+
+
+@jax.jit
+def _weighted_sum(
+    sums: Sequence[Integer[Array, ""]], odd: Integer[Array, " leaves"]
+) -> Integer[Array, ""]:
+    return jnp.sum(jnp.array(sums, jnp.uint32) * odd, dtype=jnp.uint32)
 
 
 def read_tree(folder: Path) -> PyTree:
