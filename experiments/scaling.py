@@ -9,7 +9,7 @@ other is counted in the compiled programs, which fake devices on a CPU have as w
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcjax.engine import streams
+from mcjax.paths import AnyPath
 
 from .benchmarks.collectives import collectives
 from .benchmarks.subjects import BATCH, LONGEST, Net, Subject
@@ -147,26 +148,37 @@ def _table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _draw(found: dict[str, Any], folder: Any) -> Any:
+def _draw(found: dict[str, Any], folder: AnyPath) -> AnyPath:
+    """Four panels: what is timed against its size, and what is sent by each number of devices."""
     from mcjax import plots
 
+    titles = {"examples": "a point, ms", "points": "points, ms", "parameters": "curve step, ms"}
+    several = [row for row in found["sent"] if row["devices"] > 1]
     with plots.style():
-        figure, axes = plots.grid(1, 4, height=1.0)
-        titles = {"examples": "a point, ms", "points": "points, ms", "parameters": "curve step, ms"}
-        for ax, (name, title) in zip(axes[0], titles.items(), strict=False):
+        figure, axes = plots.grid(2, 2, height=0.6)
+        *timed, sent = axes.ravel()
+        for ax, (name, title) in zip(timed, titles.items(), strict=True):
             size, ms = np.array(found["times"][name]).T
-            ax.loglog(size, ms, "o-", color=plots.color(0))
+            ax.loglog(size, ms, "o-", color=plots.color(0), label="measured")
             ax.loglog(size, ms[-1] * size / size[-1], "--", color="0.6", label="linear")
             ax.set(xlabel=name, ylabel=title)
-        axes[0, 0].legend()
-        devices = [row["devices"] for row in found["sent"]]
-        for k, (name, words) in enumerate((("step", "curve step"), ("point", "a point"))):
-            sent = [row[f"{name}_bytes"] / 1000 for row in found["sent"]]
-            axes[0, 3].plot(devices, sent, "o-", color=plots.color(k), label=words)
-        axes[0, 3].set(xlabel="devices", ylabel="kB sent", xscale="log", yscale="symlog")
-        axes[0, 3].set_xticks(devices, map(str, devices))
-        axes[0, 3].legend()
+            _ticks(ax, size)
+        timed[0].legend()
+        for k, (name, words) in enumerate((("step", "a curve step"), ("point", "a point"))):
+            kilobytes = [row[f"{name}_bytes"] / 1000 for row in several]
+            sent.loglog([r["devices"] for r in several], kilobytes, "o-", color=plots.color(k))
+            sent.annotate(words, (several[-1]["devices"], kilobytes[-1]), (0, -14), ha="right",
+                          textcoords="offset points")  # fmt: skip
+        sent.set(xlabel="devices", ylabel="sent, kB")
+        _ticks(sent, [row["devices"] for row in several])
         return plots.save(figure, folder / "figures" / "scaling")
+
+
+def _ticks(ax: Any, sizes: Sequence[float] | np.ndarray) -> None:
+    """Labels the sizes that were measured, and powers of ten on the other axis."""
+    ax.set_xticks(sizes, [f"{int(size):,}" for size in sizes])
+    ax.minorticks_off()
+    ax.margins(y=0.2)
 
 
 if __name__ == "__main__":
