@@ -125,8 +125,8 @@ def _sent(devices: int) -> dict[str, int]:
         "devices": devices,
         "parameter_bytes": sum(x.nbytes for x in jax.tree.leaves(subject.ends[0])),
         "step_collectives": len(moved),
-        "step_bytes": sum(size for _, size in moved),
-        "point_bytes": sum(size for _, size in collectives(block.compile()))
+        "bytes_of_step": sum(size for _, size in moved),
+        "bytes_of_point": sum(size for _, size in collectives(block.compile()))
         // evaluator.points_per_call,
     }
 
@@ -141,9 +141,9 @@ def _table(found: dict[str, Any]) -> str:
         lines.append(f"{what}: time grows as {name} to the power of {slope:.2f}")
     for row in found["sent"]:
         lines.append(
-            f"{row['devices']} devices: a curve step sends {row['step_bytes']:,} bytes in "
+            f"{row['devices']} devices: a curve step sends {row['bytes_of_step']:,} bytes in "
             f"{row['step_collectives']} collectives ({row['parameter_bytes']:,} of parameters), a "
-            f"point of a surface {row['point_bytes']}"
+            f"point of a surface {row['bytes_of_point']}"
         )
     return "\n".join(lines)
 
@@ -165,7 +165,7 @@ def _draw(found: dict[str, Any], folder: AnyPath) -> AnyPath:
             _ticks(ax, size)
         timed[0].legend()
         for k, (name, words) in enumerate((("step", "a curve step"), ("point", "a point"))):
-            kilobytes = [row[f"{name}_bytes"] / 1000 for row in several]
+            kilobytes = [row[f"bytes_of_{name}"] / 1000 for row in several]
             sent.loglog([r["devices"] for r in several], kilobytes, "o-", color=plots.color(k))
             sent.annotate(words, (several[-1]["devices"], kilobytes[-1]), (0, -14), ha="right",
                           textcoords="offset points")  # fmt: skip

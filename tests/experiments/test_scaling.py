@@ -25,10 +25,10 @@ def test_every_size_is_timed_and_what_is_sent_does_not_grow(tmp_path, monkeypatc
     assert [size for size, _ in file["times"]["examples"]] == [100, 200]
     assert all(ms > 0 for pairs in file["times"].values() for _, ms in pairs)
     one, four = found["sent"]  # there are eight devices
-    assert (one["step_bytes"], one["point_bytes"]) == (0, 0)
-    assert 0 < four["step_bytes"] - four["parameter_bytes"] < 64
+    assert (one["bytes_of_step"], one["bytes_of_point"]) == (0, 0)
+    assert 0 < four["bytes_of_step"] - four["parameter_bytes"] < 64
     numbers = 3 * 2 + 1  # of a point: loss, accuracy and count of two batches; a squared norm
-    assert 4 * numbers <= four["point_bytes"] <= 4 * numbers + 8
+    assert 4 * numbers <= four["bytes_of_point"] <= 4 * numbers + 8
     assert "time grows as examples to the power of" in capsys.readouterr().out
     assert (tmp_path / "figures" / "scaling.png").stat().st_size > 5000
 

@@ -29,8 +29,10 @@ def evaluator(numbers=NUMBERS, limit=None, **options):
 def test_errors_are_those_of_means_without_replacement():
     """Of 3,000 examples, 600: the spread over 200 samples is the standard error."""
     whole, means, errors = evaluator(), [], []
+    sampled = Sampled(whole, 600)
     for seed in range(200):
-        found = Sampled(whole, 600, seed=seed)([jnp.float32(1)], POINTS, {})
+        sampled.splits = streams.sample(whole.splits, 600, whole.mesh, seed)
+        found = sampled([jnp.float32(1)], POINTS, {})
         means.append(found["train"]["loss"])
         errors.append(found["errors"]["train_loss"])
     exact = NUMBERS.std() / np.sqrt(600) * np.sqrt(1 - 600 / 3000) * np.ravel(POINTS)
