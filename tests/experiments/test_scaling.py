@@ -10,6 +10,7 @@ from experiments.benchmarks.subjects import Net, Subject
 from experiments.cli.errors import UsageError
 
 
+@pytest.mark.long
 def test_every_size_is_timed_and_what_is_sent_does_not_grow(tmp_path, monkeypatch, capsys):
     def subject(width=1.0, examples=200, devices=1):
         net = Net("a tiny net", "mlp", 0.125 * width, (8, 8, 1), examples)
