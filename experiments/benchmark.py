@@ -136,7 +136,9 @@ def _read(file: str) -> list[dict[str, Any]]:
     """The rows of an earlier ``benchmark.json``."""
     try:
         rows = json.loads(Path(file).read_bytes())
-        return [row for row in rows if _costs(row)]
+        for row in rows:
+            _costs(row), row["work"], row["precision"]
+        return rows
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UsageError(f"--before={file} is no benchmark.json: {error}") from None
 

@@ -61,7 +61,8 @@ def run(config: ScalingConfig) -> dict[str, Any]:
         "sent": [_sent(n) for n in DEVICES if n <= jax.device_count()],
     }
     write_atomically(folder / "scaling.json", json_text.dumps(found, indent=1) + "\n")
-    show(f"{_table(found)}\nfigure: {_draw(found, folder)}")
+    show(_table(found))
+    show(f"figure: {_draw(found, folder)}")
     return found
 
 
@@ -164,14 +165,24 @@ def _draw(found: dict[str, Any], folder: AnyPath) -> AnyPath:
             ax.set(xlabel=name, ylabel=title)
             _ticks(ax, size)
         timed[0].legend()
-        for k, (name, words) in enumerate((("step", "a curve step"), ("point", "a point"))):
-            kilobytes = [row[f"bytes_of_{name}"] / 1000 for row in several]
-            sent.loglog([r["devices"] for r in several], kilobytes, "o-", color=plots.color(k))
-            sent.annotate(words, (several[-1]["devices"], kilobytes[-1]), (0, -14), ha="right",
-                          textcoords="offset points")  # fmt: skip
-        sent.set(xlabel="devices", ylabel="sent, kB")
-        _ticks(sent, [row["devices"] for row in several])
+        if several:
+            _draw_sent(sent, several)
+        else:
+            sent.set_axis_off()  # one device sends nothing
         return plots.save(figure, folder / "figures" / "scaling")
+
+
+def _draw_sent(ax: Any, rows: list[dict[str, Any]]) -> None:
+    from mcjax import plots
+
+    devices = [row["devices"] for row in rows]
+    for k, (name, words) in enumerate((("step", "a curve step"), ("point", "a point"))):
+        kilobytes = [row[f"bytes_of_{name}"] / 1000 for row in rows]
+        ax.loglog(devices, kilobytes, "o-", color=plots.color(k))
+        at_end = devices[-1], kilobytes[-1]
+        ax.annotate(words, at_end, (0, -14), ha="right", textcoords="offset points")
+    ax.set(xlabel="devices", ylabel="sent, kB")
+    _ticks(ax, devices)
 
 
 def _ticks(ax: Any, sizes: Sequence[float] | np.ndarray) -> None:

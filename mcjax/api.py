@@ -378,7 +378,8 @@ def surface(
         miss by at most this share of the range that a figure shows, such as 0.02. See
         `mcjax.analysis.refinement.refine`; by default all points are evaluated.
       examples: measure points on a random sample of this many examples of each split, with
-        standard errors (`mcjax.engine.sampling.Sampled`); by default on all examples.
+        standard errors (`mcjax.engine.sampling.Sampled`); by default on all examples. Batch norm's
+        statistics are then those of the sample: use 1,000 or more.
       stop_above: with ``examples``, a loss beyond which the sample is enough: points that are not
         above it by three standard errors are measured on all examples.
       metrics: to measure as well; see the module.

@@ -183,8 +183,10 @@ def _paths(found: Profile) -> tuple[str, dict[str, np.ndarray]]:
 def of_instability(found: Instability) -> list[str]:
     """A note on the points of the segments between children."""
     metric = _first_loss(found.metrics)
+    if not metric:
+        return []
     rows = {"on the segments": named(found.metrics)[metric].reshape(-1, found.t.size)}
-    return _of_points(rows, metric, "--num_points") if metric else []
+    return _of_points(rows, metric, "--num_points")
 
 
 def of_interpolation(found: Interpolation) -> list[str]:

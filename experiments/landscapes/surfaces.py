@@ -247,17 +247,18 @@ def _sampling_words(sampling: Sampling, losses: Mapping[str, np.ndarray]) -> Ite
     counts = (f"{n:,} of {whole:,} {name}" for name, (n, whole) in sampling.examples.items())
     yield f"sampled  examples of each split: {', '.join(counts)}"
     errors = named(sampling.errors)
-    zero = np.all([x == 0 for x in errors.values()], axis=0)
-    if zero.any() and any(n < whole for n, whole in sampling.examples.values()):
-        yield f"sampled  {zero.sum():,} of {zero.size:,} points were measured on all examples"
+    if sampling.stop_above is not None:
+        exact = np.all([x == 0 for x in errors.values()], axis=0)
+        yield f"sampled  {exact.sum():,} of {exact.size:,} points were measured on all examples"
     for name, values in losses.items():
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = errors[name] / np.abs(values)
-        shares = shares[np.isfinite(shares)]
+        shares = shares[np.isfinite(shares) & (shares > 0)]
         if shares.size:
             middle, most = 100 * np.median(shares), 100 * shares.max()
             text = f"standard error {middle:.2g} % (median), {most:.2g} % (largest)"
-            yield f"sampled  {name.replace('_', ' ')}: {text}"
+            others = " of the others" if sampling.stop_above is not None else ""
+            yield f"sampled  {name.replace('_', ' ')}{others}: {text}"
 
 
 def _refinement_words(refinement: Refinement) -> str:

@@ -72,7 +72,9 @@ def surface(
 
 def _sampling(evaluator: evaluation.Evaluator) -> results.Sampling | None:
     """The numbers of examples, for an evaluator of a random sample."""
-    return results.Sampling(evaluator.examples, {}) if isinstance(evaluator, Sampled) else None
+    if not isinstance(evaluator, Sampled):
+        return None
+    return results.Sampling(evaluator.examples, {}, evaluator.stop_above)
 
 
 def filled(

@@ -191,7 +191,7 @@ class Evaluator:
         0 [0.03]
         1 [0.03]
         """
-        rows, count = _as_rows(coefficients)
+        rows, count = as_rows(coefficients)
         width = self.points_per_call
         pending = None
         for first in range(0, count, width):
@@ -531,7 +531,7 @@ def gradient_of_sum(
     return derivatives.gradient(summed)(params)
 
 
-def _as_rows(coefficients: Any) -> tuple[Any, int]:
+def as_rows(coefficients: Any) -> tuple[Any, int]:
     """Coefficients as float32 arrays with an axis of points, and the number of points."""
     if not curves.is_prefix(coefficients, axes=2):
         rows = np.asarray(coefficients, np.float32)

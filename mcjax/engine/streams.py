@@ -121,10 +121,10 @@ def place(
 def sample(
     splits: Mapping[str, PyTree], count: int, mesh: Mesh, seed: int = 0
 ) -> dict[str, PyTree]:
-    """Draws the same examples each time from splits that have more; others are kept whole.
+    """Draws the same examples each time, in random order, from splits that have more.
 
     Args:
-      splits: from `place`.
+      splits: from `place`; those with at most ``count`` examples are returned as they are.
       count: examples to draw without replacement.
       mesh: from `mcjax.engine.parallel.make_mesh`.
       seed: chooses them.
@@ -136,11 +136,12 @@ def sample(
     """
 
     def draw(data: PyTree) -> PyTree:
-        every = np.random.default_rng(seed).permutation(num_examples(data))
-        rows = np.sort(every[:count])
+        rows = np.random.default_rng(seed).permutation(num_examples(data))[:count]
         return jax.tree.map(lambda x: x[rows], data)
 
-    return place({name: draw(data) for name, data in splits.items()}, mesh)
+    resident = sum(num_bytes(data) for data in splits.values() if not is_streamed(data))
+    drawn = {name: draw(data) for name, data in splits.items() if num_examples(data) > count}
+    return {**splits, **place(drawn, mesh, device_limit() - resident)}
 
 
 def num_bytes(data: PyTree) -> int:

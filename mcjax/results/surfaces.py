@@ -132,6 +132,7 @@ class Sampling(NamedTuple):
       examples: of each split, the number that was measured, and the number that there are.
       errors: standard errors of the surface's ``metrics``: zero where all examples were measured,
         NaN where the metrics are interpolated.
+      stop_above: points with losses above it were measured on the sample alone; None: all were.
 
     >>> found = Sampling({"train": (2000, 60000)}, {"train": {"loss": np.array([[0.01, 0.2]])}})
     >>> found.errors["train"]["loss"].max().item()
@@ -140,6 +141,7 @@ class Sampling(NamedTuple):
 
     examples: dict[str, tuple[int, int]]
     errors: Metrics
+    stop_above: float | None = None
 
 
 class Surface(NamedTuple):
@@ -233,6 +235,8 @@ class Surface(NamedTuple):
             errors = self.sampling.errors
             arrays["sampled_splits"] = np.array(list(self.sampling.examples))
             arrays["sampled_examples"] = np.array(list(self.sampling.examples.values()))
+            if self.sampling.stop_above is not None:
+                arrays["sampled_stop_above"] = np.array(self.sampling.stop_above)
         grid = values_arrays(self.metrics, self.l2, errors, prefix="")
         return {**arrays, "x": self.x, "y": self.y, **grid, **self.extra}
 
@@ -277,7 +281,9 @@ class Surface(NamedTuple):
             counts = left.pop("sampled_examples").tolist()
             splits = left.pop("sampled_splits").tolist()
             examples = {name: (n, whole) for name, (n, whole) in zip(splits, counts, strict=True)}
-            sampling = Sampling(examples, take_metrics(left, "error_", 2))
+            above = left.pop("sampled_stop_above", None)
+            errors = take_metrics(left, "error_", 2)
+            sampling = Sampling(examples, errors, None if above is None else float(above))
         return cls(
             left.pop("x"),
             left.pop("y"),

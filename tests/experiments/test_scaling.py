@@ -34,6 +34,12 @@ def test_every_size_is_timed_and_what_is_sent_does_not_grow(tmp_path, monkeypatc
     assert (tmp_path / "figures" / "scaling.png").stat().st_size > 5000
 
 
+def test_a_single_device_is_drawn(tmp_path):
+    pairs, sent = [(1, 1.0), (2, 2.0)], {"devices": 1, "bytes_of_step": 0, "bytes_of_point": 0}
+    found = {"times": dict.fromkeys(("examples", "points", "parameters"), pairs), "sent": [sent]}
+    assert scaling._draw(found, tmp_path).stat().st_size > 5000
+
+
 def test_wrong_flags(tmp_path):
     with pytest.raises(UsageError, match="--workdir is missing"):
         scaling.run(scaling.ScalingConfig())

@@ -47,6 +47,7 @@ def on_plane():
     arrays |= {"refined_tolerance": np.array(0.02), "refined_evaluated": RNG.random((3, 4)) < 0.5}
     arrays |= {"refined_miss_train_loss": RNG.random(5)}
     arrays["sampled_splits"] = np.array(results.SPLITS)
+    arrays["sampled_stop_above"] = np.array(3.0)
     arrays["sampled_examples"] = np.array([[40, 60], [40, 50], [9, 9]])
     for split in results.SPLITS:
         arrays |= {

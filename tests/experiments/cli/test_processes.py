@@ -129,6 +129,22 @@ def test_curve_and_surface_over_two_processes(start, modes, tmp_path):
 
 
 @pytest.mark.long
+def test_a_sampled_surface_over_two_processes(start, modes, tmp_path):
+    flags = (
+        f"--points={modes}/A", "--directions=filter", "--grid=7", "--extent=2", "--examples=100",
+        "--stop_above=3",
+    )  # fmt: skip
+    for count in (1, 2):
+        end(start("loss_surface", *flags, f"--workdir={tmp_path}/{count}", processes=count))
+    one, two = (np.load(f"{tmp_path}/{count}/surface.npz") for count in (1, 2))
+    exact = one["error_train_loss"] == 0
+    assert 0 < exact.sum() < exact.size
+    np.testing.assert_array_equal(exact, two["error_train_loss"] == 0)
+    for key in ("train_loss", "error_train_loss"):
+        np.testing.assert_allclose(one[key], two[key], rtol=1e-3)
+
+
+@pytest.mark.long
 def test_alignment_by_activations_over_two_processes(start, modes, tmp_path):
     """By the command, and on the way to a curve."""
     ends = (f"--start={modes}/A", f"--end={modes}/B", "--points=3")

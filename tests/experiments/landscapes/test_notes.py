@@ -179,11 +179,11 @@ def test_notes_on_several_curves_name_them():
 
 
 def test_a_note_on_the_segments_of_an_instability_analysis():
-    def lines(row):
-        found = {"train": {"loss": np.array([[[1.0, 1.1, 1.2, 1.0]], [row]])}}  # of two forks
+    def lines(row, name="loss"):
+        found = {"train": {name: np.array([[[1.0, 1.1, 1.2, 1.0]], [row]])}}  # of two forks
         names, pairs = np.array(["0", "5"]), np.array([[0, 1]])
         steps, t = np.array([0, 50]), np.linspace(0, 1, 4)
-        heights = {"train": {"loss": np.zeros((2, 1))}}
+        heights = {"train": {name: np.zeros((2, 1))}}
         result = Instability(names, steps, steps / 10, t, pairs, {}, found, heights)
         return noted(instability_report.table(result))
 
@@ -191,6 +191,7 @@ def test_a_note_on_the_segments_of_an_instability_analysis():
     (line,) = lines([1.0, 1.2, 3.0, 1.0])
     assert "loss on the segments is at one of 4 points alone; a larger --num_points" in line
     assert "1 of 8 points on the segments are not finite" in lines([1.0, np.inf, 3.0, 1.0])[0]
+    assert lines([1.0, 1.2, 3.0, 1.0], "accuracy") == []
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`Sampled`: a random sample's metrics, and standard errors that are right."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def test_errors_are_those_of_means_without_replacement():
     whole, means, errors = evaluator(), [], []
     sampled = Sampled(whole, 600)
     for seed in range(200):
-        sampled.splits = streams.sample(whole.splits, 600, whole.mesh, seed)
+        sampled.splits = Sampled(whole, 600, seed=seed).splits
         found = sampled([jnp.float32(1)], POINTS, {})
         means.append(found["train"]["loss"])
         errors.append(found["errors"]["train_loss"])
@@ -51,10 +52,10 @@ def test_errors_of_metrics_that_are_no_means():
 
 def test_a_sample_is_drawn_without_replacement_and_is_the_same_each_time():
     one, two, other = (Sampled(evaluator(), 50, seed=seed).splits["train"] for seed in (0, 0, 1))
-    assert len(np.unique(one)) == 50
-    assert np.isin(one, NUMBERS).all()
-    np.testing.assert_array_equal(one, two)
-    assert not np.array_equal(one, other)
+    assert len(np.unique(one["numbers"])) == 50
+    np.testing.assert_array_equal(one["data"], NUMBERS[np.asarray(one["numbers"])])
+    np.testing.assert_array_equal(one["data"], two["data"])
+    assert not np.array_equal(one["data"], other["data"])
 
 
 def test_small_splits_are_whole_and_have_no_error():
@@ -102,7 +103,51 @@ def test_points_that_are_not_above_a_loss_are_measured_on_all_examples(above):
     np.testing.assert_array_equal(found["params"]["l2"], rows[:, 0] ** 2)
 
 
-def test_what_is_not_finite_on_the_sample_is_measured_on_all_examples():
-    numbers = np.where(np.arange(3000) % 7, NUMBERS, np.nan).astype(np.float32)
+@pytest.mark.parametrize("wild", [np.nan, np.inf])
+def test_what_is_not_finite_on_the_sample_is_not_measured_on_all_examples(wild):
+    numbers = np.where(np.arange(3000) % 7, NUMBERS, wild).astype(np.float32)
     found = Sampled(evaluator(numbers), 400, stop_above=1.0)([jnp.float32(1)], POINTS, {})
-    assert not found["errors"]["train_loss"].any()
+    assert np.isnan(found["errors"]["train_loss"]).all()
+
+
+def test_errors_of_sorted_data_are_no_larger():
+    """Batches of a sample are random, whatever the order of the data."""
+    of_sorted = Sampled(evaluator(np.sort(NUMBERS)), 600)([jnp.float32(1)], POINTS, {})
+    exact = NUMBERS.std() / np.sqrt(600) * np.sqrt(1 - 600 / 3000) * np.ravel(POINTS)
+    np.testing.assert_allclose(of_sorted["errors"]["train_loss"], exact, rtol=0.35)
+
+
+def test_the_count_of_an_objective_need_not_be_that_of_examples():
+    def doubled(params, state, batch):
+        sums = objectives.from_loss(scaled).evaluate(params, state, batch)
+        return {name: 2 * x for name, x in sums.items()}
+
+    one, two = (Sampled(evaluator(**changes), 2000) for changes in ({}, {"evaluate": doubled}))
+    found = [e([jnp.float32(1)], POINTS, {})["errors"]["train_loss"] for e in (one, two)]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-6)
+    assert (found[0] > 0).all()
+
+
+def test_an_example_has_the_number_that_it_has_among_all():
+    """So that what depends on it, such as a key, is the same on the sample and on all."""
+    seen = []
+
+    def numbered(data, rows, examples, weight, key):
+        jax.debug.callback(lambda x, e: seen.append((x, e)), data[rows], examples)
+        return fetch(data, rows, examples, weight, key)
+
+    mesh = parallel.make_mesh(jax.devices()[:1])
+    splits = streams.place({"train": NUMBERS}, mesh)
+    whole = evaluation.Evaluator(objectives.from_loss(scaled), numbered, splits, mesh)
+    Sampled(whole, 60)([jnp.float32(1)], [[1.0]], {})
+    jax.effects_barrier()
+    numbers, examples = (np.concatenate(x) for x in zip(*seen, strict=True))
+    np.testing.assert_array_equal(numbers, NUMBERS[examples])
+    assert len(np.unique(examples)) == 60
+
+
+def test_without_a_loss_nothing_can_stop():
+    report = lambda means: {"mean": means["loss"]}  # noqa: E731
+    some = Sampled(evaluator(metrics=report), 100, stop_above=1.0)
+    with pytest.raises(ValueError, match=r"stop_above=1.0: the objective measures no loss"):
+        some([jnp.float32(1)], POINTS, {})
