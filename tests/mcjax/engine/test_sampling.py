@@ -31,6 +31,7 @@ def test_errors_are_those_of_means_without_replacement():
     """Of 3,000 examples, 600: the spread over 200 samples is the standard error."""
     whole, means, errors = evaluator(), [], []
     sampled = Sampled(whole, 600)
+    assert sampled.batch_size == 30  # 20 batches: fewer would make the errors uncertain
     for seed in range(200):
         sampled.splits = Sampled(whole, 600, seed=seed).splits
         found = sampled([jnp.float32(1)], POINTS, {})
@@ -63,6 +64,24 @@ def test_small_splits_are_whole_and_have_no_error():
     assert found["validation"]["loss"][0] == pytest.approx(NUMBERS[:70].mean(), rel=1e-6)
     assert not found["errors"]["validation_loss"].any()
     assert found["errors"]["train_loss"].all()
+
+
+def test_a_whole_split_of_one_batch_has_no_error():
+    few = streams.place({"train": NUMBERS, "validation": NUMBERS[:3]}, parallel.make_mesh())
+    whole = evaluation.Evaluator(objectives.from_loss(scaled), fetch, few, parallel.make_mesh())
+    found = Sampled(whole, 100)([jnp.float32(1)], POINTS, {})
+    np.testing.assert_array_equal(found["errors"]["validation_loss"], 0)
+
+
+def test_a_loss_that_is_hardly_above_is_measured_on_all_examples():
+    splits, mesh = {"train": jnp.asarray(NUMBERS)}, parallel.make_mesh(jax.devices()[:1])
+    whole = evaluation.Evaluator(objectives.from_loss(scaled), fetch, splits, mesh)
+    sample = Sampled(whole, 400)([jnp.float32(1)], [[1.0]], {})
+    loss, error = sample["train"]["loss"][0], sample["errors"]["train_loss"][0]
+    for below, expected in ((2.9, 0.0), (3.1, error)):
+        above = float(loss - below * error)
+        found = Sampled(whole, 400, stop_above=above)([jnp.float32(1)], [[1.0]], {})
+        assert found["errors"]["train_loss"][0] == expected
 
 
 def test_a_sample_of_streamed_data_is_the_same():
