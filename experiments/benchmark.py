@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,11 +36,13 @@ from mcjax.flax import models
 from .benchmarks.subjects import (
     BATCH,
     DTYPES,
-    LONGEST,
     Net,
     Subject,
+    Work,
     forward_flops,
     random_images,
+    seconds_each,
+    units,
 )
 from .cli import PRECISIONS, BenchmarkConfig, UsageError, cores, main, say
 from .runs import json_text, write_atomically
@@ -58,14 +60,6 @@ NETS = {
     "quarter": Net("VGG16 width 1/4, 32x32", "vgg16", 0.25, (32, 32, 3), 1000),
     "digits": Net("digits net of the quickstart", "vgg7", 1.0, (8, 8, 1), 1797),
 }
-
-
-class Work(Protocol):
-    """Work that can be repeated."""
-
-    def __call__(self, count: int, /) -> Any:
-        """Does ``count`` units of the work, and waits for them."""
-        ...
 
 
 class Task(NamedTuple):
@@ -136,11 +130,10 @@ def _read(file: str) -> list[dict[str, Any]]:
     """The rows of an earlier ``benchmark.json``."""
     try:
         rows = json.loads(Path(file).read_bytes())
-        for row in rows:
-            _costs(row), row["work"], row["precision"]
-        return rows
+        _by_work(rows)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UsageError(f"--before={file} is no benchmark.json: {error}") from None
+    return rows
 
 
 def slower(rows: list[dict[str, Any]], before: list[dict[str, Any]]) -> list[str]:
@@ -150,17 +143,18 @@ def slower(rows: list[dict[str, Any]], before: list[dict[str, Any]]) -> list[str
       rows: of ``benchmark.json``.
       before: rows of an earlier one.
     """
-    earlier = {(row["work"], row["precision"]): _costs(row) for row in before}
-    lines = []
-    for row in rows:
-        costs, then = _costs(row), earlier.get((row["work"], row["precision"]), {})
+    earlier, lines = _by_work(before), list[str]()
+    for (work, precision), costs in _by_work(rows).items():
+        then = earlier.get((work, precision), {})
         ratios = [costs[name] / then[name] for name in costs.keys() & then.keys()]
         if ratios and min(ratios) > SLOWER:
-            lines.append(
-                f"warning: {row['work']}, {row['precision']}: {min(ratios):.2f} times as long as "
-                "before, in proportion"
-            )
+            words = f"{min(ratios):.2f} times as long as before, in proportion"
+            lines.append(f"warning: {work}, {precision}: {words}")
     return lines
+
+
+def _by_work(rows: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, float]]:
+    return {(row["work"], row["precision"]): _costs(row) for row in rows}
 
 
 def _costs(row: dict[str, Any]) -> dict[str, float]:
@@ -226,13 +220,14 @@ def _time_net(name: str, precision: str, config: BenchmarkConfig) -> list[dict[s
     say(f"{NETS[name].title}, {precision}: compiling")
     tasks = _tasks(name, precision)
     matmul = _matmul(DTYPES[precision])
-    counts = [(_count(t.ours, config), _count(t.other, config) if t.other else 0) for t in tasks]
+    sized = lambda work: units(work, config.seconds) if work else 0  # noqa: E731
+    counts = [(sized(task.ours), sized(task.other)) for task in tasks]
     timings: list[list[Timing]] = [[] for _ in tasks]
     for number in range(config.rounds):
         for task, count, rounds in zip(tasks, counts, timings, strict=True):
             rate = matmul()
-            other = _seconds(task.other, count[1]) if task.other else None
-            rounds.append(Timing(_seconds(task.ours, count[0]), other, rate))
+            other = seconds_each(task.other, count[1]) if task.other else None
+            rounds.append(Timing(seconds_each(task.ours, count[0]), other, rate))
         say(f"{NETS[name].title}, {precision}: round {number + 1} of {config.rounds}")
     return [_row(task, precision, rounds) for task, rounds in zip(tasks, timings, strict=True)]
 
@@ -256,20 +251,6 @@ def _row(task: Task, precision: str, rounds: list[Timing]) -> dict[str, Any]:
         "share": task.flops / ours / rate,
         "other_share": other and task.flops / other / rate,
     }
-
-
-def _seconds(work: Work, count: int) -> float:
-    """Seconds per unit of work."""
-    began = time.perf_counter()
-    work(count)
-    return (time.perf_counter() - began) / count
-
-
-def _count(work: Work, config: BenchmarkConfig) -> int:
-    """The number of units that take about ``--seconds``."""
-    work(1)
-    once = _seconds(work, 1)
-    return max(1, min(LONGEST, round(config.seconds / once)))
 
 
 def _matmul(dtype: Any) -> Callable[[], float]:
@@ -312,16 +293,14 @@ def _tasks(name: str, precision: str) -> list[Task]:
     ]  # fmt: skip
     if name == "digits":
         several = Subject(net, precision, CURVES)
-        tasks.append(
+        tasks += [
             Task(f"a step of {CURVES} curves at once, {net.title}", name, several.curve_steps,
                  theirs(lambda r, n: r.steps(CURVES * n, BATCH, True)), "PyTorch", 0.4,
-                 CURVES * step)
-        )  # fmt: skip
-        tasks.append(
+                 CURVES * step),
             Task(f"{CURVES} curves at once against one after another, {net.title}", name,
                  several.curve_steps, lambda n: ours.curve_steps(CURVES * n), "one by one", 0.7,
-                 CURVES * step)
-        )  # fmt: skip
+                 CURVES * step),
+        ]  # fmt: skip
     return tasks
 
 
@@ -350,7 +329,8 @@ def _reference(net: Net, precision: str) -> Any:
             half=precision == "bf16",
         )
         reference.steps(2, BATCH, True)
-        took = min(_seconds(lambda n, r=reference: r.steps(n, BATCH, True), 2) for _ in range(3))
+        step = lambda n, r=reference: r.steps(n, BATCH, True)  # noqa: E731
+        took = min(seconds_each(step, 2) for _ in range(3))
         found.append((took, reference))
     fastest = min(found, key=lambda pair: pair[0])[1]
     fastest.choose_evaluation_batch((BATCH, 500))

@@ -8,19 +8,19 @@ other is counted in the compiled programs, which fake devices on a CPU have as w
 
 import dataclasses
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mcjax import plots
 from mcjax.engine import streams
 from mcjax.paths import AnyPath
 
 from .benchmarks.collectives import collectives
-from .benchmarks.subjects import BATCH, LONGEST, Net, Subject
+from .benchmarks.subjects import BATCH, Net, Subject, Work, seconds_each, units
 from .cli import LAUNCH, Machine, UsageError, flag, main, say, show
 from .runs import at, json_text, write_atomically
 
@@ -92,18 +92,10 @@ def _times(config: ScalingConfig) -> dict[str, list[tuple[float, float]]]:
     return {"examples": examples, "points": list(each.items()), "parameters": parameters}
 
 
-def _milliseconds(work: Callable[[int], Any], config: ScalingConfig) -> float:
+def _milliseconds(work: Work, config: ScalingConfig) -> float:
     """The median time of a unit of work."""
-    work(1)
-    once = _seconds(work, 1)
-    count = max(1, min(LONGEST, round(config.seconds / once)))
-    return 1e3 * statistics.median(_seconds(work, count) for _ in range(config.rounds))
-
-
-def _seconds(work: Callable[[int], Any], count: int) -> float:
-    began = time.perf_counter()
-    work(count)
-    return (time.perf_counter() - began) / count
+    count = units(work, config.seconds)
+    return 1e3 * statistics.median(seconds_each(work, count) for _ in range(config.rounds))
 
 
 def _sent(devices: int) -> dict[str, int]:
@@ -151,8 +143,6 @@ def _table(found: dict[str, Any]) -> str:
 
 def _draw(found: dict[str, Any], folder: AnyPath) -> AnyPath:
     """Four panels: what is timed against its size, and what is sent by each number of devices."""
-    from mcjax import plots
-
     titles = {"examples": "a point, ms", "points": "points, ms", "parameters": "curve step, ms"}
     several = [row for row in found["sent"] if row["devices"] > 1]
     with plots.style():
@@ -173,8 +163,6 @@ def _draw(found: dict[str, Any], folder: AnyPath) -> AnyPath:
 
 
 def _draw_sent(ax: Any, rows: list[dict[str, Any]]) -> None:
-    from mcjax import plots
-
     devices = [row["devices"] for row in rows]
     for k, (name, words) in enumerate((("step", "a curve step"), ("point", "a point"))):
         kilobytes = [row[f"bytes_of_{name}"] / 1000 for row in rows]

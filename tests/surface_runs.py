@@ -12,6 +12,19 @@ def mode(folder, name, **changes):
     train_mode.run(ModeConfig(workdir=str(folder / name), **MODE | changes))
 
 
+def modes(folder):
+    """Trains the modes ``a``, ``b`` and ``c`` for an epoch; returns the folder."""
+    for seed, name in enumerate("abc"):
+        mode(folder, name, epochs=1, seed=seed)
+    return folder
+
+
+def through_modes(runs, workdir, **changes):
+    """Flags of a surface through these, without a curve."""
+    points = tuple(str(runs / name) for name in "abc")
+    return make(runs, workdir, **{"points": points, "curve": ""} | changes)
+
+
 def make(runs, workdir, **changes):
     """Flags of a surface through the modes ``a`` and ``b`` and the curve ``ab``."""
     points = tuple(str(runs / name) for name in ("a", "b", "ab"))

@@ -1,8 +1,9 @@
 """Networks and their work in mcjax, to be timed."""
 
 import math
+import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
@@ -20,6 +21,14 @@ BATCH = 100
 LONGEST = 256
 """The maximal number of units in one measurement."""
 DTYPES = {"float32": jnp.float32, "bf16": jnp.bfloat16}
+
+
+class Work(Protocol):
+    """Work that can be repeated."""
+
+    def __call__(self, count: int, /) -> Any:
+        """Does ``count`` units of the work, and waits for them."""
+        ...
 
 
 class Net(NamedTuple):
@@ -124,3 +133,17 @@ def forward_flops(model: nn.Module, shape: tuple[int, int, int]) -> float:
     with nn.intercept_methods(count):
         jax.eval_shape(lambda k: model.init(k, jnp.zeros((1, *shape)), False), jax.random.key(0))
     return sum(total)
+
+
+def seconds_each(work: Work, count: int) -> float:
+    """Does ``count`` units of work; returns the seconds of one."""
+    began = time.perf_counter()
+    work(count)
+    return (time.perf_counter() - began) / count
+
+
+def units(work: Work, seconds: float) -> int:
+    """The number of units that take about so many seconds; the first one compiles."""
+    work(1)
+    once = seconds_each(work, 1)
+    return max(1, min(LONGEST, round(seconds / once)))

@@ -39,15 +39,8 @@ from . import (
 from .surface_inputs import Inputs
 
 EVALUATION = (
-    "grid",
-    "margin",
-    "extent",
-    "refine",
-    "examples",
-    "stop_above",
-    *MEASURED,
-    "save_logits",
-)
+    "grid", "margin", "extent", "refine", "examples", "stop_above", *MEASURED, "save_logits",
+)  # fmt: skip
 """Flags of the evaluation, which runs again if they change."""
 FILE = "surface.npz"
 

@@ -28,7 +28,7 @@ import numpy as np
 from mcjax import curves, spelling
 from mcjax.engine import derivatives, objectives, parallel, streams
 from mcjax.engine.streams import Fetch
-from mcjax.results import Metrics, check_splits, concatenated
+from mcjax.results import Metrics, check_splits, concatenated, part
 from mcjax.typing import Array, Float, Int, Integer, PyTree, Shaped
 
 STATISTICS_BATCH = 128
@@ -210,7 +210,7 @@ class Evaluator:
     ) -> tuple[int, Metrics]:
         """Metrics of a block's first ``count`` points; the others are padding."""
         metrics = self._metrics(sums) | {"params": {"l2": np.asarray(l2, np.float64)}}
-        return first, {s: {n: v[:count] for n, v in m.items()} for s, m in metrics.items()}
+        return first, part(metrics, slice(count))
 
     def _metrics(self, sums: Mapping[str, list[Any]]) -> Metrics:
         return _means(sums, self.objective.metrics)

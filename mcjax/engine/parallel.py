@@ -91,14 +91,15 @@ def spread(tree: PyTree, mesh: Mesh) -> PyTree:
     >>> spread(x, mesh).unsafe_buffer_pointer() == x.unsafe_buffer_pointer()
     True
     """
-    sharding = NamedSharding(mesh, PartitionSpec())
+    sharding, (leaves, structure) = NamedSharding(mesh, PartitionSpec()), jax.tree.flatten(tree)
 
-    def put(x: Any) -> jax.Array:
-        if isinstance(x, jax.Array) and x.sharding.device_set == sharding.device_set:
-            return jax.device_put(x, sharding) if x.is_fully_replicated else _place(x, sharding)
-        return _place(x, sharding)
+    def is_there(x: Any) -> bool:
+        whole = isinstance(x, jax.Array) and x.is_fully_replicated
+        return whole and x.sharding.device_set == sharding.device_set
 
-    return jax.tree.map(put, tree)
+    others = iter(_place([x for x in leaves if not is_there(x)], sharding))
+    spread = [jax.device_put(x, sharding) if is_there(x) else next(others) for x in leaves]
+    return structure.unflatten(spread)
 
 
 def split(tree: PyTree, mesh: Mesh) -> PyTree:

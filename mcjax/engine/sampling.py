@@ -21,7 +21,7 @@ import jax
 import numpy as np
 
 from mcjax.engine import checks, evaluation, objectives, parallel, streams
-from mcjax.results import Metrics, concatenated, named
+from mcjax.results import Metrics, concatenated, named, part
 from mcjax.results.ranges import is_loss
 from mcjax.typing import Array, Bool, Float, Int, PyTree, Shaped
 
@@ -128,10 +128,10 @@ class Sampled(evaluation.Evaluator):
                 for name, values in metrics.items():
                     found[split][name][here] = values
             end = int(here[-1]) + 1
-            yield before, _part(found, before, end)
+            yield before, part(found, slice(before, end))
             before = end
         if before < count:
-            yield before, _part(found, before, count)
+            yield before, part(found, slice(before, count))
 
     def _metrics(self, sums: Mapping[str, list[Any]]) -> Metrics:
         metrics, report = super()._metrics(sums), self.objective.metrics
@@ -195,7 +195,3 @@ def _above(found: Metrics, limit: float) -> Bool[np.ndarray, " P"]:
         low = [values[name] - CONFIDENCE * errors[name] for name in losses]
     each = zip(low, losses, strict=True)
     return np.all([(x > limit) | ~np.isfinite(values[name]) for x, name in each], axis=0)
-
-
-def _part(found: Metrics, start: int, end: int) -> Metrics:
-    return {s: {n: x[start:end] for n, x in metrics.items()} for s, metrics in found.items()}

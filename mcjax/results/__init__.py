@@ -38,6 +38,7 @@ from mcjax.results.metrics import (
     check_splits,
     concatenated,
     named,
+    part,
     unnamed,
 )
 from mcjax.results.paths import ALIGNED_PATHS, PATHS, Heights, Means, PathMetrics, Profile, Slopes
@@ -58,5 +59,5 @@ __all__ = [
     "Directions", "Heights", "Instability", "Interpolation", "Interval", "Iterates", "LayerPaths",
     "Layers", "Means", "Metrics", "PairHeights", "PairPaths", "PathMetrics", "PointSharpness",
     "Points", "Profile", "Refinement", "Sampling", "Sharpness", "Slopes", "Soups", "Spread",
-    "Surface", "Values", "check_splits", "concatenated", "named", "unnamed",
+    "Surface", "Values", "check_splits", "concatenated", "named", "part", "unnamed",
 ]  # fmt: skip

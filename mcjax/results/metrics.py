@@ -112,6 +112,15 @@ def concatenated(blocks: Sequence[Metrics]) -> Metrics:
     }
 
 
+def part(metrics: Metrics, points: slice) -> Metrics:
+    """The metrics of some of the points.
+
+    >>> part({"train": {"loss": np.array([0.1, 0.2, 0.3])}}, slice(2))
+    {'train': {'loss': array([0.1, 0.2])}}
+    """
+    return {split: {n: x[points] for n, x in found.items()} for split, found in metrics.items()}
+
+
 def named(metrics: Mapping[str, Mapping[str, _Value]]) -> dict[str, _Value]:
     """Flattens metrics to the names in flags, figures and files, such as ``train_loss``.
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mcjax.results.metrics import NONE, Arrays, Metrics, require, take_metrics, values_arrays
+from mcjax.results.metrics import NONE, Arrays, Metrics, part, require, take_metrics, values_arrays
 from mcjax.typing import Bool, Float, Integer, Num, Shaped
 
 
@@ -129,7 +129,7 @@ class Sampling(NamedTuple):
     """The random sample of examples that a surface was measured on.
 
     Attributes:
-      examples: of each split, the number that was measured, and the number that there are.
+      examples: how many of each split were measured, and how many there are.
       errors: standard errors of the surface's ``metrics``: zero where all examples were measured,
         NaN where the metrics are interpolated.
       stop_above: points with losses above it were measured on the sample alone; None: all were.
@@ -193,18 +193,14 @@ class Surface(NamedTuple):
         >>> found.networks.name.tolist()
         ['a']
         """
-        count = len(self.points.xy) if self.directions is None else 1
-
-        def first(metrics: Metrics) -> Metrics:
-            return {s: {n: x[:count] for n, x in found.items()} for s, found in metrics.items()}
-
+        first = slice(len(self.points.xy) if self.directions is None else 1)
         l2, errors = self.points.l2, self.points.errors
         return Points(
-            self.points.xy[:count],
-            self.points.name[:count],
-            first(self.points.metrics),
-            None if l2 is None else l2[:count],
-            None if errors is None else first(errors),
+            self.points.xy[first],
+            self.points.name[first],
+            part(self.points.metrics, first),
+            None if l2 is None else l2[first],
+            None if errors is None else part(errors, first),
         )
 
     def to_arrays(self) -> Arrays:

@@ -15,21 +15,18 @@ from experiments.runs import load_result
 from mcjax.analysis import surfaces as surface_analysis
 from mcjax.results import Surface
 from tests.comparison import assert_same_bits
-from tests.surface_runs import make, mode
+from tests.surface_runs import modes, through_modes
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    for seed, name in enumerate("abc"):
-        mode(folder, name, epochs=1, seed=seed)
-    return folder
+    return modes(tmp_path_factory.mktemp("runs"))
 
 
 def config_of(runs, workdir, **changes):
-    points = tuple(str(runs / name) for name in "abc")
-    options = {"points": points, "curve": "", "iterates": (), "grid": "13x11", "refine": 0.1}
-    return make(runs, workdir, **options | changes)
+    return through_modes(
+        runs, workdir, **{"iterates": (), "grid": "13x11", "refine": 0.1} | changes
+    )
 
 
 def load(folder):

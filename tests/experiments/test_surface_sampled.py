@@ -14,21 +14,16 @@ from experiments.landscapes import surface_rows, surfaces
 from experiments.runs import load_result
 from mcjax.results import Surface
 from tests.comparison import assert_same_bits
-from tests.surface_runs import make, mode
+from tests.surface_runs import modes, through_modes
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    for seed, name in enumerate("abc"):
-        mode(folder, name, epochs=1, seed=seed)
-    return folder
+    return modes(tmp_path_factory.mktemp("runs"))
 
 
 def config_of(runs, workdir, **changes):
-    points = tuple(str(runs / name) for name in "abc")
-    options = {"points": points, "curve": "", "examples": 100}
-    return make(runs, workdir, **options | changes)
+    return through_modes(runs, workdir, **{"examples": 100} | changes)
 
 
 def load(folder):
