@@ -140,7 +140,8 @@ def _surface(found: Results) -> tuple[dict[str, Any], list[str]]:
         profile["others"]["distance from the plane"] = {"curve": page["curve"]["distance"]}
     if "iterates" in page or "segment" in page:
         notes = [HEIGHTS, *notes]
-    words = drawing.off_plane_words(surface)
+    losses = [name for name in names if plots.is_loss(name) and name in named(surface.metrics)]
+    words = [*drawing.off_plane_words(surface), *drawing.measured_words(surface, losses)]
     notes += [f"{' '.join(line.split()).capitalize()}." for line in words]
     own, grid = named(networks.metrics), named(surface.metrics)
     metrics = [_metric(name, _shown(page, name), own[name], grid[name]) for name in names]

@@ -4,11 +4,13 @@ import contextlib
 import io
 import logging
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from mcjax import plots
-from mcjax.results import Surface
+from mcjax.results import Refinement, Sampling, Surface, named
 
 from ..cli import UsageError, launch, say
 
@@ -95,6 +97,53 @@ def off_plane_words(surface: Surface, link: str = "") -> list[str]:
         if link and plots.off_plane(iterates).any():
             lines[-1] += f"; some lie far off it, and the surface does not show their losses{link}"
     return lines
+
+
+def measured_words(surface: Surface, losses: Iterable[str]) -> list[str]:
+    """Says what of a surface was interpolated, or measured on a sample; nothing if nothing was.
+
+    Args:
+      surface: the surface.
+      losses: names of the losses, such as ``train_loss``.
+    """
+    lines = []
+    if surface.refinement is not None:
+        lines.append(_refinement_words(surface.refinement))
+    if surface.sampling is not None:
+        values = named(surface.metrics)
+        lines += _sampling_words(surface.sampling, {name: values[name] for name in losses})
+    return lines
+
+
+def _sampling_words(sampling: Sampling, losses: Mapping[str, np.ndarray]) -> Iterator[str]:
+    """How many examples were measured, and the standard errors, as shares of the values."""
+    counts = (f"{n:,} of {whole:,} {name}" for name, (n, whole) in sampling.examples.items())
+    yield f"sampled  examples of each split: {', '.join(counts)}"
+    errors = named(sampling.errors)
+    if sampling.stop_above is not None:
+        exact = np.all([x == 0 for x in errors.values()], axis=0)
+        yield f"sampled  {exact.sum():,} of {exact.size:,} points were measured on all examples"
+    for name, values in losses.items():
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = errors[name] / np.abs(values)
+        shares = shares[np.isfinite(shares) & (shares > 0)]
+        if shares.size:
+            middle, most = 100 * np.median(shares), 100 * shares.max()
+            text = f"standard error {middle:.2g} % (median), {most:.2g} % (largest)"
+            others = " of the others" if sampling.stop_above is not None else ""
+            yield f"sampled  {name.replace('_', ' ')}{others}: {text}"
+
+
+def _refinement_words(refinement: Refinement) -> str:
+    """How much was interpolated, and by how much random points missed."""
+    evaluated, misses = refinement.evaluated, named(refinement.misses)
+    text = f"refined  {evaluated.sum():,} of {evaluated.size:,} points evaluated"
+    if not misses:
+        return text
+    names = sorted(misses, key=lambda name: not plots.is_loss(name))
+    each = ", ".join(f"{n.replace('_', ' ')} {100 * misses[n].max():.2g} %" for n in names)
+    count = len(next(iter(misses.values())))
+    return f"{text}; interpolation missed {count} random ones by at most (of the range): {each}"
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import functools
 import math
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from mcjax import paths, plots
 from mcjax.analysis import surfaces
 from mcjax.engine import parallel, sampling
-from mcjax.results import Refinement, Sampling, Surface, named
+from mcjax.results import Surface, named
 
 from ..cli import SurfaceConfig, UsageError, identity
 from ..runs import (
@@ -218,10 +218,7 @@ def summarize(surface: Surface, clip: float | None = None) -> str:
             else ""
         )
         lines.append(f"grid     {name.replace('_', ' ')} {extent}{odd}")
-    if surface.refinement is not None:
-        lines.append(_refinement_words(surface.refinement))
-    if surface.sampling is not None:
-        lines += _sampling_words(surface.sampling, losses)
+    lines += drawing.measured_words(surface, losses)
     if surface.iterates is not None:
         each = zip(surface.iterates.epoch, surface.iterates.distance, strict=True)
         lines.append("iterates distance from the plane " + join(f"w{e}: {d:.4g}" for e, d in each))
@@ -233,34 +230,3 @@ def summarize(surface: Surface, clip: float | None = None) -> str:
             lines.append(f"along    {name.replace('_', ' ')} {values}")
     lines += notes.of_surface(surface, clip)
     return "\n".join(lines)
-
-
-def _sampling_words(sampling: Sampling, losses: Mapping[str, np.ndarray]) -> Iterator[str]:
-    """How many examples were measured, and the standard errors, as shares of the values."""
-    counts = (f"{n:,} of {whole:,} {name}" for name, (n, whole) in sampling.examples.items())
-    yield f"sampled  examples of each split: {', '.join(counts)}"
-    errors = named(sampling.errors)
-    if sampling.stop_above is not None:
-        exact = np.all([x == 0 for x in errors.values()], axis=0)
-        yield f"sampled  {exact.sum():,} of {exact.size:,} points were measured on all examples"
-    for name, values in losses.items():
-        with np.errstate(invalid="ignore", divide="ignore"):
-            shares = errors[name] / np.abs(values)
-        shares = shares[np.isfinite(shares) & (shares > 0)]
-        if shares.size:
-            middle, most = 100 * np.median(shares), 100 * shares.max()
-            text = f"standard error {middle:.2g} % (median), {most:.2g} % (largest)"
-            others = " of the others" if sampling.stop_above is not None else ""
-            yield f"sampled  {name.replace('_', ' ')}{others}: {text}"
-
-
-def _refinement_words(refinement: Refinement) -> str:
-    """How much was interpolated, and by how much random points missed."""
-    evaluated, misses = refinement.evaluated, named(refinement.misses)
-    text = f"refined  {evaluated.sum():,} of {evaluated.size:,} points evaluated"
-    if not misses:
-        return text
-    names = sorted(misses, key=lambda name: not plots.is_loss(name))
-    each = ", ".join(f"{n.replace('_', ' ')} {100 * misses[n].max():.2g} %" for n in names)
-    count = len(next(iter(misses.values())))
-    return f"{text}; interpolation missed {count} random ones by at most (of the range): {each}"

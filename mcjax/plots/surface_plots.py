@@ -2,7 +2,7 @@
 
 import itertools
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -44,7 +44,7 @@ def surface(
     An iterate's may differ from the colour around it: it lies off the plane, at the distance in
     parentheses. Where a curve is off the plane by more than a tenth of its extent, it is dotted on
     a white band. Markers of iterates are small where these are close together; as many are labelled
-    as there is room for.
+    as there is room for. The legend says if points were interpolated, or measured on a sample.
 
     Args:
       ax: where to draw; its aspect becomes equal.
@@ -87,6 +87,8 @@ def surface(
         for xy in segments:  # over the iterates, which may lie on it
             ax.plot(*xy.T, "--", lw=1.1, color="black", zorder=4.5)
     _points(ax, found.networks, metric, scale)
+    for text in _measured(found, metric):
+        ax.plot([], [], lw=0, label=text)
     ax.add_artist(label_placement.Labels(ax, named, lines, np.concatenate(markers)))
     ax.set(aspect="equal", xlim=found.x[[0, -1]], ylim=found.y[[0, -1]])
     towards = f"along {labels[1]}" if around else f"from {labels[0]} towards {labels[1]}"
@@ -138,6 +140,20 @@ def surface_figure(
         ax.set_axis_off()
     _fit_height(figure, axes, aspect)
     return figure
+
+
+def _measured(found: results.Surface, metric: str) -> Iterator[str]:
+    """What the legend says of points that were interpolated, or measured on a sample."""
+    if found.refinement is not None:
+        share = percent(found.refinement.evaluated.mean())
+        yield f"{share} of the points evaluated, the others interpolated"
+    if found.sampling is None:
+        return
+    limit = found.sampling.stop_above
+    where = "" if limit is None else f" above {styles.number(limit, 3)}"
+    for split, (part, whole) in found.sampling.examples.items():
+        if metric.startswith(f"{split}_") and part < whole:
+            yield f"{plain(split)}{where}: measured on {part:,} of {whole:,} examples"
 
 
 def _legend(figure: Figure, axes: np.ndarray) -> None:

@@ -11,6 +11,7 @@ from experiments.cli.configs import ViewConfig
 from experiments.cli.errors import UsageError
 from experiments.runs.arrays import load_arrays, save_arrays
 from experiments.runs.folder import Run
+from mcjax.results import Refinement, Sampling, Surface
 from tests import finished_runs
 
 
@@ -93,6 +94,22 @@ def test_a_curve_off_the_plane_and_the_planes_share_are_said(folder):
     assert data["surface"]["curve"]["off"] == [0, 0.5, 1, 0.5, 0]
     assert "Curve at most 3.6 from the plane; where it is dotted" in text
     assert "Iterates have 0.42 % of their variance in the plane." in text
+
+
+def test_a_sample_and_interpolated_points_are_said(folder):
+    file = folder / "surface" / "surface.npz"
+    found = Surface.from_arrays(load_arrays(file))
+    evaluated = np.ones((len(found.y), len(found.x)), bool)
+    evaluated[0, 0] = False
+    tenth = {split: {"loss": own["loss"] / 10} for split, own in found.metrics.items()}
+    found = found._replace(
+        refinement=Refinement(0.02, evaluated, {}), sampling=Sampling({"train": (50, 200)}, tenth)
+    )
+    save_arrays(file, found.to_arrays())
+    text, _ = page(folder / "surface")
+    assert f"Refined {evaluated.size - 1} of {evaluated.size} points evaluated." in text
+    assert "Sampled examples of each split: 50 of 200 train." in text
+    assert "Sampled train loss: standard error 10 % (median), 10 % (largest)." in text
 
 
 def test_a_negative_loss_anywhere_on_the_page_has_no_logarithm(folder):

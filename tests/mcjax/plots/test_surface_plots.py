@@ -7,7 +7,7 @@ from matplotlib.text import Text
 
 from mcjax import plots
 from mcjax.plots import label_placement, surface_plots
-from mcjax.results import CurveOnPlane, PathMetrics, Profile, Surface
+from mcjax.results import CurveOnPlane, PathMetrics, Profile, Refinement, Sampling, Surface
 from tests.mcjax.plots.surfaces import Y, draw, drawable, with_curve, with_iterates, words
 
 
@@ -191,6 +191,24 @@ def test_the_legend_s_entries_are_side_by_side_where_they_fit():
     assert legend.height / figure.dpi < 0.6
     assert legend.x0 >= 0
     assert legend.x1 <= figure.get_figwidth() * figure.dpi
+
+
+def test_the_legend_says_what_was_not_evaluated_or_measured_on_a_sample():
+    found = Surface.from_arrays(drawable())
+    evaluated = np.zeros(found.metrics["train"]["loss"].shape, bool)
+    evaluated[::2, ::2] = True
+    sampling = Sampling({"train": (1000, 60000), "validation": (60, 60)}, found.metrics)
+    found = found._replace(refinement=Refinement(0.02, evaluated, {}), sampling=sampling)
+    text = words(plots.surface_figure(found, "train_loss"))
+    assert "32 % of the points evaluated, the others interpolated" in text  # 20 of 63
+    assert "train: measured on 1,000 of 60,000 examples" in text
+    found = found._replace(refinement=None, sampling=sampling._replace(stop_above=2.5))
+    text = words(plots.surface_figure(found, "train_loss"))
+    assert text == ["segment", "train above 2.5: measured on 1,000 of 60,000 examples"]
+    sampling = sampling._replace(examples={"train": (60000, 60000)})
+    assert words(plots.surface_figure(found._replace(sampling=sampling), "train_loss")) == [
+        "segment"
+    ]
 
 
 def test_names_are_written_as_they_are():
