@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -225,20 +225,32 @@ def statistics(mode: ModeConfig, dataset: data.Dataset) -> tuple[np.ndarray, np.
 
 def init(problem: Problem, mode: ModeConfig, key: jax.Array) -> tuple[Any, Any]:
     """Initializes a network; returns its parameters and its state (all other collections)."""
-    model = networks.make_model(mode, problem.dataset.num_classes)
-    shape = (1, *problem.dataset.train.images.shape[1:])
-    variables = dict(_initialized(model, shape, key))
-    return variables.pop("params"), variables
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _initialized(model: nn.Module, shape: tuple[int, ...], key: jax.Array) -> Mapping[str, Any]:
-    return model.init(key, jnp.zeros(shape), False)
+    return _compiled(*_shaped_model(problem, mode))(key)
 
 
 def shapes(problem: Problem, mode: ModeConfig) -> tuple[Any, Any]:
     """The shapes and dtypes of the parameters and the state that `init` returns."""
-    return jax.eval_shape(lambda key: init(problem, mode, key), jax.random.key(0))
+    return jax.eval_shape(
+        functools.partial(_initialized, *_shaped_model(problem, mode)), jax.random.key(0)
+    )
+
+
+def _shaped_model(problem: Problem, mode: ModeConfig) -> tuple[nn.Module, tuple[int, ...]]:
+    """A mode's network, and the shape of one image with its batch axis."""
+    model = networks.make_model(mode, problem.dataset.num_classes)
+    return model, (1, *problem.dataset.train.images.shape[1:])
+
+
+@functools.cache
+def _compiled(model: nn.Module, shape: tuple[int, ...]) -> Callable[[jax.Array], tuple[Any, Any]]:
+    """A program that runs once: on CPU, optimizing its random bits would take LLVM seconds."""
+    quick = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+    return jax.jit(functools.partial(_initialized, model, shape), compiler_options=quick)
+
+
+def _initialized(model: nn.Module, shape: tuple[int, ...], key: jax.Array) -> tuple[Any, Any]:
+    variables = dict(model.init(key, jnp.zeros(shape), False))
+    return variables.pop("params"), variables
 
 
 def check_batch(problem: Problem, mode: ModeConfig, batch_size: int, strata: int = 1) -> None:

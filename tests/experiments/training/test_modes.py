@@ -1,10 +1,14 @@
 """Modes with an objective of the user's own, and recorded traces."""
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from experiments import landscapes, train_mode
 from experiments.cli import UsageError
 from experiments.runs import Run
+from experiments.training import problem as problems
+from tests.comparison import assert_same_bits
 
 from .small import MODE, change, profile_of
 
@@ -21,6 +25,15 @@ def test_an_objective_of_the_user_s_own(tmp_path):
     summary = landscapes.profiles.summarize(profile_of([1.0, 4.0, 2.0]))
     assert "accuracy" not in summary
     assert "highest training loss 4 (t=0.50), barrier yes (2 over the higher end)" in summary
+
+
+def test_quick_compilation_does_not_change_the_first_weights():
+    problem, key = problems.make_problem(MODE), jax.random.key(3)
+    init, full = problem.model.init, {"xla_backend_optimization_level": 3}  # the default
+    plain = jax.jit(lambda key: init(key, jnp.zeros((1, 8, 8, 1)), False), compiler_options=full)
+    params, state = problems.init(problem, MODE, key)
+    assert not state
+    assert_same_bits(params, plain(key)["params"])
 
 
 def test_a_trace_can_be_recorded(tmp_path):
