@@ -185,7 +185,7 @@ def _cache_compiled_programs() -> None:
         print(message, file=sys.stderr)
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _silence_libraries() -> None:
