@@ -132,7 +132,7 @@ def _read(file: str) -> list[dict[str, Any]]:
         rows = json.loads(Path(file).read_bytes())
         _by_work(rows)
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UsageError(f"--before={file} is no benchmark.json: {error}") from None
+        raise UsageError(f"--before={file} is not a benchmark.json: {error}") from None
     return rows
 
 

@@ -82,9 +82,9 @@ def test_quick_sets_the_other_flags_and_reads_the_earlier_file(tmp_path, monkeyp
     assert warned == ["warning: digits, float32: 5.00 times as long as before, in proportion"]
     for content in ("{", "[1]", '[{"work": "digits"}]'):
         file.write_text(content)
-        with pytest.raises(UsageError, match=r"--before=.* is no benchmark.json"):
+        with pytest.raises(UsageError, match=r"--before=.* is not a benchmark.json"):
             benchmark.run(BenchmarkConfig(before=str(file)))
-    with pytest.raises(UsageError, match=r"is no benchmark\.json"):
+    with pytest.raises(UsageError, match=r"is not a benchmark\.json"):
         benchmark.run(BenchmarkConfig(before=str(tmp_path / "nowhere")))
 
 
