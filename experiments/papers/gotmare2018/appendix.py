@@ -88,6 +88,8 @@ def _barriers(found: Findings) -> report.Table:
         if not file.exists():
             continue
         for name, path in _in_order(load_result(Profile, file)):
+            if "train" not in path.metrics:  # evaluated on other --splits
+                continue
             losses, heights = path.metrics["train"]["loss"], path.barriers["train"]["loss"]
             length = np.nan if path.arc_length is None else path.arc_length[-1]
             values = (*heights, *path.means["train"]["loss"], length)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mcjax import plots
-from mcjax.results import Profile
+from mcjax.results import Profile, named
 
 from ...landscapes import drawing
 from ...runs import Run, load_arrays
@@ -54,11 +54,17 @@ def _resilience(metric: str) -> Callable[[Source], Figure]:
             if name in source.missing:
                 panels[name] = source.missing[name]
                 continue
-            panels[name] = {epoch: source.curve(name, epoch) for epoch in CURVE_EPOCHS}
+            panels[name] = _evaluated(source, name, metric) or "not evaluated"
         here = {e: source.epochs["GA"][e] for e in CURVE_EPOCHS}
         return paper_plots.resilience_figure(panels, metric, here)
 
     return figure
+
+
+def _evaluated(source: Source, name: str, metric: str) -> dict[int, Profile]:
+    """A curve's profiles at the figure's epochs; a run may have other --eval_epochs or --splits."""
+    found = {e: source.curve(name, e) for e in CURVE_EPOCHS if source.file(name, e).exists()}
+    return {e: profile for e, profile in found.items() if metric in named(profile.curve.metrics)}
 
 
 def figure_2(source: Source) -> Figure:

@@ -42,8 +42,8 @@ def resilience_figure(
         ax.set_xlabel("t")
     for ax in axes[:, 0]:
         ax.set_ylabel(metric_label(metric))
-    handles = next((h for h in (a.get_legend_handles_labels() for a in axes.flat) if h[0]), None)
-    if handles:
+    handles = max((a.get_legend_handles_labels() for a in axes.flat), key=lambda h: len(h[0]))
+    if handles[0]:
         figure.legend(*handles, loc="outside lower center", ncols=4 if columns == 3 else 2)
     return figure
 
@@ -59,8 +59,9 @@ def resilience(
       metric: for example ``train_loss``; accuracies are drawn in percent.
       epochs: the epoch here for each epoch; the legend shows it if it differs.
     """
-    shades = np.linspace(0, 1, len(lines) + 1)[1:]
-    for shade, (epoch, found) in zip(shades, lines.items(), strict=True):
+    order = sorted({*epochs, *lines})  # so that an epoch has one shade in every panel
+    for epoch, found in lines.items():
+        shade = (order.index(epoch) + 1) / len(order)
         here = "" if epochs.get(epoch, epoch) == epoch else f" ({epochs[epoch]} here)"
         ax.plot(
             found.t,

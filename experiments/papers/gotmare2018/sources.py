@@ -27,8 +27,12 @@ class Source(NamedTuple):
         Raises:
           UsageError: the file cannot be read.
         """
+        return load_result(Profile, self.file(name, epoch))
+
+    def file(self, name: str, epoch: int | None = None) -> Path:
+        """The file of a curve's profile; it need not exist."""
         label = "" if epoch is None else f"@{self.epochs[name][epoch]}"
-        return load_result(Profile, self.workdir / name / f"curve{label}.npz")
+        return self.workdir / name / f"curve{label}.npz"
 
     def surface(self, name: str) -> Surface:
         """A surface.

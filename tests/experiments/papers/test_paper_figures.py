@@ -75,3 +75,13 @@ def test_labels_of_the_embedding_cover_no_chain():
         for chain in chains:
             line = label_placement.dense(ax.transData.transform([points[n] for n in chain]))
             assert not ((line > box.min) & (line < box.max)).all(axis=1).any()
+
+
+def test_an_epoch_has_one_shade_in_panels_that_show_other_epochs():
+    profile = Profile.from_arrays(fake_curve(np.random.default_rng(0)))
+    panels = {"GA": {40: profile}, "GB": {20: profile, 40: profile}}
+    panels |= {f"G{mode}": "not evaluated" for mode in "CDEF"}
+    figure = paper_plots.resilience_figure(panels, "train_loss", {20: 20, 40: 40})
+    one, other = figure.axes[:2]
+    assert one.lines[0].get_color() == other.lines[1].get_color() != other.lines[0].get_color()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["epoch 20", "epoch 40"]
