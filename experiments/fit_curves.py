@@ -36,11 +36,12 @@ def run(config: CurvesConfig) -> list[dict[str, Any]]:
       RunFailed: some of the modes or curves did not train; the others are done.
       Interrupted: a signal came.
     """
-    config, options = pin_further(config), launching.check_flags(config)
+    config = pin_further(config)
     curves = [fits.check_flags(curve) for curve in pairs.plan(config)]
     for fit in curves:
         profiles.check_flags(fit)
     pairs.check_alike(curves, bool(config.shard))
+    options = launching.check_flags(config)
     folder = Run(config.workdir)
     if config.status:
         launching.show_table(pairs.jobs(config, curves), folder.path / "logs")
