@@ -180,7 +180,7 @@ def test_restarts_and_their_seed_reach_the_match(runs, tmp_path, monkeypatch, me
         align.run(config(runs, tmp_path / "run", method=method, restarts=4, seed=7))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_aligned_run_is_fine_tuned(runs, aligned, tmp_path):
     flags = change(MODE, workdir=str(tmp_path / "run"), fork=str(aligned.path), keep=(), epochs=1,
                    lr=1e-7, weight_decay=0.0)  # fmt: skip

@@ -63,7 +63,7 @@ def curve(end, **changes):
     return CurveConfig(**flags | {"workdir": f"curve_{end}"} | changes)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_curve_trains_on_the_data_of_its_start(runs, capsys, monkeypatch):
     given = []
     monkeypatch.setattr(fitting, "train", lambda *args: given.extend(args) or 1 / 0)

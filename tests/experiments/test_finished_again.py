@@ -72,7 +72,7 @@ def test_a_curve_whose_modes_have_gone_is_drawn_and_printed_again(curve, capsys)
         fit_curve.run(change(curve, workdir=f"{curve.workdir}/another"))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_finished_curve_is_evaluated_again_with_other_points(curve, capsys):
     folder = Run(curve.workdir).path
     old = {name: (folder / name).read_bytes() for name in ("curve.npz", "curve@2.npz")}
@@ -154,7 +154,7 @@ def test_a_finished_curve_is_evaluated_with_other_metrics_and_on_other_data(curv
     assert not (run.path / "earlier" / "2").exists()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_more_epochs_of_a_finished_curve_are_evaluated(curve):
     folder = Run(curve.workdir).path
     before = (folder / "curve.npz").stat().st_mtime_ns

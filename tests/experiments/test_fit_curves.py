@@ -169,7 +169,7 @@ def test_the_table_has_a_word_per_pair_that_failed_and_each_reason_once():
     assert lines[4:] == ["A_W, B_W: W failed (at chance)", "A_V: V failed"]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_runs_that_moved_with_their_modes_are_found(base, tmp_path):
     moved = tmp_path / "moved"
     for name in ("A", "B", "C", "pairs"):

@@ -107,7 +107,7 @@ def test_the_report_the_table_and_the_figure(done, monkeypatch, capsys):
         instability.run(change(config, lr=0.2))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_other_points_evaluate_again_without_training(done, monkeypatch):
     monkeypatch.setattr(instability_report, "_draw", lambda *_: [])
     config = parse_flagfile(InstabilityConfig, done.path / "flags.cfg")

@@ -147,7 +147,7 @@ def test_a_finished_run_is_recognised(done, monkeypatch, capsys):
             interpolate.run(change(config, align="weights"))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_groups_alignment_and_what_an_interruption_leaves(runs, tmp_path, monkeypatch, capsys):
     """A copy of a with permuted units is one of two groups; a signal comes at the last pair."""
     problem = make_problem(MODE)
@@ -226,7 +226,7 @@ def test_the_ends_of_one_curve_are_its_points_by_default(runs):
     assert inputs.curves["ba"] == ((0, 1), False, inputs.curves["ba"].family, (0, 2, 1))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_epochs_of_two_runs_by_one_word_each(runs, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(interpolation_report, "draw", lambda *_: [])
     flags = make(tmp_path / "run", ("a@all",), against=("b@2-",), curve=(), num_points=3)

@@ -94,7 +94,7 @@ def test_the_report_the_figures_and_a_finished_run(done, monkeypatch, capsys):
     assert Run(done.path).status == "done"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_aligned_end_and_what_an_interruption_leaves(tmp_path, monkeypatch):
     monkeypatch.setattr(layers_report, "draw", lambda *_: [])
     flags = LayersConfig(

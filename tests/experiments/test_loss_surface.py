@@ -119,6 +119,7 @@ def test_points_and_iterates_reproduce_their_checkpoints(done, runs):
     np.testing.assert_allclose(arrays["iterate_xy"][-1], 0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_done_is_found_done_and_drawn_with_another_clip(done, runs, monkeypatch, capsys):
     monkeypatch.setattr(surface_analysis, "evaluate", None)
     config = flags.parse_flagfile(SurfaceConfig, done.path / "flags.cfg")

@@ -158,7 +158,7 @@ def test_ensembles_of_the_networks_and_of_a_curve(runs, tmp_path, monkeypatch):
     assert result.segments.paths["curve"].pairs.tolist() == [[0, 1]]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_interrupted_soup_evaluates_nothing_twice(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(soups_report, "draw", lambda *_: [])
     plain = ensembling.of_networks

@@ -61,7 +61,7 @@ def load(config):
     return surface_inputs.load(config, found, make_problem(found.mode))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_directions_of_flags(runs, tmp_path):
     def ways(kind, **changes):
         points = load(around(runs, tmp_path, kind, **changes)).points

@@ -30,7 +30,7 @@ def load(folder):
     return load_result(Surface, folder / "surface.npz")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_interrupted_run_keeps_its_standard_errors(runs, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(surfaces, "draw", lambda *_: [])
     plain = surface_rows.save_arrays
@@ -66,6 +66,7 @@ def test_an_interrupted_run_keeps_its_standard_errors(runs, tmp_path, monkeypatc
     assert (own > 0).all()
 
 
+@pytest.mark.slow
 def test_points_below_a_loss_are_measured_on_all_examples(runs, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(surfaces, "draw", lambda *_: [])
     found = []
@@ -82,7 +83,7 @@ def test_points_below_a_loss_are_measured_on_all_examples(runs, tmp_path, monkey
     assert whole[exact < 3].all()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_directions_are_of_all_examples(runs, tmp_path, monkeypatch):
     """Eigenvectors of the Hessian do not depend on the sample; what is measured does."""
     monkeypatch.setattr(surfaces, "draw", lambda *_: [])

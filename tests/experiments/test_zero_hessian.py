@@ -35,6 +35,7 @@ def test_sharpness_of_a_zero_hessian_is_zero(certain, tmp_path):
     assert "start 0, end 0" in run.info["summary"]
 
 
+@pytest.mark.slow
 def test_zero_hessian_has_no_directions(certain, tmp_path):
     config = SurfaceConfig(
         workdir=str(tmp_path / "s"), points=(str(certain.parent / "a"),), directions="hessian"

@@ -214,6 +214,7 @@ def test_a_refined_surface_has_the_same_values_where_it_is_evaluated():
         api.surface(quadratic, points, TARGETS, refine=2)
 
 
+@pytest.mark.slow
 def test_a_surface_of_a_random_sample_has_standard_errors():
     points = START, END, THIRD
     values = np.random.default_rng(3).normal(size=(500, 5)).astype(np.float32) + 1

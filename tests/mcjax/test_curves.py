@@ -223,6 +223,7 @@ def test_under_shard_map_and_pmap():
     np.testing.assert_allclose(jax.pmap(one)(t), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_parameters_sharded_over_a_model_axis():
     """Control points of a model too large for one device: one rule, and nothing is gathered."""
     mesh = jax.make_mesh((8,), ("model",), axis_types=(jax.sharding.AxisType.Auto,))

@@ -132,5 +132,7 @@ def _run(tests: str, folder: Path):
     os.chdir(folder)
     sys.path[:0] = [str(folder)]
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        code = pytest.main(["-qx", "--assert=plain", "-p", "no:cacheprovider", *shlex.split(tests)])
+        code = pytest.main(
+            ["-qxm", "not long", "--assert=plain", "-p", "no:cacheprovider", *shlex.split(tests)]
+        )
     os._exit(code)

@@ -109,7 +109,7 @@ command.main(configs.ModeConfig, run, "")
 """
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_another_sigterm_while_the_processes_end_keeps_the_status():
     """The first process that ends makes srun send it to the others."""
     program = [sys.executable, "-c", STOPPED, "--nocompilation_cache"]

@@ -64,6 +64,7 @@ def test_a_curve_that_diverges_is_failed(base, tmp_path):
         fit_curve.run(config)
 
 
+@pytest.mark.slow
 def test_what_is_not_finite_can_be_gone_through(tmp_path):
     wild = change(MODE, lr=1e18, epochs=2, keep=(), workdir=str(tmp_path / "stops"))
     with pytest.raises(errors.RunFailed, match="not finite at step"):

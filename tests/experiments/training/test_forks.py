@@ -26,7 +26,7 @@ def fork(parent, point, workdir, **changes):
     return train_mode.run(change(CONFIG, keep_steps=(), **flags))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_kept_steps_have_references(parent):
     with open_checkpoints(parent, read_only=True) as saved:
         assert saved.steps() == [0, 3, 7, 2 * STEPS, 4 * STEPS]

@@ -98,7 +98,7 @@ def test_an_interrupted_command_goes_on_to_the_same_bits(base, tmp_path, monkeyp
         assert_same_bits(load_arrays(run.path / file), load_arrays(base / "GB" / file))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_curve_does_not_go_on_between_other_modes(base, tmp_path, monkeypatch):
     """The end was retrained, in the same place, after the curve was stopped."""
     shutil.copytree(base / "G", tmp_path / "G")

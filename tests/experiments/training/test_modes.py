@@ -36,6 +36,7 @@ def test_quick_compilation_does_not_change_the_first_weights():
     assert_same_bits(params, plain(key)["params"])
 
 
+@pytest.mark.slow
 def test_a_trace_can_be_recorded(tmp_path):
     run = train_mode.run(change(MODE, epochs=3, keep=(), profile=True, workdir=str(tmp_path)))
     (trace,) = run.path.glob("profile/plugins/profile/*/perfetto_trace.json.gz")

@@ -52,7 +52,7 @@ def copied(trained, tmp_path, monkeypatch):
     (trained / "hidden.npz").rename(trained / "mine.npz")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_path_and_checksum_are_recorded_from_any_folder(trained, monkeypatch):
     name = data.pinned(f"npz:{trained / 'mine.npz'}")
     assert Run(trained / "a").info["flags"]["dataset"] == name

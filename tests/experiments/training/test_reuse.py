@@ -35,7 +35,7 @@ def test_the_same_command_again_does_nothing(base, monkeypatch):
         }
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_lost_figure_or_array_is_made_again(base):
     arrays = load_arrays(base / "GB" / "curve.npz")
     (base / "GB" / "figures" / "curve.png").unlink()

@@ -95,6 +95,7 @@ def test_shapes_that_do_not_match():
         ensembles.metrics(np.zeros((1, 1)), np.array([0]), bins=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("devices", "batch_size"), [(8, 10), (3, 500)])
 def test_members_are_the_points_networks(devices, batch_size):
     model = models.create("mlp", num_classes=3, width=0.06)

@@ -102,6 +102,7 @@ def test_metrics_by_hand(plain):
     assert len({*plain["ece"]}) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("devices", "streamed", "options"),
     [

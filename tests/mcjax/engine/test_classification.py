@@ -59,6 +59,7 @@ def test_dropout_is_on_in_training_only():
     assert losses[0] == losses[1] != losses[2]
 
 
+@pytest.mark.slow
 def test_with_the_axis_devices_draw_their_own_masks():
     """The same rows on two devices: equal losses without the axis' name, different ones with it."""
     twice = jax.tree.map(lambda x: jnp.stack([x, x]), BATCH)

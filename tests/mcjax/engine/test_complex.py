@@ -83,6 +83,7 @@ def test_the_hessian_of_complex_parameters_has_the_eigenvalues_of_the_real_one()
     np.testing.assert_allclose(found.loss, real.loss, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradient_norms_and_surfaces_of_complex_parameters():
     def norm(loss, points):
         rows = lambda data, rows, examples, weight, key: {"x": data[rows], "weight": weight}  # noqa: E731

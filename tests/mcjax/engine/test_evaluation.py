@@ -150,6 +150,7 @@ def test_what_is_not_finite_stays_at_its_point(plain):
         )
 
 
+@pytest.mark.slow
 def test_gradient_norm(plain):
     model, data = linear(), SPLITS["train"]
     params = control_points(model)[0][1]

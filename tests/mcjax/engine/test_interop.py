@@ -21,6 +21,7 @@ def test_all_tests_run_under_strict_promotion():
         assert (jnp.ones((2, 2)) * jnp.arange(2)).dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_a_legacy_key_is_the_same_key(monkeypatch):
     mesh = small.mesh(1)
     monkeypatch.setattr(parallel, "make_mesh", lambda *devices: mesh)

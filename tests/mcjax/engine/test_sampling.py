@@ -27,6 +27,7 @@ def evaluator(numbers=NUMBERS, limit=None, **options):
     return evaluation.Evaluator(objective, fetch, splits, mesh)
 
 
+@pytest.mark.slow
 def test_errors_are_those_of_means_without_replacement():
     """Of 3,000 examples, 600: the spread over 100 samples is the standard error."""
     whole, means, errors = evaluator(), [], []
@@ -136,6 +137,7 @@ def test_errors_of_sorted_data_are_no_larger():
     np.testing.assert_allclose(of_sorted["errors"]["train_loss"], exact, rtol=0.35)
 
 
+@pytest.mark.slow
 def test_the_count_of_an_objective_need_not_be_that_of_examples():
     def doubled(params, state, batch):
         sums = objectives.from_loss(scaled).evaluate(params, state, batch)

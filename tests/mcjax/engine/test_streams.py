@@ -179,6 +179,7 @@ def test_several_runs_stream_each_in_its_own_order(together):
     assert len(np.unique(found[0].sums["loss"])) == 4
 
 
+@pytest.mark.slow
 def test_the_calls_of_the_library_stream_what_does_not_fit(monkeypatch):
     """A loss that draws: an example's key is that of its number in the data, not in a chunk."""
 

@@ -65,6 +65,7 @@ def test_a_map_of_arrays_flattens_as_the_layers_do(tmp_path):
     assert_same_bits(torch_weights.to_flax(arrays, variables, named), variables)
 
 
+@pytest.mark.slow
 def test_narrow_wide_resnets_have_the_names_of_their_layers():
     """At a sixteenth of the width the first 16 channels and the stage's 64 are both few."""
     for width in (1.0, 1 / 16, 1 / 64):

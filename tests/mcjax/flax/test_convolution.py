@@ -105,6 +105,7 @@ def test_float32_error(form):
     assert_close(actual, [np.asarray(w, np.float32) for w in wide], 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_bfloat16_is_summed_in_float32(form):
     args = [jnp.asarray(a, jnp.bfloat16) for a in draw((2, 6, 5, 256), (3, 3, 256, 8))]
@@ -261,6 +262,7 @@ def test_other_backends_keep_lax(monkeypatch):
     assert has_convolution(lambda *a: dispatched(*a), *args)  # a new function: no cached trace
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("channels", "precision", "dtype", "remains"),
     [

@@ -22,6 +22,7 @@ def chain(inputs, features, window=1):
     return sum(window * a * b + b for a, b in itertools.pairwise(sizes))
 
 
+@pytest.mark.slow
 def test_parameter_counts():
     convolutions = [64, 64, 128, 128, 256, 256, 256, *[512] * 6]
     vgg16 = chain(3, convolutions, 9) + chain(512, [512, 512, 10])
@@ -86,6 +87,7 @@ def test_logits_and_their_dependence_on_each_example(name, images):
     assert not np.allclose(other[-1], logits[-1])
 
 
+@pytest.mark.slow
 def test_batch_norm_normalises_before_the_nonlinearity():
     model = vgg.VGG(((5,),), 3, dense=(4,), dropout=0.0, batch_norm=True)
     x = 3 * draw((6, 4, 4, 1)) + 2
@@ -111,6 +113,7 @@ def test_batch_norm_normalises_before_the_nonlinearity():
     )
 
 
+@pytest.mark.slow
 def test_dropout_before_the_first_two_dense_layers():
     model = vgg.VGG(((5,),), 3, width=0.1)
     x = draw((8, 2, 2, 1))
@@ -134,6 +137,7 @@ def test_dropout_before_the_first_two_dense_layers():
     )
 
 
+@pytest.mark.slow
 def test_dropout_mask_is_a_function_of_key_and_position():
     ones = jnp.ones((40, 500))
     layer = layers.Dropout(0.3)

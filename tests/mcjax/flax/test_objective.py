@@ -112,6 +112,7 @@ def test_logits_that_are_not_numbers_are_never_right():
     assert sums["count"] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_cross_entropy_mixes_no_dtypes_under_x64(dtype):
     objective, batch = cross_entropy(Scaled()), a_batch()
@@ -220,6 +221,7 @@ class Layered(nn.Module):
         return jnp.mean(dense(dense(x)), (1, 2))
 
 
+@pytest.mark.slow
 def test_in_bfloat16_gradients_of_biases_are_summed_in_float32():
     objective = cross_entropy(Layered(), jnp.bfloat16)
     exact = cross_entropy(Layered())

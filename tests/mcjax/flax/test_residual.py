@@ -151,6 +151,7 @@ def initialised(module, channels, names):
     return jax.tree.map(np.asarray, jax.jit(init)(jax.random.key(3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [pytest.param(1.0, marks=long), 3.0])
 def test_convolutions_of_preresnet_are_normal_by_fan_out(scale):
     names = ("conv1", "downsample", "bn2")
@@ -172,6 +173,7 @@ def assert_uniform(values, bound):
     assert abs(z.mean()) < 4 / np.sqrt(3 * z.size)
 
 
+@pytest.mark.slow
 def test_convolutions_of_wide_resnet_are_pytorchs_defaults():
     params = initialised(wide_resnet.Block(64, 2, init_scale=3.0), 16, ("conv2", "shortcut"))
     for name, fan_in in (("conv2", 9 * 64), ("shortcut", 16)):

@@ -59,6 +59,7 @@ def test_block_by_hand(name):
     assert found.shape[-1] == (8 if "bottleneck" in name else 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [preresnet.Block(5), wide_resnet.Block(5)])
 def test_dropout_before_the_last_batch_norm(block):
     images = draw((8, 4, 6, 2))

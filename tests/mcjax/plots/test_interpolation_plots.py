@@ -77,6 +77,7 @@ def test_extrapolation_may_leave_the_panel_but_nothing_between_the_networks_does
     assert low < 0 < 2 < high < 4
 
 
+@pytest.mark.slow
 def test_eight_networks_are_legible_in_one_column():
     with plots.style("mcjax.one_column"):
         figure = plots.pairs_figure(made(8), "accuracy")

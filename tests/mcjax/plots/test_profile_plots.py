@@ -98,6 +98,7 @@ def test_points_that_are_not_finite_can_be_drawn(tmp_path):
     assert plots.save(curve_figure(arrays, "broken"), tmp_path / "f").is_file()
 
 
+@pytest.mark.slow
 def test_saved_in_three_formats_and_the_same_bytes_again(tmp_path):
     arrays = some_arrays()
     paths = []

@@ -44,6 +44,7 @@ def _every_figure():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "width", "smallest"), [((), 6.75, 5.5), (("mcjax.one_column",), 3.25, 5.2)]
 )

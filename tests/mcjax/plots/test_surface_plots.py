@@ -84,6 +84,7 @@ def inside(box, points):
     return ((points > box.min) & (points < box.max)).all(axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("mcjax.one_column",)])
 @pytest.mark.parametrize("case", ["spiral", "curve", "close"])
 def test_words_cover_no_line_and_no_leader_crosses_words(more, case):
@@ -167,6 +168,7 @@ def test_a_steep_loss_is_interpolated_by_its_log():
     np.testing.assert_allclose(np.diff(np.log(fine[0])), np.log(1e4) / (fine.shape[1] - 1))
 
 
+@pytest.mark.slow
 def test_several_panels_are_lettered():
     figure, _ = draw(drawable(), ("train_loss", "train_loss"))
     assert [ax.get_title(loc="left") for ax in figure.axes[:2]] == ["(a)", "(b)"]
@@ -182,6 +184,7 @@ def test_iterates_do_not_hide_the_segment():
     assert max(arrows) < min(dashed) < markers.get_zorder() < max(dashed)
 
 
+@pytest.mark.slow
 def test_the_legend_s_entries_are_side_by_side_where_they_fit():
     arrays = with_iterates(SPIRAL, iterate_variance_share=np.array(0.5))
     arrays |= {n: x for n, x in with_curve(3.6).items() if n.startswith("curve")}
@@ -225,6 +228,7 @@ def test_names_are_written_as_they_are():
         plots.barrier_matrix([(name, "B", 1.0)], [(name, "B", 2.0)]).draw_without_rendering()
 
 
+@pytest.mark.slow
 def test_a_flat_surface_with_a_long_legend_has_room_for_both():
     arrays = with_curve(3.6) | with_iterates(SPIRAL, iterate_variance_share=np.array(0.5))
     arrays |= {n: x for n, x in with_curve(3.6).items() if n.startswith("curve")}

@@ -96,6 +96,7 @@ def test_it_is_the_best_assignment_of_correlations_over_all_batches():
     assert done == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_batches_whose_product_of_counts_exceeds_an_int32():
     one, two = fill(HIDDEN, 1), fill(HIDDEN, 2)
     spec = symmetries.find(hidden, one, inputs(2, 3))
@@ -108,6 +109,7 @@ def test_batches_whose_product_of_counts_exceeds_an_int32():
     assert halves.inner_product == pytest.approx(whole.inner_product, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_units_in_the_middle_of_a_reversed_scan():
     """Of a value ``[time, units, examples]``, stacked by a scan from the last to the first."""
 

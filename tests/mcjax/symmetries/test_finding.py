@@ -28,6 +28,7 @@ def prove(function, params, x, groups, share):
     return spec
 
 
+@pytest.mark.slow
 def test_vgg_through_every_form_of_convolution():
     model = models.create("vgg7", num_classes=10, width=0.125)
     prove(*linen(model, inputs(2, 8, 8, 1), False), [4, 4, 8, 8, 16, 16], 0.99)
@@ -79,6 +80,7 @@ def test_gates_that_are_slices_of_one_kernel_share_a_group():
     prove(network, fill(jax.tree.map(jnp.asarray, params)), inputs(4, 2, 3), [5], 0.99)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["split", "reshape"])
 def test_fused_queries_keys_and_values(first):
     def network(params, x):
@@ -100,6 +102,7 @@ def test_scanned_layers_have_a_group_each_and_tied_embeddings_one():
     assert {g.size: g.layers for g in spec.groups.values()} == {7: None, 5: 4}
 
 
+@pytest.mark.slow
 def test_depthwise_and_grouped_convolutions():
     class Network(nn.Module):
         @nn.compact

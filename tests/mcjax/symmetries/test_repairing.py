@@ -81,6 +81,7 @@ def test_a_path_is_its_points():
         symmetries.repair_path(spec, mlp, one, two, [], [T])
 
 
+@pytest.mark.slow
 def test_statistics_of_batches_are_averaged_by_their_examples():
     one, two, x = fill(MLP, 1), fill(MLP, 2), inputs(50, 3)
     spec = symmetries.find(mlp, one, x)
@@ -104,6 +105,7 @@ def test_a_unit_that_is_constant_is_left():
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
 
 
+@pytest.mark.slow
 def test_scanned_layers_without_biases_are_scaled_one_by_one():
     one, two, x = fill(SCANNED, 1), fill(SCANNED, 2), inputs(50, 3)
     spec = symmetries.find(scanned, one, x)
@@ -135,6 +137,7 @@ def test_a_bias_that_is_subtracted():
     np.testing.assert_allclose(means[2], (1 - T) * means[0] + T * means[1], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_norm_that_scales_only_is_corrected_behind_it():
     def normed(params, x):
         x = jnp.tanh(x @ params["in"])
@@ -151,6 +154,7 @@ def test_a_norm_that_scales_only_is_corrected_behind_it():
     np.testing.assert_allclose(stds[2], (1 - T) * stds[0] + T * stds[1], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_branches_of_a_skip_connection_are_corrected_apart():
     def network(params, x):
         h = x @ params["in"]
@@ -190,6 +194,7 @@ def test_with_batch_norm_it_is_recomputed_statistics():
     assert np.abs(function(middle, x) - expected).max() > 0.01
 
 
+@pytest.mark.slow
 def test_what_cannot_be_rescaled_is_left_and_said():
     one, two, x = fill(TIED, 1), fill(TIED, 2), tokens(5, 4)
     spec = symmetries.find(tied, one, x)
@@ -202,6 +207,7 @@ def test_what_cannot_be_rescaled_is_left_and_said():
         symmetries.repair(spec, lstm, fill(LSTM, 1), fill(LSTM, 2), [(inputs(4, 20, 3),)])
 
 
+@pytest.mark.slow
 def test_layers_that_cannot_be_seen_are_left_and_said():
     """In a scan within a scan, even of a group that other layers have, and in a branch."""
 
