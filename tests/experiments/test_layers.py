@@ -95,7 +95,7 @@ def test_the_report_the_figures_and_a_finished_run(done, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_an_aligned_end_and_what_an_interruption_leaves(tmp_path, monkeypatch):
+def test_an_aligned_end_and_what_an_interruption_leaves(done, tmp_path, monkeypatch):
     monkeypatch.setattr(layers_report, "draw", lambda *_: [])
     flags = LayersConfig(
         start="a", end="b", workdir=str(tmp_path / "run"), num_points=3, align="weights"
