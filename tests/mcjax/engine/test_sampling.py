@@ -29,11 +29,11 @@ def evaluator(numbers=NUMBERS, limit=None, **options):
 
 @pytest.mark.slow
 def test_errors_are_those_of_means_without_replacement():
-    """Of 3,000 examples, 600: the spread over 100 samples is the standard error."""
+    """Of 3,000 examples, 600: the spread over 200 samples is the standard error."""
     whole, means, errors = evaluator(), [], []
     sampled = Sampled(whole, 600)
     assert sampled.batch_size == 30  # 20 batches: fewer would make the errors uncertain
-    for seed in range(100):
+    for seed in range(200):
         sampled.splits = Sampled(whole, 600, seed=seed).splits
         found = sampled([jnp.float32(1)], POINTS, {})
         means.append(found["train"]["loss"])

@@ -22,7 +22,6 @@ def chain(inputs, features, window=1):
     return sum(window * a * b + b for a, b in itertools.pairwise(sizes))
 
 
-@pytest.mark.slow
 def test_parameter_counts():
     convolutions = [64, 64, 128, 128, 256, 256, 256, *[512] * 6]
     vgg16 = chain(3, convolutions, 9) + chain(512, [512, 512, 10])
