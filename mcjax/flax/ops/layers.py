@@ -131,9 +131,11 @@ class Dropout(nn.Module):
     >>> import numpy as np
     >>> float(Dropout(0.5).apply({}, np.ones((2, 3)), False).sum())  # nothing in evaluation
     6.0
-    >>> Dropout(1.0).apply({}, np.ones((2, 3)), True)
-    Traceback (most recent call last):
-    ValueError: dropout rate 1.0 is not in [0, 1)...
+    >>> try:
+    ...     Dropout(1.0).apply({}, np.ones((2, 3)), True)
+    ... except ValueError as error:
+    ...     print(error)
+    dropout rate 1.0 is not in [0, 1)
     """
 
     rate: float
