@@ -73,6 +73,7 @@ class Task(NamedTuple):
       against: the name of that.
       goal: the ratio to reach on two CPU cores.
       flops: multiplications and additions per unit, by direct convolution.
+      at_once: units that mcjax does at the same time.
     """
 
     title: str
@@ -82,6 +83,7 @@ class Task(NamedTuple):
     against: str
     goal: float
     flops: float
+    at_once: int = 1
 
 
 class Timing(NamedTuple):
@@ -220,8 +222,10 @@ def _time_net(name: str, precision: str, config: BenchmarkConfig) -> list[dict[s
     say(f"{NETS[name].title}, {precision}: compiling")
     tasks = _tasks(name, precision)
     matmul = _matmul(DTYPES[precision])
-    sized = lambda work: units(work, config.seconds) if work else 0  # noqa: E731
-    counts = [(sized(task.ours), sized(task.other)) for task in tasks]
+    counts = [
+        (units(t.ours, config.seconds, t.at_once), units(t.other, config.seconds) if t.other else 0)
+        for t in tasks
+    ]
     timings: list[list[Timing]] = [[] for _ in tasks]
     for number in range(config.rounds):
         for task, count, rounds in zip(tasks, counts, timings, strict=True):
@@ -287,7 +291,7 @@ def _tasks(name: str, precision: str) -> list[Task]:
              theirs(lambda r, n: r.steps(n, BATCH, False)), "PyTorch", GOALS[name][0], step),
         Task(f"a point of a surface, {net.title}, {net.examples} images", name, ours.points,
              theirs(lambda r, n: [r.surface_point() for _ in range(n)]), "PyTorch",
-             GOALS[name][1], forward * net.examples),
+             GOALS[name][1], forward * net.examples, ours.points_at_once),
         Task(f"curve step against training step, {net.title}", name, ours.curve_steps,
              ours.plain_steps, "training step", 1.05, step),
     ]  # fmt: skip

@@ -100,6 +100,11 @@ class Subject:
         state, *_ = trainer.run(state, fixed, self.data, self.rows, self.rows, self.key, count)
         return jax.block_until_ready(state)
 
+    @property
+    def points_at_once(self) -> int:
+        """Points of a surface that are evaluated at the same time."""
+        return self.evaluator.points_per_call * self.evaluator.threads
+
     def points(self, count: int) -> None:
         """Evaluates points of the plane through three networks."""
         coefficients = np.random.default_rng(0).dirichlet(np.ones(3), count)
@@ -142,8 +147,14 @@ def seconds_each(work: Work, count: int) -> float:
     return (time.perf_counter() - began) / count
 
 
-def units(work: Work, seconds: float) -> int:
-    """The number of units that take about so many seconds; the first one compiles."""
-    work(1)
-    once = seconds_each(work, 1)
-    return max(1, min(LONGEST, round(seconds / once)))
+def units(work: Work, seconds: float, at_once: int = 1) -> int:
+    """The number of units that take about so many seconds; the first ones compile.
+
+    Args:
+      work: the work.
+      seconds: how long to measure.
+      at_once: units done at the same time, which the result is a multiple of.
+    """
+    work(at_once)
+    once = seconds_each(work, at_once)
+    return at_once * max(1, min(LONGEST // at_once, round(seconds / once / at_once)))

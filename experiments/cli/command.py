@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jaxlib.version
 
 from mcjax import extras, paths
 from mcjax.data import cache
@@ -145,8 +146,7 @@ def _start_processes(config: configs.Machine) -> None:
         raise UsageError(f"--cpu_devices={config.cpu_devices}: use 1 or more")
     if devices := cpu_devices(config):
         jax.config.update("jax_num_cpu_devices", devices)
-        single = "--xla_cpu_multi_thread_eigen=false"
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {single}".strip()
+    _compile_faster()
     if not {*flags.LAUNCH} <= {*config.unused}:
         processes.join(config)
     try:
@@ -160,8 +160,17 @@ def _start_processes(config: configs.Machine) -> None:
         ) from None
 
 
+def _compile_faster() -> None:
+    """Compiles for CPUs in about two thirds of the time, to programs that are as fast."""
+    given = os.environ.get("XLA_FLAGS", "")
+    # XLA aborts on flags that it does not know.
+    known = jaxlib.version.__version_info__ < (0, 13)
+    if known and "xla_cpu_use_fusion_emitters" not in given:
+        os.environ["XLA_FLAGS"] = f"{given} --xla_cpu_use_fusion_emitters=false".strip()
+
+
 def cpu_devices(config: configs.Machine) -> int:
-    """Number of single-threaded devices to divide the CPU into; 0 for one with all cores."""
+    """Number of devices to divide the CPU into; 0 for one with all cores."""
     if config.cpu_devices or not config.divides or config.distributed or config.coordinator:
         return config.cpu_devices
     return min(cores(), MAX_CPU_DEVICES)

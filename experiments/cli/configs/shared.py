@@ -45,7 +45,7 @@ class Machine:
     )
     cpu_devices: int = flag(
         0,
-        "Number of single-threaded devices to divide the CPU into. 0: one device with all cores "
+        "Number of devices to divide the CPU into. 0: one device with all cores "
         "for training, one per core (up to 8) for surfaces and for several curves.",
         identity=False,
     )
