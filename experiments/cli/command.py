@@ -161,7 +161,7 @@ def _start_processes(config: configs.Machine) -> None:
 
 
 def _compile_faster() -> None:
-    """Compiles for CPUs in about two thirds of the time, to programs that are as fast."""
+    """Takes about two thirds of the compiler's time on CPU; see docs/speed.md."""
     given = os.environ.get("XLA_FLAGS", "")
     # XLA aborts on flags that it does not know.
     known = jaxlib.version.__version_info__ < (0, 13)
