@@ -31,6 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mcjax.engine import threads
 from mcjax.flax import models
 
 from .benchmarks.subjects import (
@@ -44,7 +45,7 @@ from .benchmarks.subjects import (
     seconds_each,
     units,
 )
-from .cli import PRECISIONS, BenchmarkConfig, UsageError, cores, main, say
+from .cli import PRECISIONS, BenchmarkConfig, UsageError, main, say
 from .runs import json_text, write_atomically
 
 QUICK: dict[str, Any] = {"nets": ("digits", "quarter"), "rounds": 3, "seconds": 0.5}
@@ -195,7 +196,7 @@ def machine() -> str:
     device = jax.devices()[0]
     what = _processor() if device.platform == "cpu" else device.device_kind
     torch = _torch()
-    words = f"{what}, {cores()} CPU cores, JAX {jax.__version__}"
+    words = f"{what}, {threads.cores()} CPU cores, JAX {jax.__version__}"
     return words + (f", PyTorch {torch.__version__}" if torch else ", no PyTorch")
 
 

@@ -103,7 +103,7 @@ class Subject:
     @property
     def points_at_once(self) -> int:
         """Points of a surface that are evaluated at the same time."""
-        return self.evaluator.points_per_call * self.evaluator.threads
+        return self.evaluator.points_per_call * self.evaluator.at_once
 
     def points(self, count: int) -> None:
         """Evaluates points of the plane through three networks."""

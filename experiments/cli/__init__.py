@@ -1,7 +1,7 @@
 """The command line, shared by all commands: flags, errors, signals, progress, processes."""
 
 from . import configs, launch, processes
-from .command import PRECISIONS, cores, main
+from .command import PRECISIONS, main
 from .configs import (
     AlignConfig,
     BenchmarkConfig,
@@ -72,7 +72,6 @@ __all__ = [
     "ViewConfig",
     "collect_signals",
     "configs",
-    "cores",
     "find_flagfile",
     "first_signal",
     "flag",

@@ -17,6 +17,7 @@ import jaxlib.version
 
 from mcjax import extras, paths
 from mcjax.data import cache
+from mcjax.engine import threads
 
 from .. import discard_output
 from . import configs, flags, processes
@@ -173,12 +174,7 @@ def cpu_devices(config: configs.Machine) -> int:
     """Number of devices to divide the CPU into; 0 for one with all cores."""
     if config.cpu_devices or not config.divides or config.distributed or config.coordinator:
         return config.cpu_devices
-    return min(cores(), MAX_CPU_DEVICES)
-
-
-def cores() -> int:
-    """Number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(threads.cores(), MAX_CPU_DEVICES)
 
 
 def _cache_compiled_programs() -> None:

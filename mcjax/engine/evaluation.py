@@ -17,19 +17,16 @@ PyTorch's by as much.
 (array([0.03, 0.69]), array([8., 0.]))
 """
 
-import collections
 import functools
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mcjax import curves, spelling
-from mcjax.engine import derivatives, interop, objectives, parallel, streams
+from mcjax.engine import derivatives, objectives, parallel, streams, threads
 from mcjax.engine.streams import Fetch
 from mcjax.results import Metrics, check_splits, concatenated, part
 from mcjax.typing import Array, Float, Int, Integer, PyTree, Shaped
@@ -39,12 +36,6 @@ STATISTICS_BATCH = 128
 
 Each device computes whole batches for its points, so the statistics do not depend on the devices.
 """
-
-MAX_THREADS = 8
-"""Each call holds its points and the activations of a batch."""
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 @runtime_checkable
@@ -73,7 +64,7 @@ class Evaluator:
       statistics_batch_size: examples per batch for batch-norm statistics. Variances are within a
         batch, so they depend on it slightly.
       points_per_call: points that a device evaluates at once by ``vmap``; default: the backend's.
-      threads: calls that run at once, on a single CPU device; default: one per core, at most eight.
+      at_once: calls that run at once, on a single CPU device; default: one per core, at most eight.
 
     Attributes:
       objective: what is measured.
@@ -83,10 +74,11 @@ class Evaluator:
       batch_size: examples per forward pass.
       statistics_batch_size: examples per batch for batch-norm statistics.
       points_per_call: points evaluated in a call, over all devices.
-      threads: calls that run at once.
+      at_once: calls that run at once.
 
     Raises:
-      ValueError: a split's name cannot be part of a file's keys.
+      ValueError: a split's name cannot be part of a file's keys, or several calls are to run at
+        once on several devices, which could wait for each other forever.
 
     >>> def fetch(data, rows, examples, weight, key):
     ...     return {"x": data[rows], "weight": weight}
@@ -108,16 +100,18 @@ class Evaluator:
         batch_size: int | None = None,
         statistics_batch_size: int = STATISTICS_BATCH,
         points_per_call: int | None = None,
-        threads: int | None = None,
+        at_once: int | None = None,
     ) -> None:
         check_splits(splits)
+        if at_once not in (None, 1) and mesh.size > 1:
+            raise ValueError(f"at_once={at_once}: only a single device runs several calls at once")
         self.objective, self.fetch, self.splits = objective, fetch, dict(splits)
         self.mesh = parallel.with_rows(mesh, mesh.size)
         self.batch_size = batch_size or default_batch_size()
         self.statistics_batch_size = statistics_batch_size
         here = points_per_call or default_points_per_call()
         self.points_per_call = here * mesh.size
-        self.threads = threads or default_threads(mesh)
+        self.at_once = at_once or threads.default_threads(mesh)
         self._compile_for_points(_unvmapped if here == 1 else jax.vmap)
         self._compile_for_one()
 
@@ -213,7 +207,7 @@ class Evaluator:
             full = jax.tree.map(lambda x: x[indices], rows)
             return first, here, *self._sums_at(self._combine(points, full), state)
 
-        for started in _ahead(start, range(0, count, width), self.threads):
+        for started in threads.ahead(start, range(0, count, width), self.at_once):
             yield self._read(*started)
 
     def _read(
@@ -490,26 +484,6 @@ def default_points_per_call() -> int:
     return 1 if jax.default_backend() == "cpu" else 4
 
 
-def default_threads(mesh: jax.sharding.Mesh) -> int:
-    """Calls that run at once: on a single CPU device one per core, at most eight; otherwise one.
-
-    A narrow network does not keep several cores busy. Measured by this project on two cores, the
-    time of a point with two threads over that with one: 0.70 (VGG7, 8x8 pixels), 0.90 (VGG16 of a
-    quarter's width, 32x32 pixels).
-
-    Args:
-      mesh: the devices.
-
-    >>> default_threads(parallel.make_mesh(jax.devices()[:2]))
-    1
-    """
-    if mesh.size > 1 or jax.process_count() > 1 or jax.default_backend() != "cpu":
-        return 1
-    available = getattr(os, "sched_getaffinity", None)
-    cores = len(available(0)) if available else os.cpu_count() or 1
-    return min(cores, MAX_THREADS)
-
-
 def default_batch_size() -> int:
     """Examples per forward pass: on CPU as many as fit in its caches, elsewhere more.
 
@@ -579,32 +553,6 @@ def as_rows(coefficients: Any) -> tuple[Any, int]:
     if not shapes:
         raise ValueError("the coefficients have no arrays: use one row per point")
     return jax.tree.map(lambda x: np.asarray(x, np.float32), coefficients), first[0]
-
-
-def _ahead(
-    function: Callable[[_Item], _Result], items: Sequence[_Item], threads: int
-) -> Iterator[_Result]:
-    """``map`` that calls the function in threads, before its results are asked for.
-
-    One more call than ``threads`` is made ahead. The first one, which compiles, is made here, and
-    so are all if there is one thread: several processes must start programs in the same order.
-    """
-    waiting = collections.deque[Future[_Result]]()
-    pool = ThreadPoolExecutor(threads)
-    elsewhere = interop.with_settings(function)
-    try:
-        for number, item in enumerate(items):
-            if number == 0 or threads == 1:
-                waiting.append(Future())
-                waiting[-1].set_result(function(item))
-            else:
-                waiting.append(pool.submit(elsewhere, item))
-            if len(waiting) > threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _unvmapped(function: Callable[..., Any]) -> Callable[..., Any]:

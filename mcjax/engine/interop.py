@@ -1,28 +1,18 @@
-"""Support for users' JAX code and settings: legacy keys, strict promotion, threads.
+"""Support for users' JAX code and settings: legacy keys, strict promotion.
 
 mcjax works under ``jax_numpy_dtype_promotion=strict`` and ``jax_numpy_rank_promotion=raise``. Not
 all of optax does, so its optimizers and schedules are called within `standard_promotion`.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mcjax.typing import Array, Key
-
-SETTINGS = (
-    "default_matmul_precision", "numpy_dtype_promotion", "numpy_rank_promotion", "enable_x64",
-    "default_prng_impl", "threefry_partitionable", "default_device", "disable_jit", "debug_nans",
-    "debug_infs",
-)  # fmt: skip
-"""JAX's settings that a ``with`` changes in its own thread alone, and that change results."""
-
-_Args = ParamSpec("_Args")
-_Result = TypeVar("_Result")
 
 
 def typed_key(key: Any, ndim: int | None = 0) -> Key[Array, "..."]:
@@ -63,24 +53,3 @@ def standard_promotion() -> Iterator[None]:
     """
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
-
-
-def with_settings(function: Callable[_Args, _Result]) -> Callable[_Args, _Result]:
-    """The function under this thread's JAX settings (`SETTINGS`), for calls in other threads.
-
-    >>> from concurrent.futures import ThreadPoolExecutor
-    >>> precision = lambda: jax.config.values["jax_default_matmul_precision"]
-    >>> with ThreadPoolExecutor() as pool, jax.default_matmul_precision("float32"):
-    ...     pool.submit(precision).result(), pool.submit(with_settings(precision)).result()
-    (None, 'float32')
-    """
-    here = {name: jax.config.values[f"jax_{name}"] for name in SETTINGS}
-
-    def there(*args: _Args.args, **kwargs: _Args.kwargs) -> _Result:
-        with contextlib.ExitStack() as stack:
-            for name, value in here.items():
-                if jax.config.values[f"jax_{name}"] != value:
-                    stack.enter_context(getattr(jax, name)(value))
-            return function(*args, **kwargs)
-
-    return there

@@ -85,7 +85,7 @@ class Sampled(evaluation.Evaluator):
             batch_size=min(whole.batch_size, count // BATCHES),
             statistics_batch_size=whole.statistics_batch_size,
             points_per_call=whole.points_per_call // whole.mesh.size,
-            threads=whole.threads,
+            at_once=whole.at_once,
         )
         self.examples = {
             name: (streams.num_examples(splits[name]), streams.num_examples(data))

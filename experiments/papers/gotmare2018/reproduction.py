@@ -8,8 +8,9 @@ from pathlib import Path
 import jax
 
 from mcjax import data, plots
+from mcjax.engine import threads
 
-from ...cli import ReproduceConfig, UsageError, cores, processes, say
+from ...cli import ReproduceConfig, UsageError, processes, say
 from ...jobs import Job, last_job, run_jobs
 from ...landscapes import drawing
 from ...runs import Run, Status, json_text, write_atomically
@@ -196,7 +197,7 @@ def _figure_numbers(config: ReproduceConfig) -> set[int]:
 
 def _default_jobs() -> int:
     """One process per core on CPU; one on a GPU or TPU, whose memory a process takes whole."""
-    return min(cores(), 8) if jax.default_backend() == "cpu" else 1
+    return min(threads.cores(), 8) if jax.default_backend() == "cpu" else 1
 
 
 def _with_precision(config: ReproduceConfig) -> ReproduceConfig:

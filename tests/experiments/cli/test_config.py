@@ -10,6 +10,7 @@ from experiments.cli import command, configs, flagfiles, flags
 from experiments.cli.configs import CurveConfig, CurvesConfig, ModeConfig, SurfaceConfig
 from experiments.cli.errors import UsageError
 from experiments.training import optimization
+from mcjax.engine import threads
 
 FLAGFILES = sorted((flagfiles.PACKAGE_ROOT / "experiments" / "flags").rglob("*.cfg"))
 COMMANDS = {
@@ -262,7 +263,7 @@ def test_a_signal_where_nothing_is_to_be_saved(monkeypatch, capsys):
 def test_a_core_is_a_device_where_there_is_much_to_divide():
     alone, divided = ModeConfig(), (SurfaceConfig(), CurvesConfig())
     assert command.cpu_devices(alone) == 0
-    assert {command.cpu_devices(c) for c in divided} == {min(command.cores(), 8)}
+    assert {command.cpu_devices(c) for c in divided} == {min(threads.cores(), 8)}
     change = dataclasses.replace
     assert [command.cpu_devices(change(c, cpu_devices=3)) for c in (alone, *divided)] == [3, 3, 3]
     assert command.cpu_devices(change(divided[0], coordinator="host:1")) == 0

@@ -1,5 +1,4 @@
 import re
-import threading
 
 import jax
 import jax.numpy as jnp
@@ -288,7 +287,7 @@ def test_threads_change_no_bit_and_no_order(threads):
     model, rows = linear(), np.random.default_rng(0).dirichlet(np.ones(3), 7)
     points, state = control_points(model)
     one, several = (
-        make(cross_entropy(model), SPLITS, threads=count, points_per_call=2)
+        make(cross_entropy(model), SPLITS, at_once=count, points_per_call=2)
         for count in (1, threads)
     )
     expected = one(points, rows, state)
@@ -310,7 +309,7 @@ def test_threads_keep_the_callers_settings_and_programs():
     square = objectives.from_loss(lambda w, batch: jnp.mean((batch["x"] - w) ** 2))
     mesh = small.mesh(1)
     data = parallel.replicate({"train": np.float32([1, 3])}, mesh)
-    evaluator = evaluation.Evaluator(square, fetch, data, mesh, threads=3)
+    evaluator = evaluation.Evaluator(square, fetch, data, mesh, at_once=3)
     with jax.default_matmul_precision("float32"):
         next(evaluator.blocks([np.float32(1)], [[1.0]], {}))
         before = len(traced)
@@ -321,28 +320,6 @@ def test_threads_keep_the_callers_settings_and_programs():
     assert set(traced) == {"float32"}
 
 
-def test_an_error_in_a_thread_is_raised_and_ends_the_others():
-    calls = []
-
-    def call(item):
-        calls.append(item)
-        if item == 3:
-            raise ValueError("three")
-        return item
-
-    found = evaluation._ahead(call, range(100), 2)
-    assert [next(found) for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(ValueError, match="three"):
-        next(found)
-    assert len(calls) < 10
-
-
-def test_one_thread_calls_in_order_in_the_callers_thread():
-    """As processes that start programs together must."""
-    here = evaluation._ahead(lambda _: threading.current_thread(), range(4), 1)
-    assert set(here) == {threading.main_thread()}
-
-
-def test_default_threads_are_one_on_several_devices():
-    assert evaluation.default_threads(small.mesh(2)) == 1
-    assert 1 <= evaluation.default_threads(small.mesh(1)) <= evaluation.MAX_THREADS
+def test_calls_at_once_on_several_devices_are_refused():
+    with pytest.raises(ValueError, match="at_once=2: only a single device"):
+        make(cross_entropy(linear()), SPLITS, devices=2, at_once=2)
