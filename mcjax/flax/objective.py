@@ -83,6 +83,7 @@ def cross_entropy(model: Classifier, dtype: jax.typing.DTypeLike | None = None) 
         logits, new = apply(params, state, batch, True, **options)
         return curves.wide(logits), jax.tree.map(lambda n, old: n.astype(old.dtype), new, state)
 
+    @jax.jit  # all who train with this objective trace and differentiate it once
     def train(
         params: Any, state: Any, batch: Batch, key: jax.Array
     ) -> tuple[jax.Array, tuple[Sums, Any]]:

@@ -90,7 +90,7 @@ def conv_general_dilated(
         pads = _pads(padding, lhs.shape[1:3], rhs.shape[:2], window_strides)
         if set(window_strides) == {1} and pads == _same(rhs.shape[:2]):
             if on_cpu:
-                return _same_convolution(lhs, rhs, precision)
+                return _traced_once(lhs, rhs, precision)
             if _suits_gpu(lhs, rhs, precision):
                 return winograd(lhs, rhs, precision=precision, batched=True)
         if on_cpu and _overlaps(lhs.shape[1:3], rhs.shape[:2], pads):
@@ -147,6 +147,10 @@ def _same_convolution_jvp(
 
     only = lambda values: [v for m, v in zip(moved, values, strict=True) if m]  # noqa: E731
     return jax.jvp(of_moved, only(primals), only(tangents))
+
+
+_traced_once = jax.jit(_same_convolution, static_argnums=2)
+"""Traced and differentiated once for every shape, whatever networks and programs use it."""
 
 
 def choose(
