@@ -230,9 +230,7 @@ def init(problem: Problem, mode: ModeConfig, key: jax.Array) -> tuple[Any, Any]:
 
 def shapes(problem: Problem, mode: ModeConfig) -> tuple[Any, Any]:
     """The shapes and dtypes of the parameters and the state that `init` returns."""
-    return jax.eval_shape(
-        functools.partial(_initialized, *_shaped_model(problem, mode)), jax.random.key(0)
-    )
+    return jax.eval_shape(_compiled(*_shaped_model(problem, mode)), jax.random.key(0))
 
 
 def _shaped_model(problem: Problem, mode: ModeConfig) -> tuple[nn.Module, tuple[int, ...]]:
