@@ -274,7 +274,7 @@ def make_trainer(
 def _opt_state(optimizer: optax.GradientTransformation, params: PyTree) -> optax.OptState:
     """The optimizer's first state; raises ValueError if `_make_step` cannot call the optimizer."""
     with interop.standard_promotion():
-        opt_state = optimizer.init(params)
+        opt_state = jax.jit(optimizer.init)(params)
         try:
             jax.eval_shape(optimizer.update, params, opt_state, params)
         except TypeError as error:
