@@ -31,8 +31,7 @@ DISK_ERRORS = {
 }  # fmt: skip
 FAST_COMPILATION = (
     "--xla_cpu_use_fusion_emitters=false",
-    "--xla_backend_extra_options=xla_cpu_disable_loop_unrolling=true,"
-    "-force-vector-interleave=1,-disable-lsr",
+    "--xla_backend_extra_options=xla_cpu_disable_loop_unrolling=true,-force-vector-interleave=1",
 )
 """For XLA on CPU. The options of the last flag would also apply to the code of GPUs."""
 PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32", "bf16": "bfloat16"}
