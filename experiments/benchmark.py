@@ -4,17 +4,19 @@
 
 Each round times every task once in mcjax and once in PyTorch, one right after the other, so that a
 slow minute of the machine affects both. A ratio is mcjax's time over PyTorch's in the same round;
-the table shows the median over the rounds and the range. Shares are relative to the rate of a
-matrix product measured in the same rounds, and count the arithmetic of direct convolution (a fast
-algorithm can exceed 100 %). PyTorch (``pip install torch``) is optional; it uses its faster memory
-format, and evaluates at its faster batch size. On a GPU every task is timed in full float32 and
-with networks in bfloat16 (PyTorch: autocast).
+the table shows the median of these ratios and their range, and the ratio that mcjax aims at on two
+CPU cores (the goal). Shares are relative to the rate of a matrix product measured in the same
+rounds, and count the arithmetic of direct convolution (a fast algorithm can exceed 100 %). PyTorch
+(``pip install torch``) is optional; it uses its faster memory format, and evaluates at its faster
+batch size. On a GPU every task is timed in full float32 and with networks in bfloat16 (PyTorch:
+autocast).
 
     python -m experiments.benchmark --quick --before=runs/before/benchmark.json
 
---quick times the two small networks, in less than two minutes on two CPU cores. --before prints a
-warning for each task whose time, as a ratio to PyTorch's and to the matrix product's, is 20 %
-longer than in that file: ratios, because the machine or its other work may differ.
+--quick times the two small networks, in less than two minutes on two CPU cores. --before takes the
+file that an earlier run wrote to its --workdir, and prints a warning for each task whose time, as a
+ratio to PyTorch's and to the matrix product's, is 20 % longer than in that file: ratios, because
+the machine or its other work may differ.
 """
 
 import dataclasses
@@ -122,10 +124,13 @@ def run(config: BenchmarkConfig) -> list[dict[str, Any]]:
             for net in config.nets:
                 rows += _time_net(net, precision, config)
     table = markdown(rows)
-    print("\n".join([table, *slower(rows, before)]))
+    print(table)
+    if config.before:
+        print("\n".join(compared(rows, before, config.before)))
     if folder:
         write_atomically(folder / "benchmark.json", json_text.dumps(rows, indent=1) + "\n")
         write_atomically(folder / "benchmark.md", table + "\n")
+        say(f"written: {folder / 'benchmark.json'}")
     return rows
 
 
@@ -134,26 +139,32 @@ def _read(file: str) -> list[dict[str, Any]]:
     try:
         rows = json.loads(Path(file).read_bytes())
         _by_work(rows)
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UsageError(f"--before={file} is not a benchmark.json: {error}") from None
+    except OSError as error:
+        raise UsageError(f"--before={file}: {error.strerror}") from None
+    except (ValueError, LookupError, TypeError):
+        raise UsageError(f"--before={file} is not a benchmark.json of this command") from None
     return rows
 
 
-def slower(rows: list[dict[str, Any]], before: list[dict[str, Any]]) -> list[str]:
-    """A warning for each row that is `SLOWER` than before by all its ratios.
+def compared(rows: list[dict[str, Any]], before: list[dict[str, Any]], file: str) -> list[str]:
+    """A warning for each row that is `SLOWER` than before by all its ratios, and their number.
 
     Args:
       rows: of ``benchmark.json``.
       before: rows of an earlier one.
+      file: its name.
     """
-    earlier, lines = _by_work(before), list[str]()
+    earlier, lines, found = _by_work(before), list[str](), 0
     for (work, precision), costs in _by_work(rows).items():
         then = earlier.get((work, precision), {})
-        ratios = [costs[name] / then[name] for name in costs.keys() & then.keys()]
-        if ratios and min(ratios) > SLOWER:
-            words = f"{min(ratios):.2f} times as long as before, in proportion"
-            lines.append(f"warning: {work}, {precision}: {words}")
-    return lines
+        ratios = {name: costs[name] / then[name] for name in costs.keys() & then.keys()}
+        found += bool(ratios)
+        if ratios and min(ratios.values()) > SLOWER:
+            times = " and ".join(f"{ratios[n]:.2f} times, against {n}" for n in sorted(ratios))
+            lines.append(f"warning: {work}, {precision}: slower than before: {times}")
+    share = f"{100 * (SLOWER - 1):.0f} %"
+    summary = f"{len(lines)} of {found} rows that {file} has, too, are {share} slower"
+    return [*lines, summary]
 
 
 def _by_work(rows: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, float]]:
@@ -162,7 +173,7 @@ def _by_work(rows: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, floa
 
 def _costs(row: dict[str, Any]) -> dict[str, float]:
     """The time of a row in proportion to other work: the matrix product, and what it is against."""
-    own = {"product": 1 / row["share"]}
+    own = {"the matrix product": 1 / row["share"]}
     ratios = row["ratios"]
     return own | {row["against"]: statistics.median(ratios)} if ratios else own
 
@@ -180,15 +191,19 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         other, ratio, shares = "-", "-", f"{100 * row['share']:.0f} %"
         if row["ratios"]:
             low, high = min(row["ratios"]), max(row["ratios"])
-            other = f"{row['against']} {row['other_ms']:.3g}"
+            other = f"{row['against']} {_number(row['other_ms'])}"
             ratio = f"{statistics.median(row['ratios']):.2f} ({low:.2f} to {high:.2f})"
             if row["against"] == "PyTorch":
                 shares += f", {100 * row['other_share']:.0f} %"
         lines.append(
-            f"| {row['work']} | {row['precision']} | {row['ms']:.3g} | {other} | {ratio} "
+            f"| {row['work']} | {row['precision']} | {_number(row['ms'])} | {other} | {ratio} "
             f"| {row['goal']} | {shares} |"
         )
     return "\n".join(lines)
+
+
+def _number(ms: float) -> str:
+    return f"{ms:.3g}" if ms < 100 else f"{ms:.0f}"
 
 
 def machine() -> str:

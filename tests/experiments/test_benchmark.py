@@ -43,27 +43,28 @@ def row(**changes):
 
 
 @pytest.mark.parametrize(
-    ("now", "times"),
+    ("now", "times", "rows"),
     [
-        ({"share": 0.4}, "1.25"),
-        ({"share": 0.45}, None),
-        ({"share": 0.4, "ratios": [1.3, 1.5, 9.0]}, "1.25"),  # before, there was no ratio
-        ({"share": 0.4, "work": "other"}, None),
-        ({"share": 0.4, "precision": "bf16"}, None),
+        ({"share": 0.4}, "1.25", 1),
+        ({"share": 0.45}, None, 1),
+        ({"share": 0.4, "ratios": [1.3, 1.5, 9.0]}, "1.25", 1),  # before, there was no ratio
+        ({"share": 0.4, "work": "other"}, None, 0),
+        ({"share": 0.4, "precision": "bf16"}, None, 0),
     ],
 )
-def test_what_is_slower_than_before_is_said(now, times):
-    lines = benchmark.slower([row(**now)], [row()])
-    words = f"warning: step, float32: {times} times as long as before, in proportion"
-    assert lines == ([words] if times else [])
+def test_what_is_slower_than_before_is_said(now, times, rows):
+    *lines, summary = benchmark.compared([row(**now)], [row()], "old.json")
+    slower = f"slower than before: {times} times, against the matrix product"
+    assert lines == ([f"warning: step, float32: {slower}"] if times else [])
+    assert summary == f"{len(lines)} of {rows} rows that old.json has, too, are 20 % slower"
 
 
 def test_work_is_slower_if_all_its_ratios_say_so():
     before = [row(ratios=[1.0, 1.0, 7.0])]
-    assert benchmark.slower([row(share=0.2, ratios=[1.1, 1.1, 9.0])], before) == []
-    assert benchmark.slower([row(share=0.55, ratios=[2.0])], before) == []
-    (line,) = benchmark.slower([row(share=0.2, ratios=[1.5])], before)
-    assert "1.50 times" in line
+    assert len(benchmark.compared([row(share=0.2, ratios=[1.1, 1.1, 9.0])], before, "")) == 1
+    assert len(benchmark.compared([row(share=0.55, ratios=[2.0])], before, "")) == 1
+    line, _ = benchmark.compared([row(share=0.2, ratios=[1.5])], before, "")
+    assert line.endswith("1.50 times, against it and 2.50 times, against the matrix product")
 
 
 def test_quick_sets_the_other_flags_and_reads_the_earlier_file(tmp_path, monkeypatch, capsys):
@@ -79,12 +80,13 @@ def test_quick_sets_the_other_flags_and_reads_the_earlier_file(tmp_path, monkeyp
     benchmark.run(BenchmarkConfig(quick=True, before=str(file)))
     assert seen == [("digits", 3, 0.5), ("quarter", 3, 0.5)]
     warned = [x for x in capsys.readouterr().out.splitlines() if x.startswith("warning")]
-    assert warned == ["warning: digits, float32: 5.00 times as long as before, in proportion"]
+    slower = "slower than before: 5.00 times, against the matrix product"
+    assert warned == [f"warning: digits, float32: {slower}"]
     for content in ("{", "[1]", '[{"work": "digits"}]'):
         file.write_text(content)
         with pytest.raises(UsageError, match=r"--before=.* is not a benchmark.json"):
             benchmark.run(BenchmarkConfig(before=str(file)))
-    with pytest.raises(UsageError, match=r"is not a benchmark\.json"):
+    with pytest.raises(UsageError, match=r"nowhere: No such file"):
         benchmark.run(BenchmarkConfig(before=str(tmp_path / "nowhere")))
 
 
