@@ -72,6 +72,7 @@ class TableConfig(Machine):
     unused: ClassVar[tuple[str, ...]] = (
         "workdir", "data_dir", "precision", *LAUNCH, "checkpoint_seconds",
     )  # fmt: skip
+    resumes: ClassVar[bool] = False
     write: bool = flag(False, "Write the table into the package's source.")
     seconds: float = flag(1.0, "Length of all measurements of one form and shape, in seconds.")
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib import ticker
 
 from mcjax import plots
 from mcjax.engine import streams
@@ -36,6 +37,8 @@ class ScalingConfig(Machine):
 
     unused: ClassVar[tuple[str, ...]] = ("data_dir", "precision", *LAUNCH, "checkpoint_seconds")
     local: ClassVar[tuple[str, ...]] = ("workdir",)
+    resumes: ClassVar[bool] = False
+    workdir: str = flag("", "Folder to write scaling.json and the figure to. Required.")
     rounds: int = flag(5, "Number of measurements of each size; the medians are shown.")
     seconds: float = flag(0.5, "Length of one measurement in seconds.")
 
@@ -100,7 +103,7 @@ def _milliseconds(work: Work, config: ScalingConfig) -> float:
 
 def _sent(devices: int) -> dict[str, int]:
     """Collectives and bytes of a curve step, and bytes of a point of a surface."""
-    say(f"compiling for {devices} devices")
+    say(f"compiling for {_count(devices)}")
     subject = _subject(devices=devices)
     rows = jnp.zeros(BATCH, jnp.int32)
     program: Any = subject.curve.run
@@ -128,22 +131,32 @@ def _table(found: dict[str, Any]) -> str:
     lines: list[str] = []
     for name, pairs in found["times"].items():
         what = "a curve step" if name == "parameters" else "surface"
-        lines += [f"{what}: {size:,} {name}: {ms:.3g} ms" for size, ms in pairs]
+        lines += [f"{what}: {size:,} {name}: {_in_ms(ms)}" for size, ms in pairs]
         size, ms = np.log(pairs).T
         slope = np.polyfit(size, ms, 1)[0]
         lines.append(f"{what}: time grows as {name} to the power of {slope:.2f}")
     for row in found["sent"]:
         lines.append(
-            f"{row['devices']} devices: a curve step sends {row['bytes_of_step']:,} bytes in "
+            f"{_count(row['devices'])}: a curve step sends {row['bytes_of_step']:,} bytes in "
             f"{row['step_collectives']} collectives ({row['parameter_bytes']:,} of parameters), a "
             f"point of a surface {row['bytes_of_point']}"
         )
     return "\n".join(lines)
 
 
+def _count(devices: int) -> str:
+    return "1 device" if devices == 1 else f"{devices} devices"
+
+
+def _in_ms(ms: float) -> str:
+    return f"{ms:.3g} ms" if ms < 100 else f"{ms:,.0f} ms"
+
+
 def _draw(found: dict[str, Any], folder: AnyPath) -> AnyPath:
     """Four panels: what is timed against its size, and what is sent by each number of devices."""
-    titles = {"examples": "a point, ms", "points": "points, ms", "parameters": "curve step, ms"}
+    titles = {
+        "examples": "one point, ms", "points": "all points, ms", "parameters": "one curve step, ms",
+    }  # fmt: skip
     several = [row for row in found["sent"] if row["devices"] > 1]
     with plots.style():
         figure, axes = plots.grid(2, 2, height=0.6)
@@ -174,10 +187,14 @@ def _draw_sent(ax: Any, rows: list[dict[str, Any]]) -> None:
 
 
 def _ticks(ax: Any, sizes: Sequence[float] | np.ndarray) -> None:
-    """Labels the sizes that were measured, and powers of ten on the other axis."""
+    """Labels the sizes that were measured, and round numbers on the other axis."""
     ax.set_xticks(sizes, [f"{int(size):,}" for size in sizes])
     ax.minorticks_off()
     ax.margins(y=0.2)
+    low, high = ax.get_ylim()
+    steps = (1,) if high / low > 1e3 else (1, 2, 5)
+    ax.yaxis.set_major_locator(ticker.LogLocator(subs=steps))
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
 
 
 if __name__ == "__main__":

@@ -111,9 +111,9 @@ def _run(config: type[flags.Config], run: Callable[[Any], Any], doc: str) -> tup
     except Interrupted as error:
         return 75 if error.signum == signal.SIGTERM else 130, str(error)
     except KeyboardInterrupt:
-        return 130, "stopped by SIGINT; run the same command to resume"
+        return 130, _stopped("SIGINT", config)
     except _Terminated:
-        return 75, "stopped by SIGTERM; run the same command to resume"
+        return 75, _stopped("SIGTERM", config)
     except BrokenPipeError:  # as in `mcjax ... --help | head`
         discard_output()
         return 128 + 13, ""  # as a program that SIGPIPE ends
@@ -131,6 +131,12 @@ def _run(config: type[flags.Config], run: Callable[[Any], Any], doc: str) -> tup
             raise
         return 1, _lost(error)
     return 0, ""
+
+
+def _stopped(signal_name: str, config: type[flags.Config]) -> str:
+    """The message of a command that a signal has stopped."""
+    again = "resume" if config.resumes else "start again"
+    return f"stopped by {signal_name}; run the same command to {again}"
 
 
 def _lost(error: Exception) -> str:

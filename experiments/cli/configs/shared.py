@@ -12,12 +12,14 @@ class Machine:
 
     Attributes:
       divides: whether the command divides points or curves over the devices.
+      resumes: whether a stopped command goes on where it was stopped.
       topic: heading of the command's own flags in ``--help``.
       unused: inherited flags that this command ignores; ``--help`` omits them.
       local: flags of `flags.URLS` that must be on this machine in this command.
     """
 
     divides: ClassVar[bool] = False
+    resumes: ClassVar[bool] = True
     topic: ClassVar[str] = "this command"
     unused: ClassVar[tuple[str, ...]] = ()
     local: ClassVar[tuple[str, ...]] = ()

@@ -54,6 +54,10 @@ class BenchmarkConfig(Machine):
 
     unused: ClassVar[tuple[str, ...]] = ("data_dir", "precision", *LAUNCH, "checkpoint_seconds")
     local: ClassVar[tuple[str, ...]] = ("workdir",)
+    resumes: ClassVar[bool] = False
+    workdir: str = flag(
+        "", "Folder to write benchmark.json and benchmark.md to; only printed by default."
+    )
     nets: tuple[str, ...] = flag(("vgg16", "quarter", "digits"), "Networks to time.")
     rounds: int = flag(7, "Number of measurements; the table shows their medians.")
     seconds: float = flag(2.0, "Length of one measurement in seconds.")

@@ -246,18 +246,19 @@ def test_identity_leaves_out_where_and_how_fast():
     assert flags.identity(CurveConfig()) == flags.identity(CurveConfig(allow_failed=True))
 
 
-def test_a_signal_where_nothing_is_to_be_saved(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("config", "again"), [(ModeConfig, "resume"), (configs.BenchmarkConfig, "start again")]
+)
+def test_a_signal_where_nothing_is_to_be_saved(config, again, monkeypatch, capsys):
     """As while the data are read: nothing is lost, and a scheduler sees that it may go on."""
     monkeypatch.setattr("sys.argv", ["train_mode", "--nocompilation_cache"])
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as ended:
-        command.main(ModeConfig, lambda config: os.kill(os.getpid(), signal.SIGTERM), "doc")
+        command.main(config, lambda config: os.kill(os.getpid(), signal.SIGTERM), "doc")
     assert signal.getsignal(signal.SIGTERM) == before
     assert ended.value.code == 75
-    assert (
-        capsys.readouterr().err
-        == "train_mode: stopped by SIGTERM; run the same command to resume\n"
-    )
+    said = f"train_mode: stopped by SIGTERM; run the same command to {again}\n"
+    assert capsys.readouterr().err == said
 
 
 def test_a_core_is_a_device_where_there_is_much_to_divide():
