@@ -137,6 +137,8 @@ def _sampling_words(sampling: Sampling, losses: Mapping[str, np.ndarray]) -> Ite
 def _refinement_words(refinement: Refinement) -> str:
     """How much was interpolated, and by how much random points missed."""
     evaluated, misses = refinement.evaluated, named(refinement.misses)
+    if evaluated.all():
+        return f"refined  all {evaluated.size:,} points evaluated"
     text = f"refined  {evaluated.sum():,} of {evaluated.size:,} points evaluated"
     if not misses:
         return text

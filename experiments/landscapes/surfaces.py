@@ -204,8 +204,15 @@ def summarize(surface: Surface, clip: float | None = None) -> str:
     """Summarizes losses at the points and on the grid, and distances from the plane; adds notes."""
     values, own, join = named(surface.metrics), named(surface.networks.metrics), ", ".join
     losses = {name: values[name] for name in _drawn(surface)}
+    errors = named(surface.networks.errors or {})
+
+    def of_point(metric: str, i: int) -> str:
+        words = f"{metric.replace('_', ' ')} {own[metric][i]:.4g}"
+        error = errors[metric][i] if metric in errors else 0  # of a sampled one
+        return f"{words} ± {error:.2g}" if error > 0 else words
+
     lines = [
-        f"point    {name}: " + join(f"{n.replace('_', ' ')} {own[n][i]:.4g}" for n in losses)
+        f"point    {name}: " + join(of_point(metric, i) for metric in losses)
         for i, name in enumerate(surface.networks.name)
     ]
     for name, values in losses.items():

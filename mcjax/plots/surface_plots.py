@@ -144,7 +144,7 @@ def surface_figure(
 
 def _measured(found: results.Surface, metric: str) -> Iterator[str]:
     """What the legend says of points that were interpolated, or measured on a sample."""
-    if found.refinement is not None:
+    if found.refinement is not None and not found.refinement.evaluated.all():
         share = percent(found.refinement.evaluated.mean())
         yield f"{share} of the points evaluated, the others interpolated"
     if found.sampling is None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import signal
 
 import numpy as np
@@ -49,6 +50,7 @@ def test_an_interrupted_run_keeps_its_standard_errors(runs, tmp_path, monkeypatc
     assert "sampled  examples of each split: 100 of 200 train, 60 of 60 validation" in text
     assert "sampled  train loss: standard error" in text
     assert "sampled  validation loss" not in text  # it is exact
+    assert re.search(r"^point .*train loss [\d.]+ ± [\d.e-]+, validation loss [\d.]+$", text, re.M)
     loss_surface.run(config_of(runs, tmp_path / "whole"))
     part = load(tmp_path / "cut")
     assert_same_bits(part.to_arrays(), load(tmp_path / "whole").to_arrays())

@@ -15,7 +15,7 @@ from experiments.papers.gotmare2018.sources import Source
 from experiments.runs.arrays import load_arrays, load_result, save_arrays
 from mcjax import plots
 from mcjax.plots import profile_plots
-from mcjax.results import Profile, Surface
+from mcjax.results import Profile, Refinement, Surface
 from tests import finished_runs
 
 
@@ -101,6 +101,14 @@ def test_captions_and_summaries_say_how_far_the_curve_is_from_the_plane(tmp_path
     for text in (figures.caption(source, 6), surfaces.summarize(Surface.from_arrays(arrays))):
         assert "at most 3.6 from the plane; where it is dotted, the surface below it" in text
         assert "terates have 0.42 % of their variance in the plane" in text
+
+
+def test_a_surface_refined_to_its_last_point_is_not_called_interpolated(tmp_path):
+    arrays = load_arrays(finished_runs.surface(tmp_path / "a").path / "surface.npz")
+    found = Surface.from_arrays(arrays)
+    every = np.ones(found.metrics["train"]["loss"].shape, bool)
+    found = found._replace(refinement=Refinement(0.02, every, {"train": {"loss": np.zeros(2)}}))
+    assert f"refined  all {every.size} points evaluated\n" in surfaces.summarize(found) + "\n"
 
 
 def test_the_command_to_draw_again_opens_the_run(tmp_path):

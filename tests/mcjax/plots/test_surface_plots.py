@@ -205,6 +205,8 @@ def test_the_legend_says_what_was_not_evaluated_or_measured_on_a_sample():
     text = words(plots.surface_figure(found, "train_loss"))
     assert "32 % of the points evaluated, the others interpolated" in text  # 20 of 63
     assert "train: measured on 1,000 of 60,000 examples" in text
+    every = found._replace(refinement=Refinement(0.02, np.ones_like(evaluated), {}))
+    assert not any("evaluated" in x for x in words(plots.surface_figure(every, "train_loss")))
     found = found._replace(refinement=None, sampling=sampling._replace(stop_above=2.5))
     text = words(plots.surface_figure(found, "train_loss"))
     assert text == ["segment", "train above 2.5: measured on 1,000 of 60,000 examples"]
