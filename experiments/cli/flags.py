@@ -31,6 +31,7 @@ class Config(Protocol):
     """A command's flags: a frozen dataclass whose fields are made by `flag`."""
 
     local: ClassVar[tuple[str, ...]]
+    resumes: ClassVar[bool]
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
