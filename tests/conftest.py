@@ -13,11 +13,13 @@ import jaxlib.version
 # In the environment, so that the commands that tests start have them, too.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-if jaxlib.version.__version_info__ < (0, 13):  # XLA aborts on flags that it does not know
+if jaxlib.version.__version_info__ < (0, 11):  # XLA aborts on flags that it does not know
     os.environ.setdefault(
         "XLA_FLAGS",
         "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
     )
+elif jaxlib.version.__version_info__ < (0, 13):
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_parallel_codegen_split_count=1")
 
 from collections.abc import Iterator
 
