@@ -3,6 +3,7 @@ import os
 import re
 import signal
 
+import jax
 import numpy as np
 import pytest
 
@@ -269,3 +270,38 @@ def test_a_core_is_a_device_where_there_is_much_to_divide():
     assert [command.cpu_devices(change(c, cpu_devices=3)) for c in (alone, *divided)] == [3, 3, 3]
     assert command.cpu_devices(change(divided[0], coordinator="host:1")) == 0
     assert command.cpu_devices(change(divided[0], distributed=True)) == 0
+
+
+@pytest.mark.parametrize(
+    ("version", "given", "added"),
+    [
+        ((0, 10, 2), "", {"--xla_cpu_use_fusion_emitters", "--xla_backend_extra_options"}),
+        ((0, 10, 2), "--xla_cpu_use_fusion_emitters=true", {"--xla_backend_extra_options"}),
+        ((0, 11, 1), "--xla_dump_to=a", {"--xla_backend_extra_options"}),
+        ((0, 13, 0), "--xla_dump_to=a", set()),  # it may not know them: XLA would abort
+    ],
+)
+def test_xla_is_given_only_flags_that_its_version_knows(version, given, added, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", given)
+    monkeypatch.setattr(command.jaxlib.version, "__version_info__", version)
+    command._compile_faster()
+    before, now = given.split(), os.environ["XLA_FLAGS"].split()
+    assert now[: len(before)] == before
+    assert {flag.split("=")[0] for flag in now[len(before) :]} == added
+
+
+@pytest.mark.parametrize(
+    ("platforms", "plugins", "left"),
+    [("", {"jax_plugins"}, True), ("cuda,cpu", {"libtpu"}, True), ("cpu", {"libtpu"}, False),
+     ("", set(), False)],
+)  # fmt: skip
+def test_compilation_is_left_alone_where_there_may_be_a_gpu(platforms, plugins, left, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: name in plugins)
+    before = jax.config.values["jax_platforms"]
+    jax.config.update("jax_platforms", platforms)
+    try:
+        command._compile_faster()
+    finally:
+        jax.config.update("jax_platforms", before)
+    assert (os.environ["XLA_FLAGS"] == "") == left
