@@ -43,6 +43,7 @@ from .benchmarks.subjects import (
     Subject,
     Work,
     forward_flops,
+    milliseconds,
     random_images,
     seconds_each,
     units,
@@ -191,19 +192,15 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         other, ratio, shares = "-", "-", f"{100 * row['share']:.0f} %"
         if row["ratios"]:
             low, high = min(row["ratios"]), max(row["ratios"])
-            other = f"{row['against']} {_number(row['other_ms'])}"
+            other = f"{row['against']} {milliseconds(row['other_ms'])}"
             ratio = f"{statistics.median(row['ratios']):.2f} ({low:.2f} to {high:.2f})"
             if row["against"] == "PyTorch":
                 shares += f", {100 * row['other_share']:.0f} %"
         lines.append(
-            f"| {row['work']} | {row['precision']} | {_number(row['ms'])} | {other} | {ratio} "
-            f"| {row['goal']} | {shares} |"
+            f"| {row['work']} | {row['precision']} | {milliseconds(row['ms'])} | {other} "
+            f"| {ratio} | {row['goal']} | {shares} |"
         )
     return "\n".join(lines)
-
-
-def _number(ms: float) -> str:
-    return f"{ms:.3g}" if ms < 100 else f"{ms:.0f}"
 
 
 def machine() -> str:

@@ -14,14 +14,13 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib import ticker
 
 from mcjax import plots
 from mcjax.engine import streams
 from mcjax.paths import AnyPath
 
 from .benchmarks.collectives import collectives
-from .benchmarks.subjects import BATCH, Net, Subject, Work, seconds_each, units
+from .benchmarks.subjects import BATCH, Net, Subject, Work, milliseconds, seconds_each, units
 from .cli import LAUNCH, Machine, UsageError, flag, main, say, show
 from .runs import at, json_text, write_atomically
 
@@ -131,7 +130,7 @@ def _table(found: dict[str, Any]) -> str:
     lines: list[str] = []
     for name, pairs in found["times"].items():
         what = "a curve step" if name == "parameters" else "surface"
-        lines += [f"{what}: {size:,} {name}: {_in_ms(ms)}" for size, ms in pairs]
+        lines += [f"{what}: {size:,} {name}: {milliseconds(ms)} ms" for size, ms in pairs]
         size, ms = np.log(pairs).T
         slope = np.polyfit(size, ms, 1)[0]
         lines.append(f"{what}: time grows as {name} to the power of {slope:.2f}")
@@ -146,10 +145,6 @@ def _table(found: dict[str, Any]) -> str:
 
 def _count(devices: int) -> str:
     return "1 device" if devices == 1 else f"{devices} devices"
-
-
-def _in_ms(ms: float) -> str:
-    return f"{ms:.3g} ms" if ms < 100 else f"{ms:,.0f} ms"
 
 
 def _draw(found: dict[str, Any], folder: AnyPath) -> AnyPath:
@@ -188,6 +183,8 @@ def _draw_sent(ax: Any, rows: list[dict[str, Any]]) -> None:
 
 def _ticks(ax: Any, sizes: Sequence[float] | np.ndarray) -> None:
     """Labels the sizes that were measured, and round numbers on the other axis."""
+    from matplotlib import ticker  # after --help
+
     ax.set_xticks(sizes, [f"{int(size):,}" for size in sizes])
     ax.minorticks_off()
     ax.margins(y=0.2)

@@ -147,6 +147,11 @@ def seconds_each(work: Work, count: int) -> float:
     return (time.perf_counter() - began) / count
 
 
+def milliseconds(ms: float) -> str:
+    """A time for a table, with three significant digits and all of its integer part."""
+    return f"{ms:.3g}" if ms < 100 else f"{ms:,.0f}"
+
+
 def units(work: Work, seconds: float, at_once: int = 1) -> int:
     """The number of units that take about so many seconds; the first ones compile.
 
