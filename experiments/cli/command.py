@@ -29,14 +29,14 @@ MAX_CPU_DEVICES = 8
 DISK_ERRORS = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
 }  # fmt: skip
-FAST_COMPILATION = {
-    "--xla_cpu_use_fusion_emitters=false": (0, 11),
-    "--xla_backend_extra_options=xla_cpu_disable_loop_unrolling=true,-force-vector-interleave=1": (
-        0,
-        13,
-    ),
-}
-"""Flags of XLA, and the jaxlib without them, or that was not tried: XLA aborts on unknown ones."""
+FAST_COMPILATION = (
+    ((0, 11), "--xla_cpu_use_fusion_emitters=false"),
+    ((0, 13), "--xla_backend_extra_options="
+     "xla_cpu_disable_loop_unrolling=true,-force-vector-interleave=1"),
+)  # fmt: skip
+"""Flags of XLA, each with the first jaxlib that lacks it or was not tried: XLA aborts on unknown
+flags.
+"""
 PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32", "bf16": "bfloat16"}
 """JAX's names of the values of ``--precision``."""
 
@@ -183,8 +183,8 @@ def _compile_faster() -> None:
     given, have = os.environ.get("XLA_FLAGS", ""), jaxlib.version.__version_info__
     more = [
         flag
-        for flag, missing in FAST_COMPILATION.items()
-        if have < missing and flag.split("=")[0] not in given
+        for unknown, flag in FAST_COMPILATION
+        if have < unknown and flag.split("=")[0] not in given
     ]
     os.environ["XLA_FLAGS"] = " ".join([given, *more]).strip()
 

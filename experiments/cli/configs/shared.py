@@ -12,7 +12,7 @@ class Machine:
 
     Attributes:
       divides: whether the command divides points or curves over the devices.
-      resumes: whether a stopped command goes on where it was stopped.
+      resumes: whether the same command continues a run that was stopped.
       topic: heading of the command's own flags in ``--help``.
       unused: inherited flags that this command ignores; ``--help`` omits them.
       local: flags of `flags.URLS` that must be on this machine in this command.
